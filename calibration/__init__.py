@@ -1,0 +1,1 @@
+"""Technology cards (TOML), shipped as package data, each number with its source."""
