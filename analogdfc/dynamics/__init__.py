@@ -1,0 +1,21 @@
+"""The differential equations of the control loop and their solution."""
+
+from analogdfc.dynamics.integrators import Euler, Integrator, RungeKutta4
+from analogdfc.dynamics.loop import Loop, LoopState, derivative, free_state
+from analogdfc.dynamics.simulation import mean_update, simulate
+from analogdfc.dynamics.trajectory import Readings, Trajectory, Update
+
+__all__ = [
+    "Euler",
+    "Integrator",
+    "Loop",
+    "LoopState",
+    "Readings",
+    "RungeKutta4",
+    "Trajectory",
+    "Update",
+    "derivative",
+    "free_state",
+    "mean_update",
+    "simulate",
+]

@@ -1,0 +1,119 @@
+"""Runs of the control loop: recorded for comparison, or accumulated for learning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from analogdfc.dynamics.integrators import Euler, Integrator
+from analogdfc.dynamics.loop import Loop, LoopState, feedforward, free_state, layer_inputs, output
+from analogdfc.dynamics.trajectory import Readings, Trajectory
+from analogdfc.errors import ConvergenceError
+
+
+def _states(
+    loop: Loop, x: Tensor, target: Tensor, dt: float, steps: int, integrator: Integrator
+) -> Iterator[LoopState]:
+    state = free_state(loop, x)
+    for _ in range(steps):
+        state = integrator.step(loop, state, x, target, dt)
+        yield state
+    _check_finite(state)
+
+
+def _check_finite(state: LoopState) -> None:
+    for name, value in [(f"v_{i + 1}", v) for i, v in enumerate(state.v)] + [("u", state.u)]:
+        if not torch.isfinite(value).all():
+            raise ConvergenceError(
+                f"the dynamics diverged: {name} is not finite. Take a shorter time step, or lower "
+                "k_p or the feedback weights"
+            )
+
+
+def _readings(loop: Loop, state: LoopState, x: Tensor) -> Readings:
+    v_ff = feedforward(loop, layer_inputs(loop, state.v, x))
+    r = tuple(phi.function(v) for phi, v in zip(loop.activations, state.v, strict=True))
+    r_ff = tuple(phi.function(v) for phi, v in zip(loop.activations, v_ff, strict=True))
+    return Readings(state.v, v_ff, r, r_ff)
+
+
+def simulate(
+    loop: Loop, x: Tensor, target: Tensor, *, dt: float, steps: int, integrator: Integrator
+) -> Trajectory:
+    """Run the loop from the free state and keep every step.
+
+    Args:
+        loop: the constants of the dynamics.
+        x: inputs, (batch, n_0).
+        target: output targets r_L*, (batch, n_L).
+        dt: time step and spacing of the record, in units of the controller's time.
+        steps: number of steps, >= 1.
+        integrator: the method of a step.
+
+    Returns:
+        The waveforms at 0, dt, ..., steps * dt; at time 0 the controller has just been released.
+
+    Raises:
+        ConvergenceError: a signal has left the finite numbers.
+    """
+    start = free_state(loop, x)
+    e = target - output(loop, start)
+    start = start._replace(u=loop.controller.output(start.u_int, e))
+    states = [start, *_states(loop, x, target, dt, steps, integrator)]
+    readings = [_readings(loop, s, x) for s in states]
+    stacked = Readings(
+        *(
+            tuple(torch.stack(layer, dim=1) for layer in zip(*signals, strict=True))
+            for signals in zip(*((r.v, r.v_ff, r.r, r.r_ff) for r in readings), strict=True)
+        )
+    )
+    return Trajectory(
+        t=torch.arange(steps + 1, dtype=x.dtype, device=x.device) * dt,
+        x=x,
+        neurons=stacked,
+        u=torch.stack([s.u for s in states], dim=1),
+        e=torch.stack([target - output(loop, s) for s in states], dim=1),
+        free=readings[0],
+    )
+
+
+def mean_update(
+    loop: Loop,
+    x: Tensor,
+    target: Tensor,
+    *,
+    dt: float,
+    steps: int,
+    integrator: Integrator | None = None,
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Forward update averaged over the run and the batch (Meulemans et al. 2021, Algorithm 1).
+
+    Keeps no history: memory does not grow with the number of steps.
+
+    Args:
+        loop: the constants of the dynamics.
+        x: inputs, (batch, n_0).
+        target: output targets, (batch, n_L).
+        dt: time step, in units of the controller's time.
+        steps: number of steps.
+        integrator: the method of a step; by default `Euler()`.
+
+    Returns:
+        Delta W_i, (n_i, n_{i-1}), and Delta b_i, (n_i,), of layers 1..L.
+
+    Raises:
+        ConvergenceError: a signal has left the finite numbers.
+    """
+    weights = [torch.zeros_like(w) for w in loop.weights]
+    biases = [torch.zeros_like(b) for b in loop.biases]
+    for state in _states(loop, x, target, dt, steps, integrator or Euler()):
+        inputs = layer_inputs(loop, state.v, x)
+        v_ff = feedforward(loop, inputs)
+        for i, phi in enumerate(loop.activations):
+            difference = phi.function(state.v[i]) - phi.function(v_ff[i])
+            weights[i].addmm_(difference.T, inputs[i])
+            biases[i] += difference.sum(dim=0)
+    count = steps * x.shape[0]
+    return tuple(w / count for w in weights), tuple(b / count for b in biases)

@@ -1,0 +1,78 @@
+"""Deep Feedback Control."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from analogdfc.controller import PI
+from analogdfc.dynamics import Euler, Integrator, Loop, mean_update
+from analogdfc.errors import UserError
+from analogdfc.feedback import DirectFeedback
+from analogdfc.learning.base import LearningRule, register
+from analogdfc.losses import Loss, SquaredError
+from analogdfc.network import Network
+
+
+@register(
+    "dfc",
+    family="deep feedback control",
+    local="space and time",
+    source="Meulemans et al. 2021, Algorithm 1",
+)
+class DFC(LearningRule):
+    """Deep Feedback Control, update averaged over the run (Meulemans et al. 2021, Algorithm 1).
+
+    Args:
+        network: the network that learns.
+        feedback: its feedback pathway; by default the product of the transposed weights, fixed.
+        controller: the controller; by default `PI()`.
+        target_stepsize: step lambda of the output target along the negative loss gradient, > 0.
+        loss: the loss at the output; by default the squared error.
+        tau_v: time constant of the neurons, in units of the controller's time.
+        dt: time step of the simulation, in the same unit.
+        steps: number of steps, >= 1.
+        integrator: the method of a step; by default `Euler()` with both modifications.
+
+    Raises:
+        UserError: a value outside its range.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        feedback: DirectFeedback | None = None,
+        controller: PI | None = None,
+        *,
+        target_stepsize: float = 0.1,
+        loss: Loss | None = None,
+        tau_v: float = 0.2,
+        dt: float = 0.02,
+        steps: int = 1000,
+        integrator: Integrator | None = None,
+    ) -> None:
+        super().__init__(network)
+        if target_stepsize <= 0 or dt <= 0 or steps < 1:
+            raise UserError(
+                f"target_stepsize = {target_stepsize}, dt = {dt}, steps = {steps}: "
+                "all must be positive"
+            )
+        self.feedback = feedback or DirectFeedback.transposed(network)
+        self.controller = controller or PI()
+        self.target_stepsize = target_stepsize
+        self.loss = loss or SquaredError()
+        self.tau_v = tau_v
+        self.dt = dt
+        self.steps = steps
+        self.integrator = integrator or Euler()
+
+    def backward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Fill `.grad`; see `LearningRule.backward`."""
+        loop = Loop.of(self.network, self.feedback, self.controller, self.tau_v)
+        r = self.network(x).detach()
+        target = self.loss.target(r, y, self.target_stepsize)
+        self._write(
+            *mean_update(
+                loop, x, target, dt=self.dt, steps=self.steps, integrator=self.integrator
+            )
+        )
+        return self.loss.value(r, y).mean()

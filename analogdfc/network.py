@@ -1,0 +1,100 @@
+"""The feedforward network whose weights are learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from analogdfc.activations import Activation, get_activation
+from analogdfc.errors import UserError
+
+
+class Network(nn.Module):
+    """A multilayer perceptron, r_i = phi(W_i r_{i-1} + b_i) (Meulemans et al. 2021, eq. 2).
+
+    Args:
+        sizes: neurons of layers 0 (the input) to L, at least two numbers, all >= 1.
+        activation: nonlinearity of the hidden layers, by name.
+        output_activation: nonlinearity of the last layer.
+        dtype: floating type of the parameters.
+        device: where they live.
+        generator: source of the initial weights (on the CPU, so that every device starts alike).
+
+    The weights start from the Glorot normal distribution, the biases from 0 (App. F.2).
+
+    Raises:
+        UserError: sizes or the name of an activation that make no network.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str = "tanh",
+        output_activation: str = "linear",
+        *,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if len(sizes) < 2 or any(n < 1 for n in sizes):
+            raise UserError(f"layer sizes {list(sizes)}: give at least two numbers, all >= 1")
+        self.sizes = tuple(int(n) for n in sizes)
+        self.activations: tuple[Activation, ...] = (
+            *[get_activation(activation)] * (len(sizes) - 2),
+            get_activation(output_activation),
+        )
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        for n_in, n_out in zip(self.sizes[:-1], self.sizes[1:], strict=True):
+            std = (2 / (n_in + n_out)) ** 0.5
+            w = torch.randn(n_out, n_in, dtype=torch.float64, generator=generator) * std
+            self.weights.append(nn.Parameter(w.to(dtype=dtype, device=device)))
+            self.biases.append(nn.Parameter(torch.zeros(n_out, dtype=dtype, device=device)))
+
+    @property
+    def depth(self) -> int:
+        """Number of layers L, the input not counted."""
+        return len(self.sizes) - 1
+
+    def potentials(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Potentials v_1..v_L without feedback.
+
+        Args:
+            x: input r_0, (batch, n_0).
+
+        Returns:
+            One tensor a layer, (batch, n_i).
+        """
+        v: list[Tensor] = []
+        r = x
+        for w, b, phi in zip(self.weights, self.biases, self.activations, strict=True):
+            v.append(r @ w.T + b)
+            r = phi.function(v[-1])
+        return tuple(v)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Output r_L, (batch, n_L), of the input (batch, n_0)."""
+        return self.activations[-1].function(self.potentials(x)[-1])
+
+    def jacobians(self, v: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Jacobians of the output with respect to each layer's potentials.
+
+        J_L = D_L and J_i = J_{i+1} W_{i+1} D_i, with D_i = diag(phi'(v_i)) (Meulemans et al. 2021,
+        Lemma 1).
+
+        Args:
+            v: potentials of layers 1..L, (batch, n_i).
+
+        Returns:
+            dr_L / dv_i for i = 1..L, each (batch, n_L, n_i).
+        """
+        slopes = [phi.derivative(vi) for phi, vi in zip(self.activations, v, strict=True)]
+        j = torch.diag_embed(slopes[-1])
+        out = [j]
+        for i in range(self.depth - 2, -1, -1):
+            j = (j @ self.weights[i + 1]) * slopes[i].unsqueeze(-2)
+            out.append(j)
+        return tuple(reversed(out))
