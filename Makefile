@@ -1,0 +1,55 @@
+# From a fresh clone on Debian or Ubuntu:
+#
+#   make compare    the three realisations side by side; options through ARGS="--samples 4 --seed 1"
+#   make test       everything that must hold
+
+VENV ?= .venv
+ARGS ?=
+# The Python that makes the virtual environment; by default the first one that is new enough.
+PYTHON ?=
+export PYTHON
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INPUTS := setup.cfg pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help compare test lint format ngspice clean
+
+help: ## Say what can be made.
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
+
+compare: $(VENV)/.installed ngspice ## Compare ideal, behavioural and circuit; writes out/compare.h5.
+	@mkdir -p out
+	$(BIN)/analogdfc compare -o out/compare.h5 $(ARGS)
+
+test: lint ngspice ## Run the linters, the type checker and all tests.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(VENV)/.installed-dev ## Run the linters and the type checker.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev ## Rewrite the sources in the style that `lint` asks for.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+ngspice:
+	@scripts/bootstrap.sh ngspice
+
+# pip comes last into a virtual environment: where it is, the rest is too.
+$(BIN)/pip:
+	scripts/bootstrap.sh venv $(VENV)
+
+$(VENV)/.installed: $(INPUTS) | $(BIN)/pip
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(INPUTS) | $(BIN)/pip
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $(VENV)/.installed $@
+
+clean: ## Remove everything that was made, the virtual environment too.
+	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,81 @@
+"""The command line, one module a command.
+
+A command is a module `analogdfc.cli.<name>` with a click command called `command`. It is imported
+when it is run, so that `analogdfc --help` is there at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from analogdfc import __version__
+from analogdfc.errors import UserError
+
+# Name and one line of help; here rather than in the modules, which `--help` doesn't import.
+COMMANDS = {
+    "compare": "Lay the three realisations of a network side by side.",
+    "doctor": "Say what is installed, what is missing and how to install it.",
+    "netlist": "Write the SPICE netlist of a network; needs no simulator.",
+}
+
+
+class _Failure(click.ClickException):
+    exit_code = 2
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name; None when there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"analogdfc.cli.{cmd_name}").command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"analogdfc.cli.{cmd_name}.command is not a click command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the arguments begin with; an unknown one is a usage error."""
+        # click looks for similar names among commands that are already imported: none.
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.exceptions.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; what the user can put right becomes one message and exit code 2."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            raise _Failure(str(error)) from error
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="analogdfc")
+def cli() -> None:
+    """Co-simulate neural networks that learn on analog hardware.
+
+    One network, its feedback and its controller, three ways: the equations, a model of the
+    circuit, and the circuit itself in SPICE.
+    """
+
+
+def main() -> None:
+    """Run the command line; the console script `analogdfc`."""
+    cli(prog_name="analogdfc")
+
+
+__all__ = ["COMMANDS", "LazyGroup", "cli", "main"]

@@ -1,0 +1,196 @@
+"""The behavioural realisation: a chip's equations integrated in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analogdfc.dynamics import Trajectory
+from analogdfc.dynamics.loop import free_state
+from analogdfc.dynamics.semilinear import TRBDF2, Semilinear
+from analogdfc.errors import UserError
+from analogdfc.hardware.amplifiers import AmplifierModel, Rung
+from analogdfc.hardware.chip import Chip
+from analogdfc.hardware.nodal import NodalEquations
+from analogdfc.hardware.probes import probes, trajectory
+
+
+@dataclass(frozen=True)
+class _Release:
+    """Everything that is fixed when the controller is released."""
+
+    free: Tensor
+    system: Semilinear
+
+
+class Behavioural:
+    """Chips of one network, run together.
+
+    Args:
+        chips: the chips; the same layer sizes and seconds per unit of time, anything else may
+            differ (seeds, cards, readout).
+        rung: detail of the amplifier model (`circuit.md`, C).
+        tolerance: error of a time step in volts.
+
+    Raises:
+        UserError: no chips, or chips that can't run together.
+    """
+
+    def __init__(
+        self, chips: Sequence[Chip], rung: Rung = Rung.FULL, *, tolerance: float = 2e-6
+    ) -> None:
+        if not chips:
+            raise UserError("the behavioural model needs at least one chip")
+        if len({(c.design.sizes, c.design.seconds) for c in chips}) != 1:
+            raise UserError("chips of different layer sizes or time scales can't run together")
+        self.chips = list(chips)
+        self.model = AmplifierModel([NodalEquations.of(c) for c in chips], rung)
+        self.integrator = TRBDF2(tolerance)
+
+    def run(
+        self,
+        x: Tensor,
+        step: Tensor,
+        *,
+        dt: float,
+        steps: int,
+        progress: Callable[[int], object] | None = None,
+    ) -> list[Trajectory]:
+        """Release the controller and follow the waveforms.
+
+        Args:
+            x: inputs, (batch, n_0), dimensionless.
+            step: step of the output target, r* - r_L of the free phase, (batch, n_L).
+            dt: spacing of the record, in units of the controller's time.
+            steps: number of intervals recorded.
+            progress: called after each interval with the number finished.
+
+        Returns:
+            One trajectory a chip.
+
+        Raises:
+            ConvergenceError: no operating point, or a step size too small.
+        """
+        x, step = x.to(torch.float64).cpu(), step.to(torch.float64).cpu()
+        release = self._release(x, step)
+        banks = self.model.nodal[0].banks
+        columns = {name: torch.from_numpy(self.model.outputs[banks[name]])
+                   for name in probes(self.chips[0].design)}
+        kept = torch.cat(list(columns.values()))
+        history = torch.empty(len(self.chips), len(x), steps + 1, len(kept), dtype=torch.float64)
+        seconds = self.chips[0].design.seconds
+        states = self.integrator.run(release.system, release.free, dt * seconds, steps)
+        for k, z in enumerate(states):
+            history[:, :, k] = z[..., kept]
+            if progress is not None:
+                progress(k)
+        t = torch.arange(steps + 1, dtype=torch.float64) * dt
+        starts = dict(zip(columns, np.cumsum([0, *map(len, columns.values())]), strict=False))
+        return [
+            trajectory(
+                chip.design,
+                t,
+                x,
+                lambda name, c=c: history[c, :, :, starts[name] : starts[name] + len(columns[name])],
+                lambda name, c=c: release.free[c][:, columns[name]],
+            )
+            for c, chip in enumerate(self.chips)
+        ]
+
+    def modes(self, x: Tensor, step: Tensor) -> list[list[NDArray[np.complex128]]]:
+        """Eigenvalues of the released loop at its steady state, slowest or least stable first.
+
+        Args:
+            x: inputs, (batch, n_0).
+            step: steps of the output target, (batch, n_L).
+
+        Returns:
+            For every chip and sample the eigenvalues, in 1 / (unit of the controller's time). A
+            positive real part is a loop that oscillates or runs away.
+
+        Raises:
+            ConvergenceError: no steady state was found.
+        """
+        release = self._release(x.to(torch.float64).cpu(), step.to(torch.float64).cpu())
+        system = release.system
+        z = system.equilibrium(release.free)
+        jacobian = system.jacobian(z).numpy()
+        seconds = self.chips[0].design.seconds
+        out = []
+        for c in range(len(self.chips)):
+            mass = system.mass[c].numpy()
+            rows = [_finite_eigenvalues(jacobian[c, b], mass) * seconds for b in range(len(x))]
+            out.append(rows)
+        return out
+
+    def _release(self, x: Tensor, step: Tensor) -> _Release:
+        chips, samples = len(self.chips), len(x)
+        n_in, n_out = x.shape[1], step.shape[1]
+        sizes = self.chips[0].design.sizes
+        if (n_in, n_out) != (sizes[0], sizes[-1]) or len(x) != len(step):
+            raise UserError(
+                f"inputs {tuple(x.shape)} and target steps {tuple(step.shape)}: expected "
+                f"(batch, {sizes[0]}) and (batch, {sizes[-1]})"
+            )
+        unit = torch.tensor([c.design.card.scale.activation for c in self.chips])
+        unit = unit.to(torch.float64)[:, None, None]
+        bias = torch.tensor([1.0, -1.0], dtype=torch.float64).expand(chips, samples, 2)
+        inputs = torch.cat([x, -x], dim=1).expand(chips, -1, -1)
+        zero = torch.zeros(chips, samples, n_out, dtype=torch.float64)
+        held = torch.cat([inputs, bias, zero], dim=2) * unit
+        system, sources = self.model.system(released=False)
+        system = _driven(system, held @ sources.mT)
+        free = system.equilibrium(torch.zeros_like(system.constant))
+        target = self._target(x, step, free)
+        system, sources = self.model.system(released=True)
+        system = _driven(system, (held + _last(target, held)) @ sources.mT)
+        system = _driven(system, self.model.error_input(self._zero(free)))
+        return _Release(free, system)
+
+    def _output(self, bank: str, z: Tensor) -> Tensor:
+        return z[..., torch.from_numpy(self.model.outputs[self.model.nodal[0].banks[bank]])]
+
+    def _target(self, x: Tensor, step: Tensor, free: Tensor) -> Tensor:
+        """Voltages of the target sources, -r*, (chips, batch, n_L)."""
+        measured = self._output(f"layer{self.chips[0].design.depth}.soma", free)
+        out = []
+        for c, chip in enumerate(self.chips):
+            unit = chip.design.card.scale.activation
+            output = measured[c]
+            if not chip.design.readout.relative_target:
+                output = free_state(chip.design.loop(), x).v[-1] * unit
+            out.append(-(output + step * unit))
+        return torch.stack(out)
+
+    def _zero(self, free: Tensor) -> Tensor:
+        """Voltages that the auto-zero has stored, (chips, batch, n_L)."""
+        stored = self._output("controller.error", free)
+        stored = stored - self.model.summing_voltage("controller.pi", free)
+        on = [float(c.design.readout.auto_zero) for c in self.chips]
+        return stored * torch.tensor(on, dtype=torch.float64)[:, None, None]
+
+
+def _driven(system: Semilinear, more: Tensor) -> Semilinear:
+    return Semilinear(system.mass, system.linear, system.constant + more, system.channels)
+
+
+def _last(target: Tensor, like: Tensor) -> Tensor:
+    out = torch.zeros_like(like)
+    out[..., -target.shape[-1] :] = target
+    return out
+
+
+def _finite_eigenvalues(
+    jacobian: NDArray[np.float64], mass: NDArray[np.float64]
+) -> NDArray[np.complex128]:
+    """Finite eigenvalues of the pencil (jacobian, mass), by decreasing real part."""
+    inverse = scipy.linalg.eigvals(np.linalg.solve(jacobian, mass))
+    kept = inverse[np.abs(inverse) > 1e-15]
+    values = 1 / kept
+    return values[np.argsort(-values.real)].astype(np.complex128)

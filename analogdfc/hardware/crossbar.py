@@ -1,0 +1,92 @@
+"""Crossbars of conductances with resistive lines, seen from their terminals."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.sparse.linalg import splu
+from torch import Tensor
+
+from analogdfc.errors import UserError
+
+Array = NDArray[np.float64]
+
+
+def dual_rail(plus: Tensor, minus: Tensor) -> Array:
+    """Conductances of an array whose rows are the dual rails of its inputs.
+
+    Args:
+        plus: devices on the first rail of each input, (columns, inputs), in siemens.
+        minus: devices on the second rail.
+
+    Returns:
+        (2 inputs, columns): the rails of an input lie next to each other, first rail first.
+    """
+    columns, inputs = plus.shape
+    out = np.empty((2 * inputs, columns))
+    out[0::2] = plus.numpy().T
+    out[1::2] = minus.numpy().T
+    return out
+
+
+def terminal_admittance(g: Array, r_word: float | None, r_bit: float | None) -> Array:
+    """Admittance matrix of an array between its row drivers and its column senses.
+
+    The drivers sit before column 0 of each row, the senses after the last row of each column; one
+    wire segment lies between neighbouring cells and between a terminal and its first cell. The
+    inner nodes are eliminated exactly (Schur complement of the nodal equations).
+
+    Args:
+        g: conductances, (rows, columns), in siemens, all > 0.
+        r_word: resistance of one segment of a row in ohms, None for an ideal wire.
+        r_bit: the same for the columns.
+
+    Returns:
+        (rows + columns, rows + columns), in siemens, rows first: currents into the terminals per
+        volt on them. Its rows sum to 0.
+
+    Raises:
+        UserError: a conductance that is not positive.
+    """
+    if not (np.isfinite(g).all() and (g > 0).all()):
+        i, j = np.argwhere(~(np.isfinite(g) & (g > 0)))[0]
+        raise UserError(f"conductance of row {i}, column {j} is {g[i, j]:g} S; it must be > 0")
+    rows, columns = g.shape
+    terminals = rows + columns
+    ids = np.arange(rows * columns).reshape(rows, columns)
+    word = bit = None
+    count = terminals
+    if r_word is not None:
+        word, count = ids + count, count + rows * columns
+    if r_bit is not None:
+        bit, count = ids + count, count + rows * columns
+    row_ends = np.broadcast_to(np.arange(rows)[:, None], g.shape)
+    column_ends = np.broadcast_to(rows + np.arange(columns), g.shape)
+    edges = [(row_ends if word is None else word, column_ends if bit is None else bit, g)]
+    if word is not None and r_word is not None:
+        chain = np.concatenate([np.arange(rows)[:, None], word], axis=1)
+        edges.append((chain[:, :-1], chain[:, 1:], np.full(g.shape, 1 / r_word)))
+    if bit is not None and r_bit is not None:
+        chain = np.concatenate([bit, rows + np.arange(columns)[None]], axis=0)
+        edges.append((chain[:-1], chain[1:], np.full(g.shape, 1 / r_bit)))
+    return _eliminate(_laplacian(edges, count), terminals)
+
+
+def _laplacian(edges: list[tuple[Array, Array, Array]], count: int) -> sp.csc_array:
+    a = np.concatenate([e[0].ravel() for e in edges])
+    b = np.concatenate([e[1].ravel() for e in edges])
+    g = np.concatenate([e[2].ravel() for e in edges])
+    row = np.concatenate([a, b, a, b])
+    column = np.concatenate([a, b, b, a])
+    value = np.concatenate([g, g, -g, -g])
+    return sp.csc_array(sp.coo_array((value, (row, column)), shape=(count, count)))
+
+
+def _eliminate(laplacian: sp.csc_array, terminals: int) -> Array:
+    outer = laplacian[:terminals, :terminals].toarray()
+    if laplacian.shape[0] == terminals:
+        return outer
+    coupling = laplacian[terminals:, :terminals].toarray()
+    inner = splu(sp.csc_array(laplacian[terminals:, terminals:]))
+    return outer - coupling.T @ inner.solve(coupling)

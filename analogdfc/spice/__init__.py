@@ -1,0 +1,1 @@
+"""Netlists, ngspice, and what it returns."""

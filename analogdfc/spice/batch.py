@@ -1,0 +1,38 @@
+"""ngspice as a program that is started for every run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from analogdfc.spice.rawfile import RawPlot, read_rawfile
+from analogdfc.spice.simulator import (
+    BINARY_VARIABLE,
+    DECK_NAME,
+    Simulator,
+    find_binary,
+    missing_ngspice,
+    run_limited,
+)
+
+_RAWFILE = "out.raw"
+
+
+class BatchProcess(Simulator):
+    """`ngspice -b` in a temporary directory, and the binary rawfile that it writes."""
+
+    name = "batch"
+
+    def __init__(self) -> None:
+        binary = find_binary()
+        if binary is None:
+            raise missing_ngspice("the program ngspice", BINARY_VARIABLE)
+        self._binary = binary
+
+    def _execute(self, folder: Path, time_limit: float) -> tuple[int, list[str]]:
+        settings = ["-n", "-D", "num_threads=1", "-D", "filetype=binary"]
+        command = [self._binary, *settings, "-b", "-r", _RAWFILE, DECK_NAME]
+        return run_limited(command, folder, {}, time_limit)
+
+    def _read(self, folder: Path) -> Sequence[RawPlot]:
+        return read_rawfile(folder / _RAWFILE)

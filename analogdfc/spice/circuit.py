@@ -1,0 +1,107 @@
+"""The circuit realisation: a chip's netlist in ngspice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
+from torch import Tensor
+
+from analogdfc.dynamics import Trajectory
+from analogdfc.hardware.chip import Chip
+from analogdfc.hardware.probes import trajectory
+from analogdfc.spice.netlist import Fidelity, Netlist
+from analogdfc.spice.simulator import Simulator, Waveforms
+from analogdfc.spice.testbench import Testbench
+
+
+class Circuit:
+    """A chip as a SPICE circuit.
+
+    Args:
+        chip: the chip.
+        fidelity: level of the cells.
+        simulator: how ngspice is run.
+        time_limit: seconds that the simulation of one sample may take.
+        jobs: simulations at a time.
+
+    Raises:
+        UserError: an unknown fidelity.
+    """
+
+    def __init__(
+        self,
+        chip: Chip,
+        fidelity: Fidelity,
+        simulator: Simulator,
+        *,
+        time_limit: float = 600.0,
+        jobs: int = 1,
+    ) -> None:
+        self.netlist = Netlist.of(chip, fidelity)
+        self.simulator = simulator
+        self.time_limit = time_limit
+        self.jobs = jobs
+
+    def run(
+        self,
+        x: Tensor,
+        step: Tensor,
+        *,
+        dt: float,
+        steps: int,
+        progress: Callable[[int], object] | None = None,
+    ) -> Trajectory:
+        """Release the controller and follow the waveforms, one simulation a sample.
+
+        Args:
+            x: inputs, (batch, n_0), dimensionless.
+            step: steps of the output target, (batch, n_L).
+            dt: spacing of the record, in units of the controller's time.
+            steps: number of intervals recorded.
+            progress: called after each sample with the number finished.
+
+        Raises:
+            UserError: ngspice is missing or refuses the netlist.
+            ConvergenceError: a run that doesn't converge or doesn't end in time.
+        """
+        design = self.netlist.chip.design
+        x, step = x.to(torch.float64).cpu(), step.to(torch.float64).cpu()
+        # A tenth of tau_v, and never coarser than the record.
+        longest = min(design.tau_v / 10, dt)
+        benches = [Testbench(design, a, b, steps * dt, longest) for a, b in zip(x, step, strict=True)]
+        grid = np.arange(steps + 1) * dt * design.seconds
+        sampled = []
+        with ThreadPoolExecutor(self.jobs) as pool:
+            for k, waves in enumerate(pool.map(self._simulate, benches)):
+                sampled.append(_sample(waves, benches[0], grid))
+                if progress is not None:
+                    progress(k + 1)
+        free = {p: torch.stack([s[0][p] for s in sampled]) for p in sampled[0][0]}
+        run = {p: torch.stack([s[1][p] for s in sampled]) for p in sampled[0][1]}
+        t = torch.arange(steps + 1, dtype=torch.float64) * dt
+        return trajectory(design, t, x, run.__getitem__, free.__getitem__)
+
+    def _simulate(self, bench: Testbench) -> Waveforms:
+        nodes = [node for group in bench.signals().values() for node in group]
+        deck = self.netlist.deck(bench.text())
+        return self.simulator.run(deck, save=nodes, time_limit=self.time_limit)
+
+
+def _sample(
+    waves: Waveforms, bench: Testbench, grid: NDArray[np.float64]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Operating point and waveforms of each probe on the grid after the release."""
+    after = np.searchsorted(waves.time, bench.release * (1 - 1e-9))
+    time = waves.time[after:] - bench.release
+    free, run = {}, {}
+    for probe, nodes in bench.signals().items():
+        volts = np.stack([waves.signals[node] for node in nodes], axis=1)
+        free[probe] = torch.from_numpy(volts[0].copy())
+        smooth = PchipInterpolator(time, volts[after:], axis=0, extrapolate=False)
+        run[probe] = torch.from_numpy(smooth(np.clip(grid, time[0], time[-1])))
+    return free, run

@@ -1,0 +1,77 @@
+"""What ngspice's messages say about a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from analogdfc.errors import ConvergenceError, UserError
+
+_NOT_CONVERGED = re.compile(
+    r"time ?step too small|iteration limit reached|no convergence|operating point could not be"
+    r"|simulation\(?s?\)? .*aborted",
+    re.IGNORECASE,
+)
+_SINGULAR = re.compile(r"singular matrix\b.*", re.IGNORECASE)
+_ERROR = re.compile(
+    r"(fatal )?error( on line|\s*:| in )|netlist line no|undefined parameter|syntax error"
+    r"|.*simulation interrupted due to error|.*cannot recover",
+    re.IGNORECASE,
+)
+# ngspice only warns of these and goes on with another circuit than the deck describes.
+_OTHER_CIRCUIT = re.compile(
+    r"unrecognized parameter|- ignored|can't find model|resistance to low", re.IGNORECASE
+)
+_QUOTED_LINES = 4
+
+
+def raise_for_messages(messages: Sequence[str], exit_code: int, save: Sequence[str]) -> None:
+    """Raise the error that ngspice's messages report; return if they report none.
+
+    Args:
+        messages: lines that ngspice wrote, in order.
+        exit_code: of its process; negative: the number of the signal that ended it.
+        save: the signals asked for, for the message.
+
+    Raises:
+        ConvergenceError: no operating point, a time step too small, a singular matrix.
+        UserError: a syntax error, a part of the deck that ngspice ignored, none of the signals is
+            in the netlist, a crash.
+    """
+    messages = [line for line in messages if not line.startswith("Circuit:")]  # the deck's title
+    if any("no data saved" in line for line in messages):
+        raise UserError(f"save: no such signal in the netlist: {', '.join(save)}")
+    singular = next((m[0] for m in map(_SINGULAR.search, messages) if m), None)
+    failed = [line for line in messages if _NOT_CONVERGED.search(line)]
+    if failed:
+        best = next((line for line in failed if line.startswith("doAnalyses")), failed[0])
+        causes = [line for line in messages if _ERROR.match(line) and line not in failed]
+        quoted = [best, *([singular] if singular else []), *causes[:2]]
+        raise ConvergenceError(f"ngspice did not converge: {'; '.join(map(_squeeze, quoted))}")
+    for index, line in enumerate(messages):
+        if _ERROR.match(line):
+            raise UserError(f"ngspice refuses the netlist: {_quote(messages[index:])}")
+    for index, line in enumerate(messages):
+        if _OTHER_CIRCUIT.search(line):
+            first = max(index - 2, 0) if line.startswith("unrecognized") else index
+            cause = _quote(messages[first : index + 1])
+            raise UserError(f"ngspice would simulate another circuit: {cause}")
+    if singular and any("transient op finished" in line.lower() for line in messages):
+        # ngspice took the end of a pseudo-transient for the operating point, though the equations
+        # do not determine one: some node's voltage is arbitrary.
+        raise ConvergenceError(f"ngspice found no operating point: {_squeeze(singular)}")
+    if exit_code:
+        how = f"ended with exit code {exit_code}"
+        if exit_code < 0:
+            how = f"was ended by signal {-exit_code} (a crash, or not enough memory)"
+        last = " / ".join(map(_squeeze, messages[-_QUOTED_LINES:])) or "no message"
+        raise UserError(f"ngspice {how}; nothing is returned. It wrote: {last}")
+
+
+def _quote(lines: Sequence[str]) -> str:
+    kept = [line for line in lines if "simulation interrupted" not in line.lower()]
+    return " / ".join(map(_squeeze, kept[:_QUOTED_LINES]))
+
+
+def _squeeze(line: str) -> str:
+    return " ".join(line.split())[:200]

@@ -1,0 +1,85 @@
+"""ngspice as a shared library, through PySpice, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analogdfc.errors import UserError
+from analogdfc.spice.rawfile import RawPlot
+from analogdfc.spice.simulator import (
+    LIBRARY_VARIABLE,
+    Simulator,
+    find_shared_library,
+    has_pyspice,
+    missing_ngspice,
+    run_limited,
+)
+
+_WORKER = Path(__file__).with_name("worker.py")
+
+
+class SharedLibrary(Simulator):
+    """PySpice's NgSpiceShared in a child process, one for each run.
+
+    libngspice is made of global variables, can't be interrupted and may end its process on an
+    error; a fresh process keeps all three away from the caller.
+    """
+
+    name = "shared"
+
+    def __init__(self) -> None:
+        if not has_pyspice():
+            raise UserError("PySpice is missing, which the simulator 'shared' needs. Install it: "
+                            "pip install PySpice; or use the simulator 'batch'")  # fmt: skip
+        library = find_shared_library()
+        if library is None:
+            raise missing_ngspice("the library libngspice", LIBRARY_VARIABLE)
+        self._library = library
+
+    def _execute(self, folder: Path, time_limit: float) -> tuple[int, list[str]]:
+        command = [sys.executable, "-W", "ignore", str(_WORKER)]
+        library = self._library.replace("{", "{{").replace("}", "}}")  # PySpice formats it
+        exit_code, lines = run_limited(command, folder, {LIBRARY_VARIABLE: library}, time_limit)
+        messages = folder / "messages.txt"
+        if messages.exists():
+            text = messages.read_text("utf-8", errors="replace")
+            lines = [line.strip() for line in text.splitlines() if line.strip()] + lines
+        return exit_code, lines
+
+    def _read(self, folder: Path) -> Sequence[RawPlot]:
+        plots = []
+        for item in _report(folder)["plots"]:
+            values = np.load(folder / item["file"], allow_pickle=False)
+            plots.append(RawPlot(item["title"], item["name"], tuple(item["variables"]), values))
+        return plots
+
+    def version(self) -> str | None:
+        """Version of the library, e.g. '39'; None if it can't be loaded."""
+        with tempfile.TemporaryDirectory(prefix="analogdfc-") as name:
+            exit_code, _ = self._execute(Path(name), 20.0)
+            if exit_code:
+                return None
+            version = _report(Path(name))["version"]
+            return None if version is None else str(version)
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    try:
+        report: dict[str, Any] = json.loads((folder / "report.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError("ngspice's library ended before its run was complete") from error
+    return report
+
+
+def library_version() -> str | None:
+    """Version of the shared library, e.g. '39'; None without PySpice or library."""
+    if not (has_pyspice() and find_shared_library()):
+        return None
+    return SharedLibrary().version()

@@ -1,0 +1,82 @@
+"""The command line as a whole: lazy, helpful, and calm about what the user can put right."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from analogdfc.cli import COMMANDS, LazyGroup, cli
+from analogdfc.errors import UserError
+
+
+def modules_after(code: str) -> set[str]:
+    """The top-level modules that a fresh interpreter has imported after running `code`."""
+    code += "\nimport sys; print('\\n'.join({name.partition('.')[0] for name in sys.modules}))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(run.stdout.splitlines())
+
+
+def called(*arguments: str) -> str:
+    return f"from analogdfc.cli import cli; cli({list(arguments)}, standalone_mode=False)"
+
+
+def test_help_imports_neither_torch_nor_pyspice() -> None:
+    for code in ("import analogdfc", "import analogdfc.cli", called("--help"), called("--version")):
+        assert not modules_after(code) & {"torch", "PySpice", "h5py", "numpy"}, code
+
+
+def test_the_netlist_command_does_not_import_pyspice() -> None:
+    assert "PySpice" not in modules_after(called("netlist", "--help"))
+
+
+def test_doctor_does_not_import_pyspice() -> None:
+    assert "PySpice" not in modules_after(called("doctor", "--help"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_listed_command_is_there_and_helps(name: str) -> None:
+    result = CliRunner().invoke(cli, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert f"Usage: cli {name}" in result.output
+    assert COMMANDS[name] in CliRunner().invoke(cli, ["--help"]).output
+
+
+def test_an_unknown_command_is_a_usage_error_with_a_suggestion() -> None:
+    result = CliRunner().invoke(cli, ["compar"])
+    assert result.exit_code == 2
+    assert "No such command 'compar'. Did you mean 'compare'?" in result.stderr
+
+
+def test_an_unknown_option_is_a_usage_error() -> None:
+    result = CliRunner().invoke(cli, ["--hlp"])
+    assert result.exit_code == 2
+    assert "No such option" in result.stderr
+
+
+def group_whose_command_raises(error: Exception) -> click.Group:
+    class Fails(LazyGroup):
+        def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+            @click.command()
+            def command() -> None:
+                raise error
+
+            return command
+
+    return Fails()
+
+
+def test_what_the_user_can_put_right_is_one_line_and_exit_code_2() -> None:
+    group = group_whose_command_raises(UserError("card.toml: unknown key 'gbw'"))
+    result = CliRunner().invoke(group, ["doctor"])
+    assert result.exit_code == 2
+    assert result.stderr == "Error: card.toml: unknown key 'gbw'\n"
+    assert result.stdout == ""
+
+
+def test_a_defect_of_the_program_shows_itself() -> None:
+    result = CliRunner().invoke(group_whose_command_raises(ZeroDivisionError()), ["doctor"])
+    assert isinstance(result.exception, ZeroDivisionError)

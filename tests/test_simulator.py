@@ -1,0 +1,416 @@
+"""ngspice as a shared library and as a program: same waveforms, and errors that say what failed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.spice import shared, simulator
+from analogdfc.spice.batch import BatchProcess
+from analogdfc.spice.deck import spice_number, stop_time, with_saves
+from analogdfc.spice.diagnosis import raise_for_messages
+from analogdfc.spice.rawfile import RawPlot
+from analogdfc.spice.shared import SharedLibrary
+from analogdfc.spice.simulator import Simulator, get_simulator
+
+BACKENDS = [BatchProcess, SharedLibrary]
+both = pytest.mark.parametrize("backend", BACKENDS)
+
+RC_STEP = """step into R = 1 kohm, C = 1 nF
+.param resistance=1k
+V1 in 0 PWL(0 0 1p 1)
+X1 in out lowpass
+.subckt lowpass a b
+R1 a mid {resistance/2}
+R2 mid b {resistance/2}
+C1 b 0 1n
+.ends
+.options reltol=1e-6
+.tran 10n 5u 0 5n
+.end
+"""
+
+# C dv/dt = k v^2 leaves every bound at t = C / (k v0) = 1 us.
+ESCAPE = """finite escape time
+C1 x 0 1n
+B1 0 x I=1e-3*v(x)*v(x)
+R1 x 0 1g
+.ic v(x)=1
+.tran 10n 10u
+.end
+"""
+
+VOLTAGE_LOOP = """two ideal sources that contradict each other
+V1 in 0 1
+V2 in 0 2
+R1 in 0 1k
+.tran 10n 1u
+.end
+"""
+
+FLOATING = """a current into a node that leads nowhere
+V1 in 0 1
+R1 in 0 1k
+I1 z 0 1n
+R2 z zz 1
+.tran 10n 1u
+.end
+"""
+
+ENDLESS = """five seconds in steps of a nanosecond
+V1 in 0 SIN(0 1 1meg)
+R1 in out 1k
+C1 out 0 1n
+.tran 1n 5
+.end
+"""
+
+
+@both
+def test_step_response_of_rc_is_the_exponential(backend: type[Simulator]) -> None:
+    result = backend().run(RC_STEP, save=["out", "V(x1.MID)", "i(v1)"])
+    assert list(result.signals) == ["out", "V(x1.MID)", "i(v1)"]
+    assert result.time[0] == 0
+    assert result.time[-1] == pytest.approx(5e-6)
+    exact = -np.expm1(-result.time / 1e-6)
+    after = result.time > 1e-12
+    np.testing.assert_allclose(result.signals["out"], exact, atol=2e-5)
+    np.testing.assert_allclose(
+        result.signals["V(x1.MID)"][after], (1 + exact[after]) / 2, atol=2e-5
+    )
+    np.testing.assert_allclose(result.signals["i(v1)"][after], (exact[after] - 1) / 1e3, atol=2e-8)
+    assert all(values.dtype == np.float64 for values in [result.time, *result.signals.values()])
+
+
+def test_both_backends_give_the_same_waveforms_at_the_same_times() -> None:
+    batch, library = (kind().run(RC_STEP, save=["out", "i(v1)"]) for kind in BACKENDS)
+    np.testing.assert_array_equal(batch.time, library.time)
+    for name, values in batch.signals.items():
+        np.testing.assert_allclose(library.signals[name], values, rtol=1e-9, atol=0)
+
+
+@both
+def test_a_run_repeats_bit_for_bit(backend: type[Simulator]) -> None:
+    first, second = (backend().run(RC_STEP, save=["out"]) for _ in range(2))
+    np.testing.assert_array_equal(first.time, second.time)
+    np.testing.assert_array_equal(first.signals["out"], second.signals["out"])
+
+
+@both
+def test_thousands_of_signals_are_all_returned(backend: type[Simulator]) -> None:
+    count = 2000
+    lines = [f"R{i} n{i} n{i + 1} 1" for i in range(count)]
+    deck = "\n".join(
+        ["chain", "V1 n0 0 1", *lines, f"Rend n{count} 0 {count}", ".tran 1n 5n", ".end"]
+    )
+    names = [f"n{i}" for i in range(count + 1)]
+    signals = backend().run(deck, save=names).signals
+    expected = 1 - np.arange(count + 1) / (2 * count)
+    np.testing.assert_allclose([signals[name][-1] for name in names], expected, rtol=1e-6)
+
+
+@both
+@pytest.mark.parametrize(
+    ("deck", "quoted"),
+    [
+        (ESCAPE, r"[Tt]imestep too small; time = 9\.9\d+e-07.* node \"x\""),
+        (VOLTAGE_LOOP, r"Timestep too small; .*singular matrix: check node v\d#branch"),
+        (FLOATING, r"no operating point: singular matrix: check node z"),
+    ],
+)
+def test_a_run_that_does_not_converge_quotes_ngspice(
+    backend: type[Simulator], deck: str, quoted: str
+) -> None:
+    with pytest.raises(ConvergenceError, match=quoted):
+        backend().run(deck, save=["x" if deck is ESCAPE else "in"])
+
+
+@both
+def test_a_missing_node_is_named(backend: type[Simulator]) -> None:
+    with pytest.raises(UserError, match=r"no such signal in the netlist: v\(x1\.nope\), i\(v9\)$"):
+        backend().run(RC_STEP, save=["out", "v(x1.nope)", "i(v9)"])
+    with pytest.raises(UserError, match=r"no such signal in the netlist: outt; .*'out'"):
+        backend().run(RC_STEP, save=["out", "outt"])
+    with pytest.raises(UserError, match=r"no such signal in the netlist: nope"):
+        backend().run(RC_STEP, save=["nope"])
+
+
+@both
+@pytest.mark.parametrize(
+    ("line", "quoted"),
+    [
+        ("R1 in 0 1k foo=3", "unknown parameter .foo"),
+        ("X9 in 0 nothing", "unknown subckt: x9 in 0 nothing"),
+        ("R1 in 0 {nothing}", "Undefined parameter .nothing"),
+        ("D1 in 0 dm\n.model dm d(is=1e-14 zork=2)", "unrecognized parameter .zork"),
+        ("R1 in 0", "r1: resistance to low"),
+        ("Q1 in 0", r"Error on line 3"),
+    ],
+)
+def test_an_error_in_the_netlist_quotes_ngspice(
+    backend: type[Simulator], line: str, quoted: str
+) -> None:
+    with pytest.raises(UserError, match=quoted):
+        backend().run(f"t\nV1 in 0 1\n{line}\n.tran 1n 10n\n.end\n", save=["in"])
+
+
+@both
+def test_a_run_past_its_time_limit_is_stopped(backend: type[Simulator]) -> None:
+    start = time.monotonic()
+    with pytest.raises(UserError, match=r"time limit of 0\.7 s"):
+        backend().run(ENDLESS, save=["out"], time_limit=0.7)
+    assert time.monotonic() - start < 5
+
+
+def test_children_of_a_stopped_program_are_stopped_too(tmp_path: Path) -> None:
+    script = "(sleep 1; touch late) & sleep 30"
+    with pytest.raises(UserError, match="time limit"):
+        simulator.run_limited(["sh", "-c", script], tmp_path, {}, 0.2)
+    time.sleep(1.2)
+    assert not (tmp_path / "late").exists()
+
+
+@both
+@pytest.mark.parametrize(
+    "line",
+    [
+        ".control",
+        "  .CONTROL",
+        ".endc",
+        ".exec touch owned",
+        "shell touch owned",
+        "*# shell touch owned",
+        " *#shell touch owned",
+        "*ng_script",
+        ".include /etc/passwd",
+        ".inc x",
+        ".lib models.lib tt",
+        ".csparam a=1",
+        ".param a=`touch owned`",
+        ".save all",
+        ".meas tran a max v(in)",
+        ".model m filesource (file=secret)",
+        ".model m\n+ d_process (process_file=run)",
+        "R2 in 0 1k\x0c.control",
+        "R2 in 0 1k\r.control",
+    ],
+)
+def test_a_deck_that_could_run_a_program_or_read_a_file_is_refused(
+    backend: type[Simulator], line: str
+) -> None:
+    deck = f"t\nV1 in 0 1\nR1 in 0 1k\n{line}\n.tran 1n 10n\n.end\n"
+    with pytest.raises(UserError, match=r"netlist, line 4: .* is refused"):
+        backend().run(deck, save=["in"])
+
+
+@pytest.mark.parametrize(
+    ("deck", "problem"),
+    [
+        ("", "empty"),
+        ("t\nR1 a 0 1\n.tran 1n 1u\n", "end with one line '.end'"),
+        ("t\n.tran 1n 1u\n.end\nR1 a 0 1\n", "end with one line '.end'"),
+        ("t\n.tran 1n 1u\n.end\n.end\n", "end with one line '.end'"),
+        (".tran 1n 1u\n.end\n", "line 1: .* the first line is the title"),
+        ("t\nR1 a 0 1\n.end\n", "one line '.tran STEP STOP' is needed, 0"),
+        ("t\n.tran 1n 1u\n.tran 1n 1u\n.end\n", "is needed, 2"),
+        ("t\n.tran 1n {stop}\n.end\n", "stop time '{stop}' must be a number"),
+        ("t\n.tran 1n\n.end\n", "no stop time"),
+    ],
+)
+def test_an_incomplete_deck_is_refused(deck: str, problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        BatchProcess().run(deck, save=["a"])
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a b", "a\n.control", "v(a,b)", "v(a", "a;b", "time", "v(0)", "gnd", "$a"]
+)
+def test_a_signal_that_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="is no signal"):
+        with_saves(RC_STEP, [name])
+
+
+def test_wrong_arguments_of_run_are_refused() -> None:
+    run = BatchProcess().run
+    with pytest.raises(UserError, match="name at least one"):
+        run(RC_STEP, save=[])
+    with pytest.raises(UserError, match="a list of signals"):
+        run(RC_STEP, save="out")
+    for limit in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(UserError, match="time_limit"):
+            run(RC_STEP, save=["out"], time_limit=limit)
+
+
+@both
+@pytest.mark.parametrize("place", ["cwd", "HOME"])
+def test_a_users_init_file_changes_nothing(
+    backend: type[Simulator], place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".spiceinit").write_text("* init\nset filetype=ascii\nshell touch owned\n")
+    if place == "cwd":
+        monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SPICE_ASCIIRAWFILE", "1")
+    assert backend().run(RC_STEP, save=["out"]).signals["out"][-1] == pytest.approx(1, abs=0.01)
+    assert [path.name for path in tmp_path.iterdir()] == [".spiceinit"]
+
+
+def test_missing_ngspice_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
+    monkeypatch.delenv("NGSPICE_LIBRARY_PATH", raising=False)
+    monkeypatch.delenv("ANALOGDFC_NGSPICE", raising=False)
+    assert simulator.find_binary() is None
+    assert simulator.find_shared_library() is None
+    assert simulator.ngspice_version() is None
+    for name in ("shared", "batch", "auto"):
+        with pytest.raises(UserError, match=r"apt-get install ngspice libngspice0.*doctor"):
+            get_simulator(name)
+
+
+def test_a_variable_that_names_no_file_is_an_error_not_another_ngspice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANALOGDFC_NGSPICE", str(tmp_path / "ngspice"))
+    with pytest.raises(UserError, match="ANALOGDFC_NGSPICE="):
+        get_simulator("batch")
+    monkeypatch.setenv("NGSPICE_LIBRARY_PATH", str(tmp_path / "libngspice{}.so"))
+    with pytest.raises(UserError, match="NGSPICE_LIBRARY_PATH="):
+        get_simulator("shared")
+
+
+def test_missing_pyspice_leaves_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulator, "has_pyspice", lambda: False)
+    monkeypatch.setattr(shared, "has_pyspice", lambda: False)
+    assert get_simulator("auto").name == "batch"
+    with pytest.raises(UserError, match="PySpice is missing"):
+        get_simulator("shared")
+
+
+def test_auto_is_the_shared_library_and_unknown_names_are_refused() -> None:
+    assert get_simulator("auto").name == "shared"
+    with pytest.raises(UserError, match="simulator 'spectre' is unknown"):
+        get_simulator("spectre")  # type: ignore[arg-type]
+
+
+def test_program_and_library_tell_their_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    version = simulator.ngspice_version()
+    assert version is not None
+    assert version[0].isdigit()
+    monkeypatch.setattr(simulator, "find_binary", lambda: None)
+    library = simulator.ngspice_version()
+    assert library is not None
+    assert library.isdigit()
+
+
+def test_pyspice_is_not_imported_into_the_callers_process() -> None:
+    SharedLibrary().run(RC_STEP, save=["out"])
+    assert not any(name.partition(".")[0] == "PySpice" for name in sys.modules)
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended by signal 11"),
+        ("import os; os._exit(1)", "exit code 1"),
+        ("", "ended before its run was complete"),
+    ],
+)
+def test_a_crash_of_the_library_is_an_error(
+    script: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = tmp_path / "worker.py"
+    worker.write_text(script)
+    monkeypatch.setattr(shared, "_WORKER", worker)
+    with pytest.raises(UserError, match=problem):
+        SharedLibrary().run(RC_STEP, save=["out"])
+
+
+def test_a_library_that_cannot_be_loaded_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = tmp_path / "libngspice{0}.so"
+    library.write_text("no library")
+    monkeypatch.setenv("NGSPICE_LIBRARY_PATH", str(library))
+    with pytest.raises(UserError, match=r"exit code 1.*libngspice\{0\}\.so"):
+        SharedLibrary().run(RC_STEP, save=["out"])
+
+
+class Fake(Simulator):
+    """Returns a prepared plot."""
+
+    name = "fake"
+
+    def __init__(self, *values: list[float]) -> None:
+        self._plot = RawPlot("", "Transient Analysis", ("time", "v(out)"), np.array(values).T)
+
+    def _execute(self, folder: Path, time_limit: float) -> tuple[int, list[str]]:
+        return 0, []
+
+    def _read(self, folder: Path) -> list[RawPlot]:
+        return [self._plot]
+
+
+def test_partial_or_non_finite_waveforms_are_never_returned() -> None:
+    assert Fake([0, 5e-6], [0, 1]).run(RC_STEP, save=["out"]).time[-1] == 5e-6
+    with pytest.raises(ConvergenceError, match=r"stopped at t = 4\.9e-06 s, before 5e-06 s"):
+        Fake([0, 4.9e-6], [0, 1]).run(RC_STEP, save=["out"])
+    with pytest.raises(ConvergenceError, match="stopped at t = 0 s"):
+        Fake([], []).run(RC_STEP, save=["out"])
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ConvergenceError, match=rf"returned {bad} for out at t = 1e-06 s"):
+            Fake([0, 1e-6, 5e-6], [0, bad, 1]).run(RC_STEP, save=["out"])
+    with pytest.raises(ConvergenceError, match="stopped at t = nan"):
+        Fake([0, np.nan], [0, 1]).run(RC_STEP, save=["out"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "doAnalyses: iteration limit reached",
+        "doAnalyses: TRAN:  Timestep too small; time = 3.2e-06, timestep = 1e-18",
+        "Error: Transient op failed, time step too small",
+        "tran simulation(s) aborted",
+    ],
+)
+def test_every_wording_of_no_convergence_is_recognised(line: str) -> None:
+    with pytest.raises(ConvergenceError, match=r"ngspice did not converge"):
+        raise_for_messages(["Circuit: t", line], 0, ["out"])
+
+
+def test_a_title_is_not_taken_for_a_message() -> None:
+    deck = RC_STEP.replace("step into", "no convergence: error: time step too small in", 1)
+    assert BatchProcess().run(deck, save=["out"]).time[-1] == pytest.approx(5e-6)
+
+
+def test_stepping_that_succeeds_is_no_error() -> None:
+    raise_for_messages(
+        ["Warning: singular matrix:  check node a", "Note: Dynamic gmin stepping completed"],
+        0,
+        ["out"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("5u", 5e-6), ("10us", 1e-5), ("1e-4", 1e-4), ("1.5MEG", 1.5e6), ("2m", 2e-3), ("3", 3.0),
+        (".5n", 5e-10), ("4k", 4e3), ("1mil", 25.4e-6), ("2s", 2.0), ("7f", 7e-15), ("1e3p", 1e-9),
+    ],
+)  # fmt: skip
+def test_numbers_are_read_with_the_suffixes_of_spice(text: str, value: float) -> None:
+    assert spice_number(text) == pytest.approx(value, rel=1e-12)
+    assert stop_time(f"t\n* .tran 1n 3\n.tran 1n ; comment\n+ {text} uic\n.end") == spice_number(
+        text
+    )
+
+
+def test_text_that_is_no_number_is_none() -> None:
+    assert all(
+        spice_number(text) is None for text in ("", "x", "1 2", "{a}", "--1", "np.float64(1)")
+    )
