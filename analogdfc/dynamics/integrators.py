@@ -15,9 +15,7 @@ class Integrator(ABC):
     """One step of the loop's differential equations."""
 
     @abstractmethod
-    def step(
-        self, loop: Loop, state: LoopState, x: Tensor, target: Tensor, dt: float
-    ) -> LoopState:
+    def step(self, loop: Loop, state: LoopState, x: Tensor, target: Tensor, dt: float) -> LoopState:
         """Advance by dt.
 
         Args:
@@ -48,9 +46,7 @@ class Euler(Integrator):
     layered: bool = True
     proactive: bool = True
 
-    def step(
-        self, loop: Loop, state: LoopState, x: Tensor, target: Tensor, dt: float
-    ) -> LoopState:
+    def step(self, loop: Loop, state: LoopState, x: Tensor, target: Tensor, dt: float) -> LoopState:
         """Advance by dt; see `Integrator.step`."""
         pi = loop.controller
         e = target - output(loop, state)
@@ -79,9 +75,7 @@ class RungeKutta4(Integrator):
 
     substeps: int = 4
 
-    def step(
-        self, loop: Loop, state: LoopState, x: Tensor, target: Tensor, dt: float
-    ) -> LoopState:
+    def step(self, loop: Loop, state: LoopState, x: Tensor, target: Tensor, dt: float) -> LoopState:
         """Advance by dt; see `Integrator.step`."""
         h = dt / self.substeps
         for _ in range(self.substeps):

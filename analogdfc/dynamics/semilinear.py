@@ -46,7 +46,9 @@ class Channels(NamedTuple):
     offset: Tensor
     scale: Tensor
 
-    def _each(self, y: Tensor, g: Callable[[Tensor], Tensor], h: Callable[[Tensor], Tensor]) -> Tensor:
+    def _each(
+        self, y: Tensor, g: Callable[[Tensor], Tensor], h: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         z = (self.sign * y + self.offset) / self.scale
         return torch.cat([g(z[..., : self.tanh]), h(z[..., self.tanh :])], dim=-1)
 
@@ -78,7 +80,9 @@ class Semilinear:
     def slope(self, z: Tensor) -> Tensor:
         """Right-hand side A z + b + N(z), (chips, batch, n)."""
         out = z @ self.linear.mT + self.constant
-        return out.index_add(-1, self.channels.row, self.channels.value(z[..., self.channels.index]))
+        return out.index_add(
+            -1, self.channels.row, self.channels.value(z[..., self.channels.index])
+        )
 
     def jacobian(self, z: Tensor) -> Tensor:
         """Derivative of the right-hand side, (chips, batch, n, n)."""
@@ -146,7 +150,9 @@ class TRBDF2:
 
     tolerance: float = 2e-6
 
-    def run(self, system: Semilinear, start: Tensor, spacing: float, steps: int) -> Iterator[Tensor]:
+    def run(
+        self, system: Semilinear, start: Tensor, spacing: float, steps: int
+    ) -> Iterator[Tensor]:
         """States at spacing, 2 spacing, ..., steps * spacing.
 
         Args:

@@ -19,7 +19,7 @@ from analogdfc.hardware.nodal import NodalEquations
 Array = NDArray[np.float64]
 
 NO_LIMIT = 1e6
-"""Volts at which a switched-off limit lies: far enough that double precision sees a straight line."""
+"""Volts at which a switched-off limit lies; double precision sees a straight line."""
 
 CLAMP_GAIN = 10.0
 """Volts at the input that one volt beyond the rails is worth; the macro cell has the same."""
@@ -59,13 +59,14 @@ class _Numbers:
     def of(cls, card: Card) -> _Numbers:
         a = card.amplifier
         omega = 2 * math.pi * a.gain_bandwidth if a.gain_bandwidth else math.inf
-        slewing = a.slew_rate is not None and math.isfinite(omega)
+        # Without a dominant pole there is nothing that a second pole or a slew rate could limit.
+        delayed = math.isfinite(omega)
         return cls(
             1 / a.gain if a.gain else 0.0,
             1 / omega,
-            1 / (2 * math.pi * a.second_pole) if a.second_pole else 0.0,
+            1 / (2 * math.pi * a.second_pole) if a.second_pole and delayed else 0.0,
             a.output_resistance or 0.0,
-            a.slew_rate / omega if slewing and a.slew_rate else NO_LIMIT,
+            a.slew_rate / omega if a.slew_rate and delayed else NO_LIMIT,
             a.saturation if a.saturation is not None else NO_LIMIT,
         )
 
@@ -189,7 +190,11 @@ class AmplifierModel:
 
     def _branch(self, k: int) -> tuple[Array, Array, NDArray[np.intp]]:
         parts = self.nodal[k].chip.controller
-        return parts.c_i.numpy(), parts.stages["pi"].r_f.numpy(), self.nodal[k].banks["controller.pi"]
+        return (
+            parts.c_i.numpy(),
+            parts.stages["pi"].r_f.numpy(),
+            self.nodal[k].banks["controller.pi"],
+        )
 
     def _full(self, k: int, y: Array) -> _Matrices:
         nodal, p, n = self.nodal[k], self.numbers[k], self.amplifiers
@@ -288,7 +293,9 @@ class AmplifierModel:
         pi = nodal.chip.controller.stages["pi"]
         inputs = np.diag(yxx)[nodal.banks["controller.pi"]] * omega[nodal.banks["controller.pi"]]
         r_p = pi.r_f.numpy()
-        pi_lag = float((r_p * (inputs + pi.c_f.numpy()) + omega[nodal.banks["controller.pi"]]).mean())
+        pi_lag = float(
+            (r_p * (inputs + pi.c_f.numpy()) + omega[nodal.banks["controller.pi"]]).mean()
+        )
         soma = f"layer{nodal.chip.design.depth}.soma"
         tau_v = nodal.chip.layers[-1].stages["soma"]
         extra = float((tau_v.r_f * tau_v.c_f).mean())
@@ -304,13 +311,17 @@ class AmplifierModel:
             groups.append((index, row, [self._tanh(m) for m in self.nodal]))
         tanh = sum(len(g[0]) for g in groups)
         if self.rung is Rung.FULL:
-            slew = [self._constant(p.linear_range, -1.0, m.offset, p.linear_range, n)
-                    for p, m in zip(self.numbers, self.nodal, strict=True)]
+            slew = [
+                self._constant(p.linear_range, -1.0, m.offset, p.linear_range, n)
+                for p, m in zip(self.numbers, self.nodal, strict=True)
+            ]
             groups.append((np.arange(n), 2 * n + np.arange(n), slew))
             tanh += n
             if any(p.saturation < NO_LIMIT for p in self.numbers):
-                rails = [self._constant(-CLAMP_GAIN * p.saturation, 1.0, 0.0, p.saturation, n)
-                         for p in self.numbers]
+                rails = [
+                    self._constant(-CLAMP_GAIN * p.saturation, 1.0, 0.0, p.saturation, n)
+                    for p in self.numbers
+                ]
                 a = 2 * n + np.arange(n)
                 groups.append((a, a, rails))
         return self._joined(groups, tanh)

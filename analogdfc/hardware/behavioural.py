@@ -80,8 +80,10 @@ class Behavioural:
         x, step = x.to(torch.float64).cpu(), step.to(torch.float64).cpu()
         release = self._release(x, step)
         banks = self.model.nodal[0].banks
-        columns = {name: torch.from_numpy(self.model.outputs[banks[name]])
-                   for name in probes(self.chips[0].design)}
+        columns = {
+            name: torch.from_numpy(self.model.outputs[banks[name]])
+            for name in probes(self.chips[0].design)
+        }
         kept = torch.cat(list(columns.values()))
         history = torch.empty(len(self.chips), len(x), steps + 1, len(kept), dtype=torch.float64)
         seconds = self.chips[0].design.seconds
@@ -97,7 +99,9 @@ class Behavioural:
                 chip.design,
                 t,
                 x,
-                lambda name, c=c: history[c, :, :, starts[name] : starts[name] + len(columns[name])],
+                lambda name, c=c: history[
+                    c, :, :, starts[name] : starts[name] + len(columns[name])
+                ],
                 lambda name, c=c: release.free[c][:, columns[name]],
             )
             for c, chip in enumerate(self.chips)

@@ -138,7 +138,7 @@ class Amplifier(_Section):
         quiescent_current: supply current of one amplifier at rest.
         gain: open-loop gain A0 at low frequency.
         gain_bandwidth: unity-gain frequency of the dominant pole.
-        second_pole: frequency of the second pole.
+        second_pole: frequency of the second pole; takes effect with a finite gain_bandwidth.
         slew_rate: fastest change of the output; takes effect with a finite gain_bandwidth.
         output_resistance: resistance in series with the output.
         input_capacitance: from the inverting input to ground; the feedback resistors are then
@@ -330,7 +330,9 @@ def _first_problem(error: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"{place}: this key is missing"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    shown = f" = {problem['input']['value']!r} {problem['input'].get('unit', '')}" if (
-        isinstance(problem["input"], dict) and "value" in problem["input"]
-    ) else ""
+    shown = (
+        f" = {problem['input']['value']!r} {problem['input'].get('unit', '')}"
+        if (isinstance(problem["input"], dict) and "value" in problem["input"])
+        else ""
+    )
     return f"{place}{shown}: {message}"

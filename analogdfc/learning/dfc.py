@@ -71,8 +71,6 @@ class DFC(LearningRule):
         r = self.network(x).detach()
         target = self.loss.target(r, y, self.target_stepsize)
         self._write(
-            *mean_update(
-                loop, x, target, dt=self.dt, steps=self.steps, integrator=self.integrator
-            )
+            *mean_update(loop, x, target, dt=self.dt, steps=self.steps, integrator=self.integrator)
         )
         return self.loss.value(r, y).mean()

@@ -73,7 +73,9 @@ class Circuit:
         x, step = x.to(torch.float64).cpu(), step.to(torch.float64).cpu()
         # A tenth of tau_v, and never coarser than the record.
         longest = min(design.tau_v / 10, dt)
-        benches = [Testbench(design, a, b, steps * dt, longest) for a, b in zip(x, step, strict=True)]
+        benches = [
+            Testbench(design, a, b, steps * dt, longest) for a, b in zip(x, step, strict=True)
+        ]
         grid = np.arange(steps + 1) * dt * design.seconds
         sampled = []
         with ThreadPoolExecutor(self.jobs) as pool:

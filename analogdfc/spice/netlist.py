@@ -173,7 +173,8 @@ class _Writer:
                 "*   rst  1 V holds the reset      go  1 V applies the target step",
                 "*   w<i>_<n> q<i>_<n>  columns of the forward and feedback crossbars",
                 "*   v<i>_<n>  v     vffn<i>_<n>  - v_ff     r<i>_<n> rn<i>_<n>  +- phi(v)",
-                "*   rff<i>_<n>  phi(v_ff)     e<n>  error     up<n> un<n>  +- u     goal<n>  target",
+                "*   rff<i>_<n>  phi(v_ff)     e<n>  error",
+                "*   up<n> un<n>  +- u     goal<n>  target",
             ]
         )
 
@@ -282,12 +283,13 @@ def _amplifier_parameters(card: Card) -> dict[str, float]:
     """Globals of the macro cell; an effect that the card lacks lies beyond reach."""
     a = card.amplifier
     gbw = a.gain_bandwidth or 1e18
-    slewing = a.slew_rate if a.gain_bandwidth else None
+    # Without a dominant pole there is nothing that a second pole or a slew rate could limit.
+    slew, pole = (a.slew_rate, a.second_pole) if a.gain_bandwidth else (None, None)
     return {
         "a0": a.gain or 1e12,
         "gbw": gbw,
-        "f_pole2": a.second_pole or 1e18,
-        "slew": slewing or 1e6 * 2 * np.pi * gbw,
+        "f_pole2": pole or 1e18,
+        "slew": slew or 1e6 * 2 * np.pi * gbw,
         "v_sat": a.saturation or 1e6,
         "c_in": a.input_capacitance or 0.0,
         "r_out": max(a.output_resistance or 0.0, _LEAST_OHM),

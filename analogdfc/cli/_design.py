@@ -1,0 +1,217 @@
+"""What the commands share: from options to a network, samples and a design."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import click
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from analogdfc.controller import PI
+from analogdfc.datasets import Dataset, digits
+from analogdfc.errors import UserError
+from analogdfc.feedback import DirectFeedback
+from analogdfc.hardware.card import Card
+from analogdfc.hardware.design import Design, Readout
+from analogdfc.learning import DFC
+from analogdfc.network import Network
+from analogdfc.storage import Model, read_model
+from analogdfc.training import accuracy, train
+
+EPOCHS = 10
+TRAINING_STEPSIZE = 0.25
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class Sizes(click.ParamType):
+    """Layer sizes such as 16-10-10."""
+
+    name = "N-N-N"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Parse the text; fails with what is allowed."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            sizes = tuple(int(part) for part in str(value).split("-"))
+        except ValueError:
+            sizes = ()
+        if len(sizes) < 2 or min(sizes) < 1:
+            self.fail(f"{value!r}: write at least two numbers >= 1, such as 16-10-10", param, ctx)
+        return sizes
+
+
+def design_options(command: _Command) -> _Command:
+    """The options that make a design; adds them to a command."""
+    options = [
+        click.option(
+            "--weights",
+            type=click.Path(path_type=Path),
+            help="Network from the group 'network' of an HDF5 file, instead of training one.",
+        ),
+        click.option(
+            "--sizes",
+            type=Sizes(),
+            default="16-10-10",
+            show_default=True,
+            help="Neurons of each layer, input first. A network from 16 or 64 inputs to 10 outputs "
+            "is trained on handwritten digits; any other has random weights.",
+        ),
+        click.option(
+            "--card",
+            default="discrete_100mhz",
+            show_default=True,
+            help="Technology card: a name that comes with the package or the path of a TOML file.",
+        ),
+        click.option(
+            "--seed",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="Seed of the initial weights, the order of samples and the chip's components.",
+        ),
+        click.option(
+            "--scaling/--no-scaling",
+            default=True,
+            show_default=True,
+            help="Scale a layer's conductances down when its weights don't fit the window; without "
+            "it such weights are an error.",
+        ),
+        click.option(
+            "--double-sampling/--no-double-sampling",
+            default=True,
+            show_default=True,
+            help="Subtract the free phase from the update.",
+        ),
+        click.option(
+            "--auto-zero/--no-auto-zero",
+            default=True,
+            show_default=True,
+            help="Store and subtract the controller's offset of the free phase.",
+        ),
+        click.option(
+            "--relative-target/--absolute-target",
+            default=True,
+            show_default=True,
+            help="Target relative to the measured free output, or to the ideal network's output.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+class Samples(NamedTuple):
+    """What a network is compared on.
+
+    Attributes:
+        x: inputs, (samples, n_0).
+        step: steps of the output target, (samples, n_L), dimensionless.
+        source: what they are, for people.
+    """
+
+    x: Tensor
+    step: Tensor
+    source: str
+
+
+def read_card(name: str) -> Card:
+    """The card that an option names."""
+    return Card.load(name)
+
+
+def make_model(weights: Path | None, sizes: tuple[int, ...], seed: int) -> tuple[Model, str]:
+    """The network that the options ask for, and what it is, for people."""
+    if weights is not None:
+        return read_model(weights), f"weights of {weights}"
+    generator = torch.Generator().manual_seed(seed)
+    network = Network(sizes, generator=generator)
+    feedback = DirectFeedback.transposed(network)
+    model = Model(network, feedback, PI(), 0.2)
+    data = _digits_for(network)
+    if data is None:
+        return model, f"random weights, seed {seed}"
+    _train(model, data, generator)
+    hits = accuracy(network, data.x_test, data.y_test)
+    return model, f"trained by DFC on digits, seed {seed}: {hits:.1%} of held-out images right"
+
+
+def _train(model: Model, data: Dataset, generator: torch.Generator) -> None:
+    rule = DFC(
+        model.network,
+        model.feedback,
+        model.controller,
+        target_stepsize=TRAINING_STEPSIZE,
+        tau_v=model.tau_v,
+        dt=model.tau_v / 4,
+        steps=100,
+    )
+    optimizer = torch.optim.Adam(model.network.parameters(), lr=0.02)
+    with progress_bar("training", EPOCHS * len(data.x)) as bar:
+        train(
+            rule,
+            optimizer,
+            data,
+            epochs=EPOCHS,
+            batch_size=64,
+            generator=generator,
+            progress=bar.update,
+        )
+
+
+def _digits_for(network: Network) -> Dataset | None:
+    sides = {16: 4, 64: 8}
+    if network.sizes[0] not in sides or network.sizes[-1] != 10:
+        return None
+    return digits(sides[network.sizes[0]])
+
+
+def make_samples(network: Network, count: int, seed: int, stepsize: float) -> Samples:
+    """Held-out digits where they fit the network, else random inputs and target steps."""
+    data = _digits_for(network)
+    if data is None:
+        generator = torch.Generator().manual_seed(seed)
+        shape = (count, network.sizes[0])
+        x = 2 * torch.rand(shape, dtype=torch.float64, generator=generator) - 1
+        step = torch.randn(count, network.sizes[-1], dtype=torch.float64, generator=generator)
+        return Samples(x, 0.15 * step, f"{count} random inputs, target steps of 0.15 rms")
+    if count > len(data.x_test):
+        raise UserError(f"--samples {count}: there are {len(data.x_test)} held-out images")
+    x, y = data.x_test[:count], data.y_test[:count]
+    with torch.no_grad():
+        step = 2 * stepsize * (y - network(x))
+    return Samples(x, step, f"{count} held-out images, target stepsize {stepsize:g}")
+
+
+def make_design(
+    model: Model,
+    card: Card,
+    *,
+    scaling: bool,
+    double_sampling: bool,
+    auto_zero: bool,
+    relative_target: bool,
+) -> Design:
+    """Place a model on a card with the readout that the options ask for."""
+    return Design.of(
+        model.network,
+        model.feedback,
+        card,
+        controller=model.controller,
+        tau_v=model.tau_v,
+        readout=Readout(double_sampling, auto_zero, relative_target),
+        scaling=scaling,
+    )
+
+
+def progress_bar(what: str, total: int) -> tqdm[Any]:
+    """A progress bar on standard error, absent where that isn't a terminal."""
+    return tqdm(total=total, desc=what, file=sys.stderr, disable=None, leave=False)

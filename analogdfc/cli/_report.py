@@ -1,0 +1,159 @@
+"""What `compare` prints and records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from analogdfc import records
+from analogdfc.cli._design import Samples
+from analogdfc.comparison import ONSET, Cause, Comparison
+from analogdfc.dynamics import Trajectory, Update
+from analogdfc.hardware.design import Design
+from analogdfc.records import Quantity
+from analogdfc.storage import Model, model_tree
+
+
+def numbers(
+    comparisons: list[Comparison], angle: float | None, causes: list[Cause]
+) -> dict[str, Any]:
+    """The numbers of the tables, with units in the names, for JSON and for the record."""
+    out: dict[str, Any] = {}
+    for c in comparisons:
+        updates = {
+            layer: {
+                "angle_degree": u.angle,
+                "norm_ratio": u.norm_ratio,
+                "relative_error_percent": 100 * u.error,
+            }
+            for layer, u in c.updates.items()
+        }
+        out[f"{c.kind}: {c.other} against {c.reference}"] = {
+            "kind": c.kind,
+            "reference": c.reference,
+            "other": c.other,
+            "nrmse_percent": {name: 100 * value for name, value in c.signals.items()},
+            "update": updates,
+            "settling_time_reference_us": 1e6 * c.settling[0],
+            "settling_time_other_us": 1e6 * c.settling[1],
+        }
+    if angle is not None:
+        out["causes"] = {
+            "angle_all_on_degree": angle,
+            **{
+                f"without {c.name}": {"angle_degree": c.angle, "change_degree": c.change}
+                for c in causes
+            },
+        }
+        worst = causes[0] if causes and causes[0].change < 0 else None
+        out["largest_cause"] = worst.name if worst else "none"
+    return out
+
+
+def tree(
+    model: Model, design: Design, seed: int, data: Samples, runs: Mapping[str, Trajectory]
+) -> dict[str, Any]:
+    """Inputs and waveforms for the record."""
+    return {
+        "provenance": records.provenance(),
+        "seed": seed,
+        "card": design.card.text,
+        "readout": asdict(design.readout),
+        "network": model_tree(model),
+        "samples": {
+            "source": data.source,
+            "x": Quantity(data.x.numpy(), "1", "inputs, (sample, neuron)"),
+            "target_step": Quantity(data.step.numpy(), "1", "r* - r_L of the free phase"),
+        },
+        "runs": {name: _run(design, run) for name, run in runs.items()},
+    }
+
+
+def _run(design: Design, run: Trajectory) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "t": Quantity((run.t * design.seconds).numpy(), "s", "time after the release"),
+        "u": Quantity(run.u.numpy(), "1", "control signal, (sample, time, output)"),
+        "e": Quantity(run.e.numpy(), "1", "control error"),
+    }
+    for i in range(run.depth):
+        for name in ("v", "v_ff", "r", "r_ff"):
+            out[f"{name}{i + 1}"] = Quantity(getattr(run.neurons, name)[i].numpy(), "1")
+            out[f"{name}{i + 1}_free"] = Quantity(getattr(run.free, name)[i].numpy(), "1")
+    update = Update.of(run, double_sampling=design.readout.double_sampling)
+    for i, (w, b) in enumerate(zip(update.weights, update.biases, strict=True), start=1):
+        out[f"dW{i}"] = Quantity(w.numpy(), "1", "weight update a sample, before a learning rate")
+        out[f"db{i}"] = Quantity(b.numpy(), "1")
+    return out
+
+
+def show(
+    design: Design,
+    origin: str,
+    source: str,
+    comparisons: list[Comparison],
+    angle: float | None,
+    causes: list[Cause],
+) -> None:
+    """Print the tables."""
+    console = Console()
+    console.print(f"network {'-'.join(map(str, design.sizes))}, {origin}", highlight=False)
+    console.print(f"{source}; card: {design.card.card.name}", highlight=False, markup=False)
+    for name, factor in design.shrunk_layers().items():
+        console.print(
+            f"{name}: conductances scaled by {factor:.4g} to fit the card's window",
+            highlight=False,
+        )
+    console.print(_signals(comparisons))
+    console.print(
+        "NRMSE of v and r: rms error / rms excursion from the free state ('dev': each trace less\n"
+        "its own free state); of u and e: rms error / their own rms ('settled': after "
+        f"{ONSET:g} tau_u).\n"
+        "parity: does the model predict the circuit?  deviation: how far is the circuit from the\n"
+        "algorithm? a finding about the circuit, not an error of a model.",
+        highlight=False,
+        style="dim",
+    )
+    if angle is not None:
+        console.print(_causes(angle, causes))
+
+
+def _signals(comparisons: list[Comparison]) -> Table:
+    table = Table("quantity", "unit", title="Realisations side by side", title_justify="left")
+    for c in comparisons:
+        table.add_column(f"{c.kind}\n{c.other}\nagainst {c.reference}", justify="right")
+    for name in comparisons[0].signals:
+        table.add_row(f"NRMSE {name}", "%", *(f"{100 * c.signals[name]:.3g}" for c in comparisons))
+    table.add_section()
+    for layer in comparisons[0].updates:
+        label = "all layers" if layer == "all" else f"layer {layer}"
+        found = [c.updates[layer] for c in comparisons]
+        table.add_row(f"update {label}: angle", "degree", *(f"{u.angle:.3g}" for u in found))
+        table.add_row(f"update {label}: norm ratio", "1", *(f"{u.norm_ratio:.5f}" for u in found))
+        table.add_row(f"update {label}: error", "%", *(f"{100 * u.error:.3g}" for u in found))
+    table.add_section()
+    both = [[f"{1e6 * s:.4g}" for s in c.settling] for c in comparisons]
+    table.add_row("settling time", "us", *(other for _, other in both))
+    table.add_row("settling time, reference", "us", *(reference for reference, _ in both))
+    return table
+
+
+def _causes(angle: float, causes: list[Cause]) -> Table:
+    table = Table(
+        "imperfection switched off alone",
+        title=f"What turns the update: {angle:.3g} degrees to the ideal one with everything on "
+        "(behavioural model)",
+        title_justify="left",
+    )
+    table.add_column("angle\ndegree", justify="right")
+    table.add_column("change\ndegree", justify="right")
+    for k, cause in enumerate(causes):
+        worst = k == 0 and cause.change < 0
+        name = f"{cause.name}  <- largest cause" if worst else cause.name
+        table.add_row(
+            name, f"{cause.angle:.3g}", f"{cause.change:+.3g}", style="bold" if worst else ""
+        )
+    return table

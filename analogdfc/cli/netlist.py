@@ -1,0 +1,65 @@
+"""`analogdfc netlist`: the circuit as files for a chip designer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from analogdfc.cli._design import design_options, make_design, make_model, make_samples, read_card
+from analogdfc.hardware.chip import Chip
+from analogdfc.spice.netlist import FIDELITIES, Netlist
+from analogdfc.spice.testbench import Testbench
+
+
+@click.command("netlist", short_help="Write the SPICE netlist of a network.")
+@design_options
+@click.option(
+    "--fidelity",
+    type=click.Choice(FIDELITIES),
+    default="macro",
+    show_default=True,
+    help="Level of the amplifier and tanh cells.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("netlist"),
+    show_default=True,
+    help="Folder to write into.",
+)
+def command(
+    weights: Path | None,
+    sizes: tuple[int, ...],
+    card: str,
+    seed: int,
+    fidelity: str,
+    output: Path,
+    **switches: Any,
+) -> None:
+    r"""Write the SPICE netlist of a network; needs no simulator.
+
+    Three files: cells.lib (the cell library; swap a cell for one of your process), circuit.cir
+    (crossbars, neurons, controller) and testbench.cir (supplies, one input, analysis), which runs
+    as it is with `ngspice testbench.cir`.
+
+    \b
+    Example:
+      analogdfc netlist --sizes 3-4-2 -o dfc_3-4-2
+    """
+    torch.set_num_threads(1)
+    technology = read_card(card)
+    model, origin = make_model(weights, sizes, seed)
+    design = make_design(model, technology, **switches)
+    samples = make_samples(model.network, 1, seed, 0.25)
+    netlist = Netlist.of(Chip.of(design, seed), "ideal" if fidelity == "ideal" else "macro")
+    bench = Testbench(design, samples.x[0], samples.step[0], 20.0, design.tau_v / 10)
+    files = netlist.write(output, bench.text())
+    click.echo(f"network {'-'.join(map(str, design.sizes))}, {origin}")
+    for name, factor in design.shrunk_layers().items():
+        click.echo(f"{name}: conductances scaled by {factor:.4g} to fit the window of the card")
+    for file in files:
+        click.echo(f"wrote {file}")

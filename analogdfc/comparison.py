@@ -1,0 +1,204 @@
+"""How far two realisations of a design lie apart, and what drives them apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from analogdfc.dynamics import RungeKutta4, Trajectory, Update, simulate
+from analogdfc.dynamics.loop import free_state
+from analogdfc.errors import UserError
+from analogdfc.hardware.amplifiers import Rung
+from analogdfc.hardware.behavioural import Behavioural
+from analogdfc.hardware.chip import Chip
+from analogdfc.hardware.design import Design
+
+Kind = Literal["parity", "deviation"]
+"""'parity': a model against the circuit that it models; 'deviation': a circuit against the ideal
+equations, a finding about the circuit and not a fault of a model."""
+
+ONSET = 0.1
+"""Duration, in units of the controller's time, that 'u settled' leaves out: the ideal control
+signal jumps at the release, which no circuit follows."""
+
+
+@dataclass(frozen=True)
+class UpdateDifference:
+    """One update against another.
+
+    Attributes:
+        angle: angle between the two, in degrees.
+        norm_ratio: norm of the other over the norm of the reference.
+        error: norm of the difference over the norm of the reference.
+    """
+
+    angle: float
+    norm_ratio: float
+    error: float
+
+    @classmethod
+    def of(cls, reference: Tensor, other: Tensor) -> UpdateDifference:
+        """Of two tensors of the same shape, as flat vectors.
+
+        Raises:
+            UserError: an update that is 0 has no angle.
+        """
+        a, b = reference.flatten(), other.flatten()
+        norms = float(a.norm()), float(b.norm())
+        if min(norms) == 0:
+            raise UserError("an update is exactly 0, so it has no direction; is the target step 0?")
+        # Twice the angle of half: accurate for small angles, where a cosine is not.
+        x, y = a / norms[0], b / norms[1]
+        angle = 2 * math.atan2(float((x - y).norm()), float((x + y).norm()))
+        return cls(math.degrees(angle), norms[1] / norms[0], float((a - b).norm()) / norms[0])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two trajectories of one design side by side.
+
+    Attributes:
+        reference: name of the realisation that the other is measured against.
+        other: name of the other.
+        kind: what their difference means.
+        signals: NRMSE of each signal, as a fraction. v and r relative to the rms excursion from
+            the free state; 'v1 dev' the same with each trace less its own free state; u and e
+            relative to their own rms, 'u settled' without the onset.
+        updates: the update of each layer ('1'..'L', biases included) and of all ('all').
+        settling: settling times of the reference and the other, mean over the samples, in seconds.
+    """
+
+    reference: str
+    other: str
+    kind: Kind
+    signals: dict[str, float]
+    updates: dict[str, UpdateDifference]
+    settling: tuple[float, float]
+
+    @property
+    def worst_signal(self) -> float:
+        """Largest NRMSE of a signal, as a fraction."""
+        return max(self.signals.values())
+
+
+def nrmse(reference: Tensor, other: Tensor, scale: Tensor) -> float:
+    """rms(other - reference) / rms(scale), over all entries.
+
+    Raises:
+        UserError: the scale is 0 everywhere, so that a relative error means nothing.
+    """
+    size = float(scale.square().mean().sqrt())
+    if size == 0:
+        raise UserError("a signal does not move at all; is the target step 0?")
+    return float((other - reference).square().mean().sqrt()) / size
+
+
+def compare(
+    design: Design,
+    names: tuple[str, str],
+    kind: Kind,
+    reference: Trajectory,
+    other: Trajectory,
+) -> Comparison:
+    """Measure the difference of two trajectories of one design on the same inputs and grid."""
+    signals = {}
+    for i in range(reference.depth):
+        for name, pick in (("v", "v"), ("r", "r")):
+            if name == "r" and i == reference.depth - 1:
+                continue  # the output is linear: r_L = v_L
+            a, b = getattr(reference.neurons, pick)[i], getattr(other.neurons, pick)[i]
+            start = getattr(reference.free, pick)[i].unsqueeze(1)
+            own = getattr(other.free, pick)[i].unsqueeze(1)
+            signals[f"{name}{i + 1}"] = nrmse(a, b, a - start)
+            if name == "v":
+                signals[f"v{i + 1} dev"] = nrmse(a - start, b - own, a - start)
+    late = reference.t > ONSET
+    signals["u"] = nrmse(reference.u, other.u, reference.u)
+    signals["u settled"] = nrmse(reference.u[:, late], other.u[:, late], reference.u[:, late])
+    signals["e"] = nrmse(reference.e, other.e, reference.e)
+    double_sampling = design.readout.double_sampling
+    a, b = (Update.of(t, double_sampling=double_sampling) for t in (reference, other))
+    updates = {
+        str(i): UpdateDifference.of(a.layer(i), b.layer(i)) for i in range(1, design.depth + 1)
+    }
+    updates["all"] = UpdateDifference.of(a.flat(), b.flat())
+    settling = [float(t.settling_time().mean()) * design.seconds for t in (reference, other)]
+    return Comparison(*names, kind, signals, updates, (settling[0], settling[1]))
+
+
+def ideal_run(design: Design, x: Tensor, step: Tensor, *, dt: float, steps: int) -> Trajectory:
+    """The ideal realisation: the design's equations, integrated accurately.
+
+    Args:
+        design: the design.
+        x: inputs, (batch, n_0).
+        step: steps of the output target, (batch, n_L).
+        dt: spacing of the record, in units of the controller's time.
+        steps: number of intervals.
+    """
+    loop = design.loop()
+    target = free_state(loop, x).v[-1] + step
+    substeps = max(1, math.ceil(dt / design.tau_v * 40))
+    return simulate(loop, x, target, dt=dt, steps=steps, integrator=RungeKutta4(substeps))
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What one imperfection does to the update.
+
+    Attributes:
+        name: the imperfection.
+        angle: angle of the whole update to the ideal one without this imperfection, in degrees.
+        change: that angle less the angle with everything on; negative where it does harm.
+    """
+
+    name: str
+    angle: float
+    change: float
+
+
+def causes(
+    design: Design,
+    seed: int | None,
+    x: Tensor,
+    step: Tensor,
+    *,
+    duration: float = 20.0,
+    dt: float = 0.1,
+    rung: Rung = Rung.FULL,
+    progress: Callable[[int], object] | None = None,
+) -> tuple[float, list[Cause]]:
+    """Switch the card's imperfections off, one at a time, and see what the update gains.
+
+    All variants of the chip run together in the behavioural model, with the same draws.
+
+    Args:
+        design: the design with everything on.
+        seed: seed of the chip.
+        x: inputs, (batch, n_0).
+        step: steps of the output target, (batch, n_L).
+        duration: length of the run, in units of the controller's time.
+        dt: spacing of the record that the update is averaged over.
+        rung: detail of the amplifier model.
+        progress: called after each interval with the number finished.
+
+    Returns:
+        The angle of the update to the ideal one with everything on, in degrees, and the causes,
+        the most harmful first.
+    """
+    names = design.card.imperfections
+    variants: Sequence[Design] = [design, *(design.on(design.card.without(n)) for n in names)]
+    chips = [Chip.of(variant, seed) for variant in variants]
+    steps = round(duration / dt)
+    runs = Behavioural(chips, rung).run(x, step, dt=dt, steps=steps, progress=progress)
+    ideal = Update.of(ideal_run(design, x, step, dt=dt, steps=steps)).flat()
+    cds = design.readout.double_sampling
+    angles = [
+        UpdateDifference.of(ideal, Update.of(t, double_sampling=cds).flat()).angle for t in runs
+    ]
+    found = [Cause(n, a, a - angles[0]) for n, a in zip(names, angles[1:], strict=True)]
+    return angles[0], sorted(found, key=lambda c: c.change)

@@ -1,0 +1,53 @@
+"""Data sets: inputs and labels, split into a part to learn from and a part held out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analogdfc.errors import UserError
+
+
+class Dataset(NamedTuple):
+    """Samples to learn from and samples held out.
+
+    Attributes:
+        x: inputs, (samples, n_0).
+        y: labels, (samples, n_L).
+        x_test: held-out inputs.
+        y_test: their labels.
+    """
+
+    x: Tensor
+    y: Tensor
+    x_test: Tensor
+    y_test: Tensor
+
+
+def digits(side: int = 4, *, held_out: int = 360, dtype: torch.dtype = torch.float64) -> Dataset:
+    """The handwritten digits of scikit-learn, 1797 images, labels one-hot in ten classes.
+
+    Args:
+        side: images of side x side pixels: 8 as they are, 4 the mean of 2 x 2 pixels.
+        held_out: images kept for testing; which ones is the same in every run.
+        dtype: floating type.
+
+    Returns:
+        Inputs between 0 and 1.
+
+    Raises:
+        UserError: another side.
+    """
+    from sklearn.datasets import load_digits
+
+    if side not in (4, 8):
+        raise UserError(f"digits of {side} x {side} pixels: there are 4 x 4 and 8 x 8")
+    images, labels = load_digits(return_X_y=True)
+    images = images.reshape(-1, side, 8 // side, side, 8 // side).mean(axis=(2, 4)) / 16
+    order = np.random.default_rng(0).permutation(len(images))
+    x = torch.tensor(images.reshape(len(images), -1)[order], dtype=dtype)
+    y = torch.nn.functional.one_hot(torch.tensor(labels[order]), 10).to(dtype)
+    return Dataset(x[held_out:], y[held_out:], x[:held_out], y[:held_out])

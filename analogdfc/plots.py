@@ -1,0 +1,127 @@
+"""Figures, drawn without a display and written whole."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analogdfc.dynamics import Trajectory, Update
+from analogdfc.errors import UserError
+from analogdfc.hardware.design import Design
+
+# Okabe and Ito's palette, told apart by the colour blind.
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_STYLES: tuple[str, ...] = ("-", "--", ":", "-.")
+
+
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """Write a figure; the ending of the name decides the format (png, pdf, svg).
+
+    Raises:
+        UserError: a format that can't be written, or a path that can't.
+    """
+    path = Path(path)
+    image = io.BytesIO()
+    try:
+        figure.savefig(image, format=path.suffix.removeprefix(".") or "png", dpi=150)
+    except ValueError as error:
+        raise UserError(f"{path}: figures are written as .png, .pdf or .svg") from error
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(image.getvalue())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"{path}: can't be written: {error.strerror}") from error
+    return path
+
+
+def check_figure(path: str | Path) -> None:
+    """Make sure that a figure can be written; called before long work.
+
+    Raises:
+        UserError: the path is a folder, or its folder can't be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path}: is a directory; the figure needs a file name here")
+    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        raise UserError(f"{path}: its directory doesn't exist or can't be written")
+
+
+def comparison_figure(design: Design, runs: Mapping[str, Trajectory]) -> Figure:
+    """Waveforms of several realisations on top of each other, and their updates as a scatter.
+
+    Args:
+        design: the design, for the scale of time.
+        runs: trajectories by the name of the realisation; the first is the reference.
+    """
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    axes = figure.subplots(2, 3)
+    reference = next(iter(runs.values()))
+    sample = int(reference.u[:, -1].norm(dim=-1).argmax())
+    micro = reference.t * design.seconds * 1e6
+    hidden = reference.neurons.v[0][sample] - reference.free.v[0][sample]
+    output = reference.neurons.v[-1][sample] - reference.free.v[-1][sample]
+    control = reference.u[sample]
+    for k, (name, run) in enumerate(runs.items()):
+        style = {
+            "color": COLOURS[k % 7],
+            "linestyle": _STYLES[k % 4],
+            "linewidth": 1.6,
+            "label": name,
+        }
+        for which in _strongest(hidden):
+            trace = run.neurons.v[0][sample, :, which] - run.free.v[0][sample, which]
+            axes[0, 0].plot(micro, trace, **style)
+        for which in _strongest(output):
+            trace = run.neurons.v[-1][sample, :, which] - run.free.v[-1][sample, which]
+            axes[0, 1].plot(micro, trace, **style)
+        for which in _strongest(control):
+            axes[0, 2].plot(micro, run.u[sample, :, which], **style)
+            axes[1, 0].plot(micro, run.u[sample, :, which], **style)
+    layers = "output" if design.depth == 1 else "layer 1"
+    _label(axes[0, 0], f"potentials of {layers}, less free state", "time (us)", "v - v_free (1)")
+    _label(axes[0, 1], "output potentials, less free state", "time (us)", "v - v_free (1)")
+    _label(axes[0, 2], "control signals", "time (us)", "u (1)")
+    _label(axes[1, 0], "their onset", "time (us)", "u (1)")
+    axes[1, 0].set_xlim(-0.01 * float(micro[-1]), 0.05 * float(micro[-1]))
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    axes[0, 0].legend(unique.values(), unique.keys(), fontsize=8)
+    _scatter(axes[1, 1], axes[1, 2], design, runs)
+    return figure
+
+
+def _strongest(traces: torch.Tensor, count: int = 3) -> list[int]:
+    order = traces.square().mean(dim=0).argsort(descending=True)
+    return [int(k) for k in order[:count]]
+
+
+def _scatter(update: Axes, error: Axes, design: Design, runs: Mapping[str, Trajectory]) -> None:
+    cds = design.readout.double_sampling
+    updates = {n: Update.of(t, double_sampling=cds).flat().numpy() for n, t in runs.items()}
+    first, *others = updates
+    ideal = updates[first]
+    largest = float(abs(ideal).max())
+    update.plot([-largest, largest], [-largest, largest], color="0.7", linewidth=0.8)
+    for k, name in enumerate(others, start=1):
+        marks = {"s": 6, "alpha": 0.6, "color": COLOURS[k % 7], "linewidths": 0, "label": name}
+        update.scatter(ideal, updates[name], **marks)
+        error.scatter(ideal, updates[name] - ideal, **marks)
+    _label(update, "weight and bias updates", f"{first} (1)", "other realisations (1)")
+    _label(error, "their difference", f"{first} (1)", f"other - {first} (1)")
+    error.legend(fontsize=8)
+
+
+def _label(axes: Axes, title: str, x: str, y: str) -> None:
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(color="0.92")

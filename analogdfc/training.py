@@ -1,0 +1,63 @@
+"""Training of a network by a learning rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from analogdfc.datasets import Dataset
+from analogdfc.errors import UserError
+from analogdfc.learning import LearningRule
+from analogdfc.network import Network
+
+
+def train(
+    rule: LearningRule,
+    optimizer: torch.optim.Optimizer,
+    data: Dataset,
+    *,
+    epochs: int,
+    batch_size: int,
+    generator: torch.Generator,
+    progress: Callable[[int], object] | None = None,
+) -> list[float]:
+    """Train in mini-batches.
+
+    Args:
+        rule: the learning rule; it fills `.grad` of its network.
+        optimizer: makes the steps.
+        data: the samples.
+        epochs: passes over the data, >= 1.
+        batch_size: samples of a mini-batch, >= 1.
+        generator: order of the samples.
+        progress: called after each mini-batch with the samples it had.
+
+    Returns:
+        The mean loss of each epoch, before its updates.
+
+    Raises:
+        UserError: epochs or batch size below 1.
+        ConvergenceError: the rule's dynamics diverged.
+    """
+    if epochs < 1 or batch_size < 1:
+        raise UserError(f"epochs = {epochs}, batch_size = {batch_size}: both must be >= 1")
+    losses = []
+    for _ in range(epochs):
+        total = 0.0
+        for index in torch.randperm(len(data.x), generator=generator).split(batch_size):
+            optimizer.zero_grad()
+            total += float(rule.backward(data.x[index], data.y[index])) * len(index)
+            optimizer.step()
+            if progress is not None:
+                progress(len(index))
+        losses.append(total / len(data.x))
+    return losses
+
+
+def accuracy(network: Network, x: Tensor, y: Tensor) -> float:
+    """Share of the samples whose largest output is that of their label, one-hot (batch, n_L)."""
+    with torch.no_grad():
+        hits = network(x).argmax(dim=-1) == y.argmax(dim=-1)
+    return float(hits.double().mean())
