@@ -17,7 +17,13 @@ from analogdfc.hardware.design import Design
 
 # Okabe and Ito's palette, told apart by the colour blind.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_STYLES: tuple[str, ...] = ("-", "--", ":", "-.")
+# The reference is broad and pale, so that what lies on it stays visible.
+_STYLES: tuple[tuple[str, str, float], ...] = (
+    ("0.75", "-", 4.0),
+    ("#0072B2", "-", 1.6),
+    ("#D55E00", ":", 1.6),
+    ("#000000", "--", 1.0),
+)
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
@@ -71,12 +77,8 @@ def comparison_figure(design: Design, runs: Mapping[str, Trajectory]) -> Figure:
     output = reference.neurons.v[-1][sample] - reference.free.v[-1][sample]
     control = reference.u[sample]
     for k, (name, run) in enumerate(runs.items()):
-        style = {
-            "color": COLOURS[k % 7],
-            "linestyle": _STYLES[k % 4],
-            "linewidth": 1.6,
-            "label": name,
-        }
+        colour, line, width = _STYLES[k % len(_STYLES)]
+        style = {"color": colour, "linestyle": line, "linewidth": width, "label": name}
         for which in _strongest(hidden):
             trace = run.neurons.v[0][sample, :, which] - run.free.v[0][sample, which]
             axes[0, 0].plot(micro, trace, **style)

@@ -18,6 +18,15 @@ from analogdfc.records import Quantity
 from analogdfc.storage import Model, model_tree
 
 
+_LEGEND = f"""\
+ideal: the equations; behavioural: the model; ideal cells, macro cells: the circuit in ngspice.
+parity: does the model predict the circuit? deviation: how far is the circuit from the algorithm?
+(a finding about the circuit, not an error of a model)
+NRMSE of v and r: rms error / rms excursion from the free state (dev: each trace less its own free
+state); of u and e: rms error / their own rms (settled: after {ONSET:g} tau_u).
+norm: of the update, over that of the reference; error: of the update, relative."""
+
+
 def numbers(
     comparisons: list[Comparison], angle: float | None, causes: list[Cause]
 ) -> dict[str, Any]:
@@ -100,56 +109,48 @@ def show(
 ) -> None:
     """Print the tables."""
     console = Console()
-    console.print(f"network {'-'.join(map(str, design.sizes))}, {origin}", highlight=False)
-    console.print(f"{source}; card: {design.card.card.name}", highlight=False, markup=False)
+
+    def say(text: str, style: str = "") -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True, style=style)
+
+    say(f"network {'-'.join(map(str, design.sizes))}, {origin}")
+    say(f"{source}; card: {design.card.card.name}")
     for name, factor in design.shrunk_layers().items():
-        console.print(
-            f"{name}: conductances scaled by {factor:.4g} to fit the card's window",
-            highlight=False,
-        )
+        say(f"{name}: conductances scaled by {factor:.4g} to fit the card's window")
     console.print(_signals(comparisons))
-    console.print(
-        "NRMSE of v and r: rms error / rms excursion from the free state ('dev': each trace less\n"
-        "its own free state); of u and e: rms error / their own rms ('settled': after "
-        f"{ONSET:g} tau_u).\n"
-        "parity: does the model predict the circuit?  deviation: how far is the circuit from the\n"
-        "algorithm? a finding about the circuit, not an error of a model.",
-        highlight=False,
-        style="dim",
-    )
+    say(_LEGEND, style="dim")
     if angle is not None:
         console.print(_causes(angle, causes))
 
 
 def _signals(comparisons: list[Comparison]) -> Table:
-    table = Table("quantity", "unit", title="Realisations side by side", title_justify="left")
+    table = Table(title="Realisations side by side", title_justify="left")
+    table.add_column("quantity", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
     for c in comparisons:
-        table.add_column(f"{c.kind}\n{c.other}\nagainst {c.reference}", justify="right")
+        table.add_column(f"{c.kind}\n{c.other}\nvs {c.reference}", justify="right", no_wrap=True)
     for name in comparisons[0].signals:
         table.add_row(f"NRMSE {name}", "%", *(f"{100 * c.signals[name]:.3g}" for c in comparisons))
     table.add_section()
     for layer in comparisons[0].updates:
-        label = "all layers" if layer == "all" else f"layer {layer}"
         found = [c.updates[layer] for c in comparisons]
-        table.add_row(f"update {label}: angle", "degree", *(f"{u.angle:.3g}" for u in found))
-        table.add_row(f"update {label}: norm ratio", "1", *(f"{u.norm_ratio:.5f}" for u in found))
-        table.add_row(f"update {label}: error", "%", *(f"{100 * u.error:.3g}" for u in found))
+        label = "update, all" if layer == "all" else f"update, layer {layer}"
+        table.add_row(f"{label}: angle", "deg", *(f"{u.angle:.3g}" for u in found))
+        table.add_row(f"{label}: norm", "1", *(f"{u.norm_ratio:.5f}" for u in found))
+        table.add_row(f"{label}: error", "%", *(f"{100 * u.error:.3g}" for u in found))
     table.add_section()
-    both = [[f"{1e6 * s:.4g}" for s in c.settling] for c in comparisons]
-    table.add_row("settling time", "us", *(other for _, other in both))
-    table.add_row("settling time, reference", "us", *(reference for reference, _ in both))
+    times = [[f"{1e6 * s:.4g}" for s in c.settling] for c in comparisons]
+    table.add_row("settling time", "us", *(other for _, other in times))
+    table.add_row("settling time, reference", "us", *(reference for reference, _ in times))
     return table
 
 
 def _causes(angle: float, causes: list[Cause]) -> Table:
-    table = Table(
-        "imperfection switched off alone",
-        title=f"What turns the update: {angle:.3g} degrees to the ideal one with everything on "
-        "(behavioural model)",
-        title_justify="left",
-    )
-    table.add_column("angle\ndegree", justify="right")
-    table.add_column("change\ndegree", justify="right")
+    table = Table(title="What turns the update away from the ideal one", title_justify="left")
+    table.add_column("switched off alone", no_wrap=True)
+    table.add_column("angle\ndeg", justify="right")
+    table.add_column("change\ndeg", justify="right")
+    table.add_row("nothing: the whole chip", f"{angle:.3g}", "", end_section=True)
     for k, cause in enumerate(causes):
         worst = k == 0 and cause.change < 0
         name = f"{cause.name}  <- largest cause" if worst else cause.name

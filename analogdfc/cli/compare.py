@@ -34,8 +34,8 @@ from analogdfc.spice.circuit import Circuit
 from analogdfc.spice.simulator import get_simulator
 from analogdfc.storage import Model
 
-IDEAL, IDEAL_CELLS = "ideal", "circuit, ideal cells"
-BEHAVIOURAL, MACRO_CELLS = "behavioural", "circuit, macro cells"
+IDEAL, IDEAL_CELLS = "ideal", "ideal cells"
+BEHAVIOURAL, MACRO_CELLS = "behavioural", "macro cells"
 
 
 class Grid(NamedTuple):
@@ -225,6 +225,7 @@ def _run(
         pairs.append(((MACRO_CELLS, BEHAVIOURAL), "parity"))
         pairs.append(((IDEAL, MACRO_CELLS), "deviation"))
         if options["with_causes"]:
+            torch.set_num_threads(os.cpu_count() or 1)  # large matrices, unlike the rest
             with progress_bar("causes", round(options["duration"] / 0.1)) as bar:
                 angle, found = causes(
                     design,

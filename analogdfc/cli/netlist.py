@@ -44,7 +44,7 @@ def command(
 
     Three files: cells.lib (the cell library; swap a cell for one of your process), circuit.cir
     (crossbars, neurons, controller) and testbench.cir (supplies, one input, analysis), which runs
-    as it is with `ngspice testbench.cir`.
+    as it is with `ngspice -b -r waveforms.raw testbench.cir`.
 
     \b
     Example:

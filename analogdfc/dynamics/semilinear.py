@@ -198,6 +198,8 @@ class _Solver:
         self.system = system
         c = system.channels
         self.reference = c.slope(start[..., c.index]).mean(dim=1, keepdim=True)
+        rows, columns = torch.nonzero((system.mass != 0).any(dim=0), as_tuple=True)
+        self._mass = rows, columns, system.mass[:, rows, columns].unsqueeze(1)
         self.jacobian = system.linear.clone()
         n = start.shape[-1]
         self.jacobian.flatten(-2).index_add_(-1, c.row * n + c.index, self.reference.squeeze(1))
@@ -212,6 +214,11 @@ class _Solver:
                 inverse.mT.contiguous(), response.contiguous(), response[..., c.index].contiguous()
             )
         return self._stages[h]
+
+    def charge(self, z: Tensor) -> Tensor:
+        """M z; the mass matrix is nearly empty."""
+        rows, columns, values = self._mass
+        return torch.zeros_like(z).index_add_(-1, rows, values * z[..., columns])
 
     def solve(self, base: Tensor, h: float, guess: Tensor) -> Tensor:
         """The z with M z = base + h (A z + b + N(z))."""
@@ -240,8 +247,7 @@ class _Solver:
 
     def settle(self, start: Tensor, h: float) -> tuple[Tensor, Tensor]:
         """Consistent state and slope right after a change of the equations."""
-        base = start @ self.system.mass.mT
-        z = self.solve(base, h, start)
+        z = self.solve(self.charge(start), h, start)
         if not torch.isfinite(z).all():
             raise ConvergenceError("the model found no consistent state at the release")
         self._stages.clear()
@@ -249,14 +255,13 @@ class _Solver:
 
     def step(self, z: Tensor, f: Tensor, h: float) -> tuple[Tensor, Tensor, float]:
         """State and slope after h, and the largest error estimate."""
-        mass = self.system.mass.mT
-        start = z @ mass
+        start = self.charge(z)
         base = start + h * _D * f
         middle = self.solve(base, h * _D, z)
-        f_middle = (middle @ mass - base) / (h * _D)
+        f_middle = (self.charge(middle) - base) / (h * _D)
         base = start + h * _W * (f + f_middle)
         end = self.solve(base, h * _D, middle + (1 / _GAMMA - 1) * (middle - z))
-        f_end = (end @ mass - base) / (h * _D)
+        f_end = (self.charge(end) - base) / (h * _D)
         rate = _ERROR[0] * f + _ERROR[1] * f_middle + _ERROR[2] * f_end
         error = (h * rate) @ self._stage(h * _D).inverse
         return end, f_end, float(error.abs().max())

@@ -145,7 +145,7 @@ def critical_bandwidth(
 def growth_rate(trajectory: Trajectory, *, floor: float = 1e-7, ceiling: float = math.inf) -> float:
     """Growth of the oscillation of the control signal u.
 
-    The slow part of u is taken off by a moving mean over one period of the oscillation, whose
+    The slow part of u is taken off by moving means over one period of the oscillation, whose
     frequency is that of the strongest line in the spectrum; the rate is the median slope
     (Theil and Sen) of the logarithm of what is left, rms in windows of a period, against time.
     Only windows count in which the oscillation stands above the numeric noise and lies well below
@@ -168,7 +168,8 @@ def growth_rate(trajectory: Trajectory, *, floor: float = 1e-7, ceiling: float =
     u = trajectory.u.transpose(1, 2).flatten(0, 1).to("cpu", torch.float64).numpy()
     dt = float(trajectory.t[1] - trajectory.t[0])
     period = _period(u)
-    fast = _without_mean(u, period)
+    # Once leaves a trace of a slow mode's curvature, twice does not.
+    fast = _without_mean(_without_mean(u, period), period)
     count = fast.shape[1] // period
     windows = fast[:, : count * period].reshape(len(fast), count, period)
     size: Array = np.sqrt(np.square(windows).mean(axis=(0, 2)))
@@ -184,7 +185,7 @@ def growth_rate(trajectory: Trajectory, *, floor: float = 1e-7, ceiling: float =
 
 def _period(u: Array) -> int:
     """Points in a period of the strongest oscillation of the rows of u."""
-    rows = np.diff(u, axis=1)
+    rows = np.diff(u, 2, axis=1)  # the slow modes are large in u, but not curved
     rows = (rows - rows.mean(axis=1, keepdims=True)) * np.hanning(rows.shape[1])
     power = np.square(np.abs(np.fft.rfft(rows, axis=1))).sum(axis=0)
     power[: min(4, len(power))] = 0  # the slow modes' place

@@ -34,7 +34,7 @@ def number(value: float) -> str:
     value = float(value)
     if not np.isfinite(value):
         raise UserError(f"{value} can't be written into a netlist")
-    return f"{value:.17g}"
+    return repr(value)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Netlist:
         texts = {
             "cells.lib": self.cells,
             "circuit.cir": self.circuit,
-            "testbench.cir": f"* Testbench: run with `ngspice testbench.cir`\n"
+            "testbench.cir": "* Testbench: run with `ngspice -b -r waveforms.raw testbench.cir`\n"
             f".include cells.lib\n.include circuit.cir\n{testbench}",
         }
         folder = Path(folder)
@@ -192,7 +192,7 @@ class _Writer:
         if self.wired:
             values["r_word"] = card.wire.word or _LEAST_OHM
             values["r_bit"] = card.wire.bit or _LEAST_OHM
-        return "\n".join(f".param {k}={number(v)}" for k, v in values.items())
+        return "\n".join(f"* {_MEANING[k]}\n.param {k}={number(v)}" for k, v in values.items())
 
     def _layer(self, i: int) -> Iterator[str]:
         design, parts = self.chip.design, self.chip.layers[i - 1]
@@ -277,6 +277,25 @@ class _Writer:
         above = f"b{j}_{column}"
         nodes = f"{plus} p{row}_{column} {minus} n{row}_{column} {above} b{row}_{column}"
         return nodes, "pair_wired"
+
+
+_MEANING = {
+    "s_v": "volts per unit of v and r",
+    "s_u": "volts per unit of u and e",
+    "i_tanh": "largest current of a tanh cell, A",
+    "r_switch": "on-resistance of the reset switch, ohm",
+    "v_supply": "magnitude of either supply, V",
+    "a0": "gain of the amplifiers",
+    "gbw": "their gain-bandwidth, Hz",
+    "f_pole2": "their second pole, Hz",
+    "slew": "their slew rate, V/s",
+    "v_sat": "magnitude at which their output limits, V",
+    "c_in": "their input capacitance, F",
+    "r_out": "their output resistance, ohm",
+    "i_q": "their supply current at rest, A",
+    "r_word": "a word line's resistance from one cell to the next, ohm",
+    "r_bit": "the same of a bit line, ohm",
+}
 
 
 def _amplifier_parameters(card: Card) -> dict[str, float]:

@@ -90,7 +90,7 @@ class Testbench:
         longest = self.max_step * self.design.seconds
         lines += [
             "* Analysis: the operating point is the free phase",
-            ".options reltol=1e-4 abstol=1e-13 vntol=1e-9 gmin=1e-15 method=trap",
+            ".options reltol=1e-6 abstol=1e-13 vntol=1e-9 gmin=1e-15 method=trap",
             f".tran {number(longest)} {number(stop)} 0 {number(longest)}",
             ".end",
         ]
