@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.axes import Axes
@@ -78,7 +79,12 @@ def comparison_figure(design: Design, runs: Mapping[str, Trajectory]) -> Figure:
     control = reference.u[sample]
     for k, (name, run) in enumerate(runs.items()):
         colour, line, width = _STYLES[k % len(_STYLES)]
-        style = {"color": colour, "linestyle": line, "linewidth": width, "label": name}
+        style: dict[str, Any] = {
+            "color": colour,
+            "linestyle": line,
+            "linewidth": width,
+            "label": name,
+        }
         for which in _strongest(hidden):
             trace = run.neurons.v[0][sample, :, which] - run.free.v[0][sample, which]
             axes[0, 0].plot(micro, trace, **style)
@@ -114,7 +120,13 @@ def _scatter(update: Axes, error: Axes, design: Design, runs: Mapping[str, Traje
     largest = float(abs(ideal).max())
     update.plot([-largest, largest], [-largest, largest], color="0.7", linewidth=0.8)
     for k, name in enumerate(others, start=1):
-        marks = {"s": 6, "alpha": 0.6, "color": COLOURS[k % 7], "linewidths": 0, "label": name}
+        marks: dict[str, Any] = {
+            "s": 6,
+            "alpha": 0.6,
+            "color": COLOURS[k % 7],
+            "linewidths": 0,
+            "label": name,
+        }
         update.scatter(ideal, updates[name], **marks)
         error.scatter(ideal, updates[name] - ideal, **marks)
     _label(update, "weight and bias updates", f"{first} (1)", "other realisations (1)")

@@ -62,7 +62,7 @@ def read_model(path: str | Path) -> Model:
             the message names the file and the key.
     """
     record = records.read(path)
-    weights = []
+    weights: list[Any] = []
     while f"network/W{len(weights) + 1}" in record or not weights:
         n_in = weights[-1].shape[0] if weights else None
         weights.append(record.array(f"network/W{len(weights) + 1}", shape=(None, n_in)))

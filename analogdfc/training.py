@@ -46,7 +46,9 @@ def train(
     losses = []
     for _ in range(epochs):
         total = 0.0
-        for index in torch.randperm(len(data.x), generator=generator).split(batch_size):
+        order = torch.randperm(len(data.x), generator=generator)
+        for first in range(0, len(order), batch_size):
+            index = order[first : first + batch_size]
             optimizer.zero_grad()
             total += float(rule.backward(data.x[index], data.y[index])) * len(index)
             optimizer.step()

@@ -29,7 +29,7 @@ TRAINING_STEPSIZE = 0.25
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-class Sizes(click.ParamType):
+class Sizes(click.ParamType[tuple[int, ...]]):
     """Layer sizes such as 16-10-10."""
 
     name = "N-N-N"

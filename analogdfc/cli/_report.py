@@ -17,7 +17,6 @@ from analogdfc.hardware.design import Design
 from analogdfc.records import Quantity
 from analogdfc.storage import Model, model_tree
 
-
 _LEGEND = f"""\
 ideal: the equations; behavioural: the model; ideal cells, macro cells: the circuit in ngspice.
 parity: does the model predict the circuit? deviation: how far is the circuit from the algorithm?

@@ -22,9 +22,8 @@ from analogdfc.cli._design import (
     progress_bar,
     read_card,
 )
-from analogdfc.comparison import Cause, Comparison, causes, compare, ideal_run
+from analogdfc.comparison import Cause, Comparison, Kind, causes, compare, ideal_run
 from analogdfc.dynamics import Trajectory
-from analogdfc.errors import UserError
 from analogdfc.hardware.amplifiers import Rung
 from analogdfc.hardware.behavioural import Behavioural
 from analogdfc.hardware.chip import Chip
@@ -32,7 +31,6 @@ from analogdfc.hardware.design import Design
 from analogdfc.plots import check_figure, comparison_figure, save_figure
 from analogdfc.spice.circuit import Circuit
 from analogdfc.spice.simulator import get_simulator
-from analogdfc.storage import Model
 
 IDEAL, IDEAL_CELLS = "ideal", "ideal cells"
 BEHAVIOURAL, MACRO_CELLS = "behavioural", "macro cells"
@@ -192,9 +190,10 @@ def _run(
     levels = ["ideal", "macro"] if options["fidelity"] == "both" else [options["fidelity"]]
     chip = Chip.of(design, seed)
     runs = {IDEAL: ideal_run(design, data.x, data.step, dt=grid.dt, steps=grid.steps)}
-    pairs = []
+    pairs: list[tuple[tuple[str, str], Kind]] = []
     rung = Rung[options["rung"].upper().replace("-", "_")]
-    angle, found = None, []
+    angle: float | None = None
+    found: list[Cause] = []
     if "macro" in levels:
         with progress_bar("behavioural", grid.steps) as bar:
             model = Behavioural([chip], rung)

@@ -32,14 +32,14 @@ def _tanh_slope(z: Tensor) -> Tensor:
 
 
 class Channels(NamedTuple):
-    """Scalar nonlinearities gain * g((sign z[index] + offset) / scale), each added to one row.
+    """Scalar nonlinearities gain * g((sign z[source] + offset) / scale), each added to one row.
 
-    The first `tanh` channels have g = tanh, the others g = `deadzone`. Index and row are (m,); all
+    The first `tanh` channels have g = tanh, the others g = `deadzone`. Source and row are (m,); all
     others are (chips, 1, m).
     """
 
     tanh: int
-    index: Tensor
+    source: Tensor
     row: Tensor
     gain: Tensor
     sign: Tensor
@@ -53,7 +53,7 @@ class Channels(NamedTuple):
         return torch.cat([g(z[..., : self.tanh]), h(z[..., self.tanh :])], dim=-1)
 
     def value(self, y: Tensor) -> Tensor:
-        """Values of the channels, (chips, batch, m), at y = z[index]."""
+        """Values of the channels, (chips, batch, m), at y = z[source]."""
         return self.gain * self._each(y, torch.tanh, deadzone)
 
     def slope(self, y: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class Semilinear:
         """Right-hand side A z + b + N(z), (chips, batch, n)."""
         out = z @ self.linear.mT + self.constant
         return out.index_add(
-            -1, self.channels.row, self.channels.value(z[..., self.channels.index])
+            -1, self.channels.row, self.channels.value(z[..., self.channels.source])
         )
 
     def jacobian(self, z: Tensor) -> Tensor:
@@ -89,8 +89,18 @@ class Semilinear:
         c = self.channels
         out = self.linear.unsqueeze(1).expand(-1, z.shape[1], -1, -1).clone()
         flat = out.flatten(-2)
-        flat.index_add_(-1, c.row * z.shape[-1] + c.index, c.slope(z[..., c.index]))
-        return flat.unflatten(-1, (z.shape[-1], z.shape[-1]))
+        flat.index_add_(-1, c.row * z.shape[-1] + c.source, c.slope(z[..., c.source]))
+        return flat.view(out.shape)
+
+    def _newton_step(self, z: Tensor, residual: Tensor) -> Tensor:
+        step, info = torch.linalg.solve_ex(self.jacobian(z), -residual)
+        if bool((info != 0).any()):
+            raise ConvergenceError(
+                "the equations have no unique operating point: their Jacobian is singular. Is "
+                "there a controller without leak on feedback that doesn't reach the output?"
+            )
+        found: Tensor = step
+        return found
 
     def equilibrium(self, start: Tensor, tolerance: float = 1e-12, iterations: int = 100) -> Tensor:
         """Solution of A z + b + N(z) = 0 by Newton's method with step halving.
@@ -105,7 +115,7 @@ class Semilinear:
         """
         z, residual = start, self.slope(start)
         for _ in range(iterations):
-            step = torch.linalg.solve(self.jacobian(z), -residual)
+            step = self._newton_step(z, residual)
             factor = torch.ones_like(step[..., :1])
             before = residual.norm(dim=-1, keepdim=True)
             for _ in range(30):
@@ -151,7 +161,13 @@ class TRBDF2:
     tolerance: float = 2e-6
 
     def run(
-        self, system: Semilinear, start: Tensor, spacing: float, steps: int
+        self,
+        system: Semilinear,
+        start: Tensor,
+        spacing: float,
+        steps: int,
+        *,
+        watched: Tensor | None = None,
     ) -> Iterator[Tensor]:
         """States at spacing, 2 spacing, ..., steps * spacing.
 
@@ -160,6 +176,8 @@ class TRBDF2:
             start: state whose M z is carried over; the algebraic unknowns are made consistent.
             spacing: distance of the output times.
             steps: their number.
+            watched: unknowns whose error counts; all of them by default. One that is the
+                derivative of another may jump.
 
         Yields:
             The state, (chips, batch, n). The first one yielded is that right after the start.
@@ -173,8 +191,10 @@ class TRBDF2:
         level, position, unit = _LEVELS - 12, 0, 1 << _LEVELS
         while position < steps * unit:
             h = spacing * 2.0**-level
-            trial, slope, error = solver.step(z, f, h)
-            ratio = error / self.tolerance
+            trial, slope, errors = solver.step(z, f, h)
+            if watched is not None:
+                errors = errors[..., watched]
+            ratio = float(errors.abs().max()) / self.tolerance
             if not ratio <= 1:
                 level += 1
                 if level > _LEVELS:
@@ -197,12 +217,12 @@ class _Solver:
     def __init__(self, system: Semilinear, start: Tensor) -> None:
         self.system = system
         c = system.channels
-        self.reference = c.slope(start[..., c.index]).mean(dim=1, keepdim=True)
+        self.reference = c.slope(start[..., c.source]).mean(dim=1, keepdim=True)
         rows, columns = torch.nonzero((system.mass != 0).any(dim=0), as_tuple=True)
         self._mass = rows, columns, system.mass[:, rows, columns].unsqueeze(1)
         self.jacobian = system.linear.clone()
         n = start.shape[-1]
-        self.jacobian.flatten(-2).index_add_(-1, c.row * n + c.index, self.reference.squeeze(1))
+        self.jacobian.flatten(-2).index_add_(-1, c.row * n + c.source, self.reference.squeeze(1))
         self._stages: dict[float, _Stage] = {}
 
     def _stage(self, h: float) -> _Stage:
@@ -211,7 +231,7 @@ class _Solver:
             inverse = torch.linalg.inv(self.system.mass - h * self.jacobian)
             response = h * inverse[..., c.row].mT
             self._stages[h] = _Stage(
-                inverse.mT.contiguous(), response.contiguous(), response[..., c.index].contiguous()
+                inverse.mT.contiguous(), response.contiguous(), response[..., c.source].contiguous()
             )
         return self._stages[h]
 
@@ -224,9 +244,9 @@ class _Solver:
         """The z with M z = base + h (A z + b + N(z))."""
         c, stage = self.system.channels, self._stage(h)
         z = (base + h * self.system.constant) @ stage.inverse
-        if len(c.index) == 0:
+        if len(c.source) == 0:
             return z
-        y0, y = z[..., c.index], guess[..., c.index]
+        y0, y = z[..., c.source], guess[..., c.source]
         for iteration in range(60):
             rest = c.value(y) - self.reference * y
             residual = y0 + rest @ stage.own - y
@@ -243,7 +263,8 @@ class _Solver:
         slope = self.system.channels.slope(y) - self.reference
         eye = torch.eye(y.shape[-1], dtype=y.dtype, device=y.device)
         matrix = eye - (slope.unsqueeze(-1) * stage.own.unsqueeze(1)).mT
-        return torch.linalg.solve(matrix, residual)
+        step: Tensor = torch.linalg.solve(matrix, residual)
+        return step
 
     def settle(self, start: Tensor, h: float) -> tuple[Tensor, Tensor]:
         """Consistent state and slope right after a change of the equations."""
@@ -253,8 +274,8 @@ class _Solver:
         self._stages.clear()
         return z, self.system.slope(z)
 
-    def step(self, z: Tensor, f: Tensor, h: float) -> tuple[Tensor, Tensor, float]:
-        """State and slope after h, and the largest error estimate."""
+    def step(self, z: Tensor, f: Tensor, h: float) -> tuple[Tensor, Tensor, Tensor]:
+        """State and slope after h, and the estimated error of each unknown."""
         start = self.charge(z)
         base = start + h * _D * f
         middle = self.solve(base, h * _D, z)
@@ -264,4 +285,4 @@ class _Solver:
         f_end = (self.charge(end) - base) / (h * _D)
         rate = _ERROR[0] * f + _ERROR[1] * f_middle + _ERROR[2] * f_end
         error = (h * rate) @ self._stage(h * _D).inverse
-        return end, f_end, float(error.abs().max())
+        return end, f_end, error

@@ -27,6 +27,10 @@ CLAMP_GAIN = 10.0
 _NANOSECOND = 1e-9  # unit of the second lag's extra unknown, so that it reads in volts
 
 
+# Unknowns read, rows written, and for each chip gain, sign, offset and scale of every channel.
+_Group = tuple[NDArray[np.intp], NDArray[np.intp], list[tuple[Array, Array, Array, Array]]]
+
+
 class Rung(IntEnum):
     """How much of an amplifier the model keeps; each adds to those before.
 
@@ -105,6 +109,15 @@ class AmplifierModel:
         self.unknowns = blocks * n + self.integrators
         self._capacitor = np.arange(blocks * n, self.unknowns)
         self.channels = self._channels()
+
+    @property
+    def watched(self) -> Tensor:
+        """Unknowns that are voltages; the second lag also has a derivative for an unknown."""
+        every = np.arange(self.unknowns)
+        derivatives = self.amplifiers + np.arange(self.amplifiers)
+        if self.rung is Rung.TWO_LAG:
+            every = np.delete(every, derivatives)
+        return torch.from_numpy(every)
 
     def system(self, released: bool) -> tuple[Semilinear, Tensor]:
         """The equations of a phase.
@@ -304,7 +317,7 @@ class AmplifierModel:
     def _channels(self) -> Channels:
         """Tanh cells and, in the full model, slewing and rails."""
         first, n = self.nodal[0], self.amplifiers
-        groups: list[tuple[Array, Array, list[tuple[Array, Array, Array, Array]]]] = []
+        groups: list[_Group] = []
         if first.tanh_input:
             index = self.outputs[np.concatenate(first.tanh_input)]
             row = np.concatenate(first.tanh_output)
@@ -341,9 +354,7 @@ class AmplifierModel:
         return gain, sign, offset, np.full(len(sign), card.scale.activation)
 
     @staticmethod
-    def _joined(
-        groups: list[tuple[Array, Array, list[tuple[Array, Array, Array, Array]]]], tanh: int
-    ) -> Channels:
+    def _joined(groups: list[_Group], tanh: int) -> Channels:
         if not groups:
             empty = torch.zeros(1, 1, 0, dtype=torch.float64)
             none = torch.zeros(0, dtype=torch.int64)

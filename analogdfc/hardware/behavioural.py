@@ -84,25 +84,25 @@ class Behavioural:
             name: torch.from_numpy(self.model.outputs[banks[name]])
             for name in probes(self.chips[0].design)
         }
-        kept = torch.cat(list(columns.values()))
-        history = torch.empty(len(self.chips), len(x), steps + 1, len(kept), dtype=torch.float64)
+        shape = len(self.chips), len(x), steps + 1
+        history = {n: torch.empty(*shape, len(c), dtype=x.dtype) for n, c in columns.items()}
         seconds = self.chips[0].design.seconds
-        states = self.integrator.run(release.system, release.free, dt * seconds, steps)
+        states = self.integrator.run(
+            release.system, release.free, dt * seconds, steps, watched=self.model.watched
+        )
         for k, z in enumerate(states):
-            history[:, :, k] = z[..., kept]
+            for name, nodes in columns.items():
+                history[name][:, :, k] = z[..., nodes]
             if progress is not None:
                 progress(k)
         t = torch.arange(steps + 1, dtype=torch.float64) * dt
-        starts = dict(zip(columns, np.cumsum([0, *map(len, columns.values())]), strict=False))
         return [
             trajectory(
                 chip.design,
                 t,
                 x,
-                lambda name, c=c: history[
-                    c, :, :, starts[name] : starts[name] + len(columns[name])
-                ],
-                lambda name, c=c: release.free[c][:, columns[name]],
+                {n: waves[c] for n, waves in history.items()},
+                {n: release.free[c][:, nodes] for n, nodes in columns.items()},
             )
             for c, chip in enumerate(self.chips)
         ]

@@ -47,20 +47,16 @@ def _si(unit: str) -> Callable[[Any], float]:
     return convert
 
 
-def _quantity(unit: str, **limits: float) -> Any:
-    return Annotated[float, BeforeValidator(_si(unit)), Field(**cast(dict[str, Any], limits))]
-
-
-Volt = _quantity("V", gt=0, le=100)
-Ampere = _quantity("A", gt=0, le=1)
-Siemens = _quantity("S", gt=0, le=1)
-Ohm = _quantity("ohm", gt=0)
-Farad = _quantity("F", gt=0, le=1e-6)
-Second = _quantity("s", gt=0)
-Hertz = _quantity("Hz", gt=0)
-VoltPerSecond = _quantity("V/s", gt=0)
-Gain = _quantity("1", gt=1)
-Fraction = _quantity("1", gt=0, le=0.1)
+Volt = Annotated[float, BeforeValidator(_si("V")), Field(gt=0, le=100)]
+Ampere = Annotated[float, BeforeValidator(_si("A")), Field(gt=0, le=1)]
+Siemens = Annotated[float, BeforeValidator(_si("S")), Field(gt=0, le=1)]
+Ohm = Annotated[float, BeforeValidator(_si("ohm")), Field(gt=0)]
+Farad = Annotated[float, BeforeValidator(_si("F")), Field(gt=0, le=1e-6)]
+Second = Annotated[float, BeforeValidator(_si("s")), Field(gt=0)]
+Hertz = Annotated[float, BeforeValidator(_si("Hz")), Field(gt=0)]
+VoltPerSecond = Annotated[float, BeforeValidator(_si("V/s")), Field(gt=0)]
+Gain = Annotated[float, BeforeValidator(_si("1")), Field(gt=1)]
+Fraction = Annotated[float, BeforeValidator(_si("1")), Field(gt=0, le=0.1)]
 
 
 class _Section(BaseModel):

@@ -11,6 +11,7 @@ from torch import Tensor
 from analogdfc.errors import UserError
 
 Array = NDArray[np.float64]
+Index = NDArray[np.intp]
 
 
 def dual_rail(plus: Tensor, minus: Tensor) -> Array:
@@ -73,7 +74,7 @@ def terminal_admittance(g: Array, r_word: float | None, r_bit: float | None) -> 
     return _eliminate(_laplacian(edges, count), terminals)
 
 
-def _laplacian(edges: list[tuple[Array, Array, Array]], count: int) -> sp.csc_array:
+def _laplacian(edges: list[tuple[Index, Index, Array]], count: int) -> sp.csc_array:
     a = np.concatenate([e[0].ravel() for e in edges])
     b = np.concatenate([e[1].ravel() for e in edges])
     g = np.concatenate([e[2].ravel() for e in edges])
@@ -84,9 +85,10 @@ def _laplacian(edges: list[tuple[Array, Array, Array]], count: int) -> sp.csc_ar
 
 
 def _eliminate(laplacian: sp.csc_array, terminals: int) -> Array:
-    outer = laplacian[:terminals, :terminals].toarray()
+    outer: Array = laplacian[:terminals, :terminals].toarray()
     if laplacian.shape[0] == terminals:
         return outer
     coupling = laplacian[terminals:, :terminals].toarray()
     inner = splu(sp.csc_array(laplacian[terminals:, terminals:]))
-    return outer - coupling.T @ inner.solve(coupling)
+    seen: Array = outer - coupling.T @ inner.solve(coupling)
+    return seen

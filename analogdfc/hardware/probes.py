@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from torch import Tensor
 
@@ -20,14 +20,14 @@ def probes(design: Design) -> tuple[str, ...]:
     return (*names, "controller.inv", "controller.error")
 
 
-def _readings(design: Design, volts: Callable[[str], Tensor]) -> Readings:
+def _readings(design: Design, volts: Mapping[str, Tensor]) -> Readings:
     unit = design.card.scale.activation
     layers = range(1, design.depth + 1)
-    v = tuple(volts(f"layer{i}.soma") / unit for i in layers)
-    v_ff = tuple(-volts(f"layer{i}.basal") / unit for i in layers)
+    v = tuple(volts[f"layer{i}.soma"] / unit for i in layers)
+    v_ff = tuple(-volts[f"layer{i}.basal"] / unit for i in layers)
     hidden = range(1, design.depth)
-    r = tuple(volts(f"layer{i}.act") / unit for i in hidden)
-    r_ff = tuple(volts(f"layer{i}.act_ff") / unit for i in hidden)
+    r = tuple(volts[f"layer{i}.act"] / unit for i in hidden)
+    r_ff = tuple(volts[f"layer{i}.act_ff"] / unit for i in hidden)
     return Readings(v, v_ff, (*r, v[-1]), (*r_ff, v_ff[-1]))
 
 
@@ -35,8 +35,8 @@ def trajectory(
     design: Design,
     t: Tensor,
     x: Tensor,
-    run: Callable[[str], Tensor],
-    free: Callable[[str], Tensor],
+    run: Mapping[str, Tensor],
+    free: Mapping[str, Tensor],
 ) -> Trajectory:
     """The trajectory that a chip's waveforms are.
 
@@ -52,7 +52,7 @@ def trajectory(
         t=t,
         x=x,
         neurons=_readings(design, run),
-        u=run("controller.inv") / unit,
-        e=run("controller.error") / unit,
+        u=run["controller.inv"] / unit,
+        e=run["controller.error"] / unit,
         free=_readings(design, free),
     )

@@ -76,7 +76,7 @@ class Circuit:
         benches = [
             Testbench(design, a, b, steps * dt, longest) for a, b in zip(x, step, strict=True)
         ]
-        grid = np.arange(steps + 1) * dt * design.seconds
+        grid = np.linspace(0, steps * dt * design.seconds, steps + 1)
         sampled = []
         with ThreadPoolExecutor(self.jobs) as pool:
             for k, waves in enumerate(pool.map(self._simulate, benches)):
@@ -86,7 +86,7 @@ class Circuit:
         free = {p: torch.stack([s[0][p] for s in sampled]) for p in sampled[0][0]}
         run = {p: torch.stack([s[1][p] for s in sampled]) for p in sampled[0][1]}
         t = torch.arange(steps + 1, dtype=torch.float64) * dt
-        return trajectory(design, t, x, run.__getitem__, free.__getitem__)
+        return trajectory(design, t, x, run, free)
 
     def _simulate(self, bench: Testbench) -> Waveforms:
         nodes = [node for group in bench.signals().values() for node in group]
