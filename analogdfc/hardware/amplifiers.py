@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import torch
@@ -91,13 +92,17 @@ class AmplifierModel:
     Args:
         nodal: nodal equations of the chips; all of the same layer sizes.
         rung: the amplifier model.
+        device: where the equations live.
 
     Attributes:
         outputs: indices of the amplifiers' output voltages among the unknowns.
     """
 
-    def __init__(self, nodal: Sequence[NodalEquations], rung: Rung) -> None:
+    def __init__(
+        self, nodal: Sequence[NodalEquations], rung: Rung, device: torch.device | str = "cpu"
+    ) -> None:
         self.nodal = list(nodal)
+        self.device = torch.device(device)
         self.rung = rung
         self.numbers = [_Numbers.of(n.chip.design.card) for n in self.nodal]
         first = self.nodal[0]
@@ -110,6 +115,9 @@ class AmplifierModel:
         self._capacitor = np.arange(blocks * n, self.unknowns)
         self.channels = self._channels()
 
+    def _tensor(self, values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
+
     @property
     def watched(self) -> Tensor:
         """Unknowns that are voltages; the second lag also has a derivative for an unknown."""
@@ -117,7 +125,7 @@ class AmplifierModel:
         derivatives = self.amplifiers + np.arange(self.amplifiers)
         if self.rung is Rung.TWO_LAG:
             every = np.delete(every, derivatives)
-        return torch.from_numpy(every)
+        return self._tensor(every)
 
     def system(self, released: bool) -> tuple[Semilinear, Tensor]:
         """The equations of a phase.
@@ -133,7 +141,7 @@ class AmplifierModel:
         all_ = [self._matrices(k, released) for k in range(len(self.nodal))]
 
         def stack(name: str) -> Tensor:
-            return torch.from_numpy(np.stack([getattr(m, name) for m in all_]))
+            return self._tensor(np.stack([getattr(m, name) for m in all_]))
 
         constant = stack("constant").unsqueeze(1)
         system = Semilinear(stack("mass"), stack("linear"), constant, self.channels)
@@ -146,8 +154,8 @@ class AmplifierModel:
             return z[..., nodes]
         out = []
         for k, nodal in enumerate(self.nodal):
-            gain = torch.from_numpy(self._inverse_gain(k)[nodes])
-            out.append(torch.from_numpy(nodal.offset[nodes]) - gain * z[k][..., nodes])
+            gain = self._tensor(self._inverse_gain(k)[nodes])
+            out.append(self._tensor(nodal.offset[nodes]) - gain * z[k][..., nodes])
         return torch.stack(out)
 
     def error_input(self, zero: Tensor) -> Tensor:
@@ -159,12 +167,12 @@ class AmplifierModel:
         Returns:
             (chips, batch, unknowns), to be added to the constant.
         """
-        out = torch.zeros(*zero.shape[:2], self.unknowns, dtype=zero.dtype)
+        out = torch.zeros(*zero.shape[:2], self.unknowns, dtype=zero.dtype, device=self.device)
         for k, nodal in enumerate(self.nodal):
             g, scale = self._input_conductance(nodal), self._row_scale(nodal)
-            out[k][:, nodal.banks["controller.pi"]] -= torch.from_numpy(g * scale) * zero[k]
+            out[k][:, nodal.banks["controller.pi"]] -= self._tensor(g * scale) * zero[k]
             if self.rung is Rung.FULL:
-                loaded = torch.from_numpy(g * self.numbers[k].r_out) * zero[k]
+                loaded = self._tensor(g * self.numbers[k].r_out) * zero[k]
                 out[k][:, self.outputs[nodal.banks["controller.error"]]] += loaded
         return out
 
@@ -353,17 +361,16 @@ class AmplifierModel:
         offset = np.concatenate(nodal.tanh_offset)
         return gain, sign, offset, np.full(len(sign), card.scale.activation)
 
-    @staticmethod
-    def _joined(groups: list[_Group], tanh: int) -> Channels:
+    def _joined(self, groups: list[_Group], tanh: int) -> Channels:
         if not groups:
-            empty = torch.zeros(1, 1, 0, dtype=torch.float64)
-            none = torch.zeros(0, dtype=torch.int64)
+            empty = self._tensor(np.zeros((1, 1, 0)))
+            none = self._tensor(np.zeros(0, dtype=np.intp))
             return Channels(0, none, none, empty, empty, empty, empty)
-        index = torch.from_numpy(np.concatenate([g[0] for g in groups]))
-        row = torch.from_numpy(np.concatenate([g[1] for g in groups]))
+        index = self._tensor(np.concatenate([g[0] for g in groups]))
+        row = self._tensor(np.concatenate([g[1] for g in groups]))
         chips = range(len(groups[0][2]))
         values = [
-            torch.from_numpy(
+            self._tensor(
                 np.stack([np.concatenate([g[2][c][part] for g in groups]) for c in chips])
             ).unsqueeze(1)
             for part in range(4)

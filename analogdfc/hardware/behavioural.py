@@ -37,20 +37,26 @@ class Behavioural:
             differ (seeds, cards, readout).
         rung: detail of the amplifier model (`circuit.md`, C).
         tolerance: error of a time step in volts.
+        device: where the equations are integrated.
 
     Raises:
         UserError: no chips, or chips that can't run together.
     """
 
     def __init__(
-        self, chips: Sequence[Chip], rung: Rung = Rung.FULL, *, tolerance: float = 2e-6
+        self,
+        chips: Sequence[Chip],
+        rung: Rung = Rung.FULL,
+        *,
+        tolerance: float = 2e-6,
+        device: torch.device | str = "cpu",
     ) -> None:
         if not chips:
             raise UserError("the behavioural model needs at least one chip")
         if len({(c.design.sizes, c.design.seconds) for c in chips}) != 1:
             raise UserError("chips of different layer sizes or time scales can't run together")
         self.chips = list(chips)
-        self.model = AmplifierModel([NodalEquations.of(c) for c in chips], rung)
+        self.model = AmplifierModel([NodalEquations.of(c) for c in chips], rung, device)
         self.integrator = TRBDF2(tolerance)
 
     def run(
@@ -77,15 +83,11 @@ class Behavioural:
         Raises:
             ConvergenceError: no operating point, or a step size too small.
         """
-        x, step = x.to(torch.float64).cpu(), step.to(torch.float64).cpu()
+        x, step = self._here(x), self._here(step)
         release = self._release(x, step)
-        banks = self.model.nodal[0].banks
-        columns = {
-            name: torch.from_numpy(self.model.outputs[banks[name]])
-            for name in probes(self.chips[0].design)
-        }
+        columns = {name: self._columns(name) for name in probes(self.chips[0].design)}
         shape = len(self.chips), len(x), steps + 1
-        history = {n: torch.empty(*shape, len(c), dtype=x.dtype) for n, c in columns.items()}
+        history = {n: x.new_empty(*shape, len(c)) for n, c in columns.items()}
         seconds = self.chips[0].design.seconds
         states = self.integrator.run(
             release.system, release.free, dt * seconds, steps, watched=self.model.watched
@@ -95,7 +97,7 @@ class Behavioural:
                 history[name][:, :, k] = z[..., nodes]
             if progress is not None:
                 progress(k)
-        t = torch.arange(steps + 1, dtype=torch.float64) * dt
+        t = torch.arange(steps + 1, dtype=x.dtype, device=x.device) * dt
         return [
             trajectory(
                 chip.design,
@@ -121,14 +123,14 @@ class Behavioural:
         Raises:
             ConvergenceError: no steady state was found.
         """
-        release = self._release(x.to(torch.float64).cpu(), step.to(torch.float64).cpu())
+        release = self._release(self._here(x), self._here(step))
         system = release.system
         z = system.equilibrium(release.free)
-        jacobian = system.jacobian(z).numpy()
+        jacobian = system.jacobian(z).cpu().numpy()
         seconds = self.chips[0].design.seconds
         out = []
         for c in range(len(self.chips)):
-            mass = system.mass[c].numpy()
+            mass = system.mass[c].cpu().numpy()
             rows = [_finite_eigenvalues(jacobian[c, b], mass) * seconds for b in range(len(x))]
             out.append(rows)
         return out
@@ -142,11 +144,11 @@ class Behavioural:
                 f"inputs {tuple(x.shape)} and target steps {tuple(step.shape)}: expected "
                 f"(batch, {sizes[0]}) and (batch, {sizes[-1]})"
             )
-        unit = torch.tensor([c.design.card.scale.activation for c in self.chips])
-        unit = unit.to(torch.float64)[:, None, None]
-        bias = torch.tensor([1.0, -1.0], dtype=torch.float64).expand(chips, samples, 2)
+        units = [c.design.card.scale.activation for c in self.chips]
+        unit = self._here(torch.tensor(units, dtype=torch.float64))[:, None, None]
+        bias = self._here(torch.tensor([1.0, -1.0])).expand(chips, samples, 2)
         inputs = torch.cat([x, -x], dim=1).expand(chips, -1, -1)
-        zero = torch.zeros(chips, samples, n_out, dtype=torch.float64)
+        zero = x.new_zeros(chips, samples, n_out)
         held = torch.cat([inputs, bias, zero], dim=2) * unit
         system, sources = self.model.system(released=False)
         system = _driven(system, held @ sources.mT)
@@ -158,7 +160,15 @@ class Behavioural:
         return _Release(free, system)
 
     def _output(self, bank: str, z: Tensor) -> Tensor:
-        return z[..., torch.from_numpy(self.model.outputs[self.model.nodal[0].banks[bank]])]
+        return z[..., self._columns(bank)]
+
+    def _columns(self, bank: str) -> Tensor:
+        """Indices of a stage's output voltages among the unknowns."""
+        nodes = self.model.outputs[self.model.nodal[0].banks[bank]]
+        return torch.from_numpy(nodes).to(self.model.device)
+
+    def _here(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.model.device, torch.float64)
 
     def _target(self, x: Tensor, step: Tensor, free: Tensor) -> Tensor:
         """Voltages of the target sources, -r*, (chips, batch, n_L)."""
@@ -168,7 +178,7 @@ class Behavioural:
             unit = chip.design.card.scale.activation
             output = measured[c]
             if not chip.design.readout.relative_target:
-                output = free_state(chip.design.loop(), x).v[-1] * unit
+                output = self._here(free_state(chip.design.loop(), x.cpu()).v[-1]) * unit
             out.append(-(output + step * unit))
         return torch.stack(out)
 
@@ -177,7 +187,7 @@ class Behavioural:
         stored = self._output("controller.error", free)
         stored = stored - self.model.summing_voltage("controller.pi", free)
         on = [float(c.design.readout.auto_zero) for c in self.chips]
-        return stored * torch.tensor(on, dtype=torch.float64)[:, None, None]
+        return stored * self._here(torch.tensor(on))[:, None, None]
 
 
 def _driven(system: Semilinear, more: Tensor) -> Semilinear:
