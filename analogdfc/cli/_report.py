@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -26,12 +26,20 @@ state); of u and e: rms error / their own rms (settled: after {ONSET:g} tau_u).
 norm: of the update, over that of the reference; error: of the update, relative."""
 
 
-def numbers(
-    comparisons: list[Comparison], angle: float | None, causes: list[Cause]
-) -> dict[str, Any]:
+class Results(NamedTuple):
+    """Everything that a run of the command computes."""
+
+    runs: dict[str, Trajectory]
+    comparisons: list[Comparison]
+    slowest_mode: float | None
+    angle: float | None
+    causes: list[Cause]
+
+
+def numbers(results: Results) -> dict[str, Any]:
     """The numbers of the tables, with units in the names, for JSON and for the record."""
     out: dict[str, Any] = {}
-    for c in comparisons:
+    for c in results.comparisons:
         updates = {
             layer: {
                 "angle_degree": u.angle,
@@ -49,9 +57,12 @@ def numbers(
             "settling_time_reference_us": 1e6 * c.settling[0],
             "settling_time_other_us": 1e6 * c.settling[1],
         }
-    if angle is not None:
+    if results.slowest_mode is not None:
+        out["slowest_mode_per_tau_u"] = results.slowest_mode
+    if results.angle is not None:
+        causes = results.causes
         out["causes"] = {
-            "angle_all_on_degree": angle,
+            "angle_all_on_degree": results.angle,
             **{
                 f"without {c.name}": {"angle_degree": c.angle, "change_degree": c.change}
                 for c in causes
@@ -102,9 +113,7 @@ def show(
     design: Design,
     origin: str,
     source: str,
-    comparisons: list[Comparison],
-    angle: float | None,
-    causes: list[Cause],
+    results: Results,
 ) -> None:
     """Print the tables."""
     console = Console()
@@ -116,10 +125,13 @@ def show(
     say(f"{source}; card: {design.card.card.name}")
     for name, factor in design.shrunk_layers().items():
         say(f"{name}: conductances scaled by {factor:.4g} to fit the card's window")
-    console.print(_signals(comparisons))
+    console.print(_signals(results.comparisons))
     say(_LEGEND, style="dim")
-    if angle is not None:
-        console.print(_causes(angle, causes))
+    if results.slowest_mode is not None:
+        state = "stable" if results.slowest_mode < 0 else "UNSTABLE"
+        say(f"slowest mode of the loop: {results.slowest_mode:+.3g} per tau_u ({state})")
+    if results.angle is not None:
+        console.print(_causes(results.angle, results.causes))
 
 
 def _signals(comparisons: list[Comparison]) -> Table:

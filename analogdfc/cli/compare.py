@@ -23,7 +23,6 @@ from analogdfc.cli._design import (
     read_card,
 )
 from analogdfc.comparison import Cause, Comparison, Kind, causes, compare, ideal_run
-from analogdfc.dynamics import Trajectory
 from analogdfc.hardware.amplifiers import Rung
 from analogdfc.hardware.behavioural import Behavioural
 from analogdfc.hardware.chip import Chip
@@ -41,15 +40,6 @@ class Grid(NamedTuple):
 
     dt: float
     steps: int
-
-
-class Results(NamedTuple):
-    """Everything that a run of the command computes."""
-
-    runs: dict[str, Trajectory]
-    comparisons: list[Comparison]
-    angle: float | None
-    causes: list[Cause]
 
 
 @click.command("compare", short_help="Lay the three realisations of a network side by side.")
@@ -169,34 +159,34 @@ def command(
     data = make_samples(model.network, samples, seed, target_stepsize)
     results = _run(design, seed, data, simulator, options)
     tree = _report.tree(model, design, seed, data, results.runs)
-    numbers = _report.numbers(results.comparisons, results.angle, results.causes)
+    numbers = _report.numbers(results)
     records.write(output, {**tree, "results": numbers})
     figure = save_figure(comparison_figure(design, results.runs), figure_path)
     if as_json:
         about = {"network": "-".join(map(str, design.sizes)), "origin": origin, "seed": seed}
         click.echo(json.dumps({**about, "samples": data.source, **numbers}, indent=2))
     else:
-        _report.show(
-            design, origin, data.source, results.comparisons, results.angle, results.causes
-        )
+        _report.show(design, origin, data.source, results)
         click.echo(f"wrote {output} and {figure}")
     _check_tolerance(results.comparisons, tolerance)
 
 
 def _run(
     design: Design, seed: int, data: Samples, simulator: Any, options: dict[str, Any]
-) -> Results:
+) -> _report.Results:
     grid = Grid(design.tau_v / 10, round(options["duration"] / (design.tau_v / 10)))
     levels = ["ideal", "macro"] if options["fidelity"] == "both" else [options["fidelity"]]
     chip = Chip.of(design, seed)
     runs = {IDEAL: ideal_run(design, data.x, data.step, dt=grid.dt, steps=grid.steps)}
     pairs: list[tuple[tuple[str, str], Kind]] = []
     rung = Rung[options["rung"].upper().replace("-", "_")]
+    slowest: float | None = None
     angle: float | None = None
     found: list[Cause] = []
     if "macro" in levels:
         with progress_bar("behavioural", grid.steps) as bar:
             model = Behavioural([chip], rung)
+            slowest = _slowest_mode(chip, data)
             runs[BEHAVIOURAL] = model.run(
                 data.x,
                 data.step,
@@ -224,7 +214,6 @@ def _run(
         pairs.append(((MACRO_CELLS, BEHAVIOURAL), "parity"))
         pairs.append(((IDEAL, MACRO_CELLS), "deviation"))
         if options["with_causes"]:
-            torch.set_num_threads(os.cpu_count() or 1)  # large matrices, unlike the rest
             with progress_bar("causes", round(options["duration"] / 0.1)) as bar:
                 angle, found = causes(
                     design,
@@ -237,7 +226,20 @@ def _run(
     comparisons = [
         compare(design, names, kind, runs[names[0]], runs[names[1]]) for names, kind in pairs
     ]
-    return Results(runs, comparisons, angle, found)
+    return _report.Results(runs, comparisons, slowest, angle, found)
+
+
+def _slowest_mode(chip: Chip, data: Samples) -> float:
+    """Largest real part of the full model's eigenvalues, over the samples; warns above 0."""
+    modes = Behavioural([chip]).modes(data.x, data.step)[0]
+    slowest = max(float(values[0].real) for values in modes)
+    if slowest > 0:
+        click.echo(
+            f"Warning: the loop is unstable: slowest mode {slowest:+.3g} per tau_u. Raise the "
+            "card's [amplifier] gain_bandwidth, or lower k_p or the feedback weights",
+            err=True,
+        )
+    return slowest
 
 
 def _check_tolerance(comparisons: list[Comparison], tolerance: float | None) -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from analogdfc.dynamics.linalg import inverse, solve
 from analogdfc.errors import ConvergenceError
 
 
@@ -92,16 +93,6 @@ class Semilinear:
         flat.index_add_(-1, c.row * z.shape[-1] + c.source, c.slope(z[..., c.source]))
         return flat.view(out.shape)
 
-    def _newton_step(self, z: Tensor, residual: Tensor) -> Tensor:
-        step, info = torch.linalg.solve_ex(self.jacobian(z), -residual)
-        if bool((info != 0).any()):
-            raise ConvergenceError(
-                "the equations have no unique operating point: their Jacobian is singular. Is "
-                "there a controller without leak on feedback that doesn't reach the output?"
-            )
-        found: Tensor = step
-        return found
-
     def equilibrium(self, start: Tensor, tolerance: float = 1e-12, iterations: int = 100) -> Tensor:
         """Solution of A z + b + N(z) = 0 by Newton's method with step halving.
 
@@ -115,7 +106,7 @@ class Semilinear:
         """
         z, residual = start, self.slope(start)
         for _ in range(iterations):
-            step = self._newton_step(z, residual)
+            step = solve(self.jacobian(z), -residual)
             factor = torch.ones_like(step[..., :1])
             before = residual.norm(dim=-1, keepdim=True)
             for _ in range(30):
@@ -228,10 +219,12 @@ class _Solver:
     def _stage(self, h: float) -> _Stage:
         if h not in self._stages:
             c = self.system.channels
-            inverse = torch.linalg.inv(self.system.mass - h * self.jacobian)
-            response = h * inverse[..., c.row].mT
+            inverted = inverse(self.system.mass - h * self.jacobian)
+            response = h * inverted[..., c.row].mT
             self._stages[h] = _Stage(
-                inverse.mT.contiguous(), response.contiguous(), response[..., c.source].contiguous()
+                inverted.mT.contiguous(),
+                response.contiguous(),
+                response[..., c.source].contiguous(),
             )
         return self._stages[h]
 
@@ -263,8 +256,7 @@ class _Solver:
         slope = self.system.channels.slope(y) - self.reference
         eye = torch.eye(y.shape[-1], dtype=y.dtype, device=y.device)
         matrix = eye - (slope.unsqueeze(-1) * stage.own.unsqueeze(1)).mT
-        step: Tensor = torch.linalg.solve(matrix, residual)
-        return step
+        return solve(matrix, residual)
 
     def settle(self, start: Tensor, h: float) -> tuple[Tensor, Tensor]:
         """Consistent state and slope right after a change of the equations."""
