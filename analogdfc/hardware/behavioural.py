@@ -137,9 +137,9 @@ class Behavioural:
 
     def _release(self, x: Tensor, step: Tensor) -> _Release:
         chips, samples = len(self.chips), len(x)
-        n_in, n_out = x.shape[1], step.shape[1]
         sizes = self.chips[0].design.sizes
-        if (n_in, n_out) != (sizes[0], sizes[-1]) or len(x) != len(step):
+        n_out = sizes[-1]
+        if x.shape != (samples, sizes[0]) or step.shape != (samples, n_out):
             raise UserError(
                 f"inputs {tuple(x.shape)} and target steps {tuple(step.shape)}: expected "
                 f"(batch, {sizes[0]}) and (batch, {sizes[-1]})"

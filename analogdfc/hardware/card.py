@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import pint
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from analogdfc.errors import UserError
 
@@ -22,10 +30,15 @@ def _units() -> pint.UnitRegistry[float]:
     return pint.UnitRegistry()
 
 
-def _si(unit: str) -> Callable[[Any], float]:
+_IN_SI = {"values": "floats in SI units"}
+
+
+def _si(unit: str) -> Callable[[Any, ValidationInfo], float]:
     """Validator that turns {value, unit, source} into a float in the given SI unit."""
 
-    def convert(entry: Any) -> float:
+    def convert(entry: Any, info: ValidationInfo) -> float:
+        if info.context == _IN_SI:
+            return float(entry)
         if not isinstance(entry, dict):
             raise ValueError(f'write {{ value = ..., unit = "{unit}", source = "..." }}')
         if missing := [k for k in ("value", "unit", "source") if k not in entry]:
@@ -35,14 +48,21 @@ def _si(unit: str) -> Callable[[Any], float]:
         value = entry["value"]
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"value {value!r} is not a number")
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"value {value} is not finite")
         if not (isinstance(entry["source"], str) and entry["source"].strip()):
             raise ValueError("source must say where the number comes from, or 'assumed'")
         try:
-            return float(_units().Quantity(value, str(entry["unit"])).to(unit).magnitude)
+            converted = float(
+                _units().Quantity(float(value), str(entry["unit"])).to(unit).magnitude
+            )
+        except OverflowError as error:
+            raise ValueError(f"value {value} is larger than a number can be") from error
         except Exception as error:  # pint raises many kinds, all of them about the unit
             raise ValueError(f"unit {entry['unit']!r} is not a unit of {unit}") from error
+        if not math.isfinite(converted):
+            raise ValueError(f"value {value} {entry['unit']} is not finite in {unit}")
+        return converted
 
     return convert
 
@@ -98,6 +118,12 @@ class Device(_Section):
     g_min: Siemens
     g_max: Siemens
     mismatch: Fraction | None = None
+
+    @model_validator(mode="after")
+    def _window(self) -> Device:
+        if self.g_min >= self.g_max:
+            raise ValueError(f"g_min = {self.g_min:g} S must stay below g_max = {self.g_max:g} S")
+        return self
 
 
 class Wire(_Section):
@@ -227,7 +253,7 @@ class Card(_Section):
         """The same card with other values, in SI units, in one section.
 
         Raises:
-            UserError: a section or key that doesn't exist.
+            UserError: a section or key that doesn't exist, or a value out of its range.
         """
         known = type(self).model_fields
         if section not in known or section == "text":
@@ -238,8 +264,14 @@ class Card(_Section):
         return self._with({section: values})
 
     def _with(self, changes: dict[str, Any]) -> Card:
-        sections = {s: getattr(self, s).model_copy(update=v) for s, v in changes.items()}
-        return self.model_copy(update=sections)
+        data = self.model_dump(exclude_none=True)
+        for section, values in changes.items():
+            data[section].update(values)
+            data[section] = {k: v for k, v in data[section].items() if v is not None}
+        try:
+            return Card.model_validate({**data, "text": self.text}, context=_IN_SI)
+        except ValidationError as error:
+            raise UserError(f"{self.card.name}: {_first_problem(error)}") from error
 
     @classmethod
     def parse(cls, text: str, where: str = "card") -> Card:
@@ -263,11 +295,6 @@ class Card(_Section):
             card = cls.model_validate({**data, "text": text})
         except ValidationError as error:
             raise UserError(f"{where}: {_first_problem(error)}") from error
-        if card.device.g_min >= card.device.g_max:
-            raise UserError(
-                f"{where}: [device] g_min = {card.device.g_min:g} S must stay below "
-                f"g_max = {card.device.g_max:g} S"
-            )
         return card
 
     @classmethod
@@ -331,4 +358,4 @@ def _first_problem(error: ValidationError) -> str:
         if (isinstance(problem["input"], dict) and "value" in problem["input"])
         else ""
     )
-    return f"{place}{shown}: {message}"
+    return f"{place}{shown}: {message}" if key else f"{place} {message}"

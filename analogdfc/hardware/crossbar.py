@@ -91,4 +91,7 @@ def _eliminate(laplacian: sp.csc_array, terminals: int) -> Array:
     coupling = laplacian[terminals:, :terminals].toarray()
     inner = splu(sp.csc_array(laplacian[terminals:, terminals:]))
     seen: Array = outer - coupling.T @ inner.solve(coupling)
+    # On the diagonal the wires would cancel each other; the rows of a Laplacian sum to 0.
+    np.fill_diagonal(seen, 0)
+    np.fill_diagonal(seen, -seen.sum(axis=1))
     return seen
