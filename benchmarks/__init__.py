@@ -1,0 +1,1 @@
+"""What is measured: parity of the realisations, stability, speed. Run with `python -m`."""

@@ -1,0 +1,35 @@
+"""What all tests share: one thread, reproducible examples, the prototype's network."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from hypothesis import settings
+from strategies import network_of
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from analogdfc.network import Network
+
+torch.set_num_threads(1)
+threadpool_limits(1)  # NumPy's linear algebra, whatever OMP_NUM_THREADS says
+
+# The machines differ too much in speed for a deadline to say anything.
+settings.register_profile("default", deadline=None, max_examples=40)
+settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("cuda"):
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture
+def network() -> Network:
+    """The prototype's network, 3-4-2."""
+    return network_of([3, 4, 2], seed=1)
