@@ -10,6 +10,7 @@ neurons are pooled.
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
 import time
@@ -89,7 +90,7 @@ class Bar:
 
     def see(self, value: float, where: str) -> None:
         """Count a figure; one that isn't a number is the worst of all."""
-        if not value <= self.worst:
+        if not (value <= self.worst or math.isnan(self.worst)):
             self.worst, self.where = value, where
 
     @property
@@ -99,7 +100,7 @@ class Bar:
 
     def shown(self, value: float) -> str:
         """A figure in the bar's unit."""
-        return f"{value * (100 if self.unit == '%' else 1):.4f} {self.unit}"
+        return f"{value * (100 if self.unit == '%' else 1):.3g} {self.unit}"
 
 
 @dataclass

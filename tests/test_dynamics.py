@@ -325,7 +325,49 @@ def test_the_mean_update_is_that_of_algorithm_1_written_out(
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.parametrize("layered", [True, False])
+@pytest.mark.parametrize("proactive", [True, False])
+def test_each_modification_of_the_euler_step_is_the_one_that_is_printed(
+    layered: bool, proactive: bool
+) -> None:
+    network, dt = network_of([3, 4, 3, 2], seed=11), 0.05
+    case = case_of(network)
+    run = simulate(*case, dt=dt, steps=10, integrator=Euler(layered, proactive))
+    w, b, q = numpys(case.loop.weights), numpys(case.loop.biases), numpys(case.loop.feedback)
+    pi, x, target = case.loop.controller, case.x[0].numpy(), case.target[0].numpy()
+
+    def activations(v: list[Array]) -> list[Array]:
+        return [x, *(np.asarray(np.tanh(v_i)) for v_i in v[:-1])]
+
+    v = [numpy_of(v_i[0, 0]) for v_i in run.neurons.v]
+    u, u_int = np.zeros(2), np.zeros(2)
+    for k in range(1, 11):
+        before, u_before = list(v), u
+        e = target - v[-1]
+        u_int = u_int + dt / pi.tau_u * (e - pi.alpha * u)
+        u = u_int + pi.k_p * e
+        for i in range(3):
+            r = activations(v if layered else before)[i]
+            v_fb = q[i] @ (u if proactive else u_before)
+            v[i] = before[i] + dt / case.loop.tau_v * (-before[i] + w[i] @ r + b[i] + v_fb)
+        for ours, theirs in zip(run.neurons.v, v, strict=True):
+            np.testing.assert_allclose(ours[0, k], theirs, rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(run.u[0, k], u, rtol=1e-11, atol=1e-13)
+
+
 # The update
+
+
+def test_the_mean_over_time_is_the_trapezoidal_rule() -> None:
+    # phi(v) - phi(v_ff) = 0, 1, 4 before r_0 = 3: (0 / 2 + 1 + 4 / 2) / 2 = 1.5.
+    r = torch.tensor([[[2.0], [3.0], [6.0]]])
+    readings = Readings((r,), (r,), (r,), (torch.full_like(r, 2.0),))
+    free = Readings(*(tuple(s[:, 0] for s in signals) for signals in vars(readings).values()))
+    u = torch.zeros(1, 3, 1)
+    run = Trajectory(torch.arange(3.0), torch.tensor([[3.0]]), readings, u, u, free)
+    update = Update.of(run)
+    assert update.biases[0].tolist() == [[1.5]]
+    assert update.weights[0].tolist() == [[[4.5]]]
 
 
 def test_the_update_of_a_fine_run_is_the_integral_that_scipy_finds(network: Network) -> None:

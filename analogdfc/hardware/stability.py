@@ -25,6 +25,7 @@ PER_DECADE = 8
 """Bandwidths tried in each decade on the search for the limit."""
 
 _WIDE_RANGE = 8.0
+"""Ratio of the largest to the smallest size from which the largest ones can be left out."""
 
 
 def with_bandwidth(card: Card, gain_bandwidth: float) -> Card:
@@ -210,9 +211,8 @@ def _kept(size: Array, floor: float, ceiling: float) -> NDArray[np.intp]:
     growing = np.median(size[half:]) > np.median(size[:half])
     # Read backwards, a growing oscillation decays.
     order = np.arange(len(size))[:: -1 if growing else 1]
-    start = int(np.argmax(size[order]))
-    order = order[start:]
-    if size[order].min() < size[order[0]] / _WIDE_RANGE:
+    if size.max() > _WIDE_RANGE * size.min():
+        order = order[int(np.argmax(size[order])) :]
         order = order[int(np.argmax(size[order] < size[order[0]] / 2)) :]
     outside = ~((size[order] > floor) & (size[order] < ceiling))
     first = int(np.argmax(~outside))  # the ceiling lies before it, the floor behind
