@@ -13,7 +13,7 @@ from strategies import network_of, normal, seeds, small_networks
 from torch import Tensor
 
 from analogdfc.controller import PI
-from analogdfc.dynamics import Loop, RungeKutta4, mean_update
+from analogdfc.dynamics import Euler, Loop, mean_update
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import DFC, RULES, LearningRule, get_rule, register
@@ -93,7 +93,7 @@ def test_the_gradient_is_the_negative_of_the_papers_update(
 def test_arguments_of_the_rule_reach_the_dynamics(network: Network) -> None:
     x, y = normal(1, 3, 3), torch.softmax(normal(2, 3, 2), dim=1)
     feedback = DirectFeedback([normal(3, 4, 2), torch.eye(2, dtype=torch.float64)])
-    pi, method = PI(1.0, 0.02, 0.7), RungeKutta4(2)
+    pi, method = PI(1.0, 0.02, 0.7), Euler(layered=False)
     DFC(
         network,
         feedback,

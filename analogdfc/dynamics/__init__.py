@@ -1,8 +1,9 @@
 """The differential equations of the control loop and their solution."""
 
+from analogdfc.dynamics.averaging import mean_update
 from analogdfc.dynamics.integrators import Euler, Integrator, RungeKutta4
 from analogdfc.dynamics.loop import Loop, LoopState, derivative, free_state
-from analogdfc.dynamics.simulation import mean_update, simulate
+from analogdfc.dynamics.simulation import simulate
 from analogdfc.dynamics.trajectory import Readings, Trajectory, Update
 
 __all__ = [

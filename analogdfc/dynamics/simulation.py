@@ -1,4 +1,4 @@
-"""Runs of the control loop: recorded for comparison, or accumulated for learning."""
+"""Recorded runs of the control loop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from analogdfc.dynamics.integrators import Euler, Integrator
+from analogdfc.dynamics.integrators import Integrator
 from analogdfc.dynamics.loop import Loop, LoopState, feedforward, free_state, layer_inputs, output
 from analogdfc.dynamics.trajectory import Readings, Trajectory
 from analogdfc.errors import ConvergenceError
@@ -20,10 +20,15 @@ def _states(
     for _ in range(steps):
         state = integrator.step(loop, state, x, target, dt)
         yield state
-    _check_finite(state)
+    check_finite(state)
 
 
-def _check_finite(state: LoopState) -> None:
+def check_finite(state: LoopState) -> None:
+    """Make sure that a state is made of numbers.
+
+    Raises:
+        ConvergenceError: a signal has left the finite numbers; the message names it.
+    """
     for name, value in [(f"v_{i + 1}", v) for i, v in enumerate(state.v)] + [("u", state.u)]:
         if not torch.isfinite(value).all():
             raise ConvergenceError(
@@ -77,43 +82,3 @@ def simulate(
         e=torch.stack([target - output(loop, s) for s in states], dim=1),
         free=readings[0],
     )
-
-
-def mean_update(
-    loop: Loop,
-    x: Tensor,
-    target: Tensor,
-    *,
-    dt: float,
-    steps: int,
-    integrator: Integrator | None = None,
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Forward update averaged over the run and the batch (Meulemans et al. 2021, Algorithm 1).
-
-    Keeps no history: memory does not grow with the number of steps.
-
-    Args:
-        loop: the constants of the dynamics.
-        x: inputs, (batch, n_0).
-        target: output targets, (batch, n_L).
-        dt: time step, in units of the controller's time.
-        steps: number of steps.
-        integrator: the method of a step; by default `Euler()`.
-
-    Returns:
-        Delta W_i, (n_i, n_{i-1}), and Delta b_i, (n_i,), of layers 1..L.
-
-    Raises:
-        ConvergenceError: a signal has left the finite numbers.
-    """
-    weights = [torch.zeros_like(w) for w in loop.weights]
-    biases = [torch.zeros_like(b) for b in loop.biases]
-    for state in _states(loop, x, target, dt, steps, integrator or Euler()):
-        inputs = layer_inputs(loop, state.v, x)
-        v_ff = feedforward(loop, inputs)
-        for i, phi in enumerate(loop.activations):
-            difference = phi.function(state.v[i]) - phi.function(v_ff[i])
-            weights[i].addmm_(difference.T, inputs[i])
-            biases[i] += difference.sum(dim=0)
-    count = steps * x.shape[0]
-    return tuple(w / count for w in weights), tuple(b / count for b in biases)

@@ -62,16 +62,14 @@ class _Numbers:
 
     @classmethod
     def of(cls, card: Card) -> _Numbers:
-        a = card.amplifier
+        a = card.amplifier.delays
         omega = 2 * math.pi * a.gain_bandwidth if a.gain_bandwidth else math.inf
-        # Without a dominant pole there is nothing that a second pole or a slew rate could limit.
-        delayed = math.isfinite(omega)
         return cls(
             1 / a.gain if a.gain else 0.0,
             1 / omega,
-            1 / (2 * math.pi * a.second_pole) if a.second_pole and delayed else 0.0,
+            1 / (2 * math.pi * a.second_pole) if a.second_pole else 0.0,
             a.output_resistance or 0.0,
-            a.slew_rate / omega if a.slew_rate and delayed else NO_LIMIT,
+            a.slew_rate / omega if a.slew_rate else NO_LIMIT,
             a.saturation if a.saturation is not None else NO_LIMIT,
         )
 
@@ -126,6 +124,15 @@ class AmplifierModel:
         if self.rung is Rung.TWO_LAG:
             every = np.delete(every, derivatives)
         return self._tensor(every)
+
+    def relaxed(self, system: Semilinear) -> Semilinear:
+        """The same equations without slewing; their rest is where Newton's method can start."""
+        c = system.channels
+        cells = sum(map(len, self.nodal[0].tanh_input))
+        wide = torch.ones_like(c.gain)
+        wide[..., cells : c.tanh] = NO_LIMIT
+        channels = c._replace(gain=c.gain * wide, scale=c.scale * wide)
+        return Semilinear(system.mass, system.linear, system.constant, channels)
 
     def system(self, released: bool) -> tuple[Semilinear, Tensor]:
         """The equations of a phase.

@@ -125,7 +125,7 @@ class Behavioural:
         """
         release = self._release(self._here(x), self._here(step))
         system = release.system
-        z = system.equilibrium(release.free)
+        z = system.equilibrium(self.model.relaxed(system).equilibrium(release.free))
         jacobian = system.jacobian(z).cpu().numpy()
         seconds = self.chips[0].design.seconds
         out = []
@@ -152,7 +152,8 @@ class Behavioural:
         held = torch.cat([inputs, bias, zero], dim=2) * unit
         system, sources = self.model.system(released=False)
         system = _driven(system, held @ sources.mT)
-        free = system.equilibrium(torch.zeros_like(system.constant))
+        start = self.model.relaxed(system).equilibrium(torch.zeros_like(system.constant))
+        free = system.equilibrium(start)
         target = self._target(x, step, free)
         system, sources = self.model.system(released=True)
         system = _driven(system, (held + _last(target, held)) @ sources.mT)

@@ -163,8 +163,9 @@ class Amplifier(_Section):
         second_pole: frequency of the second pole; takes effect with a finite gain_bandwidth.
         slew_rate: fastest change of the output; takes effect with a finite gain_bandwidth.
         output_resistance: resistance in series with the output.
-        input_capacitance: from the inverting input to ground; the feedback resistors are then
-            compensated by C_c = sqrt(C_in / (R_f omega_t)).
+        input_capacitance: from the inverting input to ground; takes effect with a finite
+            gain_bandwidth, and the feedback resistors are then compensated by
+            C_c = sqrt(C_in / (R_f omega_t)).
         saturation: magnitude at which the output stage limits.
         offset: standard deviation of the input offset.
     """
@@ -179,6 +180,18 @@ class Amplifier(_Section):
     input_capacitance: Farad | None = None
     saturation: Volt | None = None
     offset: Volt | None = None
+
+    @property
+    def delays(self) -> Amplifier:
+        """The amplifier with what only a finite gain_bandwidth brings into effect.
+
+        Without a dominant pole a second one, a slew rate or an input capacitance would have
+        nothing to act on.
+        """
+        if self.gain_bandwidth is not None:
+            return self
+        off = {"second_pole": None, "slew_rate": None, "input_capacitance": None}
+        return self.model_copy(update=off)
 
 
 class Tanh(_Section):

@@ -55,7 +55,7 @@ class NodalEquations:
         for i in range(1, chip.design.depth + 1):
             self._layer(i)
         self._controller()
-        c_in = chip.design.card.amplifier.input_capacitance or 0.0
+        c_in = chip.design.card.amplifier.delays.input_capacitance or 0.0
         n = self.amplifiers
         self.capacitance[np.arange(n), np.arange(n)] += c_in
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from analogdfc.controller import PI
-from analogdfc.dynamics import Euler, Integrator, Loop, mean_update
+from analogdfc.dynamics import Euler, Loop, mean_update
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning.base import LearningRule, register
@@ -31,7 +31,7 @@ class DFC(LearningRule):
         tau_v: time constant of the neurons, in units of the controller's time.
         dt: time step of the simulation, in the same unit.
         steps: number of steps, >= 1.
-        integrator: the method of a step; by default `Euler()` with both modifications.
+        integrator: which of the paper's modifications of Euler's method apply; by default both.
 
     Raises:
         UserError: a value outside its range.
@@ -48,7 +48,7 @@ class DFC(LearningRule):
         tau_v: float = 0.2,
         dt: float = 0.02,
         steps: int = 1000,
-        integrator: Integrator | None = None,
+        integrator: Euler | None = None,
     ) -> None:
         super().__init__(network)
         if target_stepsize <= 0 or dt <= 0 or steps < 1:

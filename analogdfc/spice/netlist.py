@@ -300,15 +300,13 @@ _MEANING = {
 
 def _amplifier_parameters(card: Card) -> dict[str, float]:
     """Globals of the macro cell; an effect that the card lacks lies beyond reach."""
-    a = card.amplifier
+    a = card.amplifier.delays
     gbw = a.gain_bandwidth or 1e18
-    # Without a dominant pole there is nothing that a second pole or a slew rate could limit.
-    slew, pole = (a.slew_rate, a.second_pole) if a.gain_bandwidth else (None, None)
     return {
         "a0": a.gain or 1e12,
         "gbw": gbw,
-        "f_pole2": pole or 1e18,
-        "slew": slew or 1e6 * 2 * np.pi * gbw,
+        "f_pole2": a.second_pole or 1e18,
+        "slew": a.slew_rate or 1e6 * 2 * np.pi * gbw,
         "v_sat": a.saturation or 1e6,
         "c_in": a.input_capacitance or 0.0,
         "r_out": max(a.output_resistance or 0.0, _LEAST_OHM),
