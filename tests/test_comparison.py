@@ -102,7 +102,7 @@ def test_the_ideal_run_ends_where_the_output_meets_its_target_up_to_the_leak() -
     x, step = inputs()
     run = ideal_run(design(), x, step, dt=0.1, steps=400)
     alpha = design().controller.alpha
-    assert torch.allclose(run.e[:, -1], alpha * run.u[:, -1], atol=1e-9)
+    assert torch.allclose(run.e[:, -1], alpha * run.u[:, -1], atol=1e-6)
     assert torch.allclose(run.neurons.v[-1][:, -1] - run.free.v[-1], step, atol=1e-2)
 
 
