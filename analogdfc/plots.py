@@ -16,9 +16,8 @@ from analogdfc.dynamics import Trajectory, Update
 from analogdfc.errors import UserError
 from analogdfc.hardware.design import Design
 
-# Okabe and Ito's palette, told apart by the colour blind.
-COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-# The reference is broad and pale, so that what lies on it stays visible.
+# Colours of Okabe and Ito, told apart by the colour blind. The reference is broad and pale, so that
+# what lies on it stays visible.
 _STYLES: tuple[tuple[str, str, float], ...] = (
     ("0.75", "-", 4.0),
     ("#0072B2", "-", 1.6),
@@ -107,7 +106,7 @@ def comparison_figure(design: Design, runs: Mapping[str, Trajectory]) -> Figure:
     return figure
 
 
-def _strongest(traces: torch.Tensor, count: int = 3) -> list[int]:
+def _strongest(traces: torch.Tensor, count: int = 2) -> list[int]:
     order = traces.square().mean(dim=0).argsort(descending=True)
     return [int(k) for k in order[:count]]
 
@@ -120,10 +119,10 @@ def _scatter(update: Axes, error: Axes, design: Design, runs: Mapping[str, Traje
     largest = float(abs(ideal).max())
     update.plot([-largest, largest], [-largest, largest], color="0.7", linewidth=0.8)
     for k, name in enumerate(others, start=1):
+        # Later ones are smaller, so that points on top of each other all stay visible.
         marks: dict[str, Any] = {
-            "s": 6,
-            "alpha": 0.6,
-            "color": COLOURS[k % 7],
+            "s": 40 / k**2,
+            "color": _STYLES[k % len(_STYLES)][0],
             "linewidths": 0,
             "label": name,
         }

@@ -359,6 +359,65 @@ def test_modes_of_one_neuron_with_slow_amplifiers_worked_by_hand(gbw: float, run
     assert matched(found, exact) < 1e-6
 
 
+def nodal_determinant(s: complex) -> complex:
+    """Of one neuron's circuit on the card's amplifiers, node by node; w = 0.8, b = 0, Q = 1."""
+    amplifiers = ["basal", "soma", "error", "pi", "inverter"]
+    node = {f"{a}.x": k for k, a in enumerate(amplifiers)}
+    node |= {f"{a}.o": 5 + k for k, a in enumerate(amplifiers)}
+    y = np.zeros((10, 10), dtype=np.complex128)
+
+    def connect(a: str, b: str, admittance: complex) -> None:
+        i = node[a]
+        y[i, i] += admittance
+        if b != "ground":
+            j = node[b]
+            y[j, j] += admittance
+            y[i, j] -= admittance
+            y[j, i] -= admittance
+
+    omega, pole, gain, r_out, c_in, g = 2e8 * np.pi, 6e8 * np.pi, 1e4, 100.0, 1e-13, 1e-5
+    r_p, c_i, g_leak = 2e5 / 0.997, 49.85e-12, 1.5e-8
+
+    def parallel(conductance: float, r: float) -> complex:
+        return conductance + s * math.sqrt(c_in / (r * omega))
+
+    connect("basal.x", "ground", 9e-6 + 1e-6 + 1e-6 + 1e-6)  # w+, w- and the bias row's pair
+    connect("basal.x", "basal.o", parallel(g, 1e5))
+    connect("soma.x", "basal.o", g)
+    connect("soma.x", "soma.o", g + s * 1e-11)
+    connect("soma.x", "pi.o", 6e-6)
+    connect("soma.x", "inverter.o", 1e-6)
+    connect("error.x", "soma.o", g)
+    connect("error.x", "ground", g)  # the target
+    connect("error.x", "error.o", parallel(g / 2, 2e5))
+    connect("pi.x", "error.o", g)
+    connect("pi.x", "pi.o", parallel(g_leak, r_p) + 1 / (r_p + 1 / (s * c_i)))
+    connect("inverter.x", "pi.o", g)
+    connect("inverter.x", "inverter.o", parallel(g, 1e5))
+    for a in amplifiers:
+        connect(f"{a}.x", "ground", s * c_in)
+    # V_o = - V_x / ((s / omega + 1 / A0) (1 + s / p2)) - R_out I_o.
+    for k in range(5):
+        y[5 + k] *= r_out
+        y[5 + k, 5 + k] += 1
+        y[5 + k, k] += 1 / ((s / omega + 1 / gain) * (1 + s / pole))
+    return complex(np.linalg.det(y))
+
+
+def test_modes_of_the_full_model_are_zeros_of_the_nodal_determinant() -> None:
+    network = Network([1, 1])
+    network.weights[0].data.fill_(0.8)
+    card = CARD.without("wire resistance", "slew rate", "saturation")
+    x, step = torch.ones(1, 1), torch.full((1, 1), 0.1)
+    ((found,),) = Behavioural([Chip.of(design_of(network, card))]).modes(x, step)
+    # Two poles an amplifier, a capacitor at each of its two nodes, and the integrator's.
+    assert len(found) == 5 * 4 + 1
+    assert (found.real < 0).all()
+    for mode in found / 5e-6:
+        # As near a zero as the eigenvalue is exact, against a point one percent away.
+        assert abs(nodal_determinant(mode) / nodal_determinant(1.01 * mode)) < 1e-6
+
+
 def test_an_unstable_loop_grows_at_the_rate_of_its_first_mode() -> None:
     network = network_of([3, 4, 2], seed=1)
     x, step = inputs_of(network)
