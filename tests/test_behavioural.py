@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -219,6 +220,47 @@ def test_offsets_of_the_controller_miss_the_target_unless_they_are_zeroed(
         missed = torch.zeros_like(missed)
     reached = run.neurons.v[-1][:, -1] - run.free.v[-1] - step
     torch.testing.assert_close(reached[0], missed, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("auto_zero", [True, False])
+@pytest.mark.parametrize("rung", [Rung.STATIC, Rung.FULL])
+def test_the_controller_at_rest_leaves_its_offset_on_the_layers(
+    auto_zero: bool, rung: Rung
+) -> None:
+    # In reset the integrator is a follower of its own offset. Without auto-zero the error
+    # amplifier's 5 os_e pulls through R_i against the switch of 1 kohm.
+    network = network_of([3, 4, 2], seed=1)
+    x, step = inputs_of(network)
+    chip = Chip.of(design_of(network, readout=Readout(auto_zero=auto_zero)))
+    os_e, os_pi = 0.01 * normal(5, 2), 0.01 * normal(6, 2)
+    stages = dict(chip.controller.stages)
+    stages["error"] = stages["error"]._replace(offset=os_e)
+    stages["pi"] = stages["pi"]._replace(offset=os_pi)
+    chip = replace(chip, controller=chip.controller._replace(stages=stages))
+    (run,) = Behavioural([chip], rung).run(x, step, dt=0.1, steps=1)
+    pulled = torch.zeros(2) if auto_zero else (5 * os_e - os_pi) * 1e-5 / (1e-3 + 1.5e-8)
+    u = -(os_pi - pulled) / 0.5
+    w: list[Tensor] = [p.detach() for p in network.weights]
+    b: list[Tensor] = [p.detach() for p in network.biases]
+    v_1 = w[0] @ x[0] + b[0] + w[1].T @ u
+    v_2 = w[1] @ torch.tanh(v_1) + b[1] + u
+    torch.testing.assert_close(run.free.v[0][0], v_1, rtol=0, atol=1e-10)
+    torch.testing.assert_close(run.free.v[1][0], v_2, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("rung", [Rung.STATIC, Rung.FULL])
+def test_offsets_of_the_tanh_cells_shift_their_inputs(rung: Rung) -> None:
+    network = network_of([3, 4, 2], seed=1)
+    x, step = inputs_of(network)
+    chip = Chip.of(design_of(network, only("tanh offset")), 4)
+    (run,) = Behavioural([chip], rung).run(x, step, dt=0.1, steps=10)
+    for cell, v, r in (
+        ("act", run.neurons.v[0], run.neurons.r[0]),
+        ("act_ff", run.neurons.v_ff[0], run.neurons.r_ff[0]),
+    ):
+        offset = chip.layers[0].tanh_offset[cell] / 0.25
+        assert offset.all()
+        torch.testing.assert_close(r, torch.tanh(v + offset), rtol=0, atol=1e-8)
 
 
 def test_mismatch_of_the_devices_is_absorbed_in_place() -> None:
