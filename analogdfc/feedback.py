@@ -42,6 +42,18 @@ class DirectFeedback(nn.Module):
             out.append(q)
         return cls(list(reversed(out)))
 
+    @classmethod
+    def random(cls, network: Network, generator: torch.Generator) -> DirectFeedback:
+        """Glorot normal feedback to the hidden layers; Q_L = I (App. F.2)."""
+        last = network.weights[-1]
+        n_out = last.shape[0]
+        out = []
+        for w in list(network.weights)[:-1]:
+            std = (2 / (w.shape[0] + n_out)) ** 0.5
+            q = torch.randn(w.shape[0], n_out, dtype=torch.float64, generator=generator) * std
+            out.append(q.to(last))
+        return cls([*out, torch.eye(n_out, dtype=last.dtype, device=last.device)])
+
     def forward(self, u: Tensor) -> tuple[Tensor, ...]:
         """Feedback of each layer, (batch, n_i), for the control signal u, (batch, n_L)."""
         return tuple(u @ q.T for q in self.matrices)

@@ -15,7 +15,16 @@ _CHUNK = 16  # steps whose outer products are summed by one matrix product
 class _Run:
     """Buffers of one run; every step works in place."""
 
-    def __init__(self, loop: Loop, x: Tensor, target: Tensor, dt: float, method: Euler) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        x: Tensor,
+        target: Tensor,
+        dt: float,
+        method: Euler,
+        nonlinear: bool,
+    ) -> None:
+        self.nonlinear = nonlinear
         self.loop, self.x, self.target, self.dt, self.method = loop, x, target, dt, method
         state = free_state(loop, x)
         self.v = [v.clone() for v in state.v]
@@ -56,14 +65,13 @@ class _Run:
         """phi(v) - phi(v_ff), with v_ff of the new activations below."""
         loop = self.loop
         for i, phi in enumerate(loop.activations):
-            if i == 0:
-                rate = self.first_ff
-            else:
-                if not self.method.layered:
-                    torch.addmm(
-                        loop.biases[i], self.last_r[i - 1], loop.weights[i].T, out=self.v_ff[i]
-                    )
-                rate = phi.function(self.v_ff[i])
+            if i > 0 and not self.method.layered:
+                seen = self.last_r[i - 1]
+                torch.addmm(loop.biases[i], seen, loop.weights[i].T, out=self.v_ff[i])
+            if not self.nonlinear:
+                torch.sub(self.v[i], self.v_ff[i], out=self.d[i][slot])
+                continue
+            rate = self.first_ff if i == 0 else phi.function(self.v_ff[i])
             torch.sub(self.last_r[i], rate, out=self.d[i][slot])
 
     def collect(self, count: int) -> None:
@@ -84,6 +92,7 @@ def mean_update(
     dt: float,
     steps: int,
     integrator: Euler | None = None,
+    nonlinear: bool = True,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Forward update averaged over the run and the batch (Meulemans et al. 2021, Algorithm 1).
 
@@ -95,6 +104,7 @@ def mean_update(
         target: output targets, (batch, n_L).
         dt: time step, in units of the controller's time.
         steps: number of steps.
+        nonlinear: average (phi(v) - phi(v_ff)) r^T (eq. 5); else (v - v_ff) r^T (eq. 9).
         integrator: which of the paper's modifications of Euler's method apply; by default both.
 
     Returns:
@@ -103,7 +113,7 @@ def mean_update(
     Raises:
         ConvergenceError: a signal has left the finite numbers.
     """
-    run = _Run(loop, x, target, dt, integrator or Euler())
+    run = _Run(loop, x, target, dt, integrator or Euler(), nonlinear)
     for first in range(0, steps, _CHUNK):
         count = min(_CHUNK, steps - first)
         for slot in range(count):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 import torch
@@ -82,3 +83,11 @@ def simulate(
         e=torch.stack([target - output(loop, s) for s in states], dim=1),
         free=readings[0],
     )
+
+
+def final_state(
+    loop: Loop, x: Tensor, target: Tensor, *, dt: float, steps: int, integrator: Integrator
+) -> LoopState:
+    """State after a run, without a record; arguments and errors as `simulate`."""
+    last = deque(_states(loop, x, target, dt, steps, integrator), maxlen=1)
+    return last.pop() if last else free_state(loop, x)

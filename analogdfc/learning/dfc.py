@@ -1,4 +1,4 @@
-"""Deep Feedback Control."""
+"""Deep Feedback Control, its update averaged over the run."""
 
 from __future__ import annotations
 
@@ -13,14 +13,8 @@ from analogdfc.losses import Loss, SquaredError
 from analogdfc.network import Network
 
 
-@register(
-    "dfc",
-    family="deep feedback control",
-    local="space and time",
-    source="Meulemans et al. 2021, Algorithm 1",
-)
-class DFC(LearningRule):
-    """Deep Feedback Control, update averaged over the run (Meulemans et al. 2021, Algorithm 1).
+class FeedbackControl(LearningRule):
+    """What all variants of Deep Feedback Control share.
 
     Args:
         network: the network that learns.
@@ -28,6 +22,7 @@ class DFC(LearningRule):
         controller: the controller; by default `PI()`.
         target_stepsize: step lambda of the output target along the negative loss gradient, > 0.
         loss: the loss at the output; by default the squared error.
+        nonlinear: the rule compares phi(v) with phi(v_ff) (eq. 5); else v with v_ff (eq. 9).
         tau_v: time constant of the neurons, in units of the controller's time.
         dt: time step of the simulation, in the same unit.
         steps: number of steps, >= 1.
@@ -45,6 +40,7 @@ class DFC(LearningRule):
         *,
         target_stepsize: float = 0.1,
         loss: Loss | None = None,
+        nonlinear: bool = True,
         tau_v: float = 0.2,
         dt: float = 0.02,
         steps: int = 1000,
@@ -60,17 +56,40 @@ class DFC(LearningRule):
         self.controller = controller or PI()
         self.target_stepsize = target_stepsize
         self.loss = loss or SquaredError()
+        self.nonlinear = nonlinear
         self.tau_v = tau_v
         self.dt = dt
         self.steps = steps
         self.integrator = integrator or Euler()
 
-    def backward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Fill `.grad`; see `LearningRule.backward`."""
+    def _prepare(self, x: Tensor, y: Tensor) -> tuple[Loop, Tensor, Tensor]:
+        """The loop, the output targets and the mean loss of a batch."""
         loop = Loop.of(self.network, self.feedback, self.controller, self.tau_v)
         r = self.network(x).detach()
         target = self.loss.target(r, y, self.target_stepsize)
-        self._write(
-            *mean_update(loop, x, target, dt=self.dt, steps=self.steps, integrator=self.integrator)
+        return loop, target, self.loss.value(r, y).mean()
+
+
+@register(
+    "dfc",
+    family="deep feedback control",
+    local="space and time",
+    source="Meulemans et al. 2021, Algorithm 1",
+)
+class DFC(FeedbackControl):
+    """Update averaged over the run (Meulemans et al. 2021, Algorithm 1)."""
+
+    def backward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Fill `.grad`; see `LearningRule.backward`."""
+        loop, target, loss = self._prepare(x, y)
+        weights, biases = mean_update(
+            loop,
+            x,
+            target,
+            dt=self.dt,
+            steps=self.steps,
+            integrator=self.integrator,
+            nonlinear=self.nonlinear,
         )
-        return self.loss.value(r, y).mean()
+        self._write(weights, biases)
+        return loss

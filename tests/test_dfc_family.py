@@ -1,0 +1,229 @@
+"""The rules of the DFC family agree with each other, with theory and with published gradients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analogdfc.controller import PI
+from analogdfc.dynamics import Euler, Loop, RungeKutta4, simulate
+from analogdfc.dynamics.steady import sensitivity, steady_state
+from analogdfc.feedback import DirectFeedback
+from analogdfc.learning import (
+    DFC,
+    AnalyticDFC,
+    Backpropagation,
+    DirectFeedbackAlignment,
+    Shallow,
+    SteadyStateDFC,
+)
+from analogdfc.learning.base import LearningRule
+from analogdfc.losses import SoftmaxCrossEntropy
+from analogdfc.network import Network
+
+GOLDEN = Path(__file__).parent / "golden" / "dfc_toy_updates.npz"
+
+
+def normal(seed: int, *shape: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, dtype=torch.float64, generator=generator)
+
+
+def network_of(sizes: list[int], seed: int = 0) -> Network:
+    return Network(sizes, generator=torch.Generator().manual_seed(seed))
+
+
+def flat_gradient(rule: LearningRule) -> torch.Tensor:
+    parts = []
+    for w, b in zip(rule.network.weights, rule.network.biases, strict=True):
+        assert w.grad is not None
+        assert b.grad is not None
+        parts += [w.grad.flatten(), b.grad]
+    return torch.cat(parts)
+
+
+def toy() -> tuple[Network, DirectFeedback, torch.Tensor, torch.Tensor, dict[str, np.ndarray]]:
+    with np.load(GOLDEN) as data:
+        arrays = dict(data)
+    network = Network([15, 10, 10, 5])
+    with torch.no_grad():
+        for i in range(3):
+            network.weights[i].copy_(torch.from_numpy(arrays[f"W{i}"]))
+            network.biases[i].copy_(torch.from_numpy(arrays[f"b{i}"]))
+    feedback = DirectFeedback([torch.from_numpy(arrays[f"Q{i}"]) for i in range(3)])
+    return network, feedback, torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["y"]), arrays
+
+
+@pytest.mark.parametrize(
+    ("rule", "key"), [(DFC, "grad_dfc"), (SteadyStateDFC, "grad_ss"), (AnalyticDFC, "grad_ssa")]
+)
+def test_the_published_gradients_of_the_toy_are_ours(
+    rule: type[DFC | SteadyStateDFC | AnalyticDFC], key: str
+) -> None:
+    network, feedback, x, y, arrays = toy()
+    stepsize, alpha, k_p, tau_v, dt, steps = arrays["hp"]
+    # The published loss is the mean over batch and outputs.
+    ours = rule(
+        network,
+        feedback,
+        PI(k_p, alpha),
+        target_stepsize=stepsize / y.numel(),
+        tau_v=tau_v,
+        dt=dt,
+        steps=int(steps),
+        integrator=Euler(proactive=False),
+    )
+    ours.backward(x, y)
+    # The published code puts a factor of 2 into every update.
+    found, published = 2 * flat_gradient(ours), torch.from_numpy(arrays[key])
+    cosine = torch.dot(found, published) / (found.norm() * published.norm())
+    assert float(torch.rad2deg(torch.acos(cosine.clamp(max=1)))) < 0.05
+    assert float(found.norm() / published.norm()) == pytest.approx(1, abs=5e-3)
+
+
+def test_the_steady_state_of_newton_is_that_of_a_long_simulation() -> None:
+    network = network_of([4, 6, 5, 3])
+    loop = Loop.of(network, DirectFeedback.transposed(network), PI(2.0, 0.0015))
+    x, target = normal(1, 5, 4), network(normal(1, 5, 4)).detach() + 0.2 * normal(2, 5, 3)
+    found = steady_state(loop, x, target)
+    assert bool(found.converged.all())
+    run = simulate(loop, x, target, dt=0.2, steps=500, integrator=RungeKutta4(16))
+    for v, waves in zip(found.state.v, run.neurons.v, strict=True):
+        torch.testing.assert_close(v, waves[:, -1], rtol=0, atol=1e-8)
+    torch.testing.assert_close(found.state.u, run.u[:, -1], rtol=0, atol=1e-8)
+
+
+@given(st.lists(st.integers(1, 5), min_size=2, max_size=4), st.integers(0, 1000))
+@settings(max_examples=25)
+def test_the_sensitivity_is_the_jacobian_times_the_feedback(sizes: list[int], seed: int) -> None:
+    network = network_of(sizes, seed)
+    feedback = DirectFeedback([normal(seed + i, n, sizes[-1]) for i, n in enumerate(sizes[1:])])
+    v = network.potentials(normal(seed, 3, sizes[0]))
+    expected = sum(
+        (j @ q for j, q in zip(network.jacobians(v), feedback.matrices, strict=True)),
+        torch.zeros(3, sizes[-1], sizes[-1], dtype=torch.float64),
+    )
+    loop = Loop.of(network, feedback, PI())
+    torch.testing.assert_close(sensitivity(loop, v), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_the_analytic_update_is_that_of_newton_to_first_order_in_the_target_step() -> None:
+    network = network_of([4, 6, 3])
+    x, y = normal(1, 5, 4), normal(2, 5, 3)
+    differences = []
+    for stepsize in (1e-2, 1e-3):
+        updates = []
+        for rule in (SteadyStateDFC, AnalyticDFC):
+            ours = rule(network, target_stepsize=stepsize)
+            ours.backward(x, y)
+            updates.append(flat_gradient(ours) / stepsize)
+        differences.append(float((updates[0] - updates[1]).norm() / updates[0].norm()))
+    assert differences[1] < 0.02
+    assert differences[0] / differences[1] == pytest.approx(10, rel=0.2)
+
+
+def test_a_long_average_approaches_the_steady_state_update() -> None:
+    network = network_of([4, 6, 3])
+    x, y = normal(1, 5, 4), normal(2, 5, 3)
+    steady = SteadyStateDFC(network)
+    steady.backward(x, y)
+    rest = flat_gradient(steady)
+    errors = []
+    for steps in (1000, 4000):
+        rule = DFC(network, steps=steps)
+        rule.backward(x, y)
+        errors.append(float((flat_gradient(rule) - rest).norm() / rest.norm()))
+    # What the transient adds falls with the length of the run.
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
+
+
+@pytest.mark.parametrize("rule", [DFC, SteadyStateDFC, AnalyticDFC])
+def test_in_a_linear_network_both_forms_of_the_rule_agree(
+    rule: type[DFC | SteadyStateDFC | AnalyticDFC],
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    network = Network([4, 6, 3], activation="linear", generator=generator)
+    x, y = normal(1, 5, 4), normal(2, 5, 3)
+    updates = []
+    for nonlinear in (True, False):
+        ours = rule(network, nonlinear=nonlinear, steps=50)
+        ours.backward(x, y)
+        updates.append(flat_gradient(ours))
+    torch.testing.assert_close(updates[0], updates[1], rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("rule", [DFC, SteadyStateDFC, AnalyticDFC])
+def test_the_linear_form_is_larger_where_tanh_flattens(
+    rule: type[DFC | SteadyStateDFC | AnalyticDFC],
+) -> None:
+    network = network_of([4, 6, 3])
+    x, y = 2 * normal(1, 5, 4), normal(2, 5, 3)
+    norms = []
+    for nonlinear in (True, False):
+        rule(network, nonlinear=nonlinear, steps=200).backward(x, y)
+        grad = network.weights[0].grad
+        assert grad is not None
+        norms.append(float(grad.norm()))
+    assert norms[1] > 1.05 * norms[0]
+
+
+def test_samples_on_which_newton_fails_are_simulated_and_counted() -> None:
+    network = network_of([4, 6, 3])
+    x, y = normal(1, 5, 4), normal(2, 5, 3)
+    strict = SteadyStateDFC(network, tolerance=0.0, steps=3000)
+    strict.backward(x, y)
+    assert strict.simulated == 5
+    simulated = flat_gradient(strict)
+    newton = SteadyStateDFC(network)
+    newton.backward(x, y)
+    assert newton.simulated == 0
+    torch.testing.assert_close(simulated, flat_gradient(newton), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("cross_entropy", [False, True])
+def test_backpropagation_is_what_autograd_finds(cross_entropy: bool) -> None:
+    network = network_of([4, 6, 5, 3])
+    x, y = normal(1, 7, 4), torch.softmax(normal(2, 7, 3), dim=1)
+    rule = Backpropagation(network, SoftmaxCrossEntropy() if cross_entropy else None)
+    value = rule.backward(x, y)
+    ours = flat_gradient(rule)
+    loss = rule.loss.value(network(x), y).mean()
+    torch.testing.assert_close(value, loss.detach())
+    theirs = torch.autograd.grad(loss, list(network.parameters()))
+    layers = zip(theirs[:3], theirs[3:], strict=True)
+    expected = torch.cat([t.flatten() for pair in layers for t in pair])
+    torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-14)
+
+
+def test_direct_feedback_alignment_with_the_jacobian_for_feedback_is_backpropagation() -> None:
+    # With one linear hidden layer, W_2^T is the transposed Jacobian of the output.
+    generator = torch.Generator().manual_seed(0)
+    network = Network([4, 6, 3], activation="linear", generator=generator)
+    x, y = normal(1, 7, 4), normal(2, 7, 3)
+    aligned = DirectFeedbackAlignment(network, DirectFeedback.transposed(network))
+    aligned.backward(x, y)
+    ours = flat_gradient(aligned)
+    exact = Backpropagation(network)
+    exact.backward(x, y)
+    torch.testing.assert_close(ours, flat_gradient(exact), rtol=1e-12, atol=1e-15)
+    random = DirectFeedbackAlignment(network)
+    random.backward(x, y)
+    assert float((flat_gradient(random) - ours).norm() / ours.norm()) > 0.1
+
+
+def test_shallow_learning_leaves_the_hidden_layers_alone() -> None:
+    network = network_of([4, 6, 3])
+    x, y = normal(1, 7, 4), normal(2, 7, 3)
+    rule = Shallow(network)
+    rule.backward(x, y)
+    hidden = network.weights[0].grad
+    assert hidden is not None
+    assert not hidden.any()
+    last = network.weights[1].grad
+    Backpropagation(network).backward(x, y)
+    assert torch.equal(last, network.weights[1].grad) if last is not None else False
