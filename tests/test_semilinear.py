@@ -168,7 +168,6 @@ def test_a_system_without_equilibrium_is_an_error_of_convergence(start: float) -
         system.equilibrium(start_at(start))
 
 
-@pytest.mark.xfail(reason="a step halved away by the line search passes for convergence")
 @pytest.mark.parametrize("start", [0.0, 1.5])
 def test_a_kink_with_a_residual_is_no_equilibrium(start: float) -> None:
     # 0 = 100.05 - 100 z + 200 deadzone(z) has one root, -3.0005; at z = 1 the residual is least

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from analogdfc.dynamics.integrators import Euler
 from analogdfc.dynamics.loop import Loop, LoopState, free_state
-from analogdfc.dynamics.simulation import check_finite
+from analogdfc.dynamics.simulation import check_finite, check_run
 
 _CHUNK = 16  # steps whose outer products are summed by one matrix product
 
@@ -112,7 +112,9 @@ def mean_update(
 
     Raises:
         ConvergenceError: a signal has left the finite numbers.
+        UserError: dt, steps or the shape of the targets make no run.
     """
+    check_run(loop, x, target, dt, steps)
     run = _Run(loop, x, target, dt, integrator or Euler(), nonlinear)
     for first in range(0, steps, _CHUNK):
         count = min(_CHUNK, steps - first)

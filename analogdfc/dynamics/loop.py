@@ -38,7 +38,7 @@ class Loop(NamedTuple):
         cls, network: Network, feedback: DirectFeedback, controller: PI, tau_v: float = 0.2
     ) -> Loop:
         """The loop of a network, its feedback pathway and its controller."""
-        if tau_v <= 0:
+        if not tau_v > 0:
             raise UserError(f"tau_v = {tau_v}: a time constant must be > 0")
         return cls(
             tuple(w.detach() for w in network.weights),

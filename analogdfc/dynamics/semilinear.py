@@ -117,7 +117,8 @@ class Semilinear:
                 factor = torch.where(worse, factor / 2, factor)
             z = z + factor * step
             residual = self.slope(z)
-            if (factor * step).abs().max() < tolerance:
+            # Not the damped step: one that was halved away is no sign of a solution.
+            if step.abs().max() < tolerance:
                 return z
         raise ConvergenceError(
             f"Newton's method found no operating point in {iterations} iterations; the largest "

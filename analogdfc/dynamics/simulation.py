@@ -11,12 +11,26 @@ from torch import Tensor
 from analogdfc.dynamics.integrators import Integrator
 from analogdfc.dynamics.loop import Loop, LoopState, feedforward, free_state, layer_inputs, output
 from analogdfc.dynamics.trajectory import Readings, Trajectory
-from analogdfc.errors import ConvergenceError
+from analogdfc.errors import ConvergenceError, UserError
+
+
+def check_run(loop: Loop, x: Tensor, target: Tensor, dt: float, steps: int) -> None:
+    """Make sure that a run can start.
+
+    Raises:
+        UserError: a time step or number of steps that isn't positive, or a target of another shape.
+    """
+    if not (dt > 0 and steps >= 1):
+        raise UserError(f"dt = {dt}, steps = {steps}: both must be positive")
+    expected = (len(x), loop.biases[-1].shape[0])
+    if tuple(target.shape) != expected:
+        raise UserError(f"targets of shape {tuple(target.shape)}, expected {expected}")
 
 
 def _states(
     loop: Loop, x: Tensor, target: Tensor, dt: float, steps: int, integrator: Integrator
 ) -> Iterator[LoopState]:
+    check_run(loop, x, target, dt, steps)
     state = free_state(loop, x)
     for _ in range(steps):
         state = integrator.step(loop, state, x, target, dt)
@@ -63,6 +77,7 @@ def simulate(
 
     Raises:
         ConvergenceError: a signal has left the finite numbers.
+        UserError: see `check_run`.
     """
     start = free_state(loop, x)
     e = target - output(loop, start)

@@ -8,41 +8,64 @@ import torch
 from torch import Tensor
 
 from analogdfc.dynamics.linalg import solve
-from analogdfc.dynamics.loop import Loop, LoopState
+from analogdfc.dynamics.loop import Loop
+
+
+class Pass(NamedTuple):
+    """Signals of all layers at rest under a constant control signal, (batch, n_i).
+
+    Attributes:
+        v: potentials of layers 1..L.
+        v_ff: feedforward compartments of layers 1..L.
+        r: activations of layers 1..L.
+    """
+
+    v: tuple[Tensor, ...]
+    v_ff: tuple[Tensor, ...]
+    r: tuple[Tensor, ...]
 
 
 class SteadyState(NamedTuple):
     """Where the loop comes to rest.
 
     Attributes:
-        state: potentials and control signal, (batch, n).
+        layers: signals of the layers.
+        u: control signal, (batch, n_L).
         converged: samples whose residual met the tolerance, (batch,).
         residual: largest |r* - r_L - alpha u| of a sample over its largest |r* - r_L| of the free
             state, (batch,).
         iterations: Newton steps taken.
     """
 
-    state: LoopState
+    layers: Pass
+    u: Tensor
     converged: Tensor
     residual: Tensor
     iterations: int
 
 
-def controlled_forward(loop: Loop, x: Tensor, u: Tensor) -> tuple[Tensor, ...]:
-    """Potentials at rest under a constant control signal, v_i = W_i r_{i-1} + b_i + Q_i u.
+def rest(loop: Loop, first: Tensor, u: Tensor | None) -> Pass:
+    """Layers at rest under a constant control signal, v_i = W_i r_{i-1} + b_i + Q_i u.
 
     Args:
         loop: the constants of the dynamics.
-        x: inputs, (batch, n_0).
-        u: control signal, (batch, n_L).
+        first: feedforward compartment of layer 1, W_1 r_0 + b_1, (batch, n_1); no control signal
+            changes it.
+        u: control signal, (batch, n_L); None for the free state.
     """
     v: list[Tensor] = []
-    r = x
-    layers = zip(loop.weights, loop.biases, loop.feedback, loop.activations, strict=True)
-    for w, b, q, phi in layers:
-        v.append(torch.addmm(torch.addmm(b, r, w.T), u, q.T))
-        r = phi.function(v[-1])
-    return tuple(v)
+    v_ff: list[Tensor] = []
+    r: list[Tensor] = []
+    for i, (w, b, q) in enumerate(zip(loop.weights, loop.biases, loop.feedback, strict=True)):
+        v_ff.append(torch.addmm(b, r[-1], w.T) if i else first)
+        v.append(v_ff[i] if u is None else torch.addmm(v_ff[i], u, q.T))
+        r.append(loop.activations[i].function(v[i]))
+    return Pass(tuple(v), tuple(v_ff), tuple(r))
+
+
+def free_pass(loop: Loop, x: Tensor) -> Pass:
+    """Layers without feedback, for inputs of shape (batch, n_0)."""
+    return rest(loop, torch.addmm(loop.biases[0], x, loop.weights[0].T), None)
 
 
 def sensitivity(loop: Loop, v: tuple[Tensor, ...]) -> Tensor:
@@ -54,18 +77,23 @@ def sensitivity(loop: Loop, v: tuple[Tensor, ...]) -> Tensor:
         loop: the constants of the dynamics.
         v: potentials of layers 1..L, (batch, n_i).
     """
+    batch, n_out = v[0].shape[0], loop.feedback[0].shape[1]
     carried: Tensor | None = None
     for w, q, phi, vi in zip(loop.weights, loop.feedback, loop.activations, v, strict=True):
         # Columns of T as rows, so that every layer is one matrix product over the batch.
-        driven = q.T if carried is None else carried @ w.T + q.T
-        carried = driven * phi.derivative(vi).unsqueeze(-2)
+        slope = phi.derivative(vi).unsqueeze(1)
+        if carried is None:
+            carried = q.T * slope
+        else:
+            carried = (carried.reshape(batch * n_out, -1) @ w.T).view(batch, n_out, -1)
+            carried = carried.add_(q.T).mul_(slope)
     assert carried is not None
     return carried.mT
 
 
 def steady_state(
     loop: Loop,
-    x: Tensor,
+    free: Pass,
     target: Tensor,
     *,
     tolerance: float = 1e-10,
@@ -77,49 +105,48 @@ def steady_state(
 
     Args:
         loop: the constants of the dynamics.
-        x: inputs, (batch, n_0).
+        free: the layers without feedback (see `free_pass`).
         target: output targets r*, (batch, n_L).
         tolerance: residual at which a sample has converged, relative to its initial error.
         iterations: bound on the Newton steps.
     """
-    alpha, last = loop.controller.alpha, loop.activations[-1].function
+    alpha = loop.controller.alpha
     u = torch.zeros_like(target)
-    v = controlled_forward(loop, x, u)
-    error = target - last(v[-1])
-    scale = error.abs().amax(dim=-1).clamp(min=torch.finfo(x.dtype).tiny)
+    layers = free
+    error = target - layers.r[-1]
+    scale = error.abs().amax(dim=-1).clamp(min=torch.finfo(target.dtype).tiny)
     size = torch.ones_like(scale)
     matrix: Tensor | None = None
     count = 0
     while count < iterations and bool((size > tolerance).any()):
         if matrix is None:
-            eye = torch.eye(target.shape[-1], dtype=x.dtype, device=x.device)
-            matrix = sensitivity(loop, v) + alpha * eye
-        step = solve(matrix, error)
+            eye = torch.eye(target.shape[-1], dtype=target.dtype, device=target.device)
+            matrix = sensitivity(loop, layers.v) + alpha * eye
         before = size
-        u, v, error, size = _damped(loop, x, target, u, step, scale, size)
+        u, layers, error, size = _damped(loop, free, target, u, solve(matrix, error), scale, size)
         count += 1
         if bool(((size > tolerance) & (size > 0.1 * before)).any()):
             matrix = None
-    state = LoopState(v, u - loop.controller.k_p * alpha * u, u)
-    return SteadyState(state, size <= tolerance, size, count)
+    return SteadyState(layers, u, size <= tolerance, size, count)
 
 
 def _damped(
     loop: Loop,
-    x: Tensor,
+    free: Pass,
     target: Tensor,
     u: Tensor,
     step: Tensor,
     scale: Tensor,
     size: Tensor,
-) -> tuple[Tensor, tuple[Tensor, ...], Tensor, Tensor]:
+) -> tuple[Tensor, Pass, Tensor, Tensor]:
+    """A Newton step, halved for each sample until its residual falls."""
     factor = torch.ones_like(scale)
     while True:
         trial = u + factor.unsqueeze(-1) * step
-        v = controlled_forward(loop, x, trial)
-        error = target - loop.activations[-1].function(v[-1]) - loop.controller.alpha * trial
+        layers = rest(loop, free.v_ff[0], trial)
+        error = target - layers.r[-1] - loop.controller.alpha * trial
         found = error.abs().amax(dim=-1) / scale
         worse = ~(found < size) & (factor > 1e-3)
         if not bool(worse.any()):
-            return trial, v, error, found
+            return trial, layers, error, found
         factor = torch.where(worse, factor / 2, factor)

@@ -83,6 +83,8 @@ class Behavioural:
         Raises:
             ConvergenceError: no operating point, or a step size too small.
         """
+        if not (dt > 0 and steps >= 1):
+            raise UserError(f"dt = {dt}, steps = {steps}: both must be positive")
         x, step = self._here(x), self._here(step)
         release = self._release(x, step)
         columns = {name: self._columns(name) for name in probes(self.chips[0].design)}
@@ -144,6 +146,8 @@ class Behavioural:
                 f"inputs {tuple(x.shape)} and target steps {tuple(step.shape)}: expected "
                 f"(batch, {sizes[0]}) and (batch, {sizes[-1]})"
             )
+        if not (torch.isfinite(x).all() and torch.isfinite(step).all()):
+            raise UserError("inputs and target steps must be finite numbers")
         units = [c.design.card.scale.activation for c in self.chips]
         unit = self._here(torch.tensor(units, dtype=torch.float64))[:, None, None]
         bias = self._here(torch.tensor([1.0, -1.0])).expand(chips, samples, 2)

@@ -42,7 +42,8 @@ def _si(unit: str) -> Callable[[Any, ValidationInfo], float]:
         if not isinstance(entry, dict):
             raise ValueError(f'write {{ value = ..., unit = "{unit}", source = "..." }}')
         if missing := [k for k in ("value", "unit", "source") if k not in entry]:
-            raise ValueError(f"missing {' and '.join(missing)}; the unit is one of {unit}")
+            needed = f"value, unit (of {unit}) and source are needed"
+            raise ValueError(f"missing {' and '.join(missing)}; {needed}")
         if unknown := sorted(set(entry) - {"value", "unit", "source"}):
             raise ValueError(f"unknown key {unknown[0]!r}; allowed are value, unit, source")
         value = entry["value"]

@@ -48,11 +48,14 @@ def terminal_admittance(g: Array, r_word: float | None, r_bit: float | None) -> 
         volt on them. Its rows sum to 0.
 
     Raises:
-        UserError: a conductance that is not positive.
+        UserError: a conductance or a resistance that is not positive.
     """
     if not (np.isfinite(g).all() and (g > 0).all()):
         i, j = np.argwhere(~(np.isfinite(g) & (g > 0)))[0]
         raise UserError(f"conductance of row {i}, column {j} is {g[i, j]:g} S; it must be > 0")
+    for name, r in (("word", r_word), ("bit", r_bit)):
+        if r is not None and not (np.isfinite(r) and r > 0):
+            raise UserError(f"{name} line: {r} ohm a segment; it must be > 0, None for no wire")
     rows, columns = g.shape
     terminals = rows + columns
     ids = np.arange(rows * columns).reshape(rows, columns)

@@ -47,10 +47,10 @@ class FeedbackControl(LearningRule):
         integrator: Euler | None = None,
     ) -> None:
         super().__init__(network)
-        if target_stepsize <= 0 or dt <= 0 or steps < 1:
+        if not (target_stepsize > 0 and dt > 0 and tau_v > 0 and steps >= 1):
             raise UserError(
-                f"target_stepsize = {target_stepsize}, dt = {dt}, steps = {steps}: "
-                "all must be positive"
+                f"target_stepsize = {target_stepsize}, dt = {dt}, tau_v = {tau_v}, "
+                f"steps = {steps}: all must be positive"
             )
         self.feedback = feedback or DirectFeedback.transposed(network)
         self.controller = controller or PI()
@@ -62,12 +62,8 @@ class FeedbackControl(LearningRule):
         self.steps = steps
         self.integrator = integrator or Euler()
 
-    def _prepare(self, x: Tensor, y: Tensor) -> tuple[Loop, Tensor, Tensor]:
-        """The loop, the output targets and the mean loss of a batch."""
-        loop = Loop.of(self.network, self.feedback, self.controller, self.tau_v)
-        r = self.network(x).detach()
-        target = self.loss.target(r, y, self.target_stepsize)
-        return loop, target, self.loss.value(r, y).mean()
+    def _loop(self) -> Loop:
+        return Loop.of(self.network, self.feedback, self.controller, self.tau_v)
 
 
 @register(
@@ -81,9 +77,10 @@ class DFC(FeedbackControl):
 
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         """Fill `.grad`; see `LearningRule.backward`."""
-        loop, target, loss = self._prepare(x, y)
+        r = self.network(x).detach()
+        target = self.loss.target(r, y, self.target_stepsize)
         weights, biases = mean_update(
-            loop,
+            self._loop(),
             x,
             target,
             dt=self.dt,
@@ -92,4 +89,4 @@ class DFC(FeedbackControl):
             nonlinear=self.nonlinear,
         )
         self._write(weights, biases)
-        return loss
+        return self.loss.value(r, y).mean()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from analogdfc.dynamics import Euler, Loop
+from analogdfc.dynamics import Loop
 from analogdfc.dynamics.linalg import solve
-from analogdfc.dynamics.loop import LoopState, feedforward, free_state, layer_inputs
+from analogdfc.dynamics.loop import feedforward, layer_inputs
 from analogdfc.dynamics.simulation import final_state
-from analogdfc.dynamics.steady import controlled_forward, sensitivity, steady_state
+from analogdfc.dynamics.steady import Pass, free_pass, rest, sensitivity, steady_state
 from analogdfc.learning.base import register
 from analogdfc.learning.dfc import FeedbackControl
 
@@ -17,14 +19,17 @@ from analogdfc.learning.dfc import FeedbackControl
 class _AtRest(FeedbackControl):
     """Writes the update of one state of the network."""
 
-    def _update_at(self, loop: Loop, x: Tensor, v: tuple[Tensor, ...]) -> None:
-        inputs = layer_inputs(loop, v, x)
-        v_ff = feedforward(loop, inputs)
+    def _update_at(self, loop: Loop, x: Tensor, layers: Pass) -> None:
         weights, biases = [], []
-        for phi, vi, ffi, r in zip(loop.activations, v, v_ff, inputs, strict=True):
-            d = phi.function(vi) - phi.function(ffi) if self.nonlinear else vi - ffi
-            weights.append(d.T @ r / len(x))
-            biases.append(d.mean(dim=0))
+        inputs = (x, *layers.r[:-1])
+        for i, (phi, presynaptic) in enumerate(zip(loop.activations, inputs, strict=True)):
+            if self.nonlinear:
+                d = layers.r[i] - phi.function(layers.v_ff[i])
+            else:
+                d = layers.v[i] - layers.v_ff[i]
+            d /= len(x)
+            weights.append(d.T @ presynaptic)
+            biases.append(d.sum(dim=0))
         self._write(weights, biases)
 
 
@@ -35,47 +40,63 @@ class _AtRest(FeedbackControl):
     source="Meulemans et al. 2021, Algorithm 2",
 )
 class SteadyStateDFC(_AtRest):
-    """Update at the steady state, which Newton's method finds (Meulemans et al. 2021, Algorithm 2).
+    """Update at the steady state (Meulemans et al. 2021, Algorithm 2).
 
-    A sample on which Newton's method fails is simulated instead, `steps` steps of `dt`; how many
-    there were since the rule was made is in `simulated`.
+    Newton's method finds it; a sample on which it fails is simulated instead. How many there were
+    since the rule was made is in `simulated`.
 
     Args:
         args: as `FeedbackControl`.
+        newton: find the steady state by Newton's method; else take the last state of a simulation
+            of `steps` steps, as the paper does.
         tolerance: residual of Newton's method, relative to the error of the free state.
         kwargs: as `FeedbackControl`.
     """
 
-    def __init__(self, *args: object, tolerance: float = 1e-10, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+    def __init__(
+        self, *args: Any, newton: bool = True, tolerance: float = 1e-10, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.newton = newton
         self.tolerance = tolerance
         self.simulated = 0
 
     @torch.no_grad()
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         """Fill `.grad`; see `LearningRule.backward`."""
-        loop, target, loss = self._prepare(x, y)
-        found = steady_state(loop, x, target, tolerance=self.tolerance)
-        v = found.state.v
-        if not bool(found.converged.all()):
-            v = self._simulated(loop, x, target, found.state, found.converged)
-        self._update_at(loop, x, v)
+        loop = self._loop()
+        free = free_pass(loop, x)
+        target = self.loss.target(free.r[-1], y, self.target_stepsize)
+        loss = self.loss.value(free.r[-1], y).mean()
+        if not self.newton:
+            self._update_at(loop, x, self._simulated(loop, x, target))
+            return loss
+        found = steady_state(loop, free, target, tolerance=self.tolerance)
+        layers, left = found.layers, ~found.converged
+        if bool(left.any()):
+            self.simulated += int(left.sum())
+            layers = _merged(layers, self._simulated(loop, x[left], target[left]), left)
+        self._update_at(loop, x, layers)
         return loss
 
-    def _simulated(
-        self, loop: Loop, x: Tensor, target: Tensor, state: LoopState, converged: Tensor
-    ) -> tuple[Tensor, ...]:
-        left = ~converged
-        self.simulated += int(left.sum())
-        run = final_state(
-            loop, x[left], target[left], dt=self.dt, steps=self.steps, integrator=Euler()
+    def _simulated(self, loop: Loop, x: Tensor, target: Tensor) -> Pass:
+        state = final_state(
+            loop, x, target, dt=self.dt, steps=self.steps, integrator=self.integrator
         )
-        out = []
-        for whole, part in zip(state.v, run.v, strict=True):
-            merged = whole.clone()
-            merged[left] = part
-            out.append(merged)
-        return tuple(out)
+        inputs = layer_inputs(loop, state.v, x)
+        last = loop.activations[-1].function(state.v[-1])
+        return Pass(state.v, feedforward(loop, inputs), (*inputs[1:], last))
+
+
+def _merged(whole: Pass, part: Pass, where: Tensor) -> Pass:
+    """The whole with the samples of a part in their places."""
+    out = []
+    for signals, others in zip(whole, part, strict=True):
+        layers = [signal.clone() for signal in signals]
+        for layer, other in zip(layers, others, strict=True):
+            layer[where] = other
+        out.append(tuple(layers))
+    return Pass(*out)
 
 
 @register(
@@ -94,10 +115,10 @@ class AnalyticDFC(_AtRest):
     @torch.no_grad()
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         """Fill `.grad`; see `LearningRule.backward`."""
-        loop, target, loss = self._prepare(x, y)
-        v = free_state(loop, x).v
-        delta = target - loop.activations[-1].function(v[-1])
+        loop = self._loop()
+        free = free_pass(loop, x)
+        delta = self.target_stepsize * self.loss.error(free.r[-1], y)
         eye = torch.eye(delta.shape[-1], dtype=x.dtype, device=x.device)
-        u = solve(sensitivity(loop, v) + loop.controller.alpha * eye, delta)
-        self._update_at(loop, x, controlled_forward(loop, x, u))
-        return loss
+        u = solve(sensitivity(loop, free.v) + loop.controller.alpha * eye, delta)
+        self._update_at(loop, x, rest(loop, free.v_ff[0], u))
+        return self.loss.value(free.r[-1], y).mean()
