@@ -83,7 +83,8 @@ def sensitivity(loop: Loop, v: tuple[Tensor, ...]) -> Tensor:
         # Columns of T as rows, so that every layer is one matrix product over the batch.
         slope = phi.derivative(vi).unsqueeze(1)
         if carried is None:
-            carried = q.T * slope
+            # In rows, or every product that follows would copy.
+            carried = q.T.contiguous() * slope
         else:
             carried = (carried.reshape(batch * n_out, -1) @ w.T).view(batch, n_out, -1)
             carried = carried.add_(q.T).mul_(slope)

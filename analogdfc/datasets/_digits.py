@@ -1,30 +1,12 @@
-"""Data sets: inputs and labels, split into a part to learn from and a part held out."""
+"""The small digits of scikit-learn."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
-from torch import Tensor
 
+from analogdfc.datasets._base import Dataset
 from analogdfc.errors import UserError
-
-
-class Dataset(NamedTuple):
-    """Samples to learn from and samples held out.
-
-    Attributes:
-        x: inputs, (samples, n_0).
-        y: labels, (samples, n_L).
-        x_test: held-out inputs.
-        y_test: their labels.
-    """
-
-    x: Tensor
-    y: Tensor
-    x_test: Tensor
-    y_test: Tensor
 
 
 def digits(side: int = 4, *, held_out: int = 360, dtype: torch.dtype = torch.float64) -> Dataset:
