@@ -16,6 +16,7 @@ from analogdfc.hardware.amplifiers import Rung
 from analogdfc.hardware.behavioural import Behavioural
 from analogdfc.hardware.chip import Chip
 from analogdfc.hardware.design import Design
+from analogdfc.measures import angle
 
 Kind = Literal["parity", "deviation"]
 """'parity': a model against the circuit that it models; 'deviation': a circuit against the ideal
@@ -51,10 +52,7 @@ class UpdateDifference:
         norms = float(a.norm()), float(b.norm())
         if min(norms) == 0:
             raise UserError("an update is exactly 0, so it has no direction; is the target step 0?")
-        # Twice the angle of half: accurate for small angles, where a cosine is not.
-        x, y = a / norms[0], b / norms[1]
-        angle = 2 * math.atan2(float((x - y).norm()), float((x + y).norm()))
-        return cls(math.degrees(angle), norms[1] / norms[0], float((a - b).norm()) / norms[0])
+        return cls(angle(a, b), norms[1] / norms[0], float((a - b).norm()) / norms[0])
 
 
 @dataclass(frozen=True)
