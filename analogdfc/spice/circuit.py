@@ -15,7 +15,7 @@ from analogdfc.dynamics import Trajectory
 from analogdfc.hardware.chip import Chip
 from analogdfc.hardware.probes import trajectory
 from analogdfc.spice.netlist import Fidelity, Netlist
-from analogdfc.spice.simulator import Simulator, Waveforms
+from analogdfc.spice.simulator import Simulator, Waveforms, stop_all
 from analogdfc.spice.testbench import Testbench
 
 
@@ -79,10 +79,16 @@ class Circuit:
         grid = np.linspace(0, steps * dt * design.seconds, steps + 1)
         sampled = []
         with ThreadPoolExecutor(self.jobs) as pool:
-            for k, waves in enumerate(pool.map(self._simulate, benches)):
-                sampled.append(_sample(waves, benches[0], grid))
-                if progress is not None:
-                    progress(k + 1)
+            try:
+                for k, waves in enumerate(pool.map(self._simulate, benches)):
+                    sampled.append(_sample(waves, benches[0], grid))
+                    if progress is not None:
+                        progress(k + 1)
+            except BaseException:
+                # Without this an interrupt, or one failed sample, would wait for all others.
+                pool.shutdown(wait=False, cancel_futures=True)
+                stop_all()
+                raise
         free = {p: torch.stack([s[0][p] for s in sampled]) for p in sampled[0][0]}
         run = {p: torch.stack([s[1][p] for s in sampled]) for p in sampled[0][1]}
         t = torch.arange(steps + 1, dtype=torch.float64) * dt

@@ -51,6 +51,9 @@ class Waveforms:
     messages: tuple[str, ...] = ()
 
 
+_running: set[subprocess.Popen[bytes]] = set()
+
+
 class Simulator(ABC):
     """Runs decks, each from a clean state; holds no state between runs.
 
@@ -173,6 +176,7 @@ def run_limited(
             )  # fmt: skip
         except OSError as error:
             raise UserError(f"{command[0]}: can't be started: {error.strerror}") from error
+        _running.add(process)
         try:
             exit_code = process.wait(time_limit)
         except subprocess.TimeoutExpired:
@@ -181,11 +185,19 @@ def run_limited(
                 "stopped; nothing is returned. Raise the limit or simulate less"
             ) from None
         finally:
+            _running.discard(process)
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
     text = "\n".join(stream.read_text("utf-8", errors="replace") for stream in streams)
     return exit_code, [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+
+
+def stop_all() -> None:
+    """Kill every simulation that runs in a thread of this program, when it is interrupted."""
+    for process in list(_running):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def find_binary() -> str | None:
