@@ -2,16 +2,72 @@
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from analogdfc.activations import Activation, get_activation
 from analogdfc.errors import UserError
 from analogdfc.network import Network
 
 
-class DirectFeedback(nn.Module):
+class Pathway(NamedTuple):
+    """The fixed part of a feedback network, h_i(u) = phi(A_i u).
+
+    Attributes:
+        stems: A_1..A_L, (m_i, n_L), or a single one that all layers share.
+        activation: phi.
+    """
+
+    stems: tuple[Tensor, ...]
+    activation: Activation
+
+    def presynaptic(self, u: Tensor) -> tuple[Tensor, ...]:
+        """h(u) of each stem, (batch, m_i), for a control signal (batch, n_L)."""
+        return tuple(self.activation.function(u @ a.T) for a in self.stems)
+
+    def jacobians(self, u: Tensor) -> tuple[Tensor, ...]:
+        """dh/du of each stem, (batch, m_i, n_L)."""
+        return tuple(self.activation.derivative(u @ a.T).unsqueeze(-1) * a for a in self.stems)
+
+
+class Feedback(nn.Module, ABC):
+    """A feedback pathway, v_fb_i = g_i(u) = Q_i h_i(u), whose last synapses Q_i can learn.
+
+    What the layers receive from the controller (Meulemans et al. 2021, eq. 226).
+
+    Args:
+        matrices: Q_1..Q_L, each (n_i, m_i).
+    """
+
+    def __init__(self, matrices: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.matrices = nn.ParameterList(nn.Parameter(q.clone()) for q in matrices)
+
+    @property
+    @abstractmethod
+    def pathway(self) -> Pathway | None:
+        """What lies between the controller and Q_1..Q_L; None where that is nothing."""
+
+    @abstractmethod
+    def presynaptic(self, u: Tensor) -> tuple[Tensor, ...]:
+        """Inputs h_i(u) of Q_1..Q_L, (batch, m_i), for the control signal u, (batch, n_L)."""
+
+    @abstractmethod
+    def jacobians(self, u: Tensor) -> tuple[Tensor, ...]:
+        """dg_i/du at u, (batch, n_L): one a layer, (batch, n_i, n_L), or (n_i, n_L) for any u."""
+
+    def forward(self, u: Tensor) -> tuple[Tensor, ...]:
+        """Feedback of each layer, (batch, n_i), for the control signal u, (batch, n_L)."""
+        return tuple(h @ q.T for h, q in zip(self.presynaptic(u), self.matrices, strict=True))
+
+
+class DirectFeedback(Feedback):
     """Direct linear feedback: layer i receives Q_i u.
 
     Args:
@@ -22,11 +78,10 @@ class DirectFeedback(nn.Module):
     """
 
     def __init__(self, matrices: Sequence[Tensor]) -> None:
-        super().__init__()
         columns = {q.shape[1] for q in matrices}
         if len(columns) != 1:
             raise UserError(f"feedback matrices of {sorted(columns)} columns; all need n_L columns")
-        self.matrices = nn.ParameterList(nn.Parameter(q.clone()) for q in matrices)
+        super().__init__(matrices)
 
     @classmethod
     def transposed(cls, network: Network) -> DirectFeedback:
@@ -47,13 +102,151 @@ class DirectFeedback(nn.Module):
         """Glorot normal feedback to the hidden layers; Q_L = I (App. F.2)."""
         last = network.weights[-1]
         n_out = last.shape[0]
-        out = []
-        for w in list(network.weights)[:-1]:
-            std = (2 / (w.shape[0] + n_out)) ** 0.5
-            q = torch.randn(w.shape[0], n_out, dtype=torch.float64, generator=generator) * std
-            out.append(q.to(last))
-        return cls([*out, torch.eye(n_out, dtype=last.dtype, device=last.device)])
+        hidden = [_glorot(w.shape[0], n_out, generator).to(last) for w in network.weights[:-1]]
+        return cls([*hidden, torch.eye(n_out, dtype=last.dtype, device=last.device)])
 
-    def forward(self, u: Tensor) -> tuple[Tensor, ...]:
-        """Feedback of each layer, (batch, n_i), for the control signal u, (batch, n_L)."""
-        return tuple(u @ q.T for q in self.matrices)
+    @classmethod
+    def jacobian(cls, network: Network, x: Tensor, damping: float | None = 0.0) -> DirectFeedback:
+        """Feedback from the network's Jacobian J = [J_1 ... J_L] in the free state.
+
+        The mean over the samples of J^T (J J^T + gamma I)^-1, with which learned feedback aligns
+        (Meulemans et al. 2021, Theorem 6), or of J^T.
+
+        Args:
+            network: the network.
+            x: inputs, (batch, n_0).
+            damping: gamma >= 0, for 0 the pseudo-inverse of J; None for J^T.
+
+        Raises:
+            UserError: a negative damping.
+        """
+        if damping is not None and not damping >= 0:
+            raise UserError(f"damping = {damping}: a number >= 0 is needed, or None for J^T")
+        with torch.no_grad():
+            parts = network.jacobians(network.potentials(x))
+        j = torch.cat(parts, dim=-1)
+        if damping is None:
+            q = j.mT
+        else:
+            # NumPy, since PyTorch's batched solvers fail on some CPUs (see dynamics.linalg).
+            a = j.cpu().numpy()
+            if damping == 0:
+                q = torch.from_numpy(np.linalg.pinv(a)).to(j)
+            else:
+                gram = a @ a.swapaxes(-1, -2) + damping * np.eye(a.shape[-2], dtype=a.dtype)
+                q = torch.from_numpy(np.linalg.solve(gram, a)).to(j).mT
+        return cls(list(torch.split(q.mean(dim=0), [p.shape[-1] for p in parts])))
+
+    @property
+    def pathway(self) -> None:
+        """None."""
+        return None
+
+    def presynaptic(self, u: Tensor) -> tuple[Tensor, ...]:
+        """The control signal itself, one for each layer."""
+        return (u,) * len(self.matrices)
+
+    def jacobians(self, u: Tensor) -> tuple[Tensor, ...]:
+        """Q_1..Q_L, each (n_i, n_L), whatever u is."""
+        return tuple(self.matrices)
+
+
+class NetworkFeedback(Feedback):
+    """Feedback through a small network, g_i(u) = Q_i phi(A_i u) (Meulemans et al. 2021, App. H).
+
+    The stems A_i are fixed (buffers); `parameters()` are the synapses Q_i onto the layers, which
+    the feedback learning rule trains.
+
+    Args:
+        matrices: Q_1..Q_L, each (n_i, m_i).
+        stems: A_1..A_L, each (m_i, n_L), or a single one that all layers share.
+        activation: phi, by name: a smooth one with phi(0) = 0, so that no control signal means no
+            feedback, and g_i(u) = Q_i phi'(0) A_i u to first order (eq. 227).
+
+    Raises:
+        UserError: shapes that don't fit, or an activation that doesn't.
+    """
+
+    def __init__(
+        self, matrices: Sequence[Tensor], stems: Sequence[Tensor], activation: str = "tanh"
+    ) -> None:
+        phi, zero = get_activation(activation), torch.zeros(1)
+        if phi.function(zero) != 0 or phi.derivative(zero) == 0:
+            raise UserError(
+                f"feedback through {activation!r}: an activation with phi(0) = 0 and a slope there "
+                "is needed, such as tanh or linear"
+            )
+        if len(stems) not in (1, len(matrices)):
+            raise UserError(f"{len(stems)} stems for {len(matrices)} layers; give one, or one each")
+        each = list(stems) * (len(matrices) // len(stems))
+        for i, (q, a) in enumerate(zip(matrices, each, strict=True), start=1):
+            if q.shape[1] != a.shape[0] or a.shape[1] != stems[0].shape[1]:
+                raise UserError(
+                    f"layer {i}: Q of shape {tuple(q.shape)} behind a stem of {tuple(a.shape)}; "
+                    f"(n_i, m_i) and (m_i, {stems[0].shape[1]}) are needed"
+                )
+        super().__init__(matrices)
+        self.activation = phi
+        self._names = [f"stem_{i}" for i in range(1, len(stems) + 1)]
+        for name, a in zip(self._names, stems, strict=True):
+            self.register_buffer(name, a.detach().clone())
+
+    @classmethod
+    def like(
+        cls,
+        direct: DirectFeedback,
+        width: int,
+        generator: torch.Generator,
+        *,
+        activation: str = "tanh",
+        shared: bool = False,
+    ) -> NetworkFeedback:
+        """A pathway that starts as a direct one, dg_i/du = Q_i of the latter at u = 0.
+
+        The stems are drawn from the Glorot normal distribution and Q_i found by their
+        pseudo-inverses, so every initialisation of `DirectFeedback` serves here too.
+
+        Args:
+            direct: what to start as, for instance `DirectFeedback.transposed(network)`.
+            width: neurons m of a stem, at least n_L, since fewer can't carry n_L signals.
+            generator: source of the stems.
+            activation: see `NetworkFeedback`.
+            shared: all layers share one stem; else each has its own.
+
+        Raises:
+            UserError: too few neurons, or what the class itself refuses.
+        """
+        wanted = [q.detach() for q in direct.matrices]
+        n_out = wanted[0].shape[1]
+        if width < n_out:
+            raise UserError(f"width = {width}: a stem needs at least n_L = {n_out} neurons")
+        count = 1 if shared else len(wanted)
+        stems = [_glorot(width, n_out, generator).to(wanted[0]) for _ in range(count)]
+        zero = torch.zeros(1, dtype=wanted[0].dtype, device=wanted[0].device)
+        slope = get_activation(activation).derivative(zero)
+        inverses = [torch.linalg.pinv(a) / slope for a in stems] * (len(wanted) // count)
+        matrices = [q @ inverse for q, inverse in zip(wanted, inverses, strict=True)]
+        return cls(matrices, stems, activation)
+
+    @property
+    def pathway(self) -> Pathway:
+        """The stems and their activation."""
+        return Pathway(tuple(self.get_buffer(name) for name in self._names), self.activation)
+
+    def presynaptic(self, u: Tensor) -> tuple[Tensor, ...]:
+        """phi(A_i u); see `Feedback.presynaptic`."""
+        return self._each(self.pathway.presynaptic(u))
+
+    def jacobians(self, u: Tensor) -> tuple[Tensor, ...]:
+        """Q_i diag(phi'(A_i u)) A_i, (batch, n_i, n_L)."""
+        slopes = self._each(self.pathway.jacobians(u))
+        return tuple(q @ d for q, d in zip(self.matrices, slopes, strict=True))
+
+    def _each(self, stems: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return stems * (len(self.matrices) // len(stems))
+
+
+def _glorot(n: int, m: int, generator: torch.Generator) -> Tensor:
+    """Normal numbers of variance 2 / (n + m), (n, m), drawn on the CPU in double precision."""
+    out = torch.randn(n, m, dtype=torch.float64, generator=generator)
+    return out.mul_(math.sqrt(2 / (n + m)))

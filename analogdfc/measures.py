@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analogdfc.dynamics.loop import Loop
+from analogdfc.controller import Controller
+from analogdfc.dynamics.loop import Loop, feedback_jacobians
 from analogdfc.dynamics.steady import sensitivity
 from analogdfc.errors import ConvergenceError, UserError
 
@@ -108,7 +109,7 @@ def condition2(jacobians: Sequence[Tensor], feedback: Sequence[Tensor]) -> Tenso
 
     Args:
         jacobians: J_1..J_L = dr_L/dv_i, (batch, n_L, n_i), as of `Network.jacobians`.
-        feedback: Q_1..Q_L, (n_i, n_L) or (batch, n_i, n_L).
+        feedback: Q_1..Q_L, (n_i, n_L), or dg_i/du of a feedback network, (batch, n_i, n_L).
 
     Returns:
         (batch,), 0 to 1; 1 is perfect compliance. nan where Q is 0.
@@ -129,62 +130,96 @@ def condition2(jacobians: Sequence[Tensor], feedback: Sequence[Tensor]) -> Tenso
     return (_frobenius(projected) / _frobenius(q)).clamp(max=1)
 
 
-def condition3(loop: Loop, v: tuple[Tensor, ...]) -> Tensor:
-    """Largest real part of the eigenvalues of -(J Q + alpha I) (Meulemans et al. 2021, eq. 135).
+def condition3(loop: Loop, v: tuple[Tensor, ...], u: Tensor | None = None) -> Tensor:
+    """Largest real part of the eigenvalues of -(J Q + alpha~ I) (Meulemans et al. 2021, eq. 135).
 
-    Negative where Condition 3 holds: then the loop is stable for k_p = 0 and neurons much faster
-    than the controller.
+    Negative where Condition 3 holds: then the loop is stable under integral control and neurons
+    much faster than the controller. dg_i/du stands for Q_i where the feedback is a network
+    (App. H).
 
     Args:
-        loop: the loop; alpha is its controller's leak.
+        loop: the loop; alpha~ is its controller's damping.
         v: potentials of layers 1..L at the steady state, (batch, n_i).
+        u: control signal at the steady state, (batch, n_L); only a feedback network needs it.
 
     Returns:
-        (batch,), dimensionless; over tau_u, it is the growth rate of the slowest mode.
+        (batch,), dimensionless; over tau_u, it is the growth rate of the slowest mode in that case.
 
     Raises:
         ConvergenceError: the matrix is not finite.
+        UserError: a feedback network, but no control signal.
     """
-    values = _eigenvalues(-sensitivity(loop, v), "sensitivity of the output")
-    return values.real.amax(dim=-1) - loop.controller.alpha
+    values = _eigenvalues(-sensitivity(loop, v, u), "sensitivity of the output")
+    return values.real.amax(dim=-1) - loop.controller.damping
 
 
-def stability_matrix(loop: Loop, v: tuple[Tensor, ...]) -> Tensor:
-    """System matrix A_PI of the loop linearised at a steady state, for any k_p >= 0 and tau_v.
+def stability_matrix(loop: Loop, v: tuple[Tensor, ...], u: Tensor | None = None) -> Tensor:
+    """System matrix A_PI of the loop linearised at a steady state, for any controller and tau_v.
 
-    In the state (v_1, ..., v_L, u_int), whose derivatives `analogdfc.dynamics.derivative` gives.
-    The paper's matrix (Meulemans et al. 2021, eqs. 136 and 152) describes the same dynamics in
-    (Delta v, u), with Delta v = (I - J^) v, and has the same eigenvalues. The leak acts on u
-    (eq. 206), so the controller's alpha and tau_u are the paper's with a tilde.
+    In the state (v_1, ..., v_L, u_int, r_slow), whose derivatives `analogdfc.dynamics.derivative`
+    gives; without u_int or r_slow where the controller has no integral or derivative part. The
+    paper's matrix for the PI controller (Meulemans et al. 2021, eqs. 136 and 152) describes the
+    same dynamics in (Delta v, u), with Delta v = (I - J^) v, and has the same eigenvalues.
 
     Args:
         loop: the loop.
         v: potentials of layers 1..L at the steady state, (batch, n_i).
+        u: control signal at the steady state, (batch, n_L); only a feedback network needs it.
 
     Returns:
-        (batch, N, N) with N = n_1 + ... + n_L + n_L, in 1 / (unit of the controller's time).
+        (batch, N, N) with N = n_1 + ... + n_L, + n_L for each of u_int and r_slow, in 1 / (unit of
+        the controller's time).
+
+    Raises:
+        UserError: a feedback network, but no control signal.
     """
-    pi, tau_v = loop.controller, loop.tau_v
-    ends = np.cumsum([0, *(q.shape[0] for q in loop.feedback), loop.feedback[-1].shape[1]])
-    spans = [slice(int(a), int(b)) for a, b in pairwise(ends)]
-    control, last = spans[-1], spans[-2]
+    c, tau_v = loop.controller, loop.tau_v
     slopes = [phi.derivative(vi) for phi, vi in zip(loop.activations, v, strict=True)]
-    a = v[0].new_zeros(len(v[0]), int(ends[-1]), int(ends[-1]))
-    for i, q in enumerate(loop.feedback):
+    spans, du = _control_jacobian(c, slopes)
+    # u_int and r_slow where the controller has them.
+    last, integral, slow = spans[len(v) - 1], spans[min(len(v), len(spans) - 1)], spans[-1]
+    output, eye = torch.diag_embed(slopes[-1]), torch.eye(slopes[-1].shape[-1]).to(du)
+    a = du.new_zeros(len(du), du.shape[-1], du.shape[-1])
+    for i, q in enumerate(feedback_jacobians(loop, u)):
         rows = a[:, spans[i]]
-        rows[:, :, spans[i]] -= torch.eye(q.shape[0], dtype=q.dtype, device=q.device) / tau_v
+        rows += q @ du / tau_v
+        rows[:, :, spans[i]] -= torch.eye(len(loop.biases[i])).to(du) / tau_v
         if i > 0:
             rows[:, :, spans[i - 1]] += loop.weights[i] * slopes[i - 1].unsqueeze(-2) / tau_v
-        rows[:, :, control] += q / tau_v
-        # u = u_int + k_p (r* - r_L) also sees the output at once.
-        rows[:, :, last] -= pi.k_p / tau_v * q * slopes[-1].unsqueeze(-2)
-    a[:, control, last] = -(1 - pi.alpha * pi.k_p) / pi.tau_u * torch.diag_embed(slopes[-1])
-    eye = torch.eye(slopes[-1].shape[-1], dtype=a.dtype, device=a.device)
-    a[:, control, control] = -pi.alpha / pi.tau_u * eye
+    if c.integrates:
+        rows = a[:, integral]
+        rows[:, :, last] -= output / c.tau_u
+        if c.leak == "control":
+            rows -= c.alpha / c.tau_u * du
+        else:
+            rows[:, :, integral] -= c.alpha / c.tau_u * eye
+    if c.differentiates:
+        a[:, slow, last] = output / c.tau_d
+        a[:, slow, slow] = -eye / c.tau_d
     return a
 
 
-def slowest_eigenvalue(loop: Loop, v: tuple[Tensor, ...]) -> Tensor:
+def _control_jacobian(c: Controller, slopes: list[Tensor]) -> tuple[list[slice], Tensor]:
+    """Where the parts of the state (v_1..v_L, u_int, r_slow) lie, and du/dstate, (batch, n_L, N).
+
+    u = u_int + k_p (r* - r_L) - k_d (r_L - r_slow) / tau_d.
+    """
+    sizes = [slope.shape[1] for slope in slopes]
+    controls = [sizes[-1]] * (c.integrates + c.differentiates)
+    ends = np.cumsum([0, *sizes, *controls])
+    spans = [slice(int(a), int(b)) for a, b in pairwise(ends)]
+    eye = torch.eye(sizes[-1]).to(slopes[-1])
+    k_d = c.k_d / c.tau_d
+    du = eye.new_zeros(len(slopes[-1]), sizes[-1], int(ends[-1]))
+    du[:, :, spans[len(sizes) - 1]] = -(c.k_p + k_d) * torch.diag_embed(slopes[-1])
+    if c.integrates:
+        du[:, :, spans[len(sizes)]] = eye
+    if c.differentiates:
+        du[:, :, spans[-1]] = k_d * eye
+    return spans, du
+
+
+def slowest_eigenvalue(loop: Loop, v: tuple[Tensor, ...], u: Tensor | None = None) -> Tensor:
     """Eigenvalue of A_PI with the largest real part (Meulemans et al. 2021, Fig. 3E).
 
     Of a conjugate pair, the one above the real axis.
@@ -192,6 +227,7 @@ def slowest_eigenvalue(loop: Loop, v: tuple[Tensor, ...]) -> Tensor:
     Args:
         loop: the loop.
         v: potentials of layers 1..L at the steady state, (batch, n_i).
+        u: control signal at the steady state, (batch, n_L); only a feedback network needs it.
 
     Returns:
         (batch,), complex, in 1 / (unit of the controller's time); the steady state is stable where
@@ -199,8 +235,9 @@ def slowest_eigenvalue(loop: Loop, v: tuple[Tensor, ...]) -> Tensor:
 
     Raises:
         ConvergenceError: the matrix is not finite.
+        UserError: a feedback network, but no control signal.
     """
-    values = _eigenvalues(stability_matrix(loop, v), "system matrix")
+    values = _eigenvalues(stability_matrix(loop, v, u), "system matrix")
     first = values.real.argmax(dim=-1, keepdim=True)
     found = values.gather(-1, first).squeeze(-1)
     return torch.complex(found.real, found.imag.abs())

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
-from strategies import autograd_jacobian, network_of, normal, seeds, small_networks
+from strategies import autograd_jacobian, generator, network_of, normal, seeds, small_networks
 from torch import Tensor
 
-from analogdfc.controller import PI
+from analogdfc.controller import PD, PI, PID, Controller, I, P
 from analogdfc.dynamics import (
     Euler,
     Integrator,
@@ -28,8 +28,9 @@ from analogdfc.dynamics import (
     mean_update,
     simulate,
 )
+from analogdfc.dynamics.averaging import CHUNK, AveragedRun
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.feedback import DirectFeedback
+from analogdfc.feedback import DirectFeedback, Feedback, NetworkFeedback
 from analogdfc.network import Network
 
 Array = NDArray[np.float64]
@@ -353,6 +354,67 @@ def test_each_modification_of_the_euler_step_is_the_one_that_is_printed(
         for ours, theirs in zip(run.neurons.v, v, strict=True):
             np.testing.assert_allclose(ours[0, k], theirs, rtol=1e-11, atol=1e-13)
         np.testing.assert_allclose(run.u[0, k], u, rtol=1e-11, atol=1e-13)
+
+
+CONTROLLERS = [P(1.5), I(0.1), PI(leak="integral", alpha=0.1), PD(1.0), PID(1.0, 0.1)]
+
+
+@pytest.mark.parametrize("controller", CONTROLLERS, ids=lambda c: type(c).__name__)
+@pytest.mark.parametrize("pathway", ["direct", "own stems", "shared stem"])
+@pytest.mark.parametrize(
+    ("integrator", "nonlinear"), [(Euler(), True), (Euler(False, False), False)]
+)
+def test_the_mean_update_is_the_mean_over_the_states_of_the_same_steps(
+    controller: Controller, pathway: str, integrator: Euler, nonlinear: bool
+) -> None:
+    network = network_of([3, 5, 4, 2], seed=2)
+    direct = DirectFeedback.transposed(network)
+    feedback: Feedback = direct
+    if pathway != "direct":
+        shared = pathway == "shared stem"
+        feedback = NetworkFeedback.like(direct, 4, generator(1), shared=shared)
+    loop, x = Loop.of(network, feedback, controller), normal(1, 3, 3)
+    target = network(x).detach() + 0.3 * normal(2, 3, 2)
+    steps = 40  # two chunks and a half
+    run = simulate(loop, x, target, dt=0.02, steps=steps, integrator=integrator)
+    case = Case(loop, x, target)
+    found = mean_update(*case, dt=0.02, steps=steps, integrator=integrator, nonlinear=nonlinear)
+    r, r_ff, v, v_ff = (getattr(run.neurons, name) for name in ("r", "r_ff", "v", "v_ff"))
+    seen = [x.unsqueeze(1).expand(-1, steps + 1, -1), *r]
+    for i, (w, b) in enumerate(zip(*found, strict=True)):
+        d = (r[i] - r_ff[i] if nonlinear else v[i] - v_ff[i])[:, 1:].flatten(0, 1)
+        torch.testing.assert_close(b, d.mean(dim=0), rtol=1e-9, atol=1e-14)
+        pairs = d.T @ seen[i][:, 1:].flatten(0, 1)
+        torch.testing.assert_close(w, pairs / len(d), rtol=1e-9, atol=1e-14)
+
+
+def addresses(value: object) -> list[int]:
+    """Where the tensors of an object lie."""
+    if isinstance(value, Tensor):
+        return [value.data_ptr()]
+    inner = value if isinstance(value, (list, tuple)) else ()
+    return [address for part in inner for address in addresses(part)]
+
+
+@pytest.mark.parametrize("pathway", [False, True])
+def test_every_chunk_of_an_averaged_run_uses_the_same_memory(
+    network: Network, pathway: bool
+) -> None:
+    direct = DirectFeedback.transposed(network)
+    feedback = NetworkFeedback.like(direct, 4, generator(1)) if pathway else direct
+    loop, x = Loop.of(network, feedback, PID(1.0, 0.1)), normal(1, 3, 3)
+    target = network(x).detach() + 0.3
+    run = AveragedRun(loop, x, target, 0.02, Euler(), True)
+    found, signals = [], []
+    for _ in range(3):
+        for slot in range(CHUNK):
+            run.step(slot)
+        run.collect(CHUNK)
+        found.append({name: addresses(value) for name, value in vars(run).items()})
+        signals.append(run.u.clone())
+    assert sum(map(len, found[0].values())) > 60
+    assert found[0] == found[1] == found[2]
+    assert not torch.equal(signals[0], signals[1])
 
 
 # The update

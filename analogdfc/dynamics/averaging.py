@@ -5,15 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from analogdfc.activations import Activation
 from analogdfc.dynamics.integrators import Euler
 from analogdfc.dynamics.loop import Loop, LoopState, free_state
 from analogdfc.dynamics.simulation import check_finite, check_run
 
-_CHUNK = 16  # steps whose outer products are summed by one matrix product
+CHUNK = 16
+"""Steps whose outer products are summed by one matrix product."""
 
 
-class _Run:
-    """Buffers of one run; every step works in place."""
+class AveragedRun:
+    """A run of Algorithm 1 with the sums of its updates.
+
+    Everything lives in buffers that are allocated once: each chunk of steps reads and writes the
+    same addresses as the one before, so that it can be captured and replayed.
+    """
 
     def __init__(
         self,
@@ -24,55 +30,98 @@ class _Run:
         method: Euler,
         nonlinear: bool,
     ) -> None:
-        self.nonlinear = nonlinear
-        self.loop, self.x, self.target, self.dt, self.method = loop, x, target, dt, method
+        self.nonlinear, self.method = nonlinear, method
+        self.loop, self.target, self.dt = loop, target, dt
         state = free_state(loop, x)
         self.v = [v.clone() for v in state.v]
         self.u_int, self.u = state.u_int.clone(), state.u.clone()
-        self.feedback = torch.cat(loop.feedback).T.contiguous()
-        self.ends = [q.shape[0] for q in loop.feedback]
+        self.e, self.slope = torch.zeros_like(self.u), torch.zeros_like(self.u)
+        self.r_slow = None if state.r_slow is None else state.r_slow.clone()
         self.v_ff = [v.clone() for v in state.v]
-        self.first_ff = loop.activations[0].function(self.v_ff[0])
-        # Presynaptic activations and differences of a chunk, (chunk, batch, n).
-        self.r = [v.new_empty(_CHUNK, *v.shape) for v in state.v]
-        self.d = [v.new_empty(_CHUNK, *v.shape) for v in state.v]
-        self.last_r = [p.function(v) for p, v in zip(loop.activations, state.v, strict=True)]
+        self.first_ff = loop.activations[0].function(state.v[0]).clone()
+        # Activations and differences of a chunk, (chunk, batch, n), and each slot of them. A step
+        # finds the activations before it in the last slot, and the first step in the last of all.
+        self.r = [v.new_empty(CHUNK, *v.shape) for v in state.v]
+        self.d = [v.new_empty(CHUNK, *v.shape) for v in state.v]
+        self.r_slots, self.d_slots = ([list(t) for t in ts] for ts in (self.r, self.d))
+        for slots, phi, v in zip(self.r_slots, loop.activations, state.v, strict=True):
+            slots[-1].copy_(phi.function(v))
+        self._route()
         self.weights = [torch.zeros_like(w) for w in loop.weights]
         self.summed = [torch.zeros_like(v) for v in state.v]
 
+    def _route(self) -> None:
+        """Buffers of the feedback; one product for all layers where they see the same signal."""
+        loop, sizes = self.loop, [v.shape[1] for v in self.v]
+        self.pushed = self.u.new_empty(len(self.u), sum(sizes))
+        self.pushes = list(torch.split(self.pushed, sizes, dim=1))
+        stems = loop.pathway.stems if loop.pathway else ()
+        self.h = [self.u.new_empty(len(self.u), len(a)) for a in stems]
+        sources = self.h or [self.u]
+        if len(sources) == 1:
+            fused = torch.cat(loop.feedback).T.contiguous()
+            self.products = [(sources[0], fused, self.pushed)]
+        else:
+            matrices = [q.T for q in loop.feedback]
+            self.products = list(zip(sources, matrices, self.pushes, strict=True))
+
     def step(self, slot: int) -> None:
         """One step of Algorithm 1; its signals go into a slot of the chunk."""
-        loop, pi = self.loop, self.loop.controller
-        before = self.u
-        e = self.target - self.last_r[-1]
-        self.u_int.add_(pi.derivative(self.u, e), alpha=self.dt)
-        self.u = pi.output(self.u_int, e)
-        pushed = (self.u if self.method.proactive else before) @ self.feedback
-        old_r = self.last_r
-        new_r: list[Tensor] = []
-        for i, push in enumerate(torch.split(pushed, self.ends, dim=1)):
-            phi = loop.activations[i].function
+        loop, gain = self.loop, self.dt / self.loop.tau_v
+        if self.method.proactive:
+            self._control(self.r_slots[-1][slot - 1])
+            self._push()
+        else:
+            self._push()
+            self._control(self.r_slots[-1][slot - 1])
+        for i, push in enumerate(self.pushes):
             if i > 0:
-                seen = new_r[i - 1] if self.method.layered else old_r[i - 1]
-                torch.addmm(loop.biases[i], seen, loop.weights[i].T, out=self.v_ff[i])
-            self.v[i].lerp_(push.add_(self.v_ff[i]), self.dt / loop.tau_v)
-            new_r.append(phi(self.v[i]))
-            self.r[i][slot] = new_r[i]
-        self.last_r = new_r
+                self._feed(i, slot if self.method.layered else slot - 1)
+            self.v[i].lerp_(push.add_(self.v_ff[i]), gain)
+            _activate(loop.activations[i], self.v[i], self.r_slots[i][slot])
         self._differences(slot)
+
+    def _control(self, r: Tensor) -> None:
+        """Move the controller on by one step, from the output before it."""
+        c, dt = self.loop.controller, self.dt
+        torch.sub(self.target, r, out=self.e)
+        if c.integrates:
+            if c.alpha > 0:
+                self.u_int.add_(c.leaking(self.u_int, self.u), alpha=-dt * c.alpha / c.tau_u)
+            self.u_int.add_(self.e, alpha=dt / c.tau_u)
+        torch.add(self.u_int, self.e, alpha=c.k_p, out=self.u)
+        if self.r_slow is not None:
+            torch.sub(r, self.r_slow, out=self.slope).div_(c.tau_d)
+            self.r_slow.add_(self.slope, alpha=dt)
+            self.u.sub_(self.slope, alpha=c.k_d)
+
+    def _push(self) -> None:
+        """Feedback of all layers under the control signal."""
+        if self.loop.pathway:
+            for h, a in zip(self.h, self.loop.pathway.stems, strict=True):
+                torch.mm(self.u, a.T, out=h)
+                _activate(self.loop.pathway.activation, h, h)
+        for source, q, out in self.products:
+            torch.mm(source, q, out=out)
+
+    def _feed(self, i: int, slot: int) -> None:
+        """Feedforward compartment of layer i + 1, from a slot of the layer below."""
+        below, w = self.r_slots[i - 1][slot], self.loop.weights[i]
+        torch.addmm(self.loop.biases[i], below, w.T, out=self.v_ff[i])
 
     def _differences(self, slot: int) -> None:
         """phi(v) - phi(v_ff), with v_ff of the new activations below."""
-        loop = self.loop
-        for i, phi in enumerate(loop.activations):
+        for i, phi in enumerate(self.loop.activations):
             if i > 0 and not self.method.layered:
-                seen = self.last_r[i - 1]
-                torch.addmm(loop.biases[i], seen, loop.weights[i].T, out=self.v_ff[i])
+                self._feed(i, slot)
+            d = self.d_slots[i][slot]
             if not self.nonlinear:
-                torch.sub(self.v[i], self.v_ff[i], out=self.d[i][slot])
-                continue
-            rate = self.first_ff if i == 0 else phi.function(self.v_ff[i])
-            torch.sub(self.last_r[i], rate, out=self.d[i][slot])
+                torch.sub(self.v[i], self.v_ff[i], out=d)
+            elif i == 0:
+                torch.sub(self.r_slots[i][slot], self.first_ff, out=d)
+            else:
+                _activate(phi, self.v_ff[i], d)
+                torch.sub(self.r_slots[i][slot], d, out=d)
 
     def collect(self, count: int) -> None:
         """Add a chunk's outer products; layer 1 sees a constant input and needs its sum only."""
@@ -81,6 +130,16 @@ class _Run:
             if i > 0:
                 flat = self.r[i - 1][:count].flatten(0, 1)
                 self.weights[i].addmm_(d[:count].flatten(0, 1).T, flat)
+
+
+def _activate(phi: Activation, v: Tensor, out: Tensor) -> None:
+    """Write phi(v) into a tensor, without a temporary where PyTorch allows."""
+    if phi.function is torch.tanh:
+        torch.tanh(v, out=out)
+    elif phi.function is torch.sigmoid:
+        torch.sigmoid(v, out=out)
+    else:
+        out.copy_(phi.function(v))
 
 
 @torch.inference_mode()
@@ -115,9 +174,9 @@ def mean_update(
         UserError: dt, steps or the shape of the targets make no run.
     """
     check_run(loop, x, target, dt, steps)
-    run = _Run(loop, x, target, dt, integrator or Euler(), nonlinear)
-    for first in range(0, steps, _CHUNK):
-        count = min(_CHUNK, steps - first)
+    run = AveragedRun(loop, x, target, dt, integrator or Euler(), nonlinear)
+    for first in range(0, steps, CHUNK):
+        count = min(CHUNK, steps - first)
         for slot in range(count):
             run.step(slot)
         run.collect(count)

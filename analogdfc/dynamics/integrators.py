@@ -8,7 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from analogdfc.dynamics.loop import Loop, LoopState, derivative, feedforward, layer_inputs, output
+from analogdfc.dynamics.loop import (
+    Loop,
+    LoopState,
+    control_signal,
+    derivative,
+    feedforward,
+    layer_inputs,
+    output,
+    output_slope,
+    presynaptic,
+)
 
 
 class Integrator(ABC):
@@ -48,21 +58,22 @@ class Euler(Integrator):
 
     def step(self, loop: Loop, state: LoopState, x: Tensor, target: Tensor, dt: float) -> LoopState:
         """Advance by dt; see `Integrator.step`."""
-        pi = loop.controller
-        e = target - output(loop, state)
-        u_int = state.u_int + dt * pi.derivative(state.u, e)
-        u = pi.output(u_int, e)
-        feedback = u if self.proactive else state.u
+        controller = loop.controller
+        e, slope = target - output(loop, state), output_slope(loop, state)
+        leaking = controller.leaking(state.u_int, state.u)
+        u_int = state.u_int + dt * controller.derivative(leaking, e)
+        u = controller.output(u_int, e, slope)
+        seen = presynaptic(loop, u if self.proactive else state.u)
         gain = dt / loop.tau_v
         fixed = None if self.layered else feedforward(loop, layer_inputs(loop, state.v, x))
         v: list[Tensor] = []
         r = x
         for i, (w, b, q) in enumerate(zip(loop.weights, loop.biases, loop.feedback, strict=True)):
             v_ff = torch.addmm(b, r, w.T) if fixed is None else fixed[i]
-            drive = torch.addmm(v_ff, feedback, q.T)
+            drive = torch.addmm(v_ff, seen[i], q.T)
             v.append(torch.lerp(state.v[i], drive, gain))
             r = loop.activations[i].function(v[i])
-        return LoopState(tuple(v), u_int, u)
+        return LoopState(tuple(v), u_int, u, _moved(state.r_slow, slope, dt))
 
 
 @dataclass(frozen=True)
@@ -85,10 +96,14 @@ class RungeKutta4(Integrator):
             k4 = derivative(loop, _shifted(state, k3, h), x, target)
             for k, weight in ((k1, h / 6), (k2, h / 3), (k3, h / 3), (k4, h / 6)):
                 state = _shifted(state, k, weight)
-        u = loop.controller.output(state.u_int, target - output(loop, state))
-        return state._replace(u=u)
+        return state._replace(u=control_signal(loop, state, target))
 
 
 def _shifted(state: LoopState, slope: LoopState, h: float) -> LoopState:
     v = tuple(torch.add(a, b, alpha=h) for a, b in zip(state.v, slope.v, strict=True))
-    return LoopState(v, torch.add(state.u_int, slope.u_int, alpha=h), state.u)
+    u_int = torch.add(state.u_int, slope.u_int, alpha=h)
+    return LoopState(v, u_int, state.u, _moved(state.r_slow, slope.r_slow, h))
+
+
+def _moved(r_slow: Tensor | None, slope: Tensor | None, h: float) -> Tensor | None:
+    return None if r_slow is None or slope is None else torch.add(r_slow, slope, alpha=h)

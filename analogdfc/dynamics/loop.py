@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from analogdfc.activations import Activation
-from analogdfc.controller import PI
+from analogdfc.controller import Controller
+from analogdfc.dynamics.neuron import ConductanceNeuron
 from analogdfc.errors import UserError
-from analogdfc.feedback import DirectFeedback
+from analogdfc.feedback import Feedback, Pathway
 from analogdfc.network import Network
 
 
@@ -20,24 +21,43 @@ class Loop(NamedTuple):
     Attributes:
         weights: W_1..W_L, (n_i, n_{i-1}).
         biases: b_1..b_L, (n_i,).
-        feedback: Q_1..Q_L, (n_i, n_L).
+        feedback: Q_1..Q_L, (n_i, n_L); (n_i, m_i) behind a pathway.
         activations: nonlinearities of layers 1..L.
         controller: the controller.
         tau_v: time constant of the neurons, > 0, in the controller's unit of time.
+        pathway: what lies between the controller and Q_1..Q_L; None where that is nothing.
     """
 
     weights: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]
     feedback: tuple[Tensor, ...]
     activations: tuple[Activation, ...]
-    controller: PI
+    controller: Controller
     tau_v: float = 0.2
+    pathway: Pathway | None = None
 
     @classmethod
     def of(
-        cls, network: Network, feedback: DirectFeedback, controller: PI, tau_v: float = 0.2
+        cls,
+        network: Network,
+        feedback: Feedback,
+        controller: Controller,
+        tau_v: float = 0.2,
+        neuron: ConductanceNeuron | None = None,
     ) -> Loop:
-        """The loop of a network, its feedback pathway and its controller."""
+        """The loop of a network, its feedback pathway and its controller.
+
+        Args:
+            network: the network.
+            feedback: its feedback pathway.
+            controller: its controller.
+            tau_v: time constant of the neurons, > 0, in the controller's unit of time.
+            neuron: conductance-based neurons (App. G), whose time constant follows from tau_v; by
+                default those of eq. 1. Weights and feedback are the absorbed ones either way.
+
+        Raises:
+            UserError: a time constant that isn't positive.
+        """
         if not tau_v > 0:
             raise UserError(f"tau_v = {tau_v}: a time constant must be > 0")
         return cls(
@@ -46,7 +66,8 @@ class Loop(NamedTuple):
             tuple(q.detach() for q in feedback.matrices),
             network.activations,
             controller,
-            tau_v,
+            neuron.time_constant(tau_v) if neuron else tau_v,
+            feedback.pathway,
         )
 
 
@@ -57,11 +78,13 @@ class LoopState(NamedTuple):
         v: potentials of layers 1..L.
         u_int: integral part of the control signal.
         u: control signal, as the layers have last received it.
+        r_slow: low-passed output; None where the controller has no derivative part.
     """
 
     v: tuple[Tensor, ...]
     u_int: Tensor
     u: Tensor
+    r_slow: Tensor | None = None
 
 
 def free_state(loop: Loop, x: Tensor) -> LoopState:
@@ -71,7 +94,8 @@ def free_state(loop: Loop, x: Tensor) -> LoopState:
     for w, b, phi in zip(loop.weights, loop.biases, loop.activations, strict=True):
         v.append(torch.addmm(b, r, w.T))
         r = phi.function(v[-1])
-    return LoopState(tuple(v), torch.zeros_like(v[-1]), torch.zeros_like(v[-1]))
+    slow = r.clone() if loop.controller.differentiates else None
+    return LoopState(tuple(v), torch.zeros_like(v[-1]), torch.zeros_like(v[-1]), slow)
 
 
 def output(loop: Loop, state: LoopState) -> Tensor:
@@ -91,15 +115,68 @@ def feedforward(loop: Loop, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(torch.addmm(b, r, w.T) for w, b, r in layers)
 
 
-def derivative(loop: Loop, state: LoopState, x: Tensor, target: Tensor) -> LoopState:
-    """Time derivatives of v and u_int (Meulemans et al. 2021, eqs. 1 and 206).
+def presynaptic(loop: Loop, u: Tensor) -> tuple[Tensor, ...]:
+    """What Q_1..Q_L see of the control signal, (batch, m_i): u itself without a pathway."""
+    if loop.pathway is None:
+        return (u,) * len(loop.feedback)
+    return _each(loop, loop.pathway.presynaptic(u))
 
-    The control signal follows from v and u_int without a delay; the `u` of the result is that
-    signal itself, not its derivative.
+
+def push(loop: Loop, u: Tensor) -> tuple[Tensor, ...]:
+    """Feedback g_i(u) of layers 1..L, (batch, n_i) (Meulemans et al. 2021, eq. 226)."""
+    return tuple(h @ q.T for h, q in zip(presynaptic(loop, u), loop.feedback, strict=True))
+
+
+def feedback_jacobians(loop: Loop, u: Tensor | None) -> tuple[Tensor, ...]:
+    """Derivatives dg_i/du of the feedback (Meulemans et al. 2021, eq. 227).
+
+    Args:
+        loop: the constants of the dynamics.
+        u: control signal, (batch, n_L); only a pathway needs it.
+
+    Returns:
+        One a layer: (batch, n_i, n_L), or Q_i itself, (n_i, n_L), without a pathway.
+
+    Raises:
+        UserError: a pathway, but no control signal.
+    """
+    if loop.pathway is None:
+        return loop.feedback
+    if u is None:
+        raise UserError("the feedback is a network: its derivative needs the control signal u")
+    inner = _each(loop, loop.pathway.jacobians(u))
+    return tuple(q @ d for q, d in zip(loop.feedback, inner, strict=True))
+
+
+def _each(loop: Loop, stems: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """One tensor a layer, where all may share the one of a common stem."""
+    return stems * (len(loop.feedback) // len(stems))
+
+
+def output_slope(loop: Loop, state: LoopState) -> Tensor | None:
+    """Filtered rate of change of the output, if the controller has a derivative part."""
+    if state.r_slow is None:
+        return None
+    return loop.controller.slope(output(loop, state), state.r_slow)
+
+
+def control_signal(loop: Loop, state: LoopState, target: Tensor) -> Tensor:
+    """The control signal u that belongs to a state, (batch, n_L)."""
+    e = target - output(loop, state)
+    return loop.controller.output(state.u_int, e, output_slope(loop, state))
+
+
+def derivative(loop: Loop, state: LoopState, x: Tensor, target: Tensor) -> LoopState:
+    """Time derivatives of v, u_int and r_slow (Meulemans et al. 2021, eqs. 226 and 206 or 4).
+
+    The control signal follows from the state without a delay; the `u` of the result is that signal
+    itself, not its derivative.
     """
     e = target - output(loop, state)
-    u = loop.controller.output(state.u_int, e)
+    slope = output_slope(loop, state)
+    u = loop.controller.output(state.u_int, e, slope)
     v_ff = feedforward(loop, layer_inputs(loop, state.v, x))
-    layers = zip(state.v, v_ff, loop.feedback, strict=True)
-    dv = tuple((vff - v + u @ q.T) / loop.tau_v for v, vff, q in layers)
-    return LoopState(dv, loop.controller.derivative(u, e), u)
+    layers = zip(state.v, v_ff, push(loop, u), strict=True)
+    dv = tuple((vff - v + pushed) / loop.tau_v for v, vff, pushed in layers)
+    du_int = loop.controller.derivative(loop.controller.leaking(state.u_int, u), e)
+    return LoopState(dv, du_int, u, slope)

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from analogdfc.dynamics.integrators import Integrator
-from analogdfc.dynamics.loop import Loop, LoopState, feedforward, free_state, layer_inputs, output
+from analogdfc.dynamics.loop import (
+    Loop,
+    LoopState,
+    control_signal,
+    feedforward,
+    free_state,
+    layer_inputs,
+    output,
+)
 from analogdfc.dynamics.trajectory import Readings, Trajectory
 from analogdfc.errors import ConvergenceError, UserError
 
@@ -80,8 +88,7 @@ def simulate(
         UserError: see `check_run`.
     """
     start = free_state(loop, x)
-    e = target - output(loop, start)
-    start = start._replace(u=loop.controller.output(start.u_int, e))
+    start = start._replace(u=control_signal(loop, start, target))
     states = [start, *_states(loop, x, target, dt, steps, integrator)]
     readings = [_readings(loop, s, x) for s in states]
     stacked = Readings(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from analogdfc.dynamics.linalg import solve
-from analogdfc.dynamics.loop import Loop
+from analogdfc.dynamics.loop import Loop, feedback_jacobians, presynaptic
 
 
 class Pass(NamedTuple):
@@ -32,7 +32,7 @@ class SteadyState(NamedTuple):
         layers: signals of the layers.
         u: control signal, (batch, n_L).
         converged: samples whose residual met the tolerance, (batch,).
-        residual: largest |r* - r_L - alpha u| of a sample over its largest |r* - r_L| of the free
+        residual: largest |r* - r_L - alpha~ u| of a sample over its largest |r* - r_L| of the free
             state, (batch,).
         iterations: Newton steps taken.
     """
@@ -45,7 +45,7 @@ class SteadyState(NamedTuple):
 
 
 def rest(loop: Loop, first: Tensor, u: Tensor | None) -> Pass:
-    """Layers at rest under a constant control signal, v_i = W_i r_{i-1} + b_i + Q_i u.
+    """Layers at rest under a constant control signal, v_i = W_i r_{i-1} + b_i + g_i(u).
 
     Args:
         loop: the constants of the dynamics.
@@ -56,9 +56,10 @@ def rest(loop: Loop, first: Tensor, u: Tensor | None) -> Pass:
     v: list[Tensor] = []
     v_ff: list[Tensor] = []
     r: list[Tensor] = []
+    seen = None if u is None else presynaptic(loop, u)
     for i, (w, b, q) in enumerate(zip(loop.weights, loop.biases, loop.feedback, strict=True)):
         v_ff.append(torch.addmm(b, r[-1], w.T) if i else first)
-        v.append(v_ff[i] if u is None else torch.addmm(v_ff[i], u, q.T))
+        v.append(v_ff[i] if seen is None else torch.addmm(v_ff[i], seen[i], q.T))
         r.append(loop.activations[i].function(v[i]))
     return Pass(tuple(v), tuple(v_ff), tuple(r))
 
@@ -68,26 +69,32 @@ def free_pass(loop: Loop, x: Tensor) -> Pass:
     return rest(loop, torch.addmm(loop.biases[0], x, loop.weights[0].T), None)
 
 
-def sensitivity(loop: Loop, v: tuple[Tensor, ...]) -> Tensor:
+def sensitivity(loop: Loop, v: tuple[Tensor, ...], u: Tensor | None = None) -> Tensor:
     """Derivative of the output at rest with respect to the control signal, (batch, n_L, n_L).
 
-    J Q = sum_i J_i Q_i, carried forward: T_i = D_i (W_i T_{i-1} + Q_i).
+    J Q = sum_i J_i Q_i, carried forward: T_i = D_i (W_i T_{i-1} + Q_i), with dg_i/du for Q_i where
+    the feedback is a network.
 
     Args:
         loop: the constants of the dynamics.
         v: potentials of layers 1..L, (batch, n_i).
+        u: control signal, (batch, n_L); only a feedback network needs it.
+
+    Raises:
+        UserError: a feedback network, but no control signal.
     """
-    batch, n_out = v[0].shape[0], loop.feedback[0].shape[1]
+    batch, n_out = v[0].shape[0], loop.biases[-1].shape[0]
     carried: Tensor | None = None
-    for w, q, phi, vi in zip(loop.weights, loop.feedback, loop.activations, v, strict=True):
+    layers = zip(loop.weights, feedback_jacobians(loop, u), loop.activations, v, strict=True)
+    for w, q, phi, vi in layers:
         # Columns of T as rows, so that every layer is one matrix product over the batch.
         slope = phi.derivative(vi).unsqueeze(1)
         if carried is None:
             # In rows, or every product that follows would copy.
-            carried = q.T.contiguous() * slope
+            carried = q.mT.contiguous() * slope
         else:
             carried = (carried.reshape(batch * n_out, -1) @ w.T).view(batch, n_out, -1)
-            carried = carried.add_(q.T).mul_(slope)
+            carried = carried.add_(q.mT).mul_(slope)
     assert carried is not None
     return carried.mT
 
@@ -100,9 +107,10 @@ def steady_state(
     tolerance: float = 1e-10,
     iterations: int = 30,
 ) -> SteadyState:
-    """Solve F(u) = r* - r_L(u) - alpha u = 0, one small system a sample, with step halving.
+    """Solve F(u) = r* - r_L(u) - alpha~ u = 0, one small system a sample, with step halving.
 
-    The derivative is computed anew only while the residual falls by less than a factor of ten.
+    alpha~ is the controller's damping. The derivative is computed anew only while the residual
+    falls by less than a factor of ten.
 
     Args:
         loop: the constants of the dynamics.
@@ -111,7 +119,7 @@ def steady_state(
         tolerance: residual at which a sample has converged, relative to its initial error.
         iterations: bound on the Newton steps.
     """
-    alpha = loop.controller.alpha
+    damping = loop.controller.damping
     u = torch.zeros_like(target)
     layers = free
     error = target - layers.r[-1]
@@ -122,7 +130,7 @@ def steady_state(
     while count < iterations and bool((size > tolerance).any()):
         if matrix is None:
             eye = torch.eye(target.shape[-1], dtype=target.dtype, device=target.device)
-            matrix = sensitivity(loop, layers.v) + alpha * eye
+            matrix = sensitivity(loop, layers.v, u) + damping * eye
         before = size
         u, layers, error, size = _damped(loop, free, target, u, solve(matrix, error), scale, size)
         count += 1
@@ -145,7 +153,7 @@ def _damped(
     while True:
         trial = u + factor.unsqueeze(-1) * step
         layers = rest(loop, free.v_ff[0], trial)
-        error = target - layers.r[-1] - loop.controller.alpha * trial
+        error = target - layers.r[-1] - loop.controller.damping * trial
         found = error.abs().amax(dim=-1) / scale
         worse = ~(found < size) & (factor > 1e-3)
         if not bool(worse.any()):

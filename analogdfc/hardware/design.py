@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from analogdfc.activations import get_activation
-from analogdfc.controller import PI
+from analogdfc.controller import PI, Controller
 from analogdfc.dynamics import Loop
 from analogdfc.errors import UserError
-from analogdfc.feedback import DirectFeedback
+from analogdfc.feedback import DirectFeedback, Feedback
 from analogdfc.hardware.card import Card
 from analogdfc.network import Network
 
@@ -43,7 +43,8 @@ class Design:
         weights: W_1..W_L, (n_i, n_{i-1}), dimensionless, float64.
         biases: b_1..b_L, (n_i,).
         feedback: Q_1..Q_L, (n_i, n_L).
-        controller: the PI controller; one unit of its time is `card.scale.time` seconds.
+        controller: the PI controller, with its leak on u; one unit of its time is
+            `card.scale.time` seconds.
         tau_v: time constant of the neurons, in the controller's unit of time.
         card: the technology.
         readout: how the update is read.
@@ -52,7 +53,7 @@ class Design:
 
     Raises:
         UserError: shapes that don't fit, numbers that aren't finite, weights outside the window
-            with `scaling` off.
+            with `scaling` off, a controller that isn't PI with the leak on u.
     """
 
     weights: tuple[Tensor, ...]
@@ -68,6 +69,9 @@ class Design:
         if not self.tau_v > 0:
             raise UserError(f"tau_v = {self.tau_v}: a time constant must be > 0")
         _check_shapes(self.weights, self.biases, self.feedback)
+        _realised(self.controller)
+        if self.controller.leak != "control":
+            raise UserError(f"{self.controller}: in the circuit, the leak acts on 'control'")
         for i in range(1, self.depth + 1):
             for kind, largest in (("W", self._largest_weight(i)), ("Q", self._largest_feedback(i))):
                 unit = self.card.device.g_unit * (self._volt_ratio if kind == "Q" else 1)
@@ -82,20 +86,28 @@ class Design:
     def of(
         cls,
         network: Network,
-        feedback: DirectFeedback,
+        feedback: Feedback,
         card: Card,
         *,
-        controller: PI | None = None,
+        controller: Controller | None = None,
         tau_v: float = 0.2,
         readout: Readout | None = None,
         scaling: bool = True,
     ) -> Design:
         """Place a network on a technology.
 
+        A controller whose leak acts on u_int becomes the one with the leak on u that gives the same
+        control signal.
+
         Raises:
             UserError: an activation for which there is no cell (hidden layers must be 'tanh', the
-                output 'linear'), or what the class itself refuses.
+                output 'linear'), feedback through a network, a controller without an integral part
+                or with a derivative part, or what the class itself refuses.
         """
+        if not isinstance(feedback, DirectFeedback):
+            raise UserError(
+                f"{type(feedback).__name__}: the feedback crossbars realise DirectFeedback only"
+            )
         names = [phi.name for phi in network.activations]
         if any(name != "tanh" for name in names[:-1]) or names[-1] != "linear":
             raise UserError(
@@ -109,7 +121,7 @@ class Design:
             copies(list(network.weights)),
             copies(list(network.biases)),
             copies(list(feedback.matrices)),
-            controller or PI(),
+            _realised(controller or PI()),
             tau_v,
             card,
             readout or Readout(),
@@ -196,6 +208,17 @@ class Design:
     def tau_u_seconds(self) -> float:
         """Time constant of the controller in seconds."""
         return self.controller.tau_u * self.seconds
+
+
+def _realised(controller: Controller) -> PI:
+    """The controller as the circuit has it."""
+    if not controller.integrates or controller.differentiates:
+        raise UserError(
+            f"{controller}: the circuit realises PI control, with an integral part and without a "
+            "derivative part"
+        )
+    c = controller.with_leak_on_control()
+    return PI(c.k_p, c.alpha, c.tau_u)
 
 
 def _check_shapes(

@@ -108,8 +108,8 @@ def _merged(whole: Pass, part: Pass, where: Tensor) -> Pass:
 class AnalyticDFC(_AtRest):
     """Update at the linearised steady state (Meulemans et al. 2021, Algorithm 3).
 
-    u = (J Q + alpha I)^-1 delta_L, with J at the free state; the activations are then propagated
-    under that control signal.
+    u = (J Q + alpha~ I)^-1 delta_L, with J at the free state and dg/du at u = 0 for Q where the
+    feedback is a network; the activations are then propagated under that control signal.
     """
 
     @torch.no_grad()
@@ -119,6 +119,7 @@ class AnalyticDFC(_AtRest):
         free = free_pass(loop, x)
         delta = self.target_stepsize * self.loss.error(free.r[-1], y)
         eye = torch.eye(delta.shape[-1], dtype=x.dtype, device=x.device)
-        u = solve(sensitivity(loop, free.v) + loop.controller.alpha * eye, delta)
+        jq = sensitivity(loop, free.v, torch.zeros_like(delta))
+        u = solve(jq + loop.controller.damping * eye, delta)
         self._update_at(loop, x, rest(loop, free.v_ff[0], u))
         return self.loss.value(free.r[-1], y).mean()
