@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from analogdfc.learning import DFC, AnalyticDFC, LearningRule, SteadyStateDFC
+from analogdfc.learning import DFC, AnalyticDFC, SleepPhase, SteadyStateDFC
 from analogdfc.network import Network
 
 SIZES = [784, 256, 256, 256, 10]
@@ -23,6 +23,7 @@ PUBLISHED = {
     "dfc": ({32: 5.5, 128: 12.7}, {32: 5.0, 128: 4.0}),
     "dfc-ss": ({32: 1.4, 128: 4.1}, {32: 60.0, 128: 60.0}),
     "dfc-ssa": ({32: 0.0134, 128: 0.033}, {32: 2.0, 128: 2.0}),
+    "feedback": ({32: 0.134, 128: 0.38}, {32: 3.0, 128: 3.0}),
 }
 
 
@@ -43,12 +44,16 @@ def autograd_step(network: Network, x: torch.Tensor, y: torch.Tensor) -> None:
     ((network(x) - y) ** 2).sum(dim=1).mean().backward()
 
 
-def rules(network: Network) -> dict[str, tuple[LearningRule, int]]:
-    """The rules with the number of repetitions."""
+def calls(
+    network: Network, x: torch.Tensor, y: torch.Tensor
+) -> dict[str, tuple[Callable[[], object], int]]:
+    """One minibatch of each rule, and one of feedback learning, with the number of repetitions."""
+    dfc = DFC(network, steps=1000, sleep=SleepPhase(steps=48))
     return {
-        "dfc": (DFC(network, steps=1000), 2),
-        "dfc-ss": (SteadyStateDFC(network), 10),
-        "dfc-ssa": (AnalyticDFC(network), 20),
+        "dfc": (partial(dfc.backward, x, y), 2),
+        "dfc-ss": (partial(SteadyStateDFC(network).backward, x, y), 10),
+        "dfc-ssa": (partial(AnalyticDFC(network).backward, x, y), 30),
+        "feedback": (partial(dfc.feedback_backward, x), 20),
     }
 
 
@@ -67,9 +72,9 @@ def main() -> None:
         y = torch.nn.functional.one_hot(labels, 10).to(torch.float64)
         bp = seconds(partial(autograd_step, network, x, y), 20)
         table.add_row("bp", str(batch), f"{bp:.4f}", "1", "", "", "", end_section=False)
-        for name, (rule, repeats) in rules(network).items():
+        for name, (call, repeats) in calls(network, x, y).items():
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            ours = seconds(partial(rule.backward, x, y), repeats)
+            ours = seconds(call, repeats)
             if name == "dfc":
                 grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
             published, bar = PUBLISHED[name][0][batch], PUBLISHED[name][1][batch]

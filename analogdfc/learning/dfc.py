@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
-from analogdfc.controller import PI
+from analogdfc.controller import PI, Controller
 from analogdfc.dynamics import Euler, Loop, mean_update
+from analogdfc.dynamics.neuron import ConductanceNeuron
 from analogdfc.errors import UserError
-from analogdfc.feedback import DirectFeedback
+from analogdfc.feedback import DirectFeedback, Feedback
 from analogdfc.learning.base import LearningRule, register
+from analogdfc.learning.sleep import SleepPhase
 from analogdfc.losses import Loss, SquaredError
 from analogdfc.network import Network
 
@@ -27,6 +32,10 @@ class FeedbackControl(LearningRule):
         dt: time step of the simulation, in the same unit.
         steps: number of steps, >= 1.
         integrator: which of the paper's modifications of Euler's method apply; by default both.
+        neuron: conductance-based neurons (App. G); by default those of eq. 1.
+        sleep: how the feedback weights are learned; by default `SleepPhase()`.
+        generator: source of the noise in a sleep phase, on the network's device; by default a new
+            one with seed 0.
 
     Raises:
         UserError: a value outside its range.
@@ -35,8 +44,8 @@ class FeedbackControl(LearningRule):
     def __init__(
         self,
         network: Network,
-        feedback: DirectFeedback | None = None,
-        controller: PI | None = None,
+        feedback: Feedback | None = None,
+        controller: Controller | None = None,
         *,
         target_stepsize: float = 0.1,
         loss: Loss | None = None,
@@ -45,6 +54,9 @@ class FeedbackControl(LearningRule):
         dt: float = 0.02,
         steps: int = 1000,
         integrator: Euler | None = None,
+        neuron: ConductanceNeuron | None = None,
+        sleep: SleepPhase | None = None,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(network)
         if not (target_stepsize > 0 and dt > 0 and tau_v > 0 and steps >= 1):
@@ -61,9 +73,30 @@ class FeedbackControl(LearningRule):
         self.dt = dt
         self.steps = steps
         self.integrator = integrator or Euler()
+        self.neuron = neuron
+        self.sleep = sleep or SleepPhase()
+        device = network.weights[0].device
+        self.generator = generator or torch.Generator(device).manual_seed(0)
+
+    def feedback_backward(self, x: Tensor) -> None:
+        """Fill `.grad` of the feedback weights from a sleep phase (Meulemans et al. 2021, eq. 13).
+
+        A frozen matrix gets no gradient.
+
+        Args:
+            x: inputs, (batch, n_0).
+
+        Raises:
+            ConvergenceError: the dynamics diverged.
+        """
+        self._write_feedback(self.sleep.update(self.network, self.feedback, x, self.generator))
+
+    def _write_feedback(self, updates: Sequence[Tensor | None]) -> None:
+        for q, update in zip(self.feedback.matrices, updates, strict=True):
+            q.grad = None if update is None else update.neg()
 
     def _loop(self) -> Loop:
-        return Loop.of(self.network, self.feedback, self.controller, self.tau_v)
+        return Loop.of(self.network, self.feedback, self.controller, self.tau_v, self.neuron)
 
 
 @register(

@@ -1,0 +1,232 @@
+"""Noisy dynamics of the control loop, from which the feedback weights are learned."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analogdfc.dynamics.loop import Loop, LoopState, free_state, presynaptic, push
+from analogdfc.dynamics.simulation import check_finite, check_run
+from analogdfc.errors import UserError
+
+_CHUNK = 4  # steps whose outer products are summed by one matrix product; few, for the cache
+
+
+class NoisyState(NamedTuple):
+    """State of the loop with noise in its feedback compartments; tensors are (batch, n).
+
+    Attributes:
+        v: potentials of layers 1..L.
+        v_fb: feedback compartments of layers 1..L.
+        u_int: integral part of the control signal.
+        u: control signal.
+    """
+
+    v: tuple[Tensor, ...]
+    v_fb: tuple[Tensor, ...]
+    u_int: Tensor
+    u: Tensor
+
+
+def noisy_free_state(loop: Loop, x: Tensor) -> NoisyState:
+    """The feedforward potentials, with silent feedback compartments and controller.
+
+    Raises:
+        UserError: a controller with a derivative part.
+    """
+    if loop.controller.differentiates:
+        raise UserError(
+            f"{loop.controller}: noise and a derivative part don't go together; take k_d = 0"
+        )
+    start = free_state(loop, x)
+    return NoisyState(start.v, tuple(map(torch.zeros_like, start.v)), start.u_int, start.u)
+
+
+def euler_maruyama(
+    loop: Loop,
+    state: NoisyState,
+    first: Tensor,
+    target: Tensor,
+    noise: tuple[Tensor, ...],
+    *,
+    dt: float,
+    tau_fb: float,
+    proactive: bool = False,
+) -> NoisyState:
+    """One step of the stochastic equations (Meulemans et al. 2021, Algorithm 4, eqs. 206 to 209).
+
+    tau_fb dv_fb = (-v_fb + Q u) dt + sigma dw and tau_v dv = (-v + W r + b + v_fb) dt, where each
+    layer sees the activations that the layer below has just reached.
+
+    Args:
+        loop: the constants of the dynamics; its controller has no derivative part, which would
+            amplify the noise without a bound.
+        state: state at time t.
+        first: feedforward compartment of layer 1, W_1 r_0 + b_1, (batch, n_1).
+        target: output target, (batch, n_L).
+        noise: sigma xi of each layer, (batch, n_i), with xi standard normal.
+        dt: time step, in units of the controller's time.
+        tau_fb: time constant of the feedback compartments, in the same unit.
+        proactive: the compartments see the control signal of the same step, as in Algorithm 4;
+            else that of the step before, as in the published code.
+
+    Returns:
+        The state at t + dt.
+    """
+    pi = loop.controller
+    e = target - loop.activations[-1].function(state.v[-1])
+    u_int = state.u_int + dt * pi.derivative(pi.leaking(state.u_int, state.u), e)
+    u = pi.output(u_int, e)
+    pushed = push(loop, u if proactive else state.u)
+    v: list[Tensor] = []
+    v_fb: list[Tensor] = []
+    r = first
+    for i, (w, b, phi) in enumerate(zip(loop.weights, loop.biases, loop.activations, strict=True)):
+        v_ff = torch.addmm(b, r, w.T) if i else first
+        kick = (dt**0.5 / tau_fb) * noise[i]
+        v_fb.append(torch.lerp(state.v_fb[i], pushed[i], dt / tau_fb) + kick)
+        v.append(torch.lerp(state.v[i], v_ff + v_fb[i], dt / loop.tau_v))
+        r = phi.function(v[i])
+    return NoisyState(tuple(v), tuple(v_fb), u_int, u)
+
+
+class _Run:
+    """Buffers of a sleep phase; a step works in place, on all layers at once where it can."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        x: Tensor,
+        dt: float,
+        sigma: float,
+        tau_fb: float,
+        proactive: bool,
+        noisy_output: bool,
+        generator: torch.Generator,
+    ) -> None:
+        state = free_state(loop, x)
+        self.loop, self.dt, self.generator, self.proactive = loop, dt, generator, proactive
+        self.gain, self.gain_fb = dt / loop.tau_v, dt / tau_fb
+        self.scale = sigma * dt**0.5 / tau_fb
+        ends = np.cumsum([0, *(v.shape[1] for v in state.v)])
+        self.spans = [slice(int(a), int(b)) for a, b in pairwise(ends)]
+        self.noisy = int(ends[-1] if noisy_output else ends[-2])
+        self.v = torch.cat(state.v, dim=1)
+        drive = [state.v[0], *(b.expand_as(v) for b, v in zip(loop.biases, state.v, strict=True))]
+        del drive[1]  # layer 1's bias is in its constant feedforward compartment
+        self.drive = torch.cat(drive, dim=1).mul_(self.gain)
+        self.r_last = loop.activations[-1].function(state.v[-1])
+        self.target = self.r_last.clone()
+        self.u_int, self.u = state.u_int.clone(), state.u.clone()
+        # Row k + 1 receives noise, then becomes the compartments after step k.
+        self.v_fb = self.v.new_empty(_CHUNK + 1, *self.v.shape)
+        self.v_fb[0] = 0
+        self.noise = torch.empty(_CHUNK, len(x), self.noisy, dtype=torch.float32, device=x.device)
+        self.h = [u.new_empty(_CHUNK, *u.shape) for u in _distinct(loop, self.u)]
+        self.direct = torch.cat(loop.feedback).T.contiguous() if loop.pathway is None else None
+        self.sums = [torch.zeros_like(q) for q in loop.feedback]
+
+    def chunk(self, count: int) -> None:
+        """Some steps, and their share of the update."""
+        # In single precision: six times as fast, and finer than any noise that it stands for.
+        self.noise.normal_(std=self.scale, generator=self.generator)
+        self.v_fb[1:, :, : self.noisy].copy_(self.noise)
+        self.v_fb[1:, :, self.noisy :] = 0
+        for slot in range(count):
+            self._step(slot)
+        self._collect(count)
+        self.v_fb[0] = self.v_fb[count]
+
+    def _step(self, slot: int) -> None:
+        loop, pi = self.loop, self.loop.controller
+        before = self.u
+        e = self.target - self.r_last
+        self.u_int.add_(pi.derivative(pi.leaking(self.u_int, before), e), alpha=self.dt)
+        self.u = pi.output(self.u_int, e)
+        seen = _distinct(loop, self.u)
+        for buffer, h in zip(self.h, seen, strict=True):
+            buffer[slot] = h
+        if not self.proactive:
+            seen = _distinct(loop, before)
+        v_fb = self.v_fb[slot + 1].add_(self.v_fb[slot], alpha=1 - self.gain_fb)
+        if self.direct is not None:
+            v_fb.addmm_(seen[0], self.direct, alpha=self.gain_fb)
+        else:
+            for span, q, h in zip(self.spans, loop.feedback, self._each(seen), strict=True):
+                v_fb[:, span].addmm_(h, q.T, alpha=self.gain_fb)
+        self.v.lerp_(v_fb, self.gain).add_(self.drive)
+        for i, (span, phi) in enumerate(zip(self.spans, loop.activations, strict=True)):
+            v = self.v[:, span]
+            if i > 0:
+                v.addmm_(self.r_last, loop.weights[i].T, alpha=self.gain)
+            self.r_last = phi.function(v)
+
+    def _each(self, distinct: list[Tensor]) -> list[Tensor]:
+        """One tensor a layer, where all layers may share one."""
+        return distinct * (len(self.spans) // len(distinct))
+
+    def _collect(self, count: int) -> None:
+        """Add - v_fb[k] h(u[k + 1])^T of a chunk."""
+        post = self.v_fb[:count].flatten(0, 1)
+        for s, span, h in zip(self.sums, self.spans, self._each(self.h), strict=True):
+            s.addmm_(post[:, span].T, h[:count].flatten(0, 1), alpha=-1)
+
+
+def _distinct(loop: Loop, u: Tensor) -> list[Tensor]:
+    """Presynaptic signals of the feedback; one where all layers share it."""
+    return [u] if loop.pathway is None else list(presynaptic(loop, u))
+
+
+@torch.inference_mode()
+def sleep_update(
+    loop: Loop,
+    x: Tensor,
+    *,
+    dt: float,
+    steps: int,
+    sigma: float,
+    tau_fb: float,
+    generator: torch.Generator,
+    proactive: bool = False,
+    noisy_output: bool = True,
+) -> tuple[Tensor, ...]:
+    """Feedback update of a sleep phase, without its decay (Meulemans et al. 2021, eq. 13).
+
+    Noise perturbs every layer while the target is the free output; the anti-Hebbian product of
+    feedback compartment and control signal, - v_fb[k] u[k + 1]^T, is averaged over the run and the
+    batch (Algorithm 4). With a feedback network, its features phi(A u) stand for u (App. H). Memory
+    does not grow with the number of steps.
+
+    Args:
+        loop: the constants of the dynamics; its controller has no derivative part.
+        x: inputs, (batch, n_0).
+        dt: time step, in units of the controller's time.
+        steps: number of steps, >= 1.
+        sigma: strength of the noise in the feedback compartments, > 0.
+        tau_fb: time constant of the feedback compartments, in the same unit as dt, > 0.
+        generator: source of the noise, on the device of x.
+        proactive: see `euler_maruyama`.
+        noisy_output: the output layer too receives noise.
+
+    Returns:
+        Delta Q_1..Delta Q_L, (n_i, m_i).
+
+    Raises:
+        ConvergenceError: a signal has left the finite numbers.
+        UserError: a value outside its range, or a generator on another device.
+    """
+    if not (sigma > 0 and tau_fb > 0):
+        raise UserError(f"sigma = {sigma}, tau_fb = {tau_fb}: both must be > 0")
+    if generator.device.type != x.device.type:
+        raise UserError(f"noise from a generator on {generator.device}, samples on {x.device}")
+    run = _Run(loop, x, dt, sigma, tau_fb, proactive, noisy_output, generator)
+    check_run(loop, x, run.target, dt, steps)
+    for first in range(0, steps, _CHUNK):
+        run.chunk(min(_CHUNK, steps - first))
+    v = tuple(run.v[:, span] for span in run.spans)
+    check_finite(LoopState(v, run.u_int, run.u))
+    return tuple((s / (steps * len(x))).clone() for s in run.sums)

@@ -1,0 +1,56 @@
+"""Deep Feedback Control that learns forward and feedback weights in the same run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from analogdfc.dynamics.single_phase import Filters, single_phase_update
+from analogdfc.learning.base import register
+from analogdfc.learning.dfc import FeedbackControl
+
+
+@register(
+    "dfc-single-phase",
+    family="deep feedback control",
+    local="space and time",
+    source="Meulemans et al. 2021, App. C.3 and C.4",
+)
+class SinglePhaseDFC(FeedbackControl):
+    """One noisy run updates the forward and the feedback weights (Meulemans et al. 2021, App. C.3).
+
+    Strength of the noise, time constant of the feedback compartments, decay and freezing of Q_L are
+    those of `sleep`; controller, tau_v, dt and steps are the rule's own.
+
+    Args:
+        args: as `FeedbackControl`.
+        filters: filters of the plasticity's signals; by default `Filters()`.
+        kwargs: as `FeedbackControl`.
+    """
+
+    def __init__(self, *args: Any, filters: Filters | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.filters = filters or Filters()
+
+    def backward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Fill `.grad` of network and feedback; see `LearningRule.backward`."""
+        r = self.network(x).detach()
+        loop = self._loop()
+        found = single_phase_update(
+            loop,
+            x,
+            self.loss.target(r, y, self.target_stepsize),
+            dt=self.dt,
+            steps=self.steps,
+            sigma=self.sleep.sigma,
+            tau_fb=self.sleep.tau_fb,
+            generator=self.generator,
+            filters=self.filters,
+            proactive=self.integrator.proactive,
+            nonlinear=self.nonlinear,
+            noisy_output=self.sleep.train_output,
+        )
+        self._write(found.weights, found.biases)
+        self._write_feedback(self.sleep.scaled(found.feedback, loop.feedback))
+        return self.loss.value(r, y).mean()
