@@ -158,10 +158,10 @@ def test_the_papers_euler_step_converges_to_them_with_first_order(
     case = case_of(network, controller)
     _, u = solved(case, equations, np.linspace(0, 1, 11))
     errors = []
-    for steps in (40, 80):
+    for steps in (20, 40):
         run = simulate(*case, dt=0.1 / steps, steps=10 * steps, integrator=Euler())
         errors.append(np.abs(run.u[0, ::steps].numpy() - u)[1:].max())
-    assert errors[0] < 0.02
+    assert errors[0] < 0.04
     assert errors[1] == pytest.approx(errors[0] / 2, rel=0.15)
 
 
@@ -231,18 +231,18 @@ def test_on_one_linear_neuron_the_derivative_part_adds_to_the_time_constant(k_d:
     # tau_v = tau_u = 1 under integral control: (1 + k_d) v'' + v' + v = v*.
     network = Network([1, 1])
     feedback, x = DirectFeedback.transposed(network), torch.zeros(1, 1).double()
-    loop = Loop.of(network, feedback, PID(0.0, 0.0, 1.0, k_d, tau_d=0.002), 1.0)
-    run = simulate(loop, x, x + 1, dt=0.1, steps=70, integrator=RungeKutta4(100))
+    loop = Loop.of(network, feedback, PID(0.0, 0.0, 1.0, k_d, tau_d=0.004), 1.0)
+    run = simulate(loop, x, x + 1, dt=0.1, steps=70, integrator=RungeKutta4(50))
     zeta = 1 / (2 * math.sqrt(1 + k_d))
     overshoot = math.exp(-math.pi * zeta / math.sqrt(1 - zeta**2))
-    assert float(run.neurons.v[0].max()) == pytest.approx(1 + overshoot, rel=2e-3)
+    assert float(run.neurons.v[0].max()) == pytest.approx(1 + overshoot, rel=4e-3)
 
 
 # The two forms of the leak
 
 
 @given(st.floats(0, 3), st.floats(0, 2), st.floats(0.3, 3), seeds())
-@settings(max_examples=15)
+@settings(max_examples=10)
 def test_both_leaks_give_the_same_control_signal_after_the_conversion(
     k_p: float, alpha: float, tau_u: float, seed: int
 ) -> None:
@@ -286,7 +286,7 @@ def system(loop: Loop, v: tuple[Tensor, ...], control: list[Tensor], *xy: Tensor
 
 @pytest.mark.parametrize("controller", CONTROLLERS)
 @given(small_networks(["tanh", "sigmoid"], most=4), seeds())
-@settings(max_examples=8)
+@settings(max_examples=5)
 def test_the_system_matrix_is_the_jacobian_of_the_dynamics(
     controller: Controller, network: Network, seed: int
 ) -> None:

@@ -600,3 +600,16 @@ def test_a_controller_outside_its_range_is_refused(
 def test_a_time_constant_of_the_neurons_must_be_positive(network: Network, tau_v: float) -> None:
     with pytest.raises(UserError, match=r"tau_v = .*must be > 0"):
         Loop.of(network, DirectFeedback.transposed(network), PI(), tau_v)
+
+
+@pytest.mark.cuda
+def test_the_captured_loop_gives_the_update_of_the_eager_one() -> None:
+    network = network_of([6, 8, 7, 3], 1).to("cuda")
+    loop = Loop.of(network, DirectFeedback.transposed(network), PI())
+    x, target = normal(2, 16, 6).cuda(), normal(3, 16, 3).cuda()
+    eager, captured = (
+        mean_update(loop, x, target, dt=0.02, steps=150, captured=captured)
+        for captured in (False, True)
+    )
+    for a, b in zip((*eager[0], *eager[1]), (*captured[0], *captured[1]), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-12)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from analogdfc.activations import Activation
+from analogdfc.dynamics.graphs import repeat
 from analogdfc.dynamics.integrators import Euler
 from analogdfc.dynamics.loop import Loop, LoopState, free_state
 from analogdfc.dynamics.simulation import check_finite, check_run
@@ -123,6 +124,12 @@ class AveragedRun:
                 _activate(phi, self.v_ff[i], d)
                 torch.sub(self.r_slots[i][slot], d, out=d)
 
+    def chunk(self, count: int = CHUNK) -> None:
+        """Some steps, and their share of the update."""
+        for slot in range(count):
+            self.step(slot)
+        self.collect(count)
+
     def collect(self, count: int) -> None:
         """Add a chunk's outer products; layer 1 sees a constant input and needs its sum only."""
         for i, d in enumerate(self.d):
@@ -152,6 +159,7 @@ def mean_update(
     steps: int,
     integrator: Euler | None = None,
     nonlinear: bool = True,
+    captured: bool = True,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Forward update averaged over the run and the batch (Meulemans et al. 2021, Algorithm 1).
 
@@ -165,6 +173,7 @@ def mean_update(
         steps: number of steps.
         nonlinear: average (phi(v) - phi(v_ff)) r^T (eq. 5); else (v - v_ff) r^T (eq. 9).
         integrator: which of the paper's modifications of Euler's method apply; by default both.
+        captured: on a GPU, replay a graph of the steps; else launch each kernel from Python.
 
     Returns:
         Delta W_i, (n_i, n_{i-1}), and Delta b_i, (n_i,), of layers 1..L.
@@ -175,11 +184,13 @@ def mean_update(
     """
     check_run(loop, x, target, dt, steps)
     run = AveragedRun(loop, x, target, dt, integrator or Euler(), nonlinear)
-    for first in range(0, steps, CHUNK):
-        count = min(CHUNK, steps - first)
-        for slot in range(count):
-            run.step(slot)
-        run.collect(count)
+    whole, left = divmod(steps, CHUNK)
+    if captured:
+        repeat(run.chunk, whole, x.device)
+    else:
+        for _ in range(whole):
+            run.chunk()
+    run.chunk(left)
     check_finite(LoopState(tuple(run.v), run.u_int, run.u))
     run.weights[0].addmm_(run.summed[0].T, x)
     scale = 1 / (steps * x.shape[0])

@@ -69,7 +69,13 @@ def free_pass(loop: Loop, x: Tensor) -> Pass:
     return rest(loop, torch.addmm(loop.biases[0], x, loop.weights[0].T), None)
 
 
-def sensitivity(loop: Loop, v: tuple[Tensor, ...], u: Tensor | None = None) -> Tensor:
+def sensitivity(
+    loop: Loop,
+    v: tuple[Tensor, ...],
+    u: Tensor | None = None,
+    *,
+    r: tuple[Tensor, ...] | None = None,
+) -> Tensor:
     """Derivative of the output at rest with respect to the control signal, (batch, n_L, n_L).
 
     J Q = sum_i J_i Q_i, carried forward: T_i = D_i (W_i T_{i-1} + Q_i), with dg_i/du for Q_i where
@@ -79,16 +85,20 @@ def sensitivity(loop: Loop, v: tuple[Tensor, ...], u: Tensor | None = None) -> T
         loop: the constants of the dynamics.
         v: potentials of layers 1..L, (batch, n_i).
         u: control signal, (batch, n_L); only a feedback network needs it.
+        r: activations phi(v), where they are at hand; the slopes then cost less.
 
     Raises:
         UserError: a feedback network, but no control signal.
     """
+    if r is None:
+        slopes = [phi.derivative(vi) for phi, vi in zip(loop.activations, v, strict=True)]
+    else:
+        slopes = [phi.slope(ri) for phi, ri in zip(loop.activations, r, strict=True)]
     batch, n_out = v[0].shape[0], loop.biases[-1].shape[0]
     carried: Tensor | None = None
-    layers = zip(loop.weights, feedback_jacobians(loop, u), loop.activations, v, strict=True)
-    for w, q, phi, vi in layers:
+    for w, q, flat in zip(loop.weights, feedback_jacobians(loop, u), slopes, strict=True):
         # Columns of T as rows, so that every layer is one matrix product over the batch.
-        slope = phi.derivative(vi).unsqueeze(1)
+        slope = flat.unsqueeze(1)
         if carried is None:
             # In rows, or every product that follows would copy.
             carried = q.mT.contiguous() * slope
@@ -130,7 +140,7 @@ def steady_state(
     while count < iterations and bool((size > tolerance).any()):
         if matrix is None:
             eye = torch.eye(target.shape[-1], dtype=target.dtype, device=target.device)
-            matrix = sensitivity(loop, layers.v, u) + damping * eye
+            matrix = sensitivity(loop, layers.v, u, r=layers.r) + damping * eye
         before = size
         u, layers, error, size = _damped(loop, free, target, u, solve(matrix, error), scale, size)
         count += 1

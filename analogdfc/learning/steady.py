@@ -119,7 +119,7 @@ class AnalyticDFC(_AtRest):
         free = free_pass(loop, x)
         delta = self.target_stepsize * self.loss.error(free.r[-1], y)
         eye = torch.eye(delta.shape[-1], dtype=x.dtype, device=x.device)
-        jq = sensitivity(loop, free.v, torch.zeros_like(delta))
+        jq = sensitivity(loop, free.v, torch.zeros_like(delta), r=free.r)
         u = solve(jq + loop.controller.damping * eye, delta)
         self._update_at(loop, x, rest(loop, free.v_ff[0], u))
         return self.loss.value(free.r[-1], y).mean()
