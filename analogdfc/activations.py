@@ -18,33 +18,59 @@ class Activation(NamedTuple):
         name: the name that selects it.
         function: r = phi(v), pointwise, dimensionless.
         derivative: phi'(v), as a function of v.
+        slope: the same as a function of r = phi(v), which spares computing phi again.
     """
 
     name: str
     function: Callable[[Tensor], Tensor]
     derivative: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
 
 
-def _tanh_derivative(v: Tensor) -> Tensor:
-    return 1 - torch.tanh(v) ** 2
+def _tanh_slope(r: Tensor) -> Tensor:
+    return torch.addcmul(torch.ones_like(r), r, r, value=-1)
 
 
-def _sigmoid_derivative(v: Tensor) -> Tensor:
-    r = torch.sigmoid(v)
+def _sigmoid_slope(r: Tensor) -> Tensor:
     return r * (1 - r)
+
+
+def _step(v: Tensor) -> Tensor:
+    return (v > 0).to(v.dtype)
 
 
 def _identity(v: Tensor) -> Tensor:
     return v
 
 
+# Slope of the piecewise-linear unit below 0 (Lillicrap et al. 2016, eq. 1): a unit that feedback
+# alignment drives there before its weights have aligned still learns.
+_SLOPE = 1 / 20
+
+
+def _piecewise_linear(v: Tensor) -> Tensor:
+    return torch.nn.functional.leaky_relu(v, _SLOPE)
+
+
+def _piecewise_linear_derivative(v: Tensor) -> Tensor:
+    return torch.where(v > 0, torch.ones_like(v), torch.full_like(v, _SLOPE))
+
+
 ACTIVATIONS = {
     a.name: a
     for a in (
-        Activation("tanh", torch.tanh, _tanh_derivative),
-        Activation("linear", _identity, torch.ones_like),
-        Activation("relu", torch.relu, lambda v: (v > 0).to(v.dtype)),
-        Activation("sigmoid", torch.sigmoid, _sigmoid_derivative),
+        Activation("tanh", torch.tanh, lambda v: _tanh_slope(torch.tanh(v)), _tanh_slope),
+        Activation("linear", _identity, torch.ones_like, torch.ones_like),
+        Activation("relu", torch.relu, _step, _step),
+        Activation(
+            "sigmoid", torch.sigmoid, lambda v: _sigmoid_slope(torch.sigmoid(v)), _sigmoid_slope
+        ),
+        Activation(
+            "piecewise-linear",
+            _piecewise_linear,
+            _piecewise_linear_derivative,
+            _piecewise_linear_derivative,
+        ),
     )
 }
 

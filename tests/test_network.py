@@ -16,9 +16,10 @@ from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.network import Network
 
-NAMES = ("linear", "relu", "sigmoid", "tanh")
+NAMES = ("linear", "piecewise-linear", "relu", "sigmoid", "tanh")
 MODULES = {
     "linear": nn.Identity(),
+    "piecewise-linear": nn.LeakyReLU(1 / 20),
     "relu": nn.ReLU(),
     "sigmoid": nn.Sigmoid(),
     "tanh": nn.Tanh(),
@@ -56,6 +57,7 @@ def test_an_activation_and_its_derivative_are_those_of_pytorch(name: str) -> Non
     (slope,) = torch.autograd.grad(r.sum(), v)
     torch.testing.assert_close(phi.function(v), r, rtol=0, atol=0)
     torch.testing.assert_close(phi.derivative(v.detach()), slope, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(phi.slope(r.detach()), slope, rtol=1e-12, atol=1e-15)
 
 
 @given(small_networks(NAMES), st.integers(1, 5), seeds())
