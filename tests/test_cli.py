@@ -42,6 +42,9 @@ def test_every_listed_command_is_there_and_helps(name: str) -> None:
     result = CliRunner().invoke(cli, [name, "--help"])
     assert result.exit_code == 0, result.output
     assert f"Usage: cli {name}" in result.output
+    lines = [line.strip() for line in result.output.splitlines()]
+    assert any(line.startswith(f"analogdfc {name}") for line in lines), "no example on its own line"
+    assert "\\b" not in result.output
     assert COMMANDS[name] in CliRunner().invoke(cli, ["--help"]).output
 
 

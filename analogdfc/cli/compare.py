@@ -42,7 +42,16 @@ class Grid(NamedTuple):
     steps: int
 
 
-@click.command("compare", short_help="Lay the three realisations of a network side by side.")
+# The first line keeps click from wrapping the example.
+_EXAMPLES = """\b
+Example:
+  analogdfc compare --samples 4 -o compare.h5
+"""
+
+
+@click.command(
+    "compare", short_help="Lay the three realisations of a network side by side.", epilog=_EXAMPLES
+)
 @design_options
 @click.option(
     "--samples",
@@ -131,15 +140,11 @@ def command(
     relative_target: bool,
     **options: Any,
 ) -> None:
-    r"""Lay the three realisations of a network side by side.
+    """Lay the three realisations of a network side by side.
 
     The ideal equations, the behavioural model and the SPICE circuit run on the same inputs. A
     parity says how well a model predicts the circuit, a deviation how far the circuit is from the
     algorithm.
-
-    \b
-    Example:
-      analogdfc compare --samples 4 -o compare.h5
     """
     torch.set_num_threads(1)
     figure_path = output.with_suffix(".png")

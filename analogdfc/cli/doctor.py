@@ -45,16 +45,19 @@ class Finding:
     fix: str = ""
 
 
-@click.command(name="doctor")
+# The first line keeps click from wrapping the example.
+_EXAMPLES = """\b
+Example:
+  analogdfc doctor
+"""
+
+
+@click.command("doctor", epilog=_EXAMPLES)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings for machines.")
 def command(as_json: bool) -> None:
-    r"""Say what is installed, what is missing and how to install it.
+    """Say what is installed, what is missing and how to install it.
 
     Exit code 0 when everything required is there, 1 otherwise.
-
-    \b
-    Example:
-      analogdfc doctor
     """
     findings = examine()
     healthy = all(finding.good for finding in findings if finding.required)

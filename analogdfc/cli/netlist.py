@@ -13,8 +13,14 @@ from analogdfc.hardware.chip import Chip
 from analogdfc.spice.netlist import FIDELITIES, Netlist
 from analogdfc.spice.testbench import Testbench
 
+# The first line keeps click from wrapping the example.
+_EXAMPLES = """\b
+Example:
+  analogdfc netlist --sizes 3-4-2 -o dfc_3-4-2
+"""
 
-@click.command("netlist", short_help="Write the SPICE netlist of a network.")
+
+@click.command("netlist", short_help="Write the SPICE netlist of a network.", epilog=_EXAMPLES)
 @design_options
 @click.option(
     "--fidelity",
@@ -40,15 +46,11 @@ def command(
     output: Path,
     **switches: Any,
 ) -> None:
-    r"""Write the SPICE netlist of a network; needs no simulator.
+    """Write the SPICE netlist of a network; needs no simulator.
 
     Three files: cells.lib (the cell library; swap a cell for one of your process), circuit.cir
     (crossbars, neurons, controller) and testbench.cir (supplies, one input, analysis), which runs
     as it is with `ngspice -b -r waveforms.raw testbench.cir`.
-
-    \b
-    Example:
-      analogdfc netlist --sizes 3-4-2 -o dfc_3-4-2
     """
     torch.set_num_threads(1)
     technology = read_card(card)
