@@ -28,8 +28,8 @@ class Controller:
 
     Attributes:
         k_p: proportional gain, >= 0, dimensionless.
-        alpha: leak, >= 0, dimensionless; the paper's alpha with a tilde where it acts on u, and
-            then alpha k_p < 1. 0 without an integral part.
+        alpha: leak, >= 0, dimensionless; the paper's alpha with a tilde where it acts on u. 0
+            without an integral part.
         tau_u: time constant of the integral part, > 0, in units of time of the dynamics; infinite
             for none.
         k_d: derivative gain, >= 0, in units of time; 0 for none.
@@ -58,8 +58,6 @@ class Controller:
             raise UserError(f"{self}: k_d >= 0 and tau_d > 0 are required")
         if self.leak not in ("control", "integral"):
             raise UserError(f"{self}: the leak acts on 'control' or 'integral'")
-        if self.leak == "control" and self.alpha * self.k_p >= 1:
-            raise UserError(f"{self}: alpha * k_p must stay below 1, else the integral grows")
         if not self.integrates and self.alpha > 0:
             raise UserError(f"{self}: without an integral part nothing leaks; alpha must be 0")
         if not self.integrates and self.k_p == 0:
@@ -179,7 +177,7 @@ class PI(Controller):
 
     Attributes:
         k_p: proportional gain, >= 0, dimensionless.
-        alpha: leak, >= 0; alpha k_p < 1 where it acts on u.
+        alpha: leak, >= 0, dimensionless.
         tau_u: time constant, > 0, in units of time of the dynamics.
         leak: 'control' for eq. 206, 'integral' for eq. 4.
 
@@ -222,7 +220,7 @@ class PID(Controller):
 
     Attributes:
         k_p: proportional gain, >= 0, dimensionless.
-        alpha: leak, >= 0; alpha k_p < 1 where it acts on u.
+        alpha: leak, >= 0, dimensionless.
         tau_u: time constant of the integral part, > 0, in units of time of the dynamics.
         k_d: derivative gain, >= 0, in the same unit.
         tau_d: time constant of the derivative's filter, > 0, in the same unit.

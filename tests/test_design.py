@@ -258,6 +258,17 @@ def test_without_scaling_such_weights_are_an_error(
     assert design_of(weights, biases, feedback).shrunk_layers()
 
 
+def test_an_integrator_of_negative_gain_is_an_error() -> None:
+    network = network_of([3, 4, 2], 0)
+    with pytest.raises(UserError, match="alpha \\* k_p = 1.6 must stay below 1 in the circuit"):
+        Design.of(
+            network,
+            DirectFeedback.transposed(network),
+            Card.load("discrete_100mhz"),
+            controller=PI(2.0, 0.8),
+        )
+
+
 def test_without_scaling_weights_may_reach_the_edge_of_the_window() -> None:
     assert design_of(scaling=False).shrunk_layers() == {}  # 3.9 in W1 and 7.8 in Q1
 

@@ -218,6 +218,11 @@ def _realised(controller: Controller) -> PI:
             "derivative part"
         )
     c = controller.with_leak_on_control()
+    if c.alpha * c.k_p >= 1:
+        raise UserError(
+            f"{controller}: alpha * k_p = {c.alpha * c.k_p:g} must stay below 1 in the circuit, "
+            "whose integrator has a gain of 1 - alpha k_p"
+        )
     return PI(c.k_p, c.alpha, c.tau_u)
 
 
