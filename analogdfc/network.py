@@ -16,7 +16,7 @@ class Network(nn.Module):
 
     Args:
         sizes: neurons of layers 0 (the input) to L, at least two numbers, all >= 1.
-        activation: nonlinearity of the hidden layers, by name.
+        activation: nonlinearity of the hidden layers: one name for all, or one name a layer.
         output_activation: nonlinearity of the last layer.
         dtype: floating type of the parameters.
         device: where they live.
@@ -31,7 +31,7 @@ class Network(nn.Module):
     def __init__(
         self,
         sizes: Sequence[int],
-        activation: str = "tanh",
+        activation: str | Sequence[str] = "tanh",
         output_activation: str = "linear",
         *,
         dtype: torch.dtype = torch.float64,
@@ -43,7 +43,7 @@ class Network(nn.Module):
             raise UserError(f"layer sizes {list(sizes)}: give at least two numbers, all >= 1")
         self.sizes = tuple(int(n) for n in sizes)
         self.activations: tuple[Activation, ...] = (
-            *[get_activation(activation)] * (len(sizes) - 2),
+            *map(get_activation, _names(activation, len(sizes) - 2)),
             get_activation(output_activation),
         )
         self.weights = nn.ParameterList()
@@ -98,3 +98,16 @@ class Network(nn.Module):
             j = (j @ self.weights[i + 1]) * slopes[i].unsqueeze(-2)
             out.append(j)
         return tuple(reversed(out))
+
+
+def _names(activation: str | Sequence[str], hidden: int) -> list[str]:
+    """Names of the nonlinearities of the hidden layers."""
+    if isinstance(activation, str):
+        get_activation(activation)  # an unknown name is an error without hidden layers too
+        return [activation] * hidden
+    if len(activation) != hidden:
+        raise UserError(
+            f"activations {', '.join(activation)}: {len(activation)} names for {hidden} hidden "
+            "layers; give one name for all or one a hidden layer"
+        )
+    return list(activation)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from analogdfc.dynamics import Trajectory, Update
 from analogdfc.errors import UserError
 from analogdfc.hardware.design import Design
+from analogdfc.training.metrics import Metrics
 
 # Colours of Okabe and Ito, told apart by the colour blind. The reference is broad and pale, so that
 # what lies on it stays visible.
@@ -138,3 +140,34 @@ def _label(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(color="0.92")
+
+
+def training_figure(history: Sequence[Metrics]) -> Figure:
+    """Loss, and error where labels are classes, by epoch, of training, validation and test samples.
+
+    Args:
+        history: figures of the epochs, in their order; may be empty.
+    """
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    loss, error = figure.subplots(1, 2)
+    epochs = [m.epoch for m in history]
+    styles = zip(Metrics._fields[1:], ("#0072B2", "#D55E00", "#000000"), strict=True)
+    for part, colour in styles:
+        scores = [getattr(m, part) for m in history]
+        style: dict[str, Any] = {"color": colour, "marker": ".", "label": part}
+        if not all(math.isnan(s.loss) for s in scores):
+            loss.plot(epochs, [s.loss for s in scores], **style)
+        if not all(math.isnan(s.error) for s in scores):
+            error.plot(epochs, [100 * s.error for s in scores], **style)
+    _label(loss, "loss (training: mean during the epoch)", "epoch", "loss of a sample (1)")
+    _label(error, "error at the end of the epoch", "epoch", "wrong answers (%)")
+    losses = [s.loss for m in history for s in (m.train, m.validation, m.test)]
+    if any(value > 0 for value in losses):
+        loss.set_yscale("log")
+    for axes in (loss, error):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if axes.lines:
+            axes.legend(fontsize=8)
+        else:
+            axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color="0.5")
+    return figure

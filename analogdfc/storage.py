@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from analogdfc import records
 from analogdfc.controller import PI
@@ -34,28 +37,37 @@ class Model(NamedTuple):
 def model_tree(model: Model) -> dict[str, Any]:
     """The branch 'network' of a record."""
     network, feedback, controller, tau_v = model
-    tree: dict[str, Any] = {
-        "activation": network.activations[0].name,
-        "output_activation": network.activations[-1].name,
-        "layers": network.depth,
+    return {
+        **network_tree(network),
+        **_matrices("Q", feedback.matrices),
         "k_p": controller.k_p,
         "alpha": controller.alpha,
         "tau_u": controller.tau_u,
+        "leak": controller.leak,
         "tau_v": tau_v,
     }
-    groups = {"W": network.weights, "b": network.biases, "Q": feedback.matrices}
-    for name, parameters in groups.items():
-        for i, parameter in enumerate(parameters, start=1):
-            tree[f"{name}{i}"] = Quantity(parameter.detach().cpu().numpy(), "1")
-    return tree
+
+
+def network_tree(network: Network) -> dict[str, Any]:
+    """The branch 'network' of a record, of a network that has no control loop."""
+    # One text where all hidden layers are alike; a network without them has none of its own.
+    names = [phi.name for phi in network.activations[:-1]] or [network.activations[0].name]
+    return {
+        "activation": names[0] if len(set(names)) == 1 else names,
+        "output_activation": network.activations[-1].name,
+        "layers": network.depth,
+        **_matrices("W", network.weights),
+        **_matrices("b", network.biases),
+    }
 
 
 def read_model(path: str | Path) -> Model:
     """The network in a file: an HDF5 record with a group 'network'.
 
     The group holds `W1`..`WL`, (n_i, n_{i-1}), and may hold `b1`..`bL` (else 0), `Q1`..`QL` (else
-    the product of the transposed weights), the texts `activation` and `output_activation` (else
-    tanh and linear) and the numbers `k_p`, `alpha`, `tau_u`, `tau_v`.
+    the product of the transposed weights), the texts `activation` (one, or one a hidden layer) and
+    `output_activation` (else tanh and linear), the numbers `k_p`, `alpha`, `tau_u`, `tau_v` and
+    the text `leak`.
 
     Raises:
         UserError: not an HDF5 file, a missing matrix, a wrong shape, a number that isn't finite;
@@ -67,11 +79,14 @@ def read_model(path: str | Path) -> Model:
         n_in = weights[-1].shape[0] if weights else None
         weights.append(record.array(f"network/W{len(weights) + 1}", shape=(None, n_in)))
     sizes = [weights[0].shape[1], *(w.shape[0] for w in weights)]
-    network = Network(
-        sizes,
-        _text(record, "network/activation", "tanh"),
-        _text(record, "network/output_activation", "linear"),
-    )
+    try:
+        network = Network(
+            sizes,
+            _activation(record, "network/activation"),
+            _text(record, "network/output_activation", "linear"),
+        )
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     matrices = []
     for i, w in enumerate(weights, start=1):
         _fill(network.weights[i - 1], w)
@@ -83,16 +98,33 @@ def read_model(path: str | Path) -> Model:
         feedback = DirectFeedback([torch.tensor(q, dtype=torch.float64) for q in matrices])
     else:
         feedback = DirectFeedback.transposed(network)
-    given = {
+    given: dict[str, Any] = {
         k: record.number(f"network/{k}")
         for k in ("k_p", "alpha", "tau_u")
         if f"network/{k}" in record
     }
+    given["leak"] = _text(record, "network/leak", "control")
     tau_v = record.number("network/tau_v") if "network/tau_v" in record else 0.2
     try:
         return Model(network, feedback, PI(**given), tau_v)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def _matrices(name: str, parameters: Iterable[Tensor]) -> dict[str, Quantity]:
+    return {
+        f"{name}{i}": Quantity(parameter.detach().cpu().numpy(), "1")
+        for i, parameter in enumerate(parameters, start=1)
+    }
+
+
+def _activation(record: Record, key: str) -> str | list[str]:
+    """One name, or one a hidden layer."""
+    if key in record:
+        names = record[key]
+        if isinstance(names, np.ndarray) and names.dtype.kind == "U" and names.ndim == 1:
+            return [str(name) for name in names]
+    return _text(record, key, "tanh")
 
 
 def _text(record: Record, key: str, default: str) -> str:

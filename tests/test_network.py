@@ -166,6 +166,22 @@ def test_an_unknown_activation_is_answered_with_those_that_exist(where: str) -> 
         assert name in str(error.value)
 
 
+@given(st.lists(st.sampled_from(NAMES), max_size=3), st.integers(1, 4), seeds())
+def test_each_hidden_layer_may_have_an_activation_of_its_own(
+    names: list[str], batch: int, seed: int
+) -> None:
+    network = Network([3, *[4] * len(names), 2], names, generator=generator(seed))
+    x = normal(seed, batch, 3)
+    torch.testing.assert_close(network(x), torchs_own(network)(x), rtol=1e-12, atol=1e-14)
+    assert [phi.name for phi in network.activations] == [*names, "linear"]
+
+
+@pytest.mark.parametrize("names", [["tanh"], ["tanh"] * 3, []])
+def test_as_many_activations_as_hidden_layers_are_needed(names: list[str]) -> None:
+    with pytest.raises(UserError, match=f"{len(names)} names for 2 hidden layers"):
+        Network([3, 4, 4, 2], names)
+
+
 def test_feedback_is_the_product_of_the_transposed_weights_by_hand() -> None:
     # Meulemans et al. 2021, eqs. 219 and 220: Q_3 = I, Q_2 = W_3^T, Q_1 = W_2^T W_3^T.
     network = Network([1, 2, 2, 2])

@@ -14,7 +14,7 @@ from analogdfc.controller import PI
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.network import Network
-from analogdfc.storage import Model, model_tree, read_model
+from analogdfc.storage import Model, model_tree, network_tree, read_model
 
 
 def small_model() -> Model:
@@ -39,6 +39,39 @@ def test_a_model_comes_back_from_its_file_bit_by_bit(tmp_path: Path) -> None:
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "activation", "stored"),
+    [
+        ([3, 4, 5, 4, 3], ["tanh", "linear", "tanh"], ["tanh", "linear", "tanh"]),
+        ([3, 4, 5, 3], ["relu", "relu"], "relu"),
+        ([3, 4, 3], "sigmoid", "sigmoid"),
+        ([3, 2], "tanh", "linear"),
+    ],
+)
+def test_the_activation_of_each_layer_comes_back(
+    tmp_path: Path, sizes: list[int], activation: str | list[str], stored: str | list[str]
+) -> None:
+    network = Network(sizes, activation)
+    model = Model(network, DirectFeedback.transposed(network), PI(leak="integral"), 0.3)
+    path = records.write(tmp_path / "n.h5", {"network": model_tree(model)})
+    # One text where all layers are alike, as files have it that were written before.
+    found = records.read(path)["network/activation"]
+    assert (found.tolist() if isinstance(found, np.ndarray) else found) == stored
+    back = read_model(path)
+    assert back.network.activations == network.activations
+    assert back.controller == model.controller
+
+
+def test_a_network_without_a_loop_has_its_weights_and_no_more(tmp_path: Path) -> None:
+    network = small_model().network
+    path = records.write(tmp_path / "n.h5", {"network": network_tree(network)})
+    assert "network/k_p" not in records.read(path)
+    assert "network/Q1" not in records.read(path)
+    back = read_model(path).network
+    for a, b in zip(network.parameters(), back.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_weights_alone_are_enough(tmp_path: Path) -> None:
     w1, w2 = np.ones((4, 3)), np.full((2, 4), 0.5)
     model = read_model(records.write(tmp_path / "n.h5", {"network": {"W1": w1, "W2": w2}}))
@@ -57,7 +90,10 @@ def test_weights_alone_are_enough(tmp_path: Path) -> None:
         ({"Q2": None}, "Q2"),
         ({"W1": None}, "W1"),
         ({"k_p": -1.0}, "k_p >= 0"),
-        ({"activation": "swish"}, "swish"),
+        ({"activation": "swish"}, "bad.h5: unknown activation 'swish'"),
+        ({"activation": ["tanh", "relu"]}, "bad.h5: .*2 names for 1 hidden layers"),
+        ({"activation": 3}, "network/activation"),
+        ({"leak": "both"}, "bad.h5: .*the leak acts on"),
     ],
 )
 def test_a_bad_file_is_named_with_its_key(

@@ -1,7 +1,8 @@
 """The command line, one module a command.
 
-A command is a module `analogdfc.cli.<name>` with a click command called `command`. It is imported
-when it is run, so that `analogdfc --help` is there at once.
+A command is a module `analogdfc.cli.<name>`, with an underscore for each dash of the name, that has
+a click command called `command`. It is imported when it is run, so that `analogdfc --help` is there
+at once.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ COMMANDS = {
     "compare": "Lay the three realisations of a network side by side.",
     "doctor": "Say what is installed, what is missing and how to install it.",
     "netlist": "Write the SPICE netlist of a network; needs no simulator.",
+    "train": "Train a network by a learning rule.",
+    "verify-theory": "Draw the figures of the theory's toy experiments.",
 }
 
 
@@ -36,9 +39,10 @@ class LazyGroup(click.Group):
         """The command of this name; None when there is none."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"analogdfc.cli.{cmd_name}").command
+        module = f"analogdfc.cli.{cmd_name.replace('-', '_')}"
+        command = importlib.import_module(module).command
         if not isinstance(command, click.Command):
-            raise TypeError(f"analogdfc.cli.{cmd_name}.command is not a click command")
+            raise TypeError(f"{module}.command is not a click command")
         return command
 
     def resolve_command(

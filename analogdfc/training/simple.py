@@ -1,16 +1,14 @@
-"""Training of a network by a learning rule."""
+"""Training in its plainest form: a rule, an optimiser, epochs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from analogdfc.datasets import Dataset
 from analogdfc.errors import UserError
 from analogdfc.learning import LearningRule
-from analogdfc.network import Network
 
 
 def train(
@@ -56,10 +54,3 @@ def train(
                 progress(len(index))
         losses.append(total / len(data.x))
     return losses
-
-
-def accuracy(network: Network, x: Tensor, y: Tensor) -> float:
-    """Share of the samples whose largest output is that of their label, one-hot (batch, n_L)."""
-    with torch.no_grad():
-        hits = network(x).argmax(dim=-1) == y.argmax(dim=-1)
-    return float(hits.double().mean())

@@ -1,0 +1,233 @@
+"""What `train` makes of its options, and what it prints."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from analogdfc import records
+from analogdfc.datasets import Dataset
+from analogdfc.errors import UserError
+from analogdfc.learning import SinglePhaseDFC, SteadyStateDFC, get_rule
+from analogdfc.learning.dfc import FeedbackControl
+from analogdfc.presets import load_preset
+from analogdfc.records import Record
+from analogdfc.training import Experiment, FeedbackPlan, Metrics, Plan, Trainer
+from analogdfc.training.checkpoints import check_format
+from analogdfc.training.metrics import are_classes
+
+_LEGEND = """\
+loss: of a sample, summed over outputs; train: mean during the epoch. error: wrong answers.
+best: the epoch with the best validation figure."""
+_HIDDEN = 32
+_BATCH_SIZE = 32
+
+
+def existing(output: Path, *, resume: bool) -> Record | None:
+    """The checkpoint to go on from; None to start anew.
+
+    Raises:
+        UserError: a file that must not be replaced, or that can't be resumed.
+    """
+    if not output.exists():
+        return None
+    record = records.read(output)
+    try:
+        check_format(record)
+    except UserError as error:
+        if resume:
+            raise
+        raise UserError(f"{error}; it would be lost. Choose another -o") from error
+    if resume:
+        return record
+    done = record.integer("training/epoch"), record.integer("training/pretrained")
+    if record.tree.get("finished") is not True and any(done):
+        raise UserError(
+            f"{output}: holds a training that isn't finished, at epoch {done[0]}; go on with "
+            "--resume, delete the file or choose another -o"
+        )
+    return None
+
+
+def device_of(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        UserError: it isn't there.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    kind, _, index = name.partition(":")
+    if kind == "cpu" and not index:
+        return torch.device("cpu")
+    if kind != "cuda" or (":" in name and not index.isdigit()):
+        raise UserError(f"--device {name}: there are cpu, cuda and cuda:N")
+    if count == 0:
+        raise UserError(f"--device {name}: PyTorch finds no CUDA device; there is cpu")
+    if int(index or 0) >= count:
+        raise UserError(f"--device {name}: there are cuda:0 to cuda:{count - 1}")
+    return torch.device(name)
+
+
+def make_experiment(
+    options: dict[str, Any], folder: Path | None, dtype: torch.dtype, device: torch.device
+) -> tuple[Experiment, Dataset]:
+    """The experiment that the options ask for, and its data."""
+    rule, preset = options["rule"], options["preset"]
+    controlled = issubclass(get_rule(rule).rule, FeedbackControl)
+    if options["feedback"] is not None and not controlled:
+        raise UserError(
+            f"--feedback {options['feedback']}: the rule {rule!r} has no choice of feedback; "
+            "rules of deep feedback control have"
+        )
+    if preset is not None:
+        base = load_preset(preset).experiment(rule, options["feedback"])
+    else:
+        base = _default(rule, options["feedback"] or "fixed")
+    given = {
+        name: options[name]
+        for name in ("dataset", "sizes", "loss", "samples", "seed")
+        if options[name] is not None
+    }
+    if options["activation"] is not None:
+        names = tuple(options["activation"].split("-"))
+        given["activation"] = names[0] if len(names) == 1 else names
+    if options["autoencoder"]:
+        given["autoencoder"] = True
+    experiment = replace(
+        base, **given, plan=_plan(base.plan, options), options=_arguments(base, options, controlled)
+    )
+    data = experiment.load(folder, dtype, device)
+    if preset is None:
+        experiment = _fitted(experiment, data, options)
+    return experiment, data
+
+
+def _default(rule: str, feedback: str) -> Experiment:
+    learned = FeedbackPlan() if feedback == "learned" else None
+    if learned and issubclass(get_rule(rule).rule, SinglePhaseDFC):
+        learned = replace(learned, before=0, after=0)  # its forward epochs learn both
+    return Experiment(
+        rule=rule, feedback=feedback, plan=Plan(batch_size=_BATCH_SIZE, feedback=learned)
+    )
+
+
+def _fitted(experiment: Experiment, data: Dataset, options: dict[str, Any]) -> Experiment:
+    """Sizes and loss that fit the data, where neither an option nor a preset says them."""
+    fitting: dict[str, Any] = {}
+    if options["sizes"] is None:
+        fitting["sizes"] = (data.x.shape[1], _HIDDEN, data.y.shape[1])
+    if options["loss"] is None:
+        fitting["loss"] = "cross-entropy" if are_classes(data.y) else "l2"
+    return replace(experiment, **fitting)
+
+
+def _plan(plan: Plan, options: dict[str, Any]) -> Plan:
+    names = ("epochs", "batch_size", "patience")
+    given = {name: options[name] for name in names if options[name] is not None}
+    if options["lr"] is not None:
+        given["optimizer"] = replace(plan.optimizer, lr=options["lr"])
+    return replace(plan, **given)
+
+
+def _arguments(base: Experiment, options: dict[str, Any], controlled: bool) -> dict[str, Any]:
+    """Further arguments of the rule."""
+    out = dict(base.options)
+    if options["target_stepsize"] is not None:
+        if not controlled:
+            raise UserError(f"--target-stepsize: the rule {base.rule!r} has no output target")
+        out["target_stepsize"] = options["target_stepsize"]
+    if options["simulate"]:
+        if not issubclass(get_rule(base.rule).rule, SteadyStateDFC):
+            raise UserError(f"--simulate is for the rule 'dfc-ss', not {base.rule!r}")
+        out["newton"] = False
+    return out
+
+
+def numbers(trainer: Trainer, experiment: Experiment) -> dict[str, Any]:
+    """The numbers of the table, with units in the names; None for those that there aren't."""
+    out: dict[str, Any] = {
+        "rule": experiment.rule,
+        "dataset": experiment.dataset,
+        "network": "-".join(map(str, experiment.sizes)),
+        "seed": experiment.seed,
+        "epochs": len(trainer.history),
+        "best_epoch": trainer.best.epoch if trainer.best else None,
+    }
+    last = trainer.history[-1] if trainer.history else None
+    for prefix, metrics in (("", last), ("best_", trainer.best)):
+        for part in Metrics._fields[1:]:
+            score = getattr(metrics, part) if metrics else None
+            out[f"{prefix}{part}_loss"] = _known(score.loss) if score else None
+            out[f"{prefix}{part}_error_percent"] = _known(100 * score.error) if score else None
+    return out
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def progress_of(trainer: Trainer) -> str:
+    """How far a training is, for people."""
+    feedback = trainer.plan.feedback
+    if not trainer.history and feedback is not None and feedback.pretraining_epochs:
+        return f"pre-training epoch {trainer.pretrained} of {feedback.pretraining_epochs}"
+    return f"epoch {len(trainer.history)} of {trainer.plan.epochs}"
+
+
+def epoch_line(trainer: Trainer) -> str:
+    """One line about the epoch that is just complete."""
+    if not trainer.history:
+        return progress_of(trainer)
+    last = trainer.history[-1]
+    figures = [
+        f"{part} {score.loss:.4g}" + ("" if math.isnan(score.error) else f" ({score.error:.2%})")
+        for part, score in zip(Metrics._fields[1:], last[1:], strict=True)
+        if not math.isnan(score.loss)
+    ]
+    what = "loss (wrong answers)" if trainer.classes else "loss"
+    return f"{progress_of(trainer)}, {what}: " + ", ".join(figures)
+
+
+def show(trainer: Trainer, experiment: Experiment, found: dict[str, Any]) -> None:
+    """Print the table."""
+    console = Console()
+    rows = {
+        "loss": ("1", "{part}_loss", "{:.4g}"),
+        "error": ("%", "{part}_error_percent", "{:.2f}"),
+    }
+    title = f"{experiment.dataset}, {found['network']}, {experiment.rule}"
+    if issubclass(get_rule(experiment.rule).rule, FeedbackControl):
+        title += f", {experiment.feedback} feedback"
+    console.print(f"{title}, seed {experiment.seed}", highlight=False, soft_wrap=True)
+    table = Table()
+    table.add_column("epoch", no_wrap=True)
+    table.add_column("figure", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    for part in Metrics._fields[1:]:
+        table.add_column(part, justify="right", no_wrap=True)
+    epochs = {"": f"{found['epochs']}, last"}
+    if found["best_epoch"] is not None:
+        epochs["best_"] = f"{found['best_epoch']}, best"
+    for prefix, name in epochs.items():
+        for what, (unit, key, form) in rows.items():
+            values = [found[prefix + key.format(part=part)] for part in Metrics._fields[1:]]
+            if any(value is not None for value in values):
+                table.add_row(
+                    name, what, unit, *("" if v is None else form.format(v) for v in values)
+                )
+        table.add_section()
+    console.print(table)
+    console.print(_LEGEND, style="dim", highlight=False, soft_wrap=True)
+    simulated = getattr(trainer.rule, "simulated", 0)
+    if simulated:
+        console.print(
+            f"{simulated} samples were simulated, since Newton's method failed on them",
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -1,0 +1,202 @@
+"""`analogdfc train`: train a network by a learning rule."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from analogdfc import records
+from analogdfc.cli import _training
+from analogdfc.cli._design import Sizes, progress_bar
+from analogdfc.datasets import DATASETS
+from analogdfc.errors import UserError
+from analogdfc.learning import RULES
+from analogdfc.plots import check_figure, save_figure, training_figure
+from analogdfc.presets import preset_names
+from analogdfc.training import Divergence, Experiment, Trainer, checkpoint_tree, restore
+from analogdfc.training.experiment import DTYPES, FEEDBACKS
+
+_OR = "[default: that of the preset, or"
+# The first line keeps click from wrapping the examples.
+_EXAMPLES = """\b
+Examples:
+  analogdfc train -o train.h5
+  analogdfc train --preset fashion-mnist --rule dfc-ss --epochs 5 -o fashion.h5
+"""
+
+
+@click.command("train", short_help="Train a network by a learning rule.", epilog=_EXAMPLES)
+@click.option(
+    "--rule",
+    default="dfc-ssa",
+    show_default=True,
+    help=f"Learning rule: {', '.join(sorted(RULES))}.",
+)
+@click.option(
+    "--preset",
+    help="Published settings of an experiment, which other options override: "
+    f"{', '.join(preset_names())}.",
+)
+@click.option(
+    "--dataset",
+    help=f"Data set: {', '.join(DATASETS)}.  [default: that of the preset, or digits]",
+)
+@click.option(
+    "--data",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Folder with the files of the data set, looked in before $ANALOGDFC_DATA.",
+)
+@click.option(
+    "--sizes",
+    type=Sizes(),
+    help="Neurons of each layer, input first.  [default: those of the preset, or one hidden layer "
+    "of 32, such as 64-32-10]",
+)
+@click.option(
+    "--activation",
+    help="Nonlinearity of the hidden layers, or one a layer, such as tanh-linear-tanh.  "
+    "[default: that of the preset, or tanh]",
+)
+@click.option(
+    "--loss",
+    type=click.Choice(["l2", "cross-entropy"]),
+    help="Loss at the output.  [default: that of the preset, or cross-entropy for classes and l2 "
+    "for others]",
+)
+@click.option("--autoencoder", is_flag=True, help="Learn to give back the input.")
+@click.option(
+    "--feedback",
+    type=click.Choice(list(FEEDBACKS)),
+    help="Feedback weights of deep feedback control.  [default: learned where the preset has "
+    "that, else fixed]",
+)
+@click.option(
+    "--simulate", is_flag=True, help="Let dfc-ss simulate its loop instead of Newton's method."
+)
+@click.option("--epochs", type=click.IntRange(min=1), help=f"Forward epochs.  {_OR} 10]")
+@click.option("--batch-size", type=click.IntRange(min=1), help=f"Mini-batch.  {_OR} 32]")
+@click.option(
+    "--lr",
+    type=click.FloatRange(min=0, min_open=True),
+    help=f"Learning rate of the weights and biases.  {_OR} 0.001]",
+)
+@click.option(
+    "--target-stepsize",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stepsize lambda of the output target, by the gradient of one sample's loss.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    help="Stop after so many epochs without a better validation figure.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    help="Train on so many samples only, the same in every run; for trials.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the initial weights, the order of samples and the noise.",
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--dtype", type=click.Choice(list(DTYPES)), default="float64", show_default=True)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on from the checkpoint in the output file; start where there is none. The other "
+    "options must be those of the first run, but for --epochs and --patience.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers for machines.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("train.h5"),
+    show_default=True,
+    help="Checkpoint and record to write (HDF5), after each epoch; the figure goes beside it as "
+    ".png. The record of a finished training is replaced.",
+)
+def command(
+    output: Path,
+    folder: Path | None,
+    resume: bool,
+    as_json: bool,
+    device: str,
+    dtype: str,
+    **options: Any,
+) -> None:
+    """Train a network by a learning rule.
+
+    The output holds the weights after the last epoch, the figures of all epochs, and all that is
+    needed to go on. `analogdfc compare --weights` takes it.
+    """
+    torch.set_num_threads(1)
+    figure_path = output.with_suffix(".png")
+    records.check_writable(output)
+    check_figure(figure_path)
+    old = _training.existing(output, resume=resume)
+    place = _training.device_of(device)
+    experiment, data = _training.make_experiment(options, folder, DTYPES[dtype], place)
+    trainer = experiment.trainer(data)
+    if old is not None:
+        restore(trainer, old, experiment.about())
+    _run(trainer, experiment, output, resumed=old is not None)
+    numbers = _training.numbers(trainer, experiment)
+    figure = save_figure(training_figure(trainer.history), figure_path)
+    if as_json:
+        click.echo(json.dumps(numbers, indent=2))
+    else:
+        _training.show(trainer, experiment, numbers)
+        click.echo(f"wrote {output} and {figure}")
+
+
+def _run(trainer: Trainer, experiment: Experiment, output: Path, *, resumed: bool) -> None:
+    """Train to the end, with a checkpoint after each epoch."""
+
+    def write() -> None:
+        tree = checkpoint_tree(trainer, experiment.about())
+        finished = {"finished": trainer.finished}
+        results = _training.numbers(trainer, experiment)
+        kept = {name: value for name, value in results.items() if value is not None}
+        records.write(output, {**tree, **finished, "results": kept})
+
+    def completed(_: Trainer) -> None:
+        write()
+        bar.write(_training.epoch_line(trainer), file=sys.stderr)
+
+    if not resumed or trainer.finished:
+        write()
+    with progress_bar("training", trainer.samples) as bar:
+        try:
+            trainer.run(lambda _, count: bar.update(count), completed)
+        except KeyboardInterrupt:
+            bar.close()
+            click.echo(
+                f"interrupted; {output} holds {_training.progress_of(trainer)}. Resume with:\n"
+                f"  {_resume_line()}",
+                err=True,
+            )
+            sys.exit(130)
+        except Divergence as error:
+            bar.close()
+            raise UserError(
+                f"{error} {output} holds the last good checkpoint: {_training.progress_of(trainer)}"
+            ) from error
+
+
+def _resume_line() -> str:
+    """The command line that goes on from the checkpoint."""
+    program, *arguments = sys.argv
+    words = [Path(program).name, *arguments]
+    return shlex.join(words if "--resume" in words else [*words, "--resume"])

@@ -1,0 +1,274 @@
+"""Checkpoints: the state of a training between two epochs, as a record.
+
+Nothing in such a file is code: weights, moments of the optimisers and states of the generators are
+arrays of numbers, settings are text (JSON). A training that is taken up from one goes on exactly as
+it would have gone on without the interruption, bit by bit on the CPU.
+
+A finished training is the same file; its group 'network' is what other commands read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import is_dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from analogdfc import records
+from analogdfc.controller import PI
+from analogdfc.errors import UserError
+from analogdfc.feedback import DirectFeedback
+from analogdfc.learning import RULES
+from analogdfc.learning.dfc import FeedbackControl
+from analogdfc.losses import LOSSES
+from analogdfc.records import Quantity, Record
+from analogdfc.storage import Model, model_tree, network_tree
+from analogdfc.training.divergence import feedback_of
+from analogdfc.training.metrics import Metrics, Score
+from analogdfc.training.trainer import Trainer
+
+FORMAT = "analogdfc training"
+VERSION = 1
+
+# These may differ between the parts of a training.
+_FREE = ("plan.epochs", "plan.patience")
+# What decides over the updates of a rule and isn't a parameter.
+_RULE = (
+    "target_stepsize",
+    "nonlinear",
+    "controller",
+    "tau_v",
+    "dt",
+    "steps",
+    "integrator",
+    "sleep",
+    "filters",
+    "neuron",
+    "frozen",
+    "dropout",
+    "newton",
+    "tolerance",
+)
+_STATE = {
+    torch.optim.Adam: ("step", "exp_avg", "exp_avg_sq"),
+    torch.optim.SGD: ("momentum_buffer",),
+}
+
+
+def checkpoint_tree(trainer: Trainer, about: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The state of a training as the tree of a record.
+
+    Args:
+        trainer: the training, between two epochs.
+        about: further settings that a resumed training must share, such as the data set's name
+            and the seed: texts, numbers and lists of these.
+    """
+    feedback = feedback_of(trainer.rule)
+    state = {} if feedback is None else feedback.state_dict()
+    return {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "provenance": records.provenance(),
+        "settings": json.dumps(settings(trainer, about), indent=1, sort_keys=True),
+        "network": _network(trainer),
+        "history": _history(trainer.history),
+        "training": {
+            "epoch": len(trainer.history),
+            "pretrained": trainer.pretrained,
+            **({} if trainer.first_loss is None else {"first_loss": trainer.first_loss}),
+            "feedback": {name: value.cpu().numpy() for name, value in state.items()},
+            "optimizers": {name: _moments(o) for name, o in trainer.optimizers.items()},
+            "generators": {k: g.get_state().numpy() for k, g in trainer.generators.items()},
+        },
+    }
+
+
+def restore(trainer: Trainer, record: Record, about: Mapping[str, Any] | None = None) -> None:
+    """Bring a training to the state that a checkpoint holds.
+
+    Args:
+        trainer: a new training with the settings of the old one; the number of epochs and the
+            patience may be others.
+        record: the checkpoint.
+        about: as for `checkpoint_tree`.
+
+    Raises:
+        UserError: not a checkpoint, one of another version, or one of a training with other
+            settings, shapes or types; the message names the file and what differs.
+    """
+    check_format(record)
+    _check_settings(record, settings(trainer, about))
+    network = trainer.rule.network
+    with torch.no_grad():
+        for name, parameters in (("W", network.weights), ("b", network.biases)):
+            for i, parameter in enumerate(parameters, start=1):
+                parameter.copy_(_tensor(record, f"network/{name}{i}", parameter))
+        feedback = feedback_of(trainer.rule)
+        for name, value in ({} if feedback is None else feedback.state_dict()).items():
+            value.copy_(_tensor(record, f"training/feedback/{name}", value))
+    for name, optimizer in trainer.optimizers.items():
+        _restore_moments(record, f"training/optimizers/{name}", optimizer)
+    for name, generator in trainer.generators.items():
+        _restore_generator(record, f"training/generators/{name}", generator)
+    trainer.pretrained = record.integer("training/pretrained")
+    has_loss = "training/first_loss" in record
+    trainer.first_loss = record.number("training/first_loss") if has_loss else None
+    trainer.history = _read_history(record, record.integer("training/epoch"))
+
+
+def check_format(record: Record) -> None:
+    """Make sure that a record is a checkpoint that this version can read.
+
+    Raises:
+        UserError: it isn't.
+    """
+    if "format" not in record or record["format"] != FORMAT:
+        raise UserError(f"{record.path}: not a checkpoint of a training")
+    version = record.integer("format_version")
+    if version != VERSION:
+        raise UserError(
+            f"{record.path}: a checkpoint of version {version}; this program reads version "
+            f"{VERSION}. Train anew into another file, or resume with the program that wrote it"
+        )
+
+
+def settings(trainer: Trainer, about: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """All that a training was told, as nested texts, numbers, booleans, lists and None."""
+    rule, network = trainer.rule, trainer.rule.network
+    names = [name for name, info in RULES.items() if info.rule is type(rule)]
+    losses = [name for name, loss in LOSSES.items() if type(loss) is type(trainer.loss)]
+    first = network.weights[0]
+    found = {
+        **(about or {}),
+        "rule": names[0] if names else type(rule).__name__,
+        "loss": losses[0] if losses else type(trainer.loss).__name__,
+        "sizes": network.sizes,
+        "activations": [phi.name for phi in network.activations],
+        "dtype": str(first.dtype).removeprefix("torch."),
+        "device": first.device.type,
+        "samples": len(trainer.data.x),
+        "plan": _plain(trainer.plan),
+        "dynamics": {k: _plain(getattr(rule, k)) for k in _RULE if hasattr(rule, k)},
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(found))
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    """A setting as plain values, with the name of its class where that decides."""
+    if is_dataclass(value) and not isinstance(value, type):
+        fields = {name: _plain(getattr(value, name)) for name in vars(value)}
+        return {"kind": type(value).__name__, **fields}
+    if hasattr(value, "_asdict"):
+        return {k: _plain(v) for k, v in value._asdict().items()}
+    return value
+
+
+def _network(trainer: Trainer) -> dict[str, Any]:
+    rule = trainer.rule
+    if (
+        isinstance(rule, FeedbackControl)
+        and isinstance(rule.feedback, DirectFeedback)
+        and isinstance(rule.controller, PI)
+    ):
+        return model_tree(Model(rule.network, rule.feedback, rule.controller, rule.tau_v))
+    return network_tree(rule.network)
+
+
+def _history(history: Iterable[Metrics]) -> dict[str, Quantity]:
+    rows = [[*m.train, *m.validation, *m.test] for m in history]
+    columns = np.array(rows, dtype=np.float64).reshape(-1, 6).T
+    return {
+        f"{part}_{figure}": Quantity(columns[2 * i + k], "1", "one number an epoch")
+        for i, part in enumerate(Metrics._fields[1:])
+        for k, figure in enumerate(Score._fields)
+    }
+
+
+def _read_history(record: Record, epochs: int) -> list[Metrics]:
+    columns = [
+        record.array(f"history/{part}_{figure}", shape=(epochs,), finite=False).tolist()
+        for part in Metrics._fields[1:]
+        for figure in Score._fields
+    ]
+    return [
+        Metrics(k, Score(*row[0:2]), Score(*row[2:4]), Score(*row[4:6]))
+        for k, row in enumerate(zip(*columns, strict=True), start=1)
+    ]
+
+
+def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """State of an optimiser, by the number of the parameter."""
+    state: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
+    return {
+        str(index): {k: v.cpu().numpy() for k, v in values.items() if isinstance(v, Tensor)}
+        for index, values in state.items()
+    }
+
+
+def _restore_moments(record: Record, key: str, optimizer: torch.optim.Optimizer) -> None:
+    whole = optimizer.state_dict()
+    parameters: list[nn.Parameter] = optimizer.param_groups[0]["params"]
+    state: dict[int, dict[str, Tensor]] = {}
+    for index in record.group(key):
+        place = f"{key}/{index}"
+        if not index.isdigit() or int(index) >= len(parameters):
+            raise UserError(f"{record.path}: '{place}' belongs to no parameter")
+        if record.group(place):  # plain gradient descent remembers nothing
+            names = _STATE[type(optimizer)]
+            like = parameters[int(index)]
+            state[int(index)] = {
+                name: _tensor(record, f"{place}/{name}", _like(name, like)) for name in names
+            }
+    optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
+
+
+def _like(name: str, parameter: Tensor) -> Tensor:
+    """A tensor of the shape and type that a part of an optimiser's state has."""
+    return torch.zeros((), dtype=torch.float32) if name == "step" else parameter
+
+
+def _restore_generator(record: Record, key: str, generator: torch.Generator) -> None:
+    try:
+        generator.set_state(torch.from_numpy(record.array(key).astype(np.uint8)))
+    except (RuntimeError, TypeError) as error:
+        raise UserError(
+            f"{record.path}: '{key}' is no state of a random generator on {generator.device}"
+        ) from error
+
+
+def _tensor(record: Record, key: str, like: Tensor) -> Tensor:
+    """An array of the file, of exactly the shape and type of a tensor."""
+    values = record.array(key, shape=tuple(like.shape))
+    found = torch.from_numpy(np.array(values))
+    if found.dtype != like.dtype:
+        raise UserError(f"{record.path}: '{key}' is {found.dtype}; it must be {like.dtype}")
+    return found
+
+
+def _check_settings(record: Record, wanted: dict[str, Any]) -> None:
+    try:
+        found = json.loads(record.text("settings"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{record.path}: 'settings' is damaged: {error}") from error
+    old, new = dict(_flat(found)), dict(_flat(wanted))
+    for key in sorted(old.keys() | new.keys()):
+        if key not in _FREE and old.get(key) != new.get(key):
+            raise UserError(
+                f"{record.path}: was trained with {key} = {old.get(key, 'nothing')}, not "
+                f"{new.get(key, 'nothing')}; resume with the settings of the checkpoint, or train "
+                "into another file"
+            )
+
+
+def _flat(tree: Any, where: str = "") -> Iterable[tuple[str, Any]]:
+    """The leaves of nested mappings, by their path."""
+    if not isinstance(tree, dict):
+        yield where, tree
+        return
+    for key, value in tree.items():
+        yield from _flat(value, f"{where}.{key}" if where else key)

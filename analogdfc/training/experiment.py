@@ -1,0 +1,179 @@
+"""An experiment: data, network, rule and plan, as settings that make a trainer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from analogdfc.datasets import Dataset, Samples, load_dataset
+from analogdfc.errors import UserError
+from analogdfc.feedback import DirectFeedback
+from analogdfc.learning import DirectFeedbackAlignment, LearningRule, get_rule
+from analogdfc.learning.dfc import FeedbackControl
+from analogdfc.losses import LOSSES
+from analogdfc.network import Network
+from analogdfc.training.plan import Plan
+from analogdfc.training.trainer import Trainer
+
+DTYPES = {"float64": torch.float64, "float32": torch.float32}
+
+# Where the feedback weights of deep feedback control start. Learned ones start at random, as in the
+# paper; fixed ones must satisfy Conditions 2 and 3 from the start (App. F.2).
+FEEDBACKS: dict[str, Callable[[Network, torch.Generator], DirectFeedback]] = {
+    "learned": DirectFeedback.random,
+    "fixed": lambda network, _: DirectFeedback.transposed(network),
+}
+
+# Share of the samples set aside for validation where a set comes without.
+_VALIDATION = 0.1
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is trained, on what, and how.
+
+    Attributes:
+        rule: name of the learning rule.
+        dataset: name of the data set.
+        sizes: neurons of layers 0 to L.
+        activation: nonlinearity of the hidden layers, one name or one a layer.
+        loss: name of the loss, 'l2' or 'cross-entropy'.
+        autoencoder: the labels are the inputs.
+        feedback: 'learned' or 'fixed', for rules of deep feedback control: where the feedback
+            weights start, at random or at the product of the transposed weights.
+        options: further arguments of the rule, such as `target_stepsize` and `controller`.
+        plan: how it is trained; its `feedback` says how feedback weights are learned, if at all.
+        seed: seed of the initial weights, the order of samples and the noise.
+        samples: train on this many samples, drawn once and for all; None for all.
+
+    Raises:
+        UserError: an unknown name.
+    """
+
+    rule: str = "dfc-ssa"
+    dataset: str = "digits"
+    sizes: tuple[int, ...] = (64, 32, 10)
+    activation: str | tuple[str, ...] = "tanh"
+    loss: str = "cross-entropy"
+    autoencoder: bool = False
+    feedback: str = "fixed"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    plan: Plan = field(default_factory=Plan)
+    seed: int = 0
+    samples: int | None = None
+
+    def __post_init__(self) -> None:
+        get_rule(self.rule)
+        for what, name, known in (
+            ("loss", self.loss, LOSSES),
+            ("feedback", self.feedback, FEEDBACKS),
+        ):
+            if name not in known:
+                raise UserError(f"unknown {what} {name!r}; there are {', '.join(known)}")
+
+    def about(self) -> dict[str, Any]:
+        """What a record keeps of it besides what the trainer knows."""
+        return {
+            "dataset": self.dataset,
+            "autoencoder": self.autoencoder,
+            "feedback": self.feedback,
+            "seed": self.seed,
+        }
+
+    def load(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> Dataset:
+        """The data, with validation samples, and with inputs for labels in an autoencoder.
+
+        Args:
+            folder: where to look first for the files of the set.
+            dtype: floating type.
+            device: where the data go.
+
+        Raises:
+            UserError: an unknown or missing set, or more samples than it has.
+        """
+        return prepared(
+            load_dataset(self.dataset, folder, dtype),
+            samples=self.samples,
+            autoencoder=self.autoencoder,
+            device=device,
+        )
+
+    def trainer(self, data: Dataset) -> Trainer:
+        """A new training on these data, with the type and on the device that they have.
+
+        Raises:
+            UserError: settings that make no rule, or data that do not fit the network.
+        """
+        generator = torch.Generator().manual_seed(self.seed)
+        network = Network(
+            self.sizes,
+            self.activation,
+            dtype=data.x.dtype,
+            device=data.x.device,
+            generator=generator,
+        )
+        rule = self._rule(network, generator)
+        return Trainer(rule, data, self.plan, generator=generator)
+
+    def _rule(self, network: Network, generator: torch.Generator) -> LearningRule:
+        kind: Callable[..., LearningRule] = get_rule(self.rule).rule
+        arguments: dict[str, Any] = {"loss": LOSSES[self.loss], **self.options}
+        if issubclass(get_rule(self.rule).rule, FeedbackControl):
+            arguments["feedback"] = FEEDBACKS[self.feedback](network, generator)
+            # A stream of its own, on the network's device, from the one seed.
+            seed = int(torch.randint(2**62, (), generator=generator))
+            device = network.weights[0].device
+            arguments["generator"] = torch.Generator(device).manual_seed(seed)
+        elif issubclass(get_rule(self.rule).rule, DirectFeedbackAlignment):
+            arguments["feedback"] = DirectFeedback.random(network, generator)
+        return kind(network, **arguments)
+
+
+def prepared(
+    data: Dataset,
+    *,
+    samples: int | None = None,
+    autoencoder: bool = False,
+    device: torch.device | str = "cpu",
+) -> Dataset:
+    """Set samples aside for validation where there are none, and bring the data to a device.
+
+    Args:
+        data: the data set.
+        samples: keep only so many training samples; which ones is the same in every run.
+        autoencoder: take the inputs for labels.
+        device: where the data go.
+
+    Raises:
+        UserError: more samples than there are, or none.
+    """
+    learned, validation = Samples(data.x, data.y), data.validation
+    order = torch.randperm(len(data.x), generator=torch.Generator().manual_seed(0))
+    if validation is None and len(order) > 1:
+        count = max(1, int(_VALIDATION * len(order)))
+        aside, order = order[:count].sort().values, order[count:]
+        validation = Samples(data.x[aside], data.y[aside])
+    if samples is not None and not 1 <= samples <= len(order):
+        raise UserError(f"{samples} samples: the data set has 1 to {len(order)} to learn from")
+    kept = order[:samples].sort().values
+    if len(kept) < len(data.x):
+        learned = Samples(data.x[kept], data.y[kept])
+
+    def moved(part: Samples) -> Samples:
+        x = part.x.to(device)
+        return Samples(x, x if autoencoder else part.y.to(device))
+
+    return Dataset(
+        *moved(learned),
+        *moved(Samples(data.x_test, data.y_test)),
+        None if validation is None else moved(validation),
+    )

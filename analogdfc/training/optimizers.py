@@ -1,0 +1,100 @@
+"""Optimisers as settings, which presets hold and records keep, and the clipping of gradients."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from analogdfc.errors import UserError
+
+
+@dataclass(frozen=True)
+class OptimizerSettings(ABC):
+    """What an optimiser needs to know besides the parameters.
+
+    Attributes:
+        lr: learning rate, > 0.
+        weight_decay: L2 penalty, >= 0; its gradient is added to that of the parameters.
+
+    Raises:
+        UserError: a value outside its range.
+    """
+
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.lr > 0 and self.weight_decay >= 0):
+            raise UserError(f"{self}: lr > 0 and weight_decay >= 0 are required")
+
+    @abstractmethod
+    def make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimiser of these parameters, at its start."""
+
+
+@dataclass(frozen=True)
+class Adam(OptimizerSettings):
+    """Adam (Kingma and Ba 2015).
+
+    Attributes:
+        betas: decay of the two moments, each in [0, 1).
+        eps: added to the root of the second moment, >= 0.
+    """
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (all(0 <= beta < 1 for beta in self.betas) and self.eps >= 0):
+            raise UserError(f"{self}: betas in [0, 1) and eps >= 0 are required")
+
+    def make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimiser of these parameters, at its start."""
+        return torch.optim.Adam(
+            parameters,
+            lr=self.lr,
+            betas=self.betas,
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+        )
+
+
+@dataclass(frozen=True)
+class SGD(OptimizerSettings):
+    """Gradient descent in mini-batches.
+
+    Attributes:
+        momentum: share of the last step that is kept, in [0, 1).
+    """
+
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.momentum < 1:
+            raise UserError(f"{self}: a momentum in [0, 1) is required")
+
+    def make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimiser of these parameters, at its start."""
+        return torch.optim.SGD(
+            parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
+        )
+
+
+OPTIMIZERS: dict[str, type[OptimizerSettings]] = {"adam": Adam, "sgd": SGD}
+
+
+def clip_each(parameters: Iterable[nn.Parameter], norm: float) -> None:
+    """Scale the gradient of each tensor down to at most this norm."""
+    for parameter in parameters:
+        nn.utils.clip_grad_norm_(parameter, norm)
+
+
+def clip_together(parameters: Iterable[nn.Parameter], norm: float) -> None:
+    """Scale all gradients down by one factor, so that their joint norm is at most this."""
+    nn.utils.clip_grad_norm_(list(parameters), norm)

@@ -1,0 +1,355 @@
+"""An interrupted training goes on as if it had not been, and a wrong checkpoint says why."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from analogdfc import records
+from analogdfc.datasets import Dataset
+from analogdfc.errors import UserError
+from analogdfc.learning import Backpropagation, SleepPhase
+from analogdfc.network import Network
+from analogdfc.records import Record
+from analogdfc.storage import read_model
+from analogdfc.training import (
+    SGD,
+    Adam,
+    Experiment,
+    FeedbackPlan,
+    Plan,
+    Trainer,
+    checkpoint_tree,
+    restore,
+)
+from analogdfc.training.divergence import parameters_of
+
+ADAM = Adam(lr=0.01, betas=(0.9, 0.99))
+MOMENTUM = SGD(lr=0.5, momentum=0.9)
+
+
+def experiment(optimizer: Adam | SGD = ADAM, rule: str = "dfc-ssa", **changes: Any) -> Experiment:
+    """Feedback learning in all its places, on few samples."""
+    learned = rule.startswith("dfc")
+    feedback = FeedbackPlan(
+        optimizer=replace(optimizer, lr=0.002),
+        pretraining=replace(optimizer, lr=0.005),
+        pretraining_epochs=2,
+        before=1,
+        after=1,
+    )
+    made = Experiment(
+        rule=rule,
+        dataset="digits-4x4",
+        sizes=(16, 6, 10),
+        feedback="learned",
+        options={"sleep": SleepPhase(steps=10)} if learned else {},
+        plan=Plan(
+            epochs=3,
+            batch_size=32,
+            optimizer=optimizer,
+            clip=1.0,
+            feedback=feedback if learned else None,
+        ),
+        samples=80,
+    )
+    return replace(made, **changes)
+
+
+@functools.cache
+def data(samples: int) -> Dataset:
+    return experiment(samples=samples).load()
+
+
+def new(settings: Experiment) -> Trainer:
+    return settings.trainer(data(settings.samples or 80))
+
+
+@functools.cache
+def finished() -> Trainer:
+    trainer = new(experiment())
+    trainer.run()
+    return trainer
+
+
+def parameters(trainer: Trainer) -> dict[str, Tensor]:
+    return {name: p.detach() for name, p in parameters_of(trainer.rule).items()}
+
+
+class Interruption(Exception):
+    """What stops a training in the middle."""
+
+
+def interrupted(settings: Experiment, path: Path, batches: int) -> Trainer:
+    """A training that stops after so many mini-batches; its checkpoint is in a file."""
+    trainer, seen = new(settings), 0
+
+    def stop(_: str, __: int) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == batches:
+            raise Interruption
+
+    def write(_: Trainer) -> None:
+        records.write(path, checkpoint_tree(trainer, settings.about()))
+
+    write(trainer)
+    with pytest.raises(Interruption):
+        trainer.run(stop, write)
+    return trainer
+
+
+def resumed(settings: Experiment, path: Path) -> Trainer:
+    trainer = new(settings)
+    restore(trainer, records.read(path), settings.about())
+    return trainer
+
+
+# Mini-batches of the course: 3 a pass; two passes of pre-training, then three a forward epoch.
+@pytest.mark.parametrize("batches", [1, 5, 22])
+@pytest.mark.parametrize(
+    "optimizer", [ADAM, MOMENTUM, SGD(lr=0.5)], ids=["adam", "momentum", "sgd"]
+)
+def test_resuming_gives_the_weights_of_an_uninterrupted_run_bit_by_bit(
+    optimizer: Adam | SGD, batches: int, tmp_path: Path
+) -> None:
+    settings = experiment(optimizer)
+    whole = new(settings)
+    whole.run()
+    path = tmp_path / "c.h5"
+    stopped = interrupted(settings, path, batches)
+    rest = resumed(settings, path)
+    assert (rest.pretrained, len(rest.history)) == (stopped.pretrained, len(stopped.history))
+    rest.run()
+    for name, value in parameters(whole).items():
+        assert torch.equal(value, parameters(rest)[name]), name
+    assert rest.history == whole.history
+    again = [checkpoint_tree(t)["training"] for t in (whole, rest)]
+    images = [records.write(tmp_path / f"{k}.h5", tree) for k, tree in enumerate(again)]
+    assert images[0].read_bytes() == images[1].read_bytes()
+
+
+@pytest.mark.parametrize("rule", ["dfc", "dfc-ss", "bp", "dfa", "shallow"])
+def test_every_rule_can_be_resumed(rule: str, tmp_path: Path) -> None:
+    settings = experiment(rule=rule)
+    if rule == "dfc":
+        settings = replace(settings, options={**settings.options, "dt": 0.05, "steps": 20})
+    whole = new(settings)
+    whole.run()
+    path = tmp_path / "c.h5"
+    interrupted(settings, path, 4)
+    rest = resumed(settings, path)
+    rest.run()
+    for name, value in parameters(whole).items():
+        assert torch.equal(value, parameters(rest)[name]), name
+
+
+def test_the_interrupted_training_is_not_what_an_uninterrupted_one_was_there(
+    tmp_path: Path,
+) -> None:
+    # Without the checkpoint's random states and moments the weights would be others; this is what
+    # makes the comparison above mean something.
+    settings, whole = experiment(), finished()
+    path = tmp_path / "c.h5"
+    interrupted(settings, path, 17)
+    for forget in ("generators", "optimizers"):
+        rest, fresh = resumed(settings, path), new(settings)
+        if forget == "generators":
+            for name, generator in rest.generators.items():
+                generator.set_state(fresh.generators[name].get_state())
+        else:
+            for optimizer in rest.optimizers.values():
+                optimizer.state.clear()
+        rest.run()
+        assert not torch.equal(parameters(whole)["W1"], parameters(rest)["W1"])
+
+
+def test_a_finished_training_can_be_made_longer(tmp_path: Path) -> None:
+    short, long = (experiment(plan=replace(experiment().plan, epochs=n)) for n in (1, 3))
+    trainer = new(short)
+    trainer.run()
+    path = records.write(tmp_path / "c.h5", checkpoint_tree(trainer, short.about()))
+    rest, whole = resumed(long, path), new(long)
+    rest.run()
+    whole.run()
+    assert torch.equal(parameters(whole)["W2"], parameters(rest)["W2"])
+    assert [m.epoch for m in rest.history] == [1, 2, 3]
+
+
+def test_a_checkpoint_holds_the_network_for_other_commands(tmp_path: Path) -> None:
+    settings, trainer = experiment(), finished()
+    path = records.write(tmp_path / "c.h5", checkpoint_tree(trainer, settings.about()))
+    model = read_model(path)
+    for name, value in parameters(trainer).items():
+        kind, i = name[0], int(name[1:]) - 1
+        groups = {"W": model.network.weights, "b": model.network.biases}
+        found = {**groups, "Q": model.feedback.matrices}[kind][i]
+        assert torch.equal(found, value), name
+    assert model.controller == trainer.rule.controller  # type: ignore[attr-defined]
+
+
+def test_a_checkpoint_tells_seeds_settings_and_versions(tmp_path: Path) -> None:
+    settings = experiment(seed=7)
+    path = records.write(tmp_path / "c.h5", checkpoint_tree(new(settings), settings.about()))
+    record = records.read(path)
+    told = json.loads(record.text("settings"))
+    assert (told["seed"], told["rule"], told["plan"]["batch_size"]) == (7, "dfc-ssa", 32)
+    assert told["plan"]["optimizer"] == {
+        "kind": "Adam",
+        "lr": 0.01,
+        "weight_decay": 0.0,
+        "betas": [0.9, 0.99],
+        "eps": 1e-8,
+    }
+    assert record.text("provenance/torch")
+
+
+def other_plan(**changes: Any) -> Experiment:
+    return experiment(plan=replace(experiment().plan, **changes))
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (experiment(sizes=(16, 7, 10)), r"sizes = \[16, 6, 10\], not \[16, 7, 10\]"),
+        (experiment(sizes=(16, 6, 6, 10)), "activations"),
+        (experiment(activation="relu"), "activations"),
+        (experiment(rule="bp"), "rule = dfc-ssa, not bp|dynamics"),
+        (experiment(rule="dfc-ss"), "rule = dfc-ssa, not dfc-ss|newton"),
+        (experiment(loss="l2"), "loss = cross-entropy, not l2"),
+        (experiment(feedback="fixed"), "feedback = learned, not fixed"),
+        (experiment(seed=1), "seed = 0, not 1"),
+        (experiment(samples=81), "samples = 80, not 81"),
+        (experiment(MOMENTUM), "plan"),
+        (other_plan(batch_size=16), "plan.batch_size = 32, not 16"),
+        (other_plan(feedback=None), "plan.feedback"),
+        (experiment(options={"sleep": SleepPhase(steps=11)}), "dynamics.sleep.steps = 10, not 11"),
+        (experiment(options={"target_stepsize": 0.2}), "dynamics"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_refused_with_the_difference(
+    other: Experiment, message: str, tmp_path: Path
+) -> None:
+    settings = experiment()
+    path = records.write(tmp_path / "c.h5", checkpoint_tree(new(settings), settings.about()))
+    with pytest.raises(UserError, match=message) as caught:
+        resumed(other, path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_another_type_is_refused(tmp_path: Path) -> None:
+    settings = experiment()
+    path = records.write(tmp_path / "c.h5", checkpoint_tree(new(settings), settings.about()))
+    trainer = settings.trainer(settings.load(dtype=torch.float32))
+    with pytest.raises(UserError, match="dtype = float64, not float32"):
+        restore(trainer, records.read(path), settings.about())
+
+
+def change(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
+    def make(tree: dict[str, Any]) -> None:
+        for name in path[:-1]:
+            tree = tree[name]
+        if to is None:
+            del tree[path[-1]]
+        else:
+            tree[path[-1]] = to
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (change("format", to="something"), "not a checkpoint of a training"),
+        (change("format", to=None), "not a checkpoint of a training"),
+        (change("format_version", to=2), "version 2; this program reads version 1"),
+        (change("settings", to="{"), "'settings' is damaged"),
+        (change("network", "W1", to=np.zeros((6, 15))), "network/W1.* 6 x 15"),
+        (change("network", "W1", to=np.zeros((6, 16), np.float32)), "network/W1.*float32"),
+        (change("network", "b2", to=np.full(10, np.nan)), "network/b2"),
+        (change("network", "W2", to=None), "network/W2"),
+        (change("training", "feedback", "matrices.0", to=np.zeros((5, 10))), "matrices.0"),
+        (change("training", "pretrained", to="two"), "training/pretrained"),
+        (change("training", "epoch", to=5), "history/train_loss"),
+        (
+            change("training", "optimizers", "forward", "0", "exp_avg", to=np.zeros(3)),
+            "forward/0/exp_avg",
+        ),
+        (
+            change("training", "optimizers", "forward", "0", "exp_avg_sq", to=None),
+            "exp_avg_sq",
+        ),
+        (change("training", "optimizers", "forward", "9", to={"a": 1}), "belongs to no parameter"),
+        (
+            change("training", "generators", "order", to=np.zeros(8, np.uint8)),
+            "no state of a random generator",
+        ),
+        (change("training", "generators", "noise", to="x"), "generators/noise"),
+    ],
+)
+def test_a_damaged_checkpoint_is_an_error_with_its_key(
+    damage: Callable[[dict[str, Any]], None], message: str, tmp_path: Path
+) -> None:
+    settings = experiment()
+    tree = checkpoint_tree(finished(), settings.about())
+    damage(tree)
+    path = records.write(tmp_path / "c.h5", tree)
+    with pytest.raises(UserError, match=message):
+        resumed(settings, path)
+
+
+def test_a_checkpoint_is_made_of_numbers_and_text_only(tmp_path: Path) -> None:
+    settings, trainer = experiment(), finished()
+    record = records.read(
+        records.write(tmp_path / "c.h5", checkpoint_tree(trainer, settings.about()))
+    )
+
+    def walk(node: Any) -> None:
+        if isinstance(node, dict):
+            for child in node.values():
+                walk(child)
+        else:
+            values = np.asarray(getattr(node, "values", node))
+            assert values.dtype.kind in "biufU"
+
+    assert isinstance(record, Record)
+    walk(record.tree)
+
+
+class Noisy(Backpropagation):
+    """A rule with random numbers of its own."""
+
+    generator: torch.Generator
+
+    def backward(self, x: Tensor, y: Tensor) -> Tensor:
+        loss = super().backward(x, y)
+        for parameter in self.network.parameters():
+            assert parameter.grad is not None
+            noise = torch.randn(parameter.shape, dtype=torch.float64, generator=self.generator)
+            parameter.grad += 0.1 * noise
+        return loss
+
+
+def test_random_numbers_of_the_rule_itself_go_on_too(tmp_path: Path) -> None:
+    def start(epochs: int) -> Trainer:
+        rule = Noisy(Network([16, 10], generator=torch.Generator().manual_seed(1)))
+        rule.generator = torch.Generator().manual_seed(2)
+        plan = Plan(epochs=epochs, batch_size=32)
+        return Trainer(rule, data(80), plan, generator=torch.Generator().manual_seed(3))
+
+    first, whole, rest = start(1), start(2), start(2)
+    first.run()
+    whole.run()
+    restore(rest, records.read(records.write(tmp_path / "c.h5", checkpoint_tree(first))))
+    rest.run()
+    assert torch.equal(parameters(whole)["W1"], parameters(rest)["W1"])

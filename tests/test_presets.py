@@ -1,0 +1,285 @@
+"""Presets hold the published figures, and their conversion is that of the published gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from strategies import generator, normal
+from torch import Tensor, nn
+
+from analogdfc.controller import PI
+from analogdfc.datasets import student_teacher
+from analogdfc.dynamics import Euler
+from analogdfc.errors import UserError
+from analogdfc.feedback import DirectFeedback
+from analogdfc.learning import AnalyticDFC, Backpropagation, SleepPhase, SteadyStateDFC
+from analogdfc.losses import LOSSES
+from analogdfc.network import Network
+from analogdfc.presets import load_preset, preset_names
+from analogdfc.training import SGD, Adam, Experiment, FeedbackPlan
+
+IMAGES = ("mnist", "fashion-mnist", "mnist-autoencoder", "mnist-train")
+
+
+def adam(experiment: Experiment) -> Adam:
+    assert isinstance(experiment.plan.optimizer, Adam)
+    return experiment.plan.optimizer
+
+
+def learning(experiment: Experiment) -> FeedbackPlan:
+    assert experiment.plan.feedback is not None
+    return experiment.plan.feedback
+
+
+def test_there_is_one_preset_for_each_published_experiment() -> None:
+    assert preset_names() == ("fashion-mnist", "mnist", "mnist-autoencoder", "mnist-train", "toy")
+    for name in preset_names():
+        preset = load_preset(name)
+        assert "Meulemans et al." in preset.source
+        assert "NeurIPS 2021" in preset.source
+
+
+def test_an_unknown_preset_lists_those_that_exist() -> None:
+    with pytest.raises(UserError, match="unknown preset 'mist'; there are fashion-mnist, mnist,"):
+        load_preset("mist")
+
+
+# The published settings, to the digits printed in tables: lr, lambda, eps, alpha, lr_fb, pretrain.
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [
+        ("mnist", (1.1888e-3, 0.0779447, 9.44601e-8, 1.38904e-3, 5.26541e-4, 3.17028e-4)),
+        ("fashion-mnist", (7.8593e-4, 0.0560667, 3.66137e-8, 2.06080e-4, 2.37253e-4, 4.53726e-4)),
+        (
+            "mnist-autoencoder",
+            (9.2081e-3, 0.0202770, 2.77889e-8, 3.68830e-2, 1.22604e-5, 1.63973e-4),
+        ),
+        ("mnist-train", (8.9414e-3, 0.0110584, 3.89556e-8, 4.34295e-5, 4.44585e-5, 6.70947e-4)),
+    ],
+)
+def test_learned_feedback_has_the_published_step_sizes(
+    name: str, figures: tuple[float, ...]
+) -> None:
+    lr, step, eps, alpha, lr_fb, lr_pretraining = figures
+    experiment = load_preset(name).experiment("dfc-ssa")
+    assert experiment.feedback == "learned"
+    assert adam(experiment).lr == pytest.approx(lr, rel=1e-4)
+    assert adam(experiment).eps == pytest.approx(eps / 2, rel=1e-5)
+    assert adam(experiment).betas == (0.99, 0.99)
+    outputs = 784 if name == "mnist-autoencoder" else 1
+    assert experiment.options["target_stepsize"] == pytest.approx(step / 128 / outputs, rel=1e-5)
+    assert experiment.options["controller"].alpha == pytest.approx(alpha, rel=1e-5)
+    assert experiment.plan.clip == 0.5
+    plan = learning(experiment)
+    assert plan.optimizer.lr == pytest.approx(lr_fb, rel=1e-5)
+    assert plan.pretraining.lr == pytest.approx(lr_pretraining, rel=1e-5)
+    assert (plan.before, plan.after, plan.clip) == (1, 2, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "beta", "epochs", "eps", "sleep"),
+    [
+        (
+            "mnist",
+            0.001,
+            10,
+            1.56114e-6,
+            (0.613364, 0.156539, 0.00630250, 0.324694, 0.00152418, 0.00202995, 48, True),
+        ),
+        (
+            "fashion-mnist",
+            0.1,
+            10,
+            3.56107e-8,
+            (0.233704, 0.00642694, 0.00547325, 0.134651, 0.00245131, 0.00309735, 34, False),
+        ),
+        (
+            "mnist-autoencoder",
+            0.1,
+            15,
+            5.84952e-7,
+            (0.733253, 0.00632236, 0.00648735, 0.272537, 0.00183604, 0.00326450, 60, False),
+        ),
+        (
+            "mnist-train",
+            0.001,
+            20,
+            2.76263e-7,
+            (0.920353, 0.143211, 0.0132191, 0.148115, 0.0557098, 0.00127447, 44, True),
+        ),
+    ],
+)
+def test_the_sleep_phase_is_the_published_one(
+    name: str, beta: float, epochs: int, eps: float, sleep: tuple[Any, ...]
+) -> None:
+    experiment = load_preset(name).experiment("dfc")
+    found = experiment.options["sleep"]
+    assert isinstance(found, SleepPhase)
+    shown = (found.alpha, found.k_p, found.tau_v, found.tau_fb, found.sigma, found.dt)
+    assert shown == pytest.approx(sleep[:6], rel=1e-5)
+    assert (found.steps, found.train_output) == sleep[6:]
+    assert not found.proactive
+    plan = learning(experiment)
+    assert plan.pretraining_epochs == epochs
+    # The decay comes once: from the optimiser, not from the sleep phase too.
+    assert (found.beta, plan.optimizer.weight_decay) == (0.0, beta)
+    assert isinstance(plan.optimizer, Adam)
+    assert plan.optimizer.eps == pytest.approx(eps, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "feedback", "rule", "grid", "proactive"),
+    [
+        ("mnist", "learned", "dfc", (0.02, 1000), True),
+        ("fashion-mnist", "learned", "dfc-ss", (0.02, 300), False),
+        ("mnist-train", "learned", "dfc", (0.001, 500), False),
+        ("mnist-train", "learned", "dfc-ss", (0.001, 1000), False),
+        ("mnist", "fixed", "dfc", (0.02, 500), True),
+        ("mnist-autoencoder", "fixed", "dfc", (0.0005, 2000), True),
+        ("mnist-autoencoder", "fixed", "dfc-ss", (0.001, 1000), True),
+        ("toy", "learned", "dfc", (0.005, 1000), False),
+    ],
+)
+def test_the_simulation_is_the_published_one(
+    name: str, feedback: str, rule: str, grid: tuple[float, int], proactive: bool
+) -> None:
+    options = load_preset(name).experiment(rule, feedback).options
+    assert (options["dt"], options["steps"]) == grid
+    assert options["integrator"] == Euler(layered=True, proactive=proactive)
+    assert options["tau_v"] == 0.2
+    assert options["controller"].k_p == (1.5 if name == "toy" else 2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "lr_lambda", "eps", "alpha"),
+    [
+        ("mnist", 6.04345e-5, 1.33268e-8, 2.46586e-4),
+        ("fashion-mnist", 5.42388e-5, 1.46481e-10, 0.798504),
+        ("mnist-autoencoder", 5.51946e-6, 1.06342e-7, 1.88443e-4),
+        ("mnist-train", 8.75639e-5, 4.51715e-8, 3.33536e-4),
+    ],
+)
+def test_fixed_feedback_has_the_published_step_sizes(
+    name: str, lr_lambda: float, eps: float, alpha: float
+) -> None:
+    experiment = load_preset(name).experiment("dfc-ssa", "fixed")
+    assert adam(experiment).lr == pytest.approx(lr_lambda / 0.1, rel=1e-5)
+    assert adam(experiment).eps == pytest.approx(eps / 2, rel=1e-5)
+    assert experiment.options["controller"].alpha == pytest.approx(alpha, rel=1e-5)
+    assert experiment.plan.feedback is None
+
+
+@pytest.mark.parametrize(
+    ("name", "bp", "dfa"),
+    [
+        ("mnist", (2.97765e-4, 5.77031e-8), (2.62985e-4, 2.48344e-8)),
+        ("fashion-mnist", (5.44249e-4, 2.70903e-8), (7.67552e-3, 3.25174e-7)),
+        ("mnist-autoencoder", (1.36741e-3, 9.19051e-7), (3.15080e-4, 5.15002e-8)),
+        ("mnist-train", (1.01859e-4, 1.40658e-7), (2.65482e-2, 6.31372e-8)),
+    ],
+)
+def test_the_controls_have_the_published_step_sizes(
+    name: str, bp: tuple[float, float], dfa: tuple[float, float]
+) -> None:
+    outputs = 784 if name == "mnist-autoencoder" else 1
+    for rule, (lr, eps), scale in (
+        ("bp", bp, 1 / outputs),
+        ("dfa", dfa, 2 * 0.001 / (128 * outputs)),
+    ):
+        experiment = load_preset(name).experiment(rule)
+        assert adam(experiment).lr == pytest.approx(lr, rel=1e-5)
+        assert adam(experiment).eps == pytest.approx(eps / scale, rel=1e-5)
+        assert experiment.options == {}
+        assert experiment.plan.feedback is None
+    assert load_preset(name).experiment("bp").plan.clip is None
+
+
+def test_the_toy_experiment_is_the_published_one() -> None:
+    preset = load_preset("toy")
+    experiment = preset.experiment("dfc")
+    assert (experiment.dataset, experiment.sizes) == ("student-teacher", (15, 10, 10, 5))
+    assert (experiment.plan.epochs, experiment.plan.batch_size) == (300, 128)
+    # lr = 0.05 / 0.05 = 1 for gradients twice as large as ours.
+    assert experiment.plan.optimizer == SGD(lr=2.0)
+    assert experiment.options["target_stepsize"] == pytest.approx(0.05 / (128 * 5))
+    assert experiment.options["controller"] == PI(k_p=1.5, alpha=0.0015)
+    assert learning(experiment).pretraining == SGD(lr=0.1, weight_decay=0.025)
+    assert learning(experiment).optimizer == SGD(lr=0.002, weight_decay=0.025)
+    assert learning(experiment).pretraining_epochs == 50
+    with pytest.raises(UserError, match=r"no published settings for the rule 'bp'.* dfc, dfc-ss"):
+        preset.experiment("bp")
+
+
+def test_epochs_and_architectures_are_the_published_ones() -> None:
+    for name in IMAGES:
+        experiment = load_preset(name).experiment("bp")
+        auto = name == "mnist-autoencoder"
+        assert experiment.plan.epochs == (25 if auto else 100)
+        assert experiment.plan.batch_size == 128
+        assert experiment.sizes == ((784, 256, 32, 256, 784) if auto else (784, 256, 256, 256, 10))
+        assert experiment.activation == (("tanh", "linear", "tanh") if auto else "tanh")
+        assert experiment.autoencoder == auto
+
+
+# What the published code computes, written down here from its description alone: the loss is the
+# mean that PyTorch's modules give, the target moves along its gradient, the update has a factor 2.
+def published_loss(loss: str, r: Tensor, y: Tensor) -> Tensor:
+    if loss == "l2":
+        return nn.functional.mse_loss(r, y)
+    return nn.functional.cross_entropy(r, y)
+
+
+@pytest.mark.parametrize("name", ["mnist", "mnist-autoencoder"])
+def test_the_converted_target_is_the_published_one(name: str) -> None:
+    tables = load_preset(name).tables
+    experiment = load_preset(name).experiment("dfc-ss")
+    n = experiment.sizes[-1]
+    r = normal(1, 128, n).requires_grad_()
+    y = torch.softmax(normal(2, 128, n), dim=-1)
+    (slope,) = torch.autograd.grad(published_loss(experiment.loss, r, y), r)
+    assert tables.learned is not None
+    published = r.detach() - tables.learned.target_stepsize * slope
+    ours = LOSSES[experiment.loss].target(r.detach(), y, experiment.options["target_stepsize"])
+    torch.testing.assert_close(ours, published, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["mnist", "mnist-autoencoder"])
+def test_adam_takes_the_same_step_for_bp_as_with_the_published_loss(name: str) -> None:
+    experiment = load_preset(name).experiment("bp")
+    tables = load_preset(name).tables
+    assert tables.bp is not None
+    assert tables.bp.eps is not None
+    sizes = [5, experiment.sizes[-1]]
+    network, twin = (Network(sizes, generator=generator(3)) for _ in range(2))
+    # Small gradients, so that eps matters.
+    x, y = 1e-6 * normal(1, 128, 5), torch.softmax(normal(2, 128, sizes[-1]), dim=-1)
+    Backpropagation(network, LOSSES[experiment.loss]).backward(x, y)
+    experiment.plan.optimizer.make(network.parameters()).step()
+    published_loss(experiment.loss, twin(x), y).backward()  # type: ignore[no-untyped-call]
+    lr, eps = tables.bp.lr_lambda / tables.bp.target_stepsize, tables.bp.eps
+    torch.optim.Adam(twin.parameters(), lr=lr, betas=(0.99, 0.99), eps=eps).step()
+    start = Network(sizes, generator=generator(3)).weights[0]
+    assert float((network.weights[0] - start).detach().abs().max()) < 0.9 * lr  # eps matters
+    for ours, theirs in zip(network.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-15)
+
+
+def test_a_preset_makes_the_rule_that_it_describes() -> None:
+    preset, data = load_preset("toy"), student_teacher((15, 4, 5), samples=(9, 3, 3))
+    settings = {"dfc-ss": SteadyStateDFC, "dfc-ssa": AnalyticDFC}
+    for rule, kind in settings.items():
+        experiment = preset.experiment(rule)
+        trainer = experiment.trainer(data)
+        found = trainer.rule
+        assert isinstance(found, SteadyStateDFC | AnalyticDFC)
+        assert type(found) is kind
+        assert found.sleep == experiment.options["sleep"]
+        # Learned feedback starts at random, with Q_L = I; fixed feedback is the product.
+        assert torch.equal(found.feedback.matrices[-1], torch.eye(5, dtype=torch.float64))
+        fixed = preset.experiment(rule, "fixed").trainer(data).rule
+        assert isinstance(fixed, SteadyStateDFC | AnalyticDFC)
+        product = DirectFeedback.transposed(fixed.network).matrices
+        assert all(map(torch.equal, fixed.feedback.matrices, product))
+        assert not torch.equal(found.feedback.matrices[0], product[0])

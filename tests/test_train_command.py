@@ -1,0 +1,300 @@
+"""`analogdfc train` from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from analogdfc import records
+from analogdfc.cli import _training, cli
+from analogdfc.storage import read_model
+
+SMALL = ["--dataset", "digits-4x4", "--samples", "60", "--sizes", "16-6-10", "--epochs", "3"]
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["train", *map(str, arguments)])
+
+
+def good(*arguments: object) -> dict[str, Any]:
+    """The numbers of a run without errors."""
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    numbers: dict[str, Any] = json.loads(result.stdout)
+    return numbers
+
+
+def weights(path: Path) -> list[np.ndarray[Any, Any]]:
+    record = records.read(path)
+    return [record.array(f"network/{name}") for name in ("W1", "b1", "W2", "b2")]
+
+
+@pytest.fixture(scope="module")
+def default(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    path = tmp_path_factory.mktemp("train") / "train.h5"
+    return path, run("-o", path)
+
+
+def test_without_options_it_learns_the_digits(default: tuple[Path, Result]) -> None:
+    path, result = default
+    assert result.exit_code == 0, result.output
+    record = records.read(path)
+    assert record.number("results/test_error_percent") < 15
+    assert record.text("results/network") == "64-32-10"
+    assert record.array("history/test_error").shape == (10,)
+    assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_output_is_a_table_with_units_and_the_files(default: tuple[Path, Result]) -> None:
+    path, result = default
+    lines = result.stdout.splitlines()
+    assert lines[0].strip() == "digits, 64-32-10, dfc-ssa, fixed feedback, seed 0"
+    assert re.search(r"unit .* train .* validation .* test", lines[2])
+    assert re.search(r"10, last .* error .* % ", result.stdout)
+    assert lines[-1] == f"wrote {path} and {path.with_suffix('.png')}"
+    progress = [line for line in result.stderr.splitlines() if line.startswith("epoch")]
+    assert len(progress) == 10
+    assert progress[0].startswith("epoch 1 of 10, loss (wrong answers): train ")
+
+
+def test_the_examples_of_the_help_work_as_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = re.findall(r"^ +analogdfc (train.*)$", run("--help").stdout, re.MULTILINE)
+    assert len(shown) == 2
+    result = CliRunner().invoke(cli, shown[0].split())
+    assert result.exit_code == 0, result.output
+    # The second one takes its data from files and hours; here it gets others.
+    small = ["--dataset", "digits", "--sizes", "64-8-10", "--samples", "20", "--epochs", "1"]
+    result = CliRunner().invoke(cli, [*shown[1].split(), *small])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "fashion.h5").exists()
+
+
+def test_json_and_record_hold_the_same_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    printed = good(*SMALL, "-o", path)
+    stored = records.read(path).group("results")
+    assert {k: v for k, v in printed.items() if v is not None} == stored
+    assert printed["epochs"] == 3
+    losses = records.read(path).array("history/validation_error").tolist()
+    assert printed["best_epoch"] == losses.index(min(losses)) + 1
+
+
+def test_the_same_seed_gives_the_same_file_and_another_seed_others(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{k}.h5" for k in range(3)]
+    for path, seed in zip(paths, (1, 1, 2), strict=True):
+        good(*SMALL, "--seed", seed, "-o", path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert not np.array_equal(weights(paths[0])[0], weights(paths[2])[0])
+
+
+@pytest.mark.parametrize("rule", ["bp", "dfa", "shallow", "dfc-ss", "dfc"])
+def test_every_rule_trains(rule: str, tmp_path: Path) -> None:
+    numbers = good(*SMALL, "--rule", rule, "--epochs", 1, "-o", tmp_path / "t.h5")
+    assert numbers["rule"] == rule
+
+
+def test_an_interrupted_run_says_how_to_resume_and_ends_where_a_whole_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [*SMALL, "--feedback", "learned", "--rule", "dfc-ssa"]
+    whole, parts = tmp_path / "whole.h5", tmp_path / "parts.h5"
+    good(*arguments, "-o", whole)
+    line = _training.epoch_line
+
+    def impatient(trainer: Any) -> str:
+        if len(trainer.history) == 2:
+            raise KeyboardInterrupt
+        return line(trainer)
+
+    with monkeypatch.context() as context:
+        context.setattr(_training, "epoch_line", impatient)
+        result = run(*arguments, "-o", parts)
+    assert result.exit_code == 130
+    assert f"{parts} holds epoch 2 of 3. Resume with:" in result.stderr
+    assert result.stderr.rstrip().endswith("--resume")
+    assert records.read(parts).integer("training/epoch") == 2
+    refused = run(*arguments, "-o", parts)
+    assert refused.exit_code == 2
+    assert "isn't finished, at epoch 2; go on with --resume" in refused.stderr
+    good(*arguments, "--resume", "-o", parts)
+    assert all(map(np.array_equal, weights(whole), weights(parts)))
+
+
+def test_ctrl_c_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    code = "import sys; from analogdfc.cli import main; sys.argv[0] = 'analogdfc'; main()"
+    command = [sys.executable, "-c", code, "train", "--epochs", "100000", "-o", str(path)]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("epoch 1 of 100000")
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    assert f"analogdfc train --epochs 100000 -o {path} --resume" in said
+    assert records.read(path).integer("training/epoch") >= 1
+    assert read_model(path).network.sizes == (64, 32, 10)
+
+
+def test_resuming_starts_where_there_is_no_checkpoint_and_adds_epochs_where_there_is(
+    tmp_path: Path,
+) -> None:
+    path, whole = tmp_path / "t.h5", tmp_path / "whole.h5"
+    assert good(*SMALL, "--resume", "-o", path)["epochs"] == 3
+    assert good(*SMALL, "--resume", "--epochs", 5, "-o", path)["epochs"] == 5
+    good(*SMALL, "--epochs", 5, "-o", whole)
+    assert all(map(np.array_equal, weights(whole), weights(path)))
+    before = weights(path)
+    assert good(*SMALL, "--resume", "--epochs", 5, "-o", path)["epochs"] == 5
+    assert all(map(np.array_equal, before, weights(path)))
+
+
+def test_a_finished_training_may_be_replaced_but_not_another_record(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    good(*SMALL, "-o", path)
+    assert good(*SMALL, "--seed", 3, "-o", path)["seed"] == 3
+    other = records.write(tmp_path / "compare.h5", {"old": 1})
+    for more in ([], ["--resume"]):
+        result = run(*SMALL, *more, "-o", other)
+        assert result.exit_code == 2
+        assert "compare.h5: not a checkpoint of a training" in result.stderr
+    assert records.read(other).integer("old") == 1
+    plain = tmp_path / "notes.h5"
+    plain.write_text("mine")
+    assert run(*SMALL, "-o", plain).exit_code == 2
+    assert plain.read_text() == "mine"
+
+
+def test_the_network_is_the_input_of_other_commands(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    good(*SMALL, "-o", path)
+    result = CliRunner().invoke(cli, ["netlist", "--weights", str(path), "-o", str(tmp_path / "n")])
+    assert result.exit_code == 0, result.output
+    assert "network 16-6-10" in (tmp_path / "n" / "circuit.cir").read_text()
+
+
+def test_options_override_the_preset(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    fitting = ["--dataset", "digits", "--sizes", "64-8-8-10", "--samples", "50", "--epochs", "1"]
+    own = ["--lr", "0.25", "--batch-size", "16", "--activation", "tanh-linear"]
+    good("--preset", "mnist", "--rule", "dfc", "--feedback", "fixed", *fitting, *own, "-o", path)
+    told = json.loads(records.read(path).text("settings"))
+    assert told["activations"] == ["tanh", "linear", "linear"]
+    assert told["plan"]["optimizer"]["lr"] == 0.25
+    assert told["plan"]["batch_size"] == 16
+    # What no option says is the preset's.
+    assert told["plan"]["optimizer"]["betas"] == [0.99, 0.99]
+    assert (told["dynamics"]["steps"], told["dynamics"]["dt"]) == (500, 0.02)
+    assert told["loss"] == "cross-entropy"
+
+
+def test_an_autoencoder_without_classes_has_losses_and_no_errors(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    options = ["--dataset", "digits-4x4", "--autoencoder", "--rule", "bp", "--samples", "60"]
+    numbers = good(*options, "--epochs", 2, "-o", path)
+    assert numbers["network"] == "16-32-16"
+    assert numbers["test_error_percent"] is None
+    assert numbers["test_loss"] > 0
+    assert json.loads(records.read(path).text("settings"))["loss"] == "l2"
+    table = run(*options, "--epochs", 2, "-o", path).stdout
+    assert "loss" in table
+    assert "error  " not in table
+
+
+def test_a_regression_needs_no_classes(tmp_path: Path) -> None:
+    options = ["--dataset", "student-teacher", "--sizes", "15-4-5", "--samples", "40"]
+    numbers = good(*options, "--epochs", 1, "--lr", "0.01", "-o", tmp_path / "t.h5")
+    assert numbers["validation_loss"] > 0
+    assert numbers["validation_error_percent"] is None
+
+
+def test_divergence_keeps_the_last_good_checkpoint_and_says_what_to_change(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    options = ["--rule", "bp", "--activation", "linear", "--loss", "l2", "--batch-size", "60"]
+    result = run(*SMALL, *options, "--epochs", 9, "--lr", "1e100", "-o", path)
+    assert result.exit_code == 2
+    assert re.match(r"Error: epoch \d, mini-batch 1: training diverged: ", last_line(result))
+    assert "Lower the learning rate" in result.stderr
+    done = records.read(path).integer("training/epoch")
+    assert f"{path} holds the last good checkpoint: epoch {done} of 9" in result.stderr
+    assert all(np.isfinite(w).all() for w in weights(path))
+
+
+def last_line(result: Result) -> str:
+    return result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "messages"),
+    [
+        (["--rule", "dfcc"], ["unknown learning rule 'dfcc'", "bp, dfa, dfc"]),
+        (["--preset", "cifar"], ["unknown preset 'cifar'", "fashion-mnist, mnist"]),
+        (["--dataset", "svhn"], ["no data set 'svhn'", "digits"]),
+        (["--activation", "swish"], ["unknown activation 'swish'", "linear, relu"]),
+        (["--activation", "tanh-tanh"], ["2 names for 1 hidden layers"]),
+        (["--sizes", "16-6-9"], ["do not fit the layers 16-6-9"]),
+        (["--sizes", "15-6-10"], ["do not fit the layers 15-6-10"]),
+        (["--sizes", "16"], ["--sizes", "such as 16-10-10"]),
+        (["--samples", "5000"], ["5000 samples", "1 to 1294"]),
+        (["--feedback", "learned", "--rule", "bp"], ["'bp' has no choice of feedback"]),
+        (["--simulate"], ["--simulate is for the rule 'dfc-ss', not 'dfc-ssa'"]),
+        (["--target-stepsize", "0.1", "--rule", "bp"], ["'bp' has no output target"]),
+        (["--preset", "toy", "--rule", "bp"], ["no published settings for the rule 'bp'"]),
+        (["--device", "tpu"], ["--device tpu: there are cpu, cuda and cuda:N"]),
+        (["--device", "cuda:x"], ["--device cuda:x"]),
+        (["--epochs", "0"], ["--epochs"]),
+        (["--lr", "-1"], ["--lr"]),
+        (["--dtype", "float16"], ["float16", "float32"]),
+        (["--dataset", "mnist", "--data", "nowhere"], ["nowhere"]),
+    ],
+)
+def test_bad_input_is_one_clear_line_with_exit_code_2(
+    options: list[str], messages: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "t.h5"
+    result = run(*SMALL, *options, "-o", path)
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    for message in messages:
+        assert message in result.stderr
+    assert not path.exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_cuda_device_that_is_not_there_is_said(tmp_path: Path) -> None:
+    result = run(*SMALL, "--device", "cuda", "-o", tmp_path / "t.h5")
+    assert result.exit_code == 2
+    assert last_line(result) == "Error: --device cuda: PyTorch finds no CUDA device; there is cpu"
+
+
+def test_resuming_with_other_settings_is_refused_and_the_file_stays(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    good(*SMALL, "-o", path)
+    before = path.read_bytes()
+    result = run(*SMALL, "--lr", "0.5", "--resume", "--epochs", 5, "-o", path)
+    assert result.exit_code == 2
+    assert "plan.optimizer.lr = 0.001, not 0.5" in last_line(result)
+    assert path.read_bytes() == before
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path: Path) -> None:
+    result = run("-o", tmp_path / "no" / "t.h5")
+    assert result.exit_code == 2
+    assert "no directory" in result.stderr
