@@ -1,0 +1,247 @@
+"""`analogdfc verify-theory`: the toy experiments of the paper, measured and drawn."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from tqdm import tqdm
+
+from analogdfc import records
+from analogdfc.errors import UserError
+from analogdfc.plots import check_figure, save_figure
+from analogdfc.records import Quantity
+from analogdfc.theory import FIGURES, Curves, Finding, Job, Plan, find, run_jobs
+from analogdfc.theory.figures import draw
+
+_KIND = "verify-theory"
+_EXAMPLES = """\b
+Example:
+  analogdfc verify-theory --figure 3 --quick -o theory.h5
+"""
+_CHECKPOINT = 10.0  # seconds between two writings of an unfinished record
+
+
+@click.command(
+    "verify-theory",
+    short_help="Measure and draw what the theory of DFC predicts.",
+    epilog=_EXAMPLES,
+)
+@click.option(
+    "--figure",
+    "figures",
+    type=click.Choice([*FIGURES, "all"], case_sensitive=False),
+    multiple=True,
+    default=["all"],
+    show_default=True,
+    help="Figure of the paper to make; may be given more than once.",
+)
+@click.option("--quick", is_flag=True, help="A reduced version of everything, for a first look.")
+@click.option(
+    "--epochs", type=click.IntRange(min=1), help="Epochs of figures 3 and s2.  [default: 300]"
+)
+@click.option(
+    "--pretraining",
+    type=click.IntRange(min=0),
+    help="Epochs of feedback learning before forward learning, figures 3, 4 and s2.  [default: 50]",
+)
+@click.option(
+    "--sweep-epochs",
+    type=click.IntRange(min=1),
+    help="Epochs of each of the 63 runs of figure 4.  [default: 10]",
+)
+@click.option(
+    "--feedback-epochs",
+    type=click.IntRange(min=1),
+    help="Epochs of feedback learning, figures s3 to s5.  [default: 30]",
+)
+@click.option(
+    "--damping",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Damping of the ideal MN and GN updates: 0 in the paper's text, 0.1 in its code.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0, max=2**32),
+    default=0,
+    show_default=True,
+    help="Seed of the student, its feedback, the order of samples and the noise.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Runs at a time, a process each.  [default: cores]"
+)
+@click.option("--resume", is_flag=True, help="Keep the finished runs of an interrupted record.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings for machines.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("theory.h5"),
+    show_default=True,
+    help="Record to write (HDF5); each figure goes beside it, as theory_fig3.png.",
+)
+def command(
+    figures: tuple[str, ...],
+    seed: int,
+    jobs: int | None,
+    resume: bool,
+    as_json: bool,
+    output: Path,
+    **options: Any,
+) -> None:
+    """Measure and draw what the theory of DFC predicts.
+
+    The toy experiments of Meulemans et al. 2021: feedback configurations (2), conditions, alignment
+    and stability during learning (3, s2), for other target stepsizes and leaks (4), and feedback
+    learning by itself (s3 to s5). Says for each claim of the paper whether the numbers agree.
+
+    An interrupted command keeps the runs that are finished and goes on with --resume.
+    """
+    torch.set_num_threads(1)
+    chosen = [f for f in FIGURES if f in figures or "all" in figures]
+    plan = _plan(seed, options)
+    records.check_writable(output)
+    pictures = {f: output.with_name(f"{output.stem}_fig{f}.png") for f in chosen}
+    for picture in pictures.values():
+        check_figure(picture)
+    work = plan.jobs(chosen)
+    kept = _finished(output, work) if resume else {}
+    if kept:
+        click.echo(f"{output}: kept {len(kept)} of {len(work)} runs", err=True)
+    runs = _run(work, kept, jobs or os.cpu_count() or 1, output, seed)
+    findings = [finding for figure in chosen for finding in find(figure, runs)]
+    numbers = [_numbers(finding) for finding in findings]
+    tree = _tree(work, runs, seed, finished=True)
+    results = {f"{k:02d}": _stored(finding) for k, finding in enumerate(findings, start=1)}
+    records.write(output, {**tree, "results": results})
+    drawn = [save_figure(draw(figure, runs), path) for figure, path in pictures.items()]
+    if as_json:
+        click.echo(json.dumps({"seed": seed, "findings": numbers}, indent=2, allow_nan=False))
+    else:
+        _show(findings, runs)
+        click.echo(f"wrote {', '.join(map(str, [output, *drawn]))}")
+
+
+def _plan(seed: int, options: Mapping[str, Any]) -> Plan:
+    plan = Plan.quick() if options["quick"] else Plan()
+    given = {k: v for k, v in options.items() if v is not None}
+    toy = {k: given[k] for k in ("epochs", "pretraining", "damping") if k in given}
+    sizes = {k: given[k] for k in ("sweep_epochs", "feedback_epochs") if k in given}
+    return replace(plan, toy=replace(plan.toy, seed=seed, **toy), **sizes)
+
+
+def _run(
+    work: Sequence[Job], kept: Mapping[str, Curves], jobs: int, output: Path, seed: int
+) -> dict[str, Curves]:
+    """Curves of all jobs; what is finished is written every few seconds, and when it ends early."""
+    runs = dict(kept)
+    left = [job for job in work if job.name not in kept]
+    total = sum(job.work for job in left)
+    written = time.monotonic()
+    with tqdm(total=total, desc="theory", file=sys.stderr, disable=None, leave=False) as bar:
+        try:
+            for job, curves in run_jobs(left, jobs, bar.update):
+                runs[job.name] = curves
+                if time.monotonic() - written > _CHECKPOINT:
+                    records.write(output, _tree(work, runs, seed, finished=False))
+                    written = time.monotonic()
+        except BaseException:
+            if runs:
+                records.write(output, _tree(work, runs, seed, finished=False))
+            raise
+    return runs
+
+
+def _tree(
+    work: Sequence[Job], runs: Mapping[str, Curves], seed: int, *, finished: bool
+) -> dict[str, Any]:
+    """Inputs and curves for the record."""
+    stored: dict[str, Any] = {}
+    for job in work:
+        if job.name in runs:
+            *path, last = job.name.split("/")
+            place = stored
+            for name in path:
+                place = place.setdefault(name, {})
+            place[last] = {"settings": job.settings(), **runs[job.name]}
+    return {
+        "kind": _KIND,
+        "complete": finished,
+        "seed": seed,
+        "provenance": records.provenance(),
+        "runs": stored,
+    }
+
+
+def _finished(path: Path, work: Sequence[Job]) -> dict[str, Curves]:
+    """Curves of the jobs that a record has, with the same settings.
+
+    Raises:
+        UserError: no record, or not one of this command.
+    """
+    record = records.read(path)
+    if "kind" not in record or record["kind"] != _KIND:
+        raise UserError(f"{path}: not a record of verify-theory; there is nothing to resume")
+    found: dict[str, Curves] = {}
+    for job in work:
+        key = f"runs/{job.name}"
+        if key in record and record.text(f"{key}/settings") == job.settings():
+            run = record.group(key)
+            found[job.name] = {
+                name: leaf
+                for name, leaf in run.items()
+                if name != "settings" and isinstance(leaf, Quantity | str)
+            }
+    return found
+
+
+def _numbers(finding: Finding) -> dict[str, Any]:
+    """A finding for JSON; numbers that are not finite become null."""
+    return {
+        "figure": finding.figure,
+        "statement": finding.statement,
+        "units": finding.units,
+        "numbers": {n: v if math.isfinite(v) else None for n, v in finding.numbers.items()},
+        "agrees": finding.agrees,
+    }
+
+
+def _stored(finding: Finding) -> dict[str, Any]:
+    numbers = {n.replace("/", "_"): Quantity(v, finding.units) for n, v in finding.numbers.items()}
+    return {
+        "figure": finding.figure,
+        "statement": finding.statement,
+        "agrees": finding.agrees,
+        "numbers": numbers,
+    }
+
+
+def _show(findings: Sequence[Finding], runs: Mapping[str, Curves]) -> None:
+    table = Table(title="What the paper says and what was measured", title_justify="left")
+    table.add_column("figure", no_wrap=True)
+    table.add_column("agrees", no_wrap=True)
+    table.add_column("statement, and the numbers")
+    for finding in findings:
+        unit = "" if finding.units == "1" else f" {finding.units}"
+        numbers = ", ".join(f"{name} {value:.3g}" for name, value in finding.numbers.items())
+        agrees = Text("yes") if finding.agrees else Text("NO", style="bold")
+        text = Text(f"{finding.statement}\n").append(f"{numbers}{unit}", style="dim")
+        table.add_row(finding.figure, agrees, text)
+    Console().print(table)
+    for name, curves in runs.items():
+        if "stopped" in curves:
+            click.echo(f"{name} stopped in {curves['stopped']}", err=True)
