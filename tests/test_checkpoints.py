@@ -16,6 +16,7 @@ from torch import Tensor
 
 from analogdfc import records
 from analogdfc.datasets import Dataset
+from analogdfc.dynamics.single_phase import Filters
 from analogdfc.errors import UserError
 from analogdfc.learning import Backpropagation, SleepPhase
 from analogdfc.network import Network
@@ -138,11 +139,14 @@ def test_resuming_gives_the_weights_of_an_uninterrupted_run_bit_by_bit(
     assert images[0].read_bytes() == images[1].read_bytes()
 
 
-@pytest.mark.parametrize("rule", ["dfc", "dfc-ss", "bp", "dfa", "shallow"])
+@pytest.mark.parametrize("rule", ["dfc", "dfc-ss", "dfc-single-phase", "bp", "dfa", "shallow"])
 def test_every_rule_can_be_resumed(rule: str, tmp_path: Path) -> None:
     settings = experiment(rule=rule)
-    if rule == "dfc":
+    if rule in ("dfc", "dfc-single-phase"):
         settings = replace(settings, options={**settings.options, "dt": 0.05, "steps": 20})
+    if rule == "dfc-single-phase":
+        filters = Filters(settling=0.2)
+        settings = replace(settings, options={**settings.options, "filters": filters})
     whole = new(settings)
     whole.run()
     path = tmp_path / "c.h5"

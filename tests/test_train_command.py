@@ -193,7 +193,7 @@ def test_the_network_is_the_input_of_other_commands(tmp_path: Path) -> None:
 def test_options_override_the_preset(tmp_path: Path) -> None:
     path = tmp_path / "t.h5"
     fitting = ["--dataset", "digits", "--sizes", "64-8-8-10", "--samples", "50", "--epochs", "1"]
-    own = ["--lr", "0.25", "--batch-size", "16", "--activation", "tanh-linear"]
+    own = ["--lr", "0.25", "--batch-size", "16", "--activation", "tanh,linear"]
     good("--preset", "mnist", "--rule", "dfc", "--feedback", "fixed", *fitting, *own, "-o", path)
     told = json.loads(records.read(path).text("settings"))
     assert told["activations"] == ["tanh", "linear", "linear"]
@@ -247,8 +247,8 @@ def last_line(result: Result) -> str:
         (["--rule", "dfcc"], ["unknown learning rule 'dfcc'", "bp, dfa, dfc"]),
         (["--preset", "cifar"], ["unknown preset 'cifar'", "fashion-mnist, mnist"]),
         (["--dataset", "svhn"], ["no data set 'svhn'", "digits"]),
-        (["--activation", "swish"], ["unknown activation 'swish'", "linear, relu"]),
-        (["--activation", "tanh-tanh"], ["2 names for 1 hidden layers"]),
+        (["--activation", "swish"], ["unknown activation 'swish'", "linear, piecewise-linear, relu"]),
+        (["--activation", "tanh,tanh"], ["2 names for 1 hidden layers"]),
         (["--sizes", "16-6-9"], ["do not fit the layers 16-6-9"]),
         (["--sizes", "15-6-10"], ["do not fit the layers 15-6-10"]),
         (["--sizes", "16"], ["--sizes", "such as 16-10-10"]),

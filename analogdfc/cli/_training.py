@@ -95,7 +95,7 @@ def make_experiment(
         if options[name] is not None
     }
     if options["activation"] is not None:
-        names = tuple(options["activation"].split("-"))
+        names = tuple(options["activation"].split(","))
         given["activation"] = names[0] if len(names) == 1 else names
     if options["autoencoder"]:
         given["autoencoder"] = True

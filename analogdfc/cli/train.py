@@ -61,7 +61,7 @@ Examples:
 )
 @click.option(
     "--activation",
-    help="Nonlinearity of the hidden layers, or one a layer, such as tanh-linear-tanh.  "
+    help="Nonlinearity of the hidden layers, or one a layer, such as tanh,linear,tanh.  "
     "[default: that of the preset, or tanh]",
 )
 @click.option(
