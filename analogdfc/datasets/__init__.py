@@ -12,6 +12,7 @@ from analogdfc.datasets._cifar import cifar10
 from analogdfc.datasets._digits import digits
 from analogdfc.datasets._idx import idx
 from analogdfc.datasets._mnist import fashion_mnist, mnist, mnist5000
+from analogdfc.datasets._tasks import linear_teacher, nonlinear_teacher, xor
 from analogdfc.datasets._teacher import student_teacher
 from analogdfc.errors import UserError
 
@@ -25,10 +26,13 @@ __all__ = [
     "digits",
     "fashion_mnist",
     "idx",
+    "linear_teacher",
     "load_dataset",
     "mnist",
     "mnist5000",
+    "nonlinear_teacher",
     "student_teacher",
+    "xor",
 ]
 
 
@@ -79,6 +83,22 @@ DATASETS: dict[str, Entry] = {
     "student-teacher": Entry(
         "regression on a random network of four hidden layers of 1000 units",
         lambda data, dtype: student_teacher(dtype=dtype),
+    ),
+    "xor": Entry(
+        "exclusive or of two inputs, four samples",
+        lambda data, dtype: xor(dtype=dtype),
+    ),
+    "linear-30-10": Entry(
+        "regression on a random matrix, 30 inputs, 10 outputs",
+        lambda data, dtype: linear_teacher(30, 10, dtype=dtype),
+    ),
+    "linear-100-20": Entry(
+        "the same, 100 inputs, 20 outputs",
+        lambda data, dtype: linear_teacher(100, 20, dtype=dtype),
+    ),
+    "nonlinear-30-20-10-10": Entry(
+        "regression on a random tanh network of two hidden layers",
+        lambda data, dtype: nonlinear_teacher(dtype=dtype),
     ),
 }
 

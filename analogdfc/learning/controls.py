@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor
 
+from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.learning.base import LearningRule, register
-from analogdfc.losses import Loss, SquaredError
+from analogdfc.learning._deltas import DeltaRule, Dropout, masked_sweep, propagate, sweep
+from analogdfc.learning.base import register
+from analogdfc.losses import Loss
 from analogdfc.network import Network
 
 
-class ErrorDriven(LearningRule):
+class ErrorDrivenOptions(TypedDict, total=False):
+    """What all error-driven rules can be told; see `ErrorDriven`."""
+
+    frozen: Sequence[int]
+    dropout: Dropout | None
+    generator: torch.Generator | None
+
+
+class ErrorDriven(DeltaRule):
     """A rule that sends the output error to the layers, whose activations it leaves alone.
 
     Delta W_i = delta_i r_{i-1}^T, with delta_L = D_L e_L and the other delta_i as the rule says.
@@ -22,11 +33,28 @@ class ErrorDriven(LearningRule):
     Args:
         network: the network that learns.
         loss: the loss at the output; by default the squared error.
+        frozen: numbers of the layers that do not learn, from 1 to L; see `DeltaRule`.
+        dropout: neurons silenced while learning, the same in the pass up and down; by default none.
+            The loss that `backward` returns is then that with silent neurons; the network itself
+            answers without.
+        generator: source of the masks, on the network's device; by default a new one with seed 0.
+
+    Raises:
+        UserError: a frozen layer that the network does not have, or none left to learn.
     """
 
-    def __init__(self, network: Network, loss: Loss | None = None) -> None:
-        super().__init__(network)
-        self.loss = loss or SquaredError()
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss | None = None,
+        *,
+        frozen: Sequence[int] = (),
+        dropout: Dropout | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(network, loss, frozen=frozen)
+        self.dropout = dropout
+        self.generator = generator or torch.Generator(network.weights[0].device).manual_seed(0)
 
     @abstractmethod
     def _hidden(self, error: Tensor, slopes: Sequence[Tensor]) -> list[Tensor]:
@@ -35,17 +63,13 @@ class ErrorDriven(LearningRule):
     @torch.no_grad()
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         """Fill `.grad`; see `LearningRule.backward`."""
-        v = self.network.potentials(x)
-        r = [phi.function(vi) for phi, vi in zip(self.network.activations, v, strict=True)]
-        slopes = [phi.derivative(vi) for phi, vi in zip(self.network.activations, v, strict=True)]
-        last = self.loss.error(r[-1], y) * slopes[-1]
-        deltas = [*self._hidden(last, slopes), last]
-        inputs = [x, *r[:-1]]
-        self._write(
-            [d.T @ p / len(x) for d, p in zip(deltas, inputs, strict=True)],
-            [d.mean(dim=0) for d in deltas],
-        )
-        return self.loss.value(r[-1], y).mean()
+        if self.dropout is None:
+            up = sweep(self.network, x)
+        else:
+            up = masked_sweep(self.network, x, self.dropout, self.generator)
+        last = self.loss.error(up.output, y) * up.slopes[-1]
+        self._write_deltas([*self._hidden(last, up.slopes), last], up.inputs)
+        return self.loss.value(up.output, y).mean()
 
 
 @register("bp", family="backpropagation", local="no", source="Rumelhart et al. 1986")
@@ -53,21 +77,21 @@ class Backpropagation(ErrorDriven):
     """The gradient: delta_i = D_i W_{i+1}^T delta_{i+1}."""
 
     def _hidden(self, error: Tensor, slopes: Sequence[Tensor]) -> list[Tensor]:
-        out: list[Tensor] = []
-        for i in range(self.network.depth - 2, -1, -1):
-            error = (error @ self.network.weights[i + 1]) * slopes[i]
-            out.insert(0, error)
-        return out
+        return propagate(error, [w.T for w in list(self.network.weights)[1:]], slopes)
 
 
 @register("dfa", family="feedback alignment", local="space and time", source="Nokland 2016")
 class DirectFeedbackAlignment(ErrorDriven):
-    """Fixed feedback from the output error to every layer: delta_i = D_i Q_i e_L.
+    """Fixed feedback from the output error to every layer: delta_i = D_i Q_i delta_L.
 
     Args:
         network: the network that learns.
         feedback: its feedback pathway; by default Glorot normal with seed 0.
         loss: the loss at the output; by default the squared error.
+        options: as `ErrorDriven`.
+
+    Raises:
+        UserError: feedback matrices that do not fit the network, or as `ErrorDriven`.
     """
 
     def __init__(
@@ -75,9 +99,18 @@ class DirectFeedbackAlignment(ErrorDriven):
         network: Network,
         feedback: DirectFeedback | None = None,
         loss: Loss | None = None,
+        **options: Unpack[ErrorDrivenOptions],
     ) -> None:
-        super().__init__(network, loss)
+        super().__init__(network, loss, **options)
         self.feedback = feedback or DirectFeedback.random(network, torch.Generator().manual_seed(0))
+        shapes = [tuple(q.shape) for q in self.feedback.matrices]
+        if shapes != (needed := [(n, network.sizes[-1]) for n in network.sizes[1:]]):
+            raise UserError(f"feedback matrices of shapes {shapes}; the network needs {needed}")
+
+    @classmethod
+    def random_feedback(cls, network: Network, generator: torch.Generator) -> DirectFeedback:
+        """See `LearningRule.random_feedback`."""
+        return DirectFeedback.random(network, generator)
 
     def _hidden(self, error: Tensor, slopes: Sequence[Tensor]) -> list[Tensor]:
         hidden = zip(self.feedback.matrices[:-1], slopes[:-1], strict=True)

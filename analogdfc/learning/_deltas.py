@@ -1,0 +1,206 @@
+"""What the rules share that give each layer an error delta_i and learn from delta_i r_{i-1}^T."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from analogdfc.errors import UserError
+from analogdfc.learning.base import LearningRule
+from analogdfc.losses import Loss, SquaredError
+from analogdfc.network import Network
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Neurons silenced at random while learning (Lillicrap et al. 2016, note 5, after Hinton 2012).
+
+    A neuron that stays is 1 / (1 - p) times as active, so that the network as it is, without
+    dropout, answers with the mean of the networks that learned.
+
+    Attributes:
+        hidden: probability p that a hidden neuron is silent for a sample, in [0, 1).
+        inputs: the same for the inputs.
+
+    Raises:
+        UserError: a probability out of range.
+    """
+
+    hidden: float = 0.5
+    inputs: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, p in (("hidden", self.hidden), ("inputs", self.inputs)):
+            if not 0 <= p < 1:
+                raise UserError(f"dropout: {name} = {p}; a probability in [0, 1) is needed")
+
+    def mask(self, like: Tensor, layer: int, generator: torch.Generator) -> Tensor | None:
+        """Factors of the activations of a layer: 0 or 1 / (1 - p); None where none is silenced.
+
+        Args:
+            like: activations, (batch, n_i).
+            layer: number of the layer, 0 for the inputs.
+            generator: source of the mask.
+        """
+        p = self.inputs if layer == 0 else self.hidden
+        if p == 0:
+            return None
+        draw = torch.rand(like.shape, dtype=like.dtype, device=like.device, generator=generator)
+        return (draw >= p).to(like.dtype) / (1 - p)
+
+
+class Sweep(NamedTuple):
+    """Activations on the way up, as plasticity meets them.
+
+    Attributes:
+        inputs: r_0..r_{L-1}, what the weights of layers 1..L receive, (batch, n_{i-1}).
+        output: r_L, (batch, n_L).
+        slopes: phi'(v_i) of layers 1..L, (batch, n_i); 0 where dropout silences a neuron.
+    """
+
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+    slopes: tuple[Tensor, ...]
+
+
+def sweep(network: Network, x: Tensor) -> Sweep:
+    """Run a batch, (batch, n_0), through the network."""
+    v = network.potentials(x)
+    r = [phi.function(vi) for phi, vi in zip(network.activations, v, strict=True)]
+    slopes = [phi.derivative(vi) for phi, vi in zip(network.activations, v, strict=True)]
+    return Sweep((x, *r[:-1]), r[-1], tuple(slopes))
+
+
+def masked_sweep(
+    network: Network, x: Tensor, dropout: Dropout, generator: torch.Generator
+) -> Sweep:
+    """Run a batch through the network with some of its neurons silent.
+
+    Args:
+        network: the network.
+        x: inputs, (batch, n_0).
+        dropout: silences neurons.
+        generator: source of the masks, on the network's device.
+
+    Returns:
+        Activations and slopes behind the masks, so that the way down meets those of the way up.
+    """
+    mask = dropout.mask(x, 0, generator)
+    r = x if mask is None else x * mask
+    inputs, slopes = [], []
+    layers = zip(network.weights, network.biases, network.activations, strict=True)
+    for i, (w, b, phi) in enumerate(layers, start=1):
+        inputs.append(r)
+        v = r @ w.T + b
+        r, slope = phi.function(v), phi.derivative(v)
+        if i < network.depth and (mask := dropout.mask(v, i, generator)) is not None:
+            r, slope = r * mask, slope * mask
+        slopes.append(slope)
+    return Sweep(tuple(inputs), r, tuple(slopes))
+
+
+def propagate(delta: Tensor, matrices: Sequence[Tensor], slopes: Sequence[Tensor]) -> list[Tensor]:
+    """Send the output's error down layer by layer, delta_i = D_i M_{i+1} delta_{i+1}.
+
+    With M_{i+1} = W_{i+1}^T that is backpropagation, with fixed random matrices B_{i+1} feedback
+    alignment (Lillicrap et al. 2016, eq. 71), with pseudo-inverses W_{i+1}^+ pseudobackprop
+    (note 15).
+
+    Args:
+        delta: delta_L, (batch, n_L).
+        matrices: M_2..M_L, each (n_{i-1}, n_i).
+        slopes: phi'(v_i), at least of layers 1..L-1, (batch, n_i).
+
+    Returns:
+        delta_1..delta_{L-1}, (batch, n_i).
+    """
+    out: list[Tensor] = []
+    for i in range(len(matrices) - 1, -1, -1):
+        delta = (delta @ matrices[i].T) * slopes[i]
+        out.append(delta)
+    return out[::-1]
+
+
+class SequentialFeedback(nn.Module):
+    """Feedback from each layer's error to the layer below it.
+
+    Args:
+        matrices: B_2..B_L, each (n_{i-1}, n_i); none for a network without hidden layers.
+
+    Attributes:
+        matrices: the same, as parameters.
+    """
+
+    def __init__(self, matrices: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.matrices = nn.ParameterList(nn.Parameter(b.detach().clone()) for b in matrices)
+
+    @classmethod
+    def random(
+        cls, network: Network, generator: torch.Generator, spread: float | None = None
+    ) -> SequentialFeedback:
+        """Uniform numbers centred on 0 (Lillicrap et al. 2016, note 5).
+
+        Args:
+            network: the network whose layers they join.
+            generator: source of the numbers, on the CPU.
+            spread: largest size of an element, > 0; the 30-20-10 task has 0.5. By default that of
+                Glorot's uniform distribution, sqrt(6 / (n_{i-1} + n_i)).
+
+        Raises:
+            UserError: a spread that is not finite and above 0.
+        """
+        if spread is not None and not (math.isfinite(spread) and spread > 0):
+            raise UserError(f"feedback matrices: spread = {spread} is not finite and above 0")
+        out = []
+        for w in list(network.weights)[1:]:
+            size = math.sqrt(6 / sum(w.shape)) if spread is None else spread
+            b = torch.rand(w.shape[1], w.shape[0], dtype=torch.float64, generator=generator)
+            out.append(b.mul_(2 * size).sub_(size).to(w))
+        return cls(out)
+
+    @classmethod
+    def transposed(cls, network: Network) -> SequentialFeedback:
+        """The transposed weights as they are now, with which the errors are backpropagation's."""
+        return cls([w.detach().T for w in list(network.weights)[1:]])
+
+
+class DeltaRule(LearningRule):
+    """A rule whose update is Delta W_i = delta_i r_{i-1}^T, Delta b_i = delta_i.
+
+    Args:
+        network: the network that learns.
+        loss: the loss at the output; by default the squared error.
+        frozen: numbers of the layers that do not learn, from 1 to L. Their weights and biases get
+            no gradient at all, so that momentum and weight decay leave them alone too.
+
+    Raises:
+        UserError: a frozen layer that the network does not have, or none left to learn.
+    """
+
+    def __init__(
+        self, network: Network, loss: Loss | None = None, *, frozen: Sequence[int] = ()
+    ) -> None:
+        super().__init__(network)
+        self.loss = loss or SquaredError()
+        self.frozen = tuple(sorted(set(frozen)))
+        if unknown := [i for i in self.frozen if not 1 <= i <= network.depth]:
+            raise UserError(f"frozen layer {unknown[0]}: layers are 1 to {network.depth}")
+        if len(self.frozen) == network.depth:
+            raise UserError("all layers are frozen: nothing is left to learn")
+
+    def _write_deltas(self, deltas: Sequence[Tensor], inputs: Sequence[Tensor]) -> None:
+        """Fill `.grad` from delta_1..delta_L and r_0..r_{L-1}, averaged over the batch."""
+        count = len(inputs[0])
+        self._write(
+            [d.T @ r / count for d, r in zip(deltas, inputs, strict=True)],
+            [d.mean(dim=0) for d in deltas],
+        )
+        for i in self.frozen:
+            self.network.weights[i - 1].grad = None
+            self.network.biases[i - 1].grad = None
