@@ -29,14 +29,17 @@ from analogdfc.errors import ConvergenceError, UserError
 
 Array = NDArray[np.float64]
 
+_ROUNDING = 1e-13
+"""Smallest epsilon beside the norm of a matrix."""
+
 _SUFFICIENT = 1e-4
 """Part of the decrease that the gradient promises, with which a step is content (Armijo)."""
 
 _HALVINGS = 60
 """Bound on how often a step is halved."""
 
-_PROGRESS, _SHARPER = 0.01, 0.3
-"""Gain in units of epsilon below which epsilon shrinks, and by which factor."""
+_PROGRESS, _SHARPER, _SHARPEST = 0.01, 0.3, 1e-6
+"""Gain in units of epsilon below which epsilon shrinks, by which factor, and how far in all."""
 
 
 def eigenvalues(matrix: Tensor) -> Tensor:
@@ -79,16 +82,17 @@ def smoothed_abscissa(matrix: Tensor, epsilon: float) -> SmoothedAbscissa:
             abscissa.
 
     Raises:
-        UserError: epsilon is not finite and above 0.
+        UserError: epsilon is not finite and above 0, or too small beside the matrix.
         ConvergenceError: the matrix is not finite.
     """
     if not (math.isfinite(epsilon) and epsilon > 0):
         raise UserError(f"smoothed spectral abscissa: epsilon = {epsilon}; a number > 0 is needed")
     a = _finite(matrix)
-    n = len(a)
+    if epsilon < _ROUNDING * (size := float(np.linalg.norm(a))):
+        raise UserError(f"epsilon = {epsilon:g} is lost in the rounding of a matrix of {size:g}")
     upper, basis = schur(a, output="real")
     s = _root(a, upper, epsilon)
-    shifted = upper - s * np.eye(n)
+    shifted = upper - s * np.eye(len(a))
     product = _lyapunov(shifted, transposed=True) @ _lyapunov(shifted, transposed=False)
     gradient = basis @ (product / np.trace(product)) @ basis.T
     return SmoothedAbscissa(s, torch.from_numpy(gradient).to(matrix))
@@ -109,11 +113,10 @@ def _root(a: Array, upper: Array, epsilon: float) -> float:
     def excess(s: float) -> float:
         return 1 / float(np.trace(_lyapunov(upper - s * eye, transposed=False))) - epsilon
 
-    low = float(np.linalg.eigvals(upper).real.max()) + epsilon / 2
-    high = float(np.linalg.eigvalsh((a + a.T) / 2)[-1]) + n * epsilon / 2
-    # For one number the bounds coincide, and rounding must not carry them past each other.
-    slack = 1e-9 * (epsilon + abs(high - low))
-    return float(brentq(excess, low - slack, high + slack, xtol=1e-15, rtol=1e-14))
+    # Half and twice the bounds' distances, since for equal eigenvalues they coincide.
+    low = float(np.linalg.eigvals(upper).real.max()) + epsilon / 4
+    high = float(np.linalg.eigvalsh((a + a.T) / 2)[-1]) + n * epsilon
+    return float(brentq(excess, low, high, xtol=1e-15, rtol=1e-14))
 
 
 def _lyapunov(shifted: Array, *, transposed: bool) -> Array:
@@ -135,8 +138,9 @@ class Stabiliser:
     """Makes a matrix stable by descent along the smoothed spectral abscissa of what it enters.
 
     Steps against the gradient, each as long as it makes the smoothed abscissa fall (halved until
-    it does, doubled after it did), with less smoothing once that no longer helps, until the spectral abscissa itself is low enough (Podlaski and
-    Machens 2020, section 7.3; Hennequin et al. 2014).
+    it does, doubled after it did), with less smoothing once that no longer helps, until the
+    spectral abscissa itself is low enough (Podlaski and Machens 2020, section 7.3; Hennequin et
+    al. 2014).
 
     Attributes:
         margin: how far below 0 the spectral abscissa is to come, > 0, per unit of time.
@@ -188,6 +192,8 @@ class Stabiliser:
             if step.length == 0 or step.gain < _PROGRESS * epsilon:
                 # Near the minimum: a sharper relaxation has a lower one.
                 epsilon *= _SHARPER
+            if epsilon < _SHARPEST * self.epsilon:
+                break
             q, length = q - step.length * slope, 2 * step.length or 1.0
         if (reached := spectral_abscissa(matrix(q))) <= goal:
             return q
