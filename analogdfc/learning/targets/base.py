@@ -1,0 +1,145 @@
+"""What all rules share that give each layer a target for its activation."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from analogdfc.activations import Activation
+from analogdfc.errors import UserError
+from analogdfc.learning.base import LearningRule
+from analogdfc.losses import Loss, SquaredError
+from analogdfc.network import Network
+
+FAMILY = "target propagation"
+
+
+class Activity(NamedTuple):
+    """A network's free activity.
+
+    Attributes:
+        v: potentials v_1..v_L, (batch, n_i); the paper's a_i.
+        h: activations h_0..h_L, (batch, n_i), with the input h_0.
+    """
+
+    v: tuple[Tensor, ...]
+    h: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, network: Network, x: Tensor) -> Activity:
+        """Forward pass of the inputs x, (batch, n_0), without a graph."""
+        v: list[Tensor] = []
+        h = [x]
+        with torch.no_grad():
+            for w, b, phi in zip(network.weights, network.biases, network.activations, strict=True):
+                v.append(linear(h[-1], w, b))
+                h.append(phi.function(v[-1]))
+        return cls(tuple(v), tuple(h))
+
+
+# Slopes from the activation itself, which spares a second evaluation of the function.
+_SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": torch.ones_like,
+    "tanh": lambda h: h.square().neg_().add_(1),
+    "sigmoid": lambda h: h - h.square(),
+}
+
+
+def slope(phi: Activation, v: Tensor, h: Tensor) -> Tensor:
+    """phi'(v), where h = phi(v) is known already; a new tensor."""
+    known = _SLOPES.get(phi.name)
+    return phi.derivative(v) if known is None else known(h)
+
+
+class TargetRule(LearningRule):
+    """Each layer descends its local loss, the squared distance to its target.
+
+    The output target is a step along the negative gradient of each sample's loss, Delta h_L =
+    - eta dL/dh_L (Meulemans et al. 2020, eq. 2); what gives the hidden layers theirs is the
+    subclass. With targets held fixed, the gradient of L_i = 1/B sum_b ||h^_i - h_i||^2 (Algorithms
+    1 to 5) is - 2/B sum_b D_i Delta h_i h_{i-1}^T: at the output layer that is 2 eta times the
+    gradient of the mean loss.
+
+    The published code steps along the gradient of the mean loss of the minibatch: its stepsize
+    divided by the size of the minibatch is `target_stepsize` here.
+
+    Args:
+        network: the network that learns.
+        loss: the loss at the output; by default the squared error. A softmax belongs to the loss,
+            and the output layer is then linear (App. B.1).
+        target_stepsize: eta, > 0.
+        frozen: numbers of the layers, 1 to L, whose weights and biases get no gradient.
+
+    Raises:
+        UserError: a stepsize or a layer outside its range.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss | None = None,
+        *,
+        target_stepsize: float = 0.1,
+        frozen: Collection[int] = (),
+    ) -> None:
+        super().__init__(network)
+        if not (math.isfinite(target_stepsize) and target_stepsize > 0):
+            raise UserError(f"target_stepsize = {target_stepsize}: it must be finite and > 0")
+        strange = sorted(set(frozen) - set(range(1, network.depth + 1)))
+        if strange:
+            raise UserError(f"frozen layers {strange}: the network has layers 1 to {network.depth}")
+        self.loss = loss or SquaredError()
+        self.target_stepsize = target_stepsize
+        self.frozen = tuple(sorted(set(frozen)))
+
+    @abstractmethod
+    def _hidden(self, free: Activity, last: Tensor, y: Tensor) -> list[Tensor]:
+        """Steps Delta h_1..Delta h_{L-1}, (batch, n_i), to the targets of the hidden layers.
+
+        Args:
+            free: the free activity.
+            last: step Delta h_L to the output target, (batch, n_L).
+            y: labels, (batch, n_L).
+        """
+
+    @torch.no_grad()
+    def target_steps(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        """Steps to the targets of all layers, without touching any gradient.
+
+        Args:
+            x: inputs, (batch, n_0).
+            y: labels, (batch, n_L).
+
+        Returns:
+            Delta h_1..Delta h_L = h^_i - h_i, (batch, n_i).
+        """
+        free = Activity.of(self.network, x)
+        return tuple(self._steps(free, y))
+
+    @torch.no_grad()
+    def backward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Fill `.grad` of the layers that aren't frozen; see `LearningRule.backward`."""
+        free = Activity.of(self.network, x)
+        self._descend(free, self._steps(free, y))
+        return self.loss.value(free.h[-1], y).mean()
+
+    def _steps(self, free: Activity, y: Tensor) -> list[Tensor]:
+        last = self.target_stepsize * self.loss.error(free.h[-1], y)
+        return [*self._hidden(free, last, y), last]
+
+    def _descend(self, free: Activity, steps: Sequence[Tensor]) -> None:
+        """Write the gradients of the local losses."""
+        network = self.network
+        for k, (step, phi) in enumerate(zip(steps, network.activations, strict=True)):
+            w, b = network.weights[k], network.biases[k]
+            if k + 1 in self.frozen:
+                w.grad = b.grad = None
+                continue
+            delta = slope(phi, free.v[k], free.h[k + 1]).mul_(step).mul_(-2 / len(step))
+            w.grad, b.grad = delta.T @ free.h[k], delta.sum(dim=0)

@@ -1,0 +1,133 @@
+"""What the rules with learned feedback of targets share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Sequence
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from analogdfc.errors import UserError
+from analogdfc.learning.targets.base import Activity, TargetRule
+from analogdfc.learning.targets.pathways import Synapses, TargetFeedback
+from analogdfc.learning.targets.reconstruction import Reconstruction
+from analogdfc.losses import Loss
+from analogdfc.network import Network
+
+
+class FeedbackSchedule(NamedTuple):
+    """When the published experiments learn the feedback, besides once in every minibatch.
+
+    Attributes:
+        pretraining: epochs of feedback learning before any forward learning.
+        extra: epochs of pure feedback learning between two epochs of both.
+    """
+
+    pretraining: int
+    extra: int
+
+
+class LearnedTargets(TargetRule):
+    """Targets through a learned feedback pathway, with the difference correction.
+
+    Delta h_i = g_i(h^) - g_i(h), where h^ is the target of the layer that g_i listens to.
+
+    Args:
+        network: the network that learns.
+        loss: see `TargetRule`.
+        feedback: the feedback pathway; by default a random one with seed 0.
+        target_stepsize: see `TargetRule`.
+        frozen: see `TargetRule`; feedback to frozen layers learns all the same.
+        reconstruction: the loss that trains the feedback, with its noise; by default that of the
+            rule.
+        joint: `backward` also fills `.grad` of the feedback, from the same forward pass, as
+            Algorithms 1 to 5 train both on every minibatch; else only `feedback_backward` does.
+        generator: source of the noise, on the network's device; by default a new one with seed 0.
+
+    Attributes:
+        schedule: when the published experiments on MNIST and Fashion-MNIST learn the feedback.
+        pathway: the kind of feedback that the rule needs.
+
+    Raises:
+        UserError: a network without hidden layers, a pathway that doesn't fit it or the rule, or
+            what
+            `TargetRule` and the reconstruction loss refuse.
+    """
+
+    schedule: ClassVar[FeedbackSchedule] = FeedbackSchedule(pretraining=6, extra=1)
+    pathway: ClassVar[type[TargetFeedback]]
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss | None = None,
+        *,
+        feedback: TargetFeedback | None = None,
+        target_stepsize: float = 0.1,
+        frozen: Collection[int] = (),
+        reconstruction: Reconstruction | None = None,
+        joint: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(network, loss, target_stepsize=target_stepsize, frozen=frozen)
+        if feedback is None:
+            feedback = self.random_feedback(network, torch.Generator().manual_seed(0))
+        if not isinstance(feedback, self.pathway):
+            raise UserError(
+                f"{type(self).__name__} needs {self.pathway.__name__}, not "
+                f"{type(feedback).__name__}, to carry its targets"
+            )
+        feedback.check(network)
+        self.feedback = feedback
+        self.reconstruction = reconstruction or self.default_reconstruction()
+        self.reconstruction.check(feedback)
+        self.joint = joint
+        device = network.weights[0].device
+        self.generator = generator or torch.Generator(device).manual_seed(0)
+
+    @classmethod
+    @abstractmethod
+    def random_feedback(cls, network: Network, generator: torch.Generator) -> TargetFeedback:
+        """A pathway as the published experiments of this rule start.
+
+        Args:
+            network: the network.
+            generator: source of the numbers, on the CPU.
+
+        Raises:
+            UserError: a network without hidden layers.
+        """
+
+    @classmethod
+    @abstractmethod
+    def default_reconstruction(cls) -> Reconstruction:
+        """The loss that trains this rule's feedback, with default noise."""
+
+    @torch.no_grad()
+    def backward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Fill `.grad` of the network, and of the feedback where both learn jointly."""
+        free = Activity.of(self.network, x)
+        synapses = self.feedback.free(free.h)
+        last = self.target_stepsize * self.loss.error(free.h[-1], y)
+        self._descend(free, [*self.feedback.target_steps(free.h, synapses, last), last])
+        if self.joint:
+            self._learn(free, synapses)
+        return self.loss.value(free.h[-1], y).mean()
+
+    @torch.no_grad()
+    def feedback_backward(self, x: Tensor) -> None:
+        """Fill `.grad` of the feedback's parameters from the reconstruction loss.
+
+        Args:
+            x: inputs, (batch, n_0).
+        """
+        free = Activity.of(self.network, x)
+        self._learn(free, self.feedback.free(free.h))
+
+    def _hidden(self, free: Activity, last: Tensor, y: Tensor) -> list[Tensor]:
+        return self.feedback.target_steps(free.h, self.feedback.free(free.h), last)
+
+    def _learn(self, free: Activity, synapses: Sequence[Synapses]) -> None:
+        self.reconstruction.backward(self.network, self.feedback, free, synapses, self.generator)
