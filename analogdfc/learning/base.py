@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from analogdfc.errors import UserError
 from analogdfc.network import Network
@@ -18,6 +19,7 @@ class RuleInfo(NamedTuple):
     Attributes:
         name: the name on the command line.
         family: what it belongs to.
+        feedback: the feedback weights that it needs.
         local: where it is local.
         source: paper and equation.
         rule: the class.
@@ -25,6 +27,7 @@ class RuleInfo(NamedTuple):
 
     name: str
     family: str
+    feedback: str
     local: str
     source: str
     rule: type[LearningRule]
@@ -38,6 +41,19 @@ class LearningRule(ABC):
 
     def __init__(self, network: Network) -> None:
         self.network = network
+
+    @classmethod
+    def random_feedback(cls, network: Network, generator: torch.Generator) -> nn.Module | None:
+        """A pathway of this rule that starts at random, for its argument `feedback`.
+
+        Args:
+            network: the network that learns.
+            generator: source of the numbers, on the CPU.
+
+        Returns:
+            None for a rule without feedback weights, or with others unless told so.
+        """
+        return None
 
     @abstractmethod
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -62,11 +78,13 @@ RULES: dict[str, RuleInfo] = {}
 _Rule = TypeVar("_Rule", bound=type[LearningRule])
 
 
-def register(name: str, *, family: str, local: str, source: str) -> Callable[[_Rule], _Rule]:
+def register(
+    name: str, *, family: str, local: str, source: str, feedback: str = "none"
+) -> Callable[[_Rule], _Rule]:
     """Class decorator that enters a rule into the registry."""
 
     def enter(rule: _Rule) -> _Rule:
-        RULES[name] = RuleInfo(name, family, local, source, rule)
+        RULES[name] = RuleInfo(name, family, feedback, local, source, rule)
         return rule
 
     return enter

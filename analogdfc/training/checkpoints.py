@@ -52,6 +52,17 @@ _RULE = (
     "dropout",
     "newton",
     "tolerance",
+    "reconstruction",
+    "damping",
+    "joint",
+    "whole_batch",
+    "sigma",
+    "perturbations",
+    "alpha",
+    "controls",
+    "settling",
+    "monitor",
+    "max_norm",
 )
 _STATE = {
     torch.optim.Adam: ("step", "exp_avg", "exp_avg_sq"),

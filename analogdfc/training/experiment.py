@@ -12,7 +12,7 @@ import torch
 from analogdfc.datasets import Dataset, Samples, load_dataset
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.learning import DirectFeedbackAlignment, LearningRule, get_rule
+from analogdfc.learning import LearningRule, get_rule, make_rule
 from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.losses import LOSSES
 from analogdfc.network import Network
@@ -125,17 +125,15 @@ class Experiment:
         return Trainer(rule, data, self.plan, generator=generator)
 
     def _rule(self, network: Network, generator: torch.Generator) -> LearningRule:
-        kind: Callable[..., LearningRule] = get_rule(self.rule).rule
-        arguments: dict[str, Any] = {"loss": LOSSES[self.loss], **self.options}
-        if issubclass(get_rule(self.rule).rule, FeedbackControl):
-            arguments["feedback"] = FEEDBACKS[self.feedback](network, generator)
-            # A stream of its own, on the network's device, from the one seed.
-            seed = int(torch.randint(2**62, (), generator=generator))
-            device = network.weights[0].device
-            arguments["generator"] = torch.Generator(device).manual_seed(seed)
-        elif issubclass(get_rule(self.rule).rule, DirectFeedbackAlignment):
-            arguments["feedback"] = DirectFeedback.random(network, generator)
-        return kind(network, **arguments)
+        controlled = issubclass(get_rule(self.rule).rule, FeedbackControl)
+        return make_rule(
+            self.rule,
+            network,
+            loss=LOSSES[self.loss],
+            feedback=FEEDBACKS[self.feedback](network, generator) if controlled else None,
+            generator=generator,
+            **self.options,
+        )
 
 
 def prepared(

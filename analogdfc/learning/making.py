@@ -1,0 +1,68 @@
+"""Rules by their names, with feedback and noise from one source of random numbers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from analogdfc.learning.base import LearningRule, get_rule
+from analogdfc.losses import Loss
+from analogdfc.network import Network
+
+
+def make_rule(
+    name: str,
+    network: Network,
+    *,
+    loss: Loss | None = None,
+    feedback: nn.Module | None = None,
+    generator: torch.Generator | None = None,
+    **options: Any,
+) -> LearningRule:
+    """The rule of that name on a network.
+
+    Args:
+        name: a key of `RULES`.
+        network: the network that learns.
+        loss: the loss at the output; by default the squared error.
+        feedback: the feedback pathway; by default a random one where the rule has such, else the
+            rule's own default.
+        generator: where random feedback and the seed of the rule's noise come from, on the CPU; by
+            default a new one with seed 0.
+        options: further arguments of the rule.
+
+    Raises:
+        UserError: an unknown name, or what the rule refuses.
+        TypeError: an argument that the rule doesn't have.
+    """
+    kind = get_rule(name).rule
+    generator = generator or torch.Generator().manual_seed(0)
+    arguments: dict[str, Any] = {"loss": loss, **options}
+    if feedback is None:
+        feedback = kind.random_feedback(network, generator)
+    if feedback is not None:
+        arguments["feedback"] = feedback
+    # A stream of its own, on the network's device, from the one seed.
+    seed = int(torch.randint(2**62, (), generator=generator))
+    if _takes(kind, "generator"):
+        device = network.weights[0].device
+        arguments["generator"] = torch.Generator(device).manual_seed(seed)
+    make: Callable[..., LearningRule] = kind
+    return make(network, **arguments)
+
+
+def _takes(kind: type, argument: str) -> bool:
+    """Whether a class has this argument, or passes its own on to a class that has."""
+    for base in kind.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(vars(base)["__init__"]).parameters
+        if argument in parameters:
+            return True
+        if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+            return False
+    return False
