@@ -260,7 +260,7 @@ def test_without_scaling_such_weights_are_an_error(
 
 def test_an_integrator_of_negative_gain_is_an_error() -> None:
     network = network_of([3, 4, 2], 0)
-    with pytest.raises(UserError, match="alpha \\* k_p = 1.6 must stay below 1 in the circuit"):
+    with pytest.raises(UserError, match=r"alpha \* k_p = 1.6 must stay below 1 in the circuit"):
         Design.of(
             network,
             DirectFeedback.transposed(network),
