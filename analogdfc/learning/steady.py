@@ -20,17 +20,16 @@ class _AtRest(FeedbackControl):
     """Writes the update of one state of the network."""
 
     def _update_at(self, loop: Loop, x: Tensor, layers: Pass) -> None:
-        weights, biases = [], []
         inputs = (x, *layers.r[:-1])
         for i, (phi, presynaptic) in enumerate(zip(loop.activations, inputs, strict=True)):
+            # The negative of the update's factor, which makes gradients at once.
             if self.nonlinear:
-                d = layers.r[i] - phi.function(layers.v_ff[i])
+                d = phi.function(layers.v_ff[i]) - layers.r[i]
             else:
-                d = layers.v[i] - layers.v_ff[i]
+                d = layers.v_ff[i] - layers.v[i]
             d /= len(x)
-            weights.append(d.T @ presynaptic)
-            biases.append(d.sum(dim=0))
-        self._write(weights, biases)
+            self.network.weights[i].grad = d.T @ presynaptic
+            self.network.biases[i].grad = d.sum(dim=0)
 
 
 @register(
