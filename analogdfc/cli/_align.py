@@ -1,0 +1,138 @@
+"""What `align` measures rules on, and what it prints and records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from analogdfc import records
+from analogdfc.datasets import Dataset
+from analogdfc.network import Network
+from analogdfc.records import Quantity
+from analogdfc.storage import Model, network_tree
+from analogdfc.theory.rule_alignment import REFERENCES, WHOLE, RuleAlignment
+
+_LEGEND = """\
+Angles of the weight updates, of all layers together, in degrees; 90 is no relation, above it the
+rule undoes what the reference does. BP: negative gradient. GN: Gauss-Newton of each sample.
+MN: least change of all potentials; MN-D: the same for rules that compare activations.
+GNT: Gauss-Newton targets. null space: share of the layers' updates that moves no output of the
+batch. output: angle of the outputs' move to the negative gradient of the loss, mean."""
+
+
+class Setting(NamedTuple):
+    """What the rules are measured on.
+
+    Attributes:
+        network: the network.
+        model: with its control loop, where it comes from a file.
+        origin: what it is, for people.
+        data: the data set.
+        chosen: which of its samples to learn from make the batch, (samples,).
+        seed: seed of each rule's feedback and noise, the same for all.
+    """
+
+    network: Network
+    model: Model | None
+    origin: str
+    data: Dataset
+    chosen: Tensor
+    seed: int
+
+
+def numbers(found: RuleAlignment) -> dict[str, Any]:
+    """A measurement for JSON; what there isn't is null."""
+    return {
+        "references": {
+            name: {
+                **({"damping": found.dampings[name]} if name in found.dampings else {}),
+                "angle_degree": {n: _known(a.angle) for n, a in layers.items()},
+                "norm_ratio": {n: _known(a.norm_ratio) for n, a in layers.items()},
+            }
+            for name, layers in found.alignments.items()
+        },
+        "null_space_percent": {n: _known(100 * s) for n, s in found.null_space.items()},
+        "output_angle_degree": _known(found.output_angle),
+    }
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def tree(
+    about: Mapping[str, Any], setting: Setting, found: Mapping[str, RuleAlignment]
+) -> dict[str, Any]:
+    """The record: numbers of a layer in the order of 'layers', the whole network last."""
+    results: dict[str, Any] = {}
+    for rule, measured in found.items():
+        results[rule] = {
+            "null_space": Quantity([*measured.null_space.values()], "1", "share of the update"),
+            "output_angle": Quantity(measured.output_angle, "degree"),
+        }
+        for name, layers in measured.alignments.items():
+            results[rule][name] = {
+                "angle": Quantity([a.angle for a in layers.values()], "degree"),
+                "norm_ratio": Quantity([a.norm_ratio for a in layers.values()], "1"),
+                **({"damping": measured.dampings[name]} if name in measured.dampings else {}),
+            }
+    return {
+        "kind": "align",
+        "settings": {name: value for name, value in about.items() if name != "network"},
+        "provenance": records.provenance(),
+        "network": network_tree(setting.network),
+        "batch": Quantity(setting.chosen.numpy(), "1", "numbers of the samples to learn from"),
+        "layers": [*map(str, range(1, setting.network.depth + 1)), WHOLE],
+        "references": [f"{name}: {text}" for name, text in REFERENCES.items()],
+        "results": results,
+    }
+
+
+def show(title: str, found: Mapping[str, RuleAlignment], *, several: bool) -> None:
+    """Print a table of the whole network and one of its layers."""
+    console = Console()
+    console.print(title, highlight=False, soft_wrap=True)
+    whole = _table("rule")
+    whole.add_column("output\n(°)", justify="right")
+    for rule, measured in found.items():
+        whole.add_row(rule, *_cells(measured, WHOLE, several=several), _text(measured.output_angle))
+    console.print(whole)
+    console.print(_LEGEND, style="dim", highlight=False, soft_wrap=True)
+    if several:
+        console.print("In brackets: the damping that fits best.", style="dim", highlight=False)
+    layers = _table("rule", "layer")
+    for rule, measured in found.items():
+        for k, layer in enumerate(list(measured.null_space)[:-1]):
+            layers.add_row("" if k else rule, layer, *_cells(measured, layer, several=False))
+        layers.add_section()
+    console.print(layers)
+
+
+def _table(*first: str) -> Table:
+    table = Table()
+    for name in first:
+        table.add_column(name, no_wrap=True)
+    for name in REFERENCES:
+        table.add_column(f"{name}\n(°)", justify="right")
+    table.add_column("null space\n(%)", justify="right")
+    return table
+
+
+def _cells(found: RuleAlignment, layer: str, *, several: bool) -> list[str]:
+    """Angles to the references, and the share in the null space."""
+    out = []
+    for name, layers in found.alignments.items():
+        text = _text(layers[layer].angle)
+        shown = several and text and name in found.dampings
+        out.append(f"{text} ({found.dampings[name]:g})" if shown else text)
+    return [*out, _text(100 * found.null_space[layer])]
+
+
+def _text(value: float) -> str:
+    """One digit after the point; nothing where there is no number."""
+    return "" if math.isnan(value) else f"{value:.1f}"

@@ -1,0 +1,334 @@
+"""`analogdfc align`: angles of the updates of rules to the ideal updates."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from analogdfc import records
+from analogdfc.cli import _align
+from analogdfc.cli._align import Setting
+from analogdfc.cli._design import Sizes, progress_bar
+from analogdfc.datasets import DATASETS, load_dataset
+from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.learning import RULES, LearningRule, get_rule, make_rule
+from analogdfc.learning.dfc import FeedbackControl
+from analogdfc.learning.targets import TargetRule
+from analogdfc.losses import LOSSES
+from analogdfc.network import Network
+from analogdfc.plots import check_figure, save_figure
+from analogdfc.storage import read_model
+from analogdfc.theory.rule_alignment import Ideals, RuleAlignment
+from analogdfc.theory.rule_alignment_figure import alignment_figure
+from analogdfc.theory.targets import DAMPINGS
+from analogdfc.training import FeedbackPlan, Plan, Trainer
+from analogdfc.training.experiment import FEEDBACKS
+from analogdfc.training.metrics import are_classes
+from analogdfc.training.optimizers import Adam
+from analogdfc.training.trainer import LearnsFeedback
+
+_RULES = (
+    "bp",
+    "fa",
+    "dfa",
+    "pbp",
+    "ndi",
+    "dfc",
+    "dfc-ss",
+    "dfc-ssa",
+    "dtp",
+    "ddtp-linear",
+    "gnt",
+)
+_HIDDEN = (32, 16)
+_BATCH_SIZE = 32  # of feedback learning
+# Rows of the largest matrix that is decomposed, which takes seconds.
+_LARGEST = 2048
+_EXAMPLES = """\b
+Examples:
+  analogdfc align --train-feedback 5 -o align.h5
+  analogdfc align --rule dfc-ss --rule dfa --weights train.h5 --damping best -o align.h5
+"""
+
+
+class _Damping(click.ParamType[tuple[float, ...]]):
+    """A number >= 0, or 'best' for those that are tried."""
+
+    name = "GAMMA"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        if value == "best":
+            return DAMPINGS
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and number >= 0):
+            self.fail(f"{value!r}: write a number >= 0, or best", param, ctx)
+        return (number,)
+
+
+@click.command(
+    "align",
+    short_help="Angles of the updates of chosen rules to the ideal updates.",
+    epilog=_EXAMPLES,
+)
+@click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    default=_RULES,
+    help=f"Learning rule, may be given more than once: {', '.join(sorted(RULES))}.  "
+    f"[default: {', '.join(_RULES)}]",
+)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="Network from the group 'network' of an HDF5 file, such as a record of train, instead of "
+    "random weights. Rules of deep feedback control take its feedback and controller too.",
+)
+@click.option(
+    "--sizes",
+    type=Sizes(),
+    help="Neurons of each layer of a network with random weights, input first.  [default: two "
+    "hidden layers of 32 and 16, such as 64-32-16-10]",
+)
+@click.option(
+    "--activation", default="tanh", show_default=True, help="Nonlinearity of its hidden layers."
+)
+@click.option(
+    "--dataset", default="digits", show_default=True, help=f"Data set: {', '.join(DATASETS)}."
+)
+@click.option(
+    "--data",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Folder with the files of the data set, looked in before $ANALOGDFC_DATA.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Samples of the batch, drawn from those to learn from.",
+)
+@click.option(
+    "--loss",
+    type=click.Choice(list(LOSSES)),
+    default="l2",
+    show_default=True,
+    help="Loss at the output.",
+)
+@click.option(
+    "--target-stepsize",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Step of the output target, for the rules that have one.  [default: the rule's own]",
+)
+@click.option(
+    "--train-feedback",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="EPOCHS",
+    help="Epochs of feedback learning, in a sleep phase or by a reconstruction loss, before the "
+    "measurement. At 0 deep feedback control has the feedback in --weights or else the product of "
+    "the transposed weights, and the other rules have random feedback.",
+)
+@click.option(
+    "--feedback-lr",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1e-2,
+    show_default=True,
+    help="Learning rate of the feedback (Adam).",
+)
+@click.option(
+    "--damping",
+    type=_Damping(),
+    default="0",
+    show_default=True,
+    help="Damping of GN, MN and GNT. With best, each rule is compared with the damping that fits "
+    f"it best, of {', '.join(f'{d:g}' for d in DAMPINGS)}.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the weights, the batch, the feedback and the noise.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers for machines.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("align.h5"),
+    show_default=True,
+    help="Record to write (HDF5); the figure goes beside it as .png.",
+)
+def command(
+    rules: tuple[str, ...],
+    weights: Path | None,
+    loss: str,
+    damping: tuple[float, ...],
+    seed: int,
+    as_json: bool,
+    output: Path,
+    **options: Any,
+) -> None:
+    """Angles of the updates of chosen rules to the ideal updates.
+
+    Every rule computes its update for the same batch on the same network. The ideal updates are
+    backpropagation (BP), Gauss-Newton (GN), minimum norm (MN) and Gauss-Newton targets (GNT); the
+    record also holds the norm ratios, for each layer.
+    """
+    torch.set_num_threads(1)
+    records.check_writable(output)
+    figure_path = output.with_suffix(".png")
+    check_figure(figure_path)
+    if weights is not None and output.resolve() == weights.resolve():
+        raise UserError(f"-o {output}: the weights are read from this file; write to another")
+    names = list(dict.fromkeys(rules))
+    for name in names:
+        get_rule(name)
+    setting = _setting(weights, seed, options)
+    if loss == "cross-entropy" and not are_classes(setting.data.y):
+        raise UserError(f"--loss cross-entropy: the labels of {options['dataset']} are no classes")
+    made = {name: _rule(name, setting, loss, options) for name in names}
+    _learn_feedback(made, setting, options)
+    found = _measure(made, setting, loss, damping)
+    numbers = {name: _align.numbers(measured) for name, measured in found.items()}
+    about = {
+        "network": "-".join(map(str, setting.network.sizes)),
+        "origin": setting.origin,
+        "dataset": options["dataset"],
+        "samples": options["samples"],
+        "loss": loss,
+        "damping": "best" if len(damping) > 1 else damping[0],
+        "train_feedback_epochs": options["train_feedback"],
+        "seed": seed,
+    }
+    records.write(output, _align.tree(about, setting, found))
+    title = f"{about['network']}, {setting.origin}; {options['samples']} of {options['dataset']}"
+    figure = save_figure(alignment_figure(found, title), figure_path)
+    if as_json:
+        click.echo(json.dumps({**about, "rules": numbers}, indent=2, allow_nan=False))
+    else:
+        _align.show(title, found, several=len(damping) > 1)
+        click.echo(f"wrote {output} and {figure}")
+
+
+def _setting(weights: Path | None, seed: int, options: Mapping[str, Any]) -> Setting:
+    """Network and batch that the options ask for."""
+    if weights is not None and options["sizes"] is not None:
+        raise UserError(f"--sizes: the network comes from {weights}; give only one of the two")
+    data = load_dataset(options["dataset"], options["folder"])
+    ends = data.x.shape[1], data.y.shape[1]
+    generator = torch.Generator().manual_seed(seed)
+    if weights is None:
+        model = None
+        sizes = options["sizes"] or (ends[0], *_HIDDEN, ends[1])
+        network = Network(sizes, options["activation"], generator=generator)
+        origin = f"random weights, seed {seed}"
+    else:
+        model = read_model(weights)
+        network, origin = model.network, f"weights of {weights.name}"
+    if (network.sizes[0], network.sizes[-1]) != ends:
+        raise UserError(
+            f"the network {'-'.join(map(str, network.sizes))} does not fit the data set "
+            f"{options['dataset']!r}, which has {ends[0]} inputs and {ends[1]} outputs"
+        )
+    count = options["samples"]
+    if count > len(data.x):
+        raise UserError(f"--samples {count}: {options['dataset']} has 1 to {len(data.x)}")
+    if count * ends[1] > _LARGEST:
+        raise UserError(
+            f"--samples {count}: samples times outputs must be at most {_LARGEST}, so at most "
+            f"{_LARGEST // ends[1]} here"
+        )
+    chosen = torch.randperm(len(data.x), generator=generator)[:count]
+    rule_seed = int(torch.randint(2**62, (), generator=generator))
+    return Setting(network, model, origin, data, chosen, rule_seed)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Errors say which rule they are about."""
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+        if not message.startswith((f"{name} ", f"{name}:")):
+            message = f"{name}: {message}"
+        kind = ConvergenceError if isinstance(error, ConvergenceError) else UserError
+        raise kind(message) from error
+
+
+def _rule(name: str, setting: Setting, loss: str, options: Mapping[str, Any]) -> LearningRule:
+    """The rule of that name; feedback and noise of all rules are from the same seed."""
+    kind = get_rule(name).rule
+    generator = torch.Generator().manual_seed(setting.seed)
+    given: dict[str, Any] = {}
+    if options["target_stepsize"] is not None and issubclass(kind, FeedbackControl | TargetRule):
+        given["target_stepsize"] = options["target_stepsize"]
+    if issubclass(kind, FeedbackControl):
+        if setting.model is None:
+            start = FEEDBACKS["learned" if options["train_feedback"] else "fixed"]
+            given["feedback"] = start(setting.network, generator)
+        else:
+            model = setting.model
+            given |= {"controller": model.controller, "tau_v": model.tau_v}
+            # Feedback learning must not change what the next rule starts from.
+            given["feedback"] = type(model.feedback)([q.detach() for q in model.feedback.matrices])
+    with _named(name):
+        return make_rule(name, setting.network, loss=LOSSES[loss], generator=generator, **given)
+
+
+def _learn_feedback(
+    made: Mapping[str, LearningRule], setting: Setting, options: Mapping[str, Any]
+) -> None:
+    """Train the feedback of the rules that learn it; the network stays as it is."""
+    epochs = options["train_feedback"]
+    learners = {name: rule for name, rule in made.items() if isinstance(rule, LearnsFeedback)}
+    if not epochs:
+        return
+    if not learners:
+        raise UserError(
+            f"--train-feedback {epochs}: none of the rules learns feedback weights: "
+            f"{', '.join(made)}"
+        )
+    settings = FeedbackPlan(
+        pretraining=Adam(lr=options["feedback_lr"]), pretraining_epochs=epochs, before=0, after=0
+    )
+    plan = Plan(epochs=0, batch_size=_BATCH_SIZE, feedback=settings)
+    with progress_bar("feedback", len(learners) * epochs * len(setting.data.x)) as bar:
+        for name, rule in learners.items():
+            order = torch.Generator().manual_seed(setting.seed)
+            with _named(name):
+                Trainer(rule, setting.data, plan, generator=order).run(
+                    lambda _, count: bar.update(count)
+                )
+
+
+def _measure(
+    made: Mapping[str, LearningRule], setting: Setting, loss: str, dampings: Sequence[float]
+) -> dict[str, RuleAlignment]:
+    data, chosen = setting.data, setting.chosen
+    ideals = Ideals(setting.network, data.x[chosen], data.y[chosen], LOSSES[loss], dampings)
+    found: dict[str, RuleAlignment] = {}
+    with progress_bar("rules", len(made)) as bar:
+        for name, rule in made.items():
+            with _named(name):
+                found[name] = ideals.measure(rule)
+            bar.update()
+    return found
