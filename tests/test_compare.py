@@ -151,6 +151,9 @@ def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path: Pat
     result = run("compare", "-o", str(tmp_path / "no" / "such" / "c.h5"))
     assert result.exit_code == 2
     assert "no directory" in result.stderr
+    result = run("compare", "-o", ".")
+    assert result.exit_code == 2
+    assert "is a directory" in result.stderr
     occupied = tmp_path / "file"
     occupied.write_text("mine")
     result = run("netlist", "--sizes", "3-4-2", "-o", str(occupied))

@@ -147,8 +147,8 @@ def command(
     algorithm.
     """
     torch.set_num_threads(1)
-    figure_path = output.with_suffix(".png")
     records.check_writable(output)
+    figure_path = output.with_suffix(".png")
     check_figure(figure_path)
     technology = read_card(card)
     simulator = get_simulator(options["backend"])
