@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -176,13 +177,18 @@ def test_the_linear_form_is_larger_where_tanh_flattens(
     assert norms[1] > 1.05 * norms[0]
 
 
-def test_samples_on_which_newton_fails_are_simulated_and_counted() -> None:
+def test_samples_on_which_newton_fails_are_simulated_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     network = network_of([4, 6, 3])
     x, y = normal(1, 5, 4), normal(2, 5, 3)
-    strict = SteadyStateDFC(network, tolerance=0.0, steps=3000)
-    strict.backward(x, y)
-    assert strict.simulated == 5
-    simulated = flat_gradient(strict)
+    with monkeypatch.context() as patch:
+        hasty = partial(steady_state, iterations=1)
+        patch.setattr("analogdfc.learning.steady.steady_state", hasty)
+        failing = SteadyStateDFC(network, steps=3000)
+        failing.backward(x, y)
+    assert failing.simulated == 5
+    simulated = flat_gradient(failing)
     newton = SteadyStateDFC(network)
     newton.backward(x, y)
     assert newton.simulated == 0
@@ -231,3 +237,20 @@ def test_shallow_learning_leaves_the_hidden_layers_alone() -> None:
     last = network.weights[1].grad
     Backpropagation(network).backward(x, y)
     assert torch.equal(last, network.weights[1].grad) if last is not None else False
+
+
+def test_an_error_below_the_rounding_of_the_output_converges_at_once() -> None:
+    # Near the end of learning the target step vanishes beside the output itself.
+    network = Network([20, 30, 30, 4], generator=torch.Generator().manual_seed(2))
+    network.biases[-1].data += 10
+    source = torch.Generator().manual_seed(3)
+    x = torch.randn(16, 20, dtype=torch.float64, generator=source)
+    loop = Loop.of(network, DirectFeedback.transposed(network), PI())
+    free = free_pass(loop, x)
+    step = 1e-13 * torch.randn(16, 4, dtype=torch.float64, generator=source)
+    found = steady_state(loop, free, free.r[-1] + step)
+    assert bool(found.converged.all())
+    assert found.iterations <= 3
+    # A residual beyond rounding is no convergence.
+    wide = steady_state(loop, free, free.r[-1] + 1e13 * step, iterations=1)
+    assert not bool(wide.converged.any())

@@ -11,6 +11,10 @@ from analogdfc.dynamics.linalg import solve
 from analogdfc.dynamics.loop import Loop, feedback_jacobians, presynaptic
 
 
+# Rounding of an output neuron, in units in the last place, that no residual is asked to undercut.
+_ROUNDINGS = 16
+
+
 class Pass(NamedTuple):
     """Signals of all layers at rest under a constant control signal, (batch, n_i).
 
@@ -126,27 +130,33 @@ def steady_state(
         loop: the constants of the dynamics.
         free: the layers without feedback (see `free_pass`).
         target: output targets r*, (batch, n_L).
-        tolerance: residual at which a sample has converged, relative to its initial error.
+        tolerance: residual at which a sample has converged, relative to its initial error. A
+            sample whose initial error is so small that the rounding of the output hides this
+            residual has converged when the residual is no larger than that rounding.
         iterations: bound on the Newton steps.
     """
     damping = loop.controller.damping
     u = torch.zeros_like(target)
     layers = free
     error = target - layers.r[-1]
-    scale = error.abs().amax(dim=-1).clamp(min=torch.finfo(target.dtype).tiny)
+    kind = torch.finfo(target.dtype)
+    scale = error.abs().amax(dim=-1).clamp(min=kind.tiny)
     size = torch.ones_like(scale)
+    rounding = _ROUNDINGS * kind.eps * target.abs().amax(dim=-1)
+    enough = (rounding / scale).clamp(min=tolerance)
     matrix: Tensor | None = None
     count = 0
-    while count < iterations and bool((size > tolerance).any()):
+    while count < iterations and bool((size > enough).any()):
         if matrix is None:
             eye = torch.eye(target.shape[-1], dtype=target.dtype, device=target.device)
             matrix = sensitivity(loop, layers.v, u, r=layers.r) + damping * eye
         before = size
-        u, layers, error, size = _damped(loop, free, target, u, solve(matrix, error), scale, size)
+        step = solve(matrix, error)
+        u, layers, error, size = _damped(loop, free, target, u, step, scale, size, enough)
         count += 1
-        if bool(((size > tolerance) & (size > 0.1 * before)).any()):
+        if bool(((size > enough) & (size > 0.1 * before)).any()):
             matrix = None
-    return SteadyState(layers, u, size <= tolerance, size, count)
+    return SteadyState(layers, u, size <= enough, size, count)
 
 
 def _damped(
@@ -157,15 +167,16 @@ def _damped(
     step: Tensor,
     scale: Tensor,
     size: Tensor,
+    enough: Tensor,
 ) -> tuple[Tensor, Pass, Tensor, Tensor]:
-    """A Newton step, halved for each sample until its residual falls."""
+    """A Newton step, halved for each sample until its residual falls or is small enough."""
     factor = torch.ones_like(scale)
     while True:
         trial = u + factor.unsqueeze(-1) * step
         layers = rest(loop, free.v_ff[0], trial)
         error = target - layers.r[-1] - loop.controller.damping * trial
         found = error.abs().amax(dim=-1) / scale
-        worse = ~(found < size) & (factor > 1e-3)
+        worse = ~((found < size) | (found <= enough)) & (factor > 1e-3)
         if not bool(worse.any()):
             return trial, layers, error, found
         factor = torch.where(worse, factor / 2, factor)
