@@ -15,10 +15,23 @@ import torch
 from torch import Tensor
 
 from analogdfc import records
+from analogdfc.controller import I
 from analogdfc.datasets import Dataset
+from analogdfc.dynamics.settling import Simulation
 from analogdfc.dynamics.single_phase import Filters
 from analogdfc.errors import UserError
-from analogdfc.learning import Backpropagation, SleepPhase
+from analogdfc.learning import (
+    RULES,
+    Backpropagation,
+    DynamicInversion,
+    FastControl,
+    LearnedTargets,
+    Monitor,
+    NonDynamicInversion,
+    SequentialFeedback,
+    SleepPhase,
+)
+from analogdfc.learning.targets import DifferenceReconstruction
 from analogdfc.network import Network
 from analogdfc.records import Record
 from analogdfc.storage import read_model
@@ -32,7 +45,7 @@ from analogdfc.training import (
     checkpoint_tree,
     restore,
 )
-from analogdfc.training.divergence import parameters_of
+from analogdfc.training.divergence import feedback_of, parameters_of
 
 ADAM = Adam(lr=0.01, betas=(0.9, 0.99))
 MOMENTUM = SGD(lr=0.5, momentum=0.9)
@@ -40,7 +53,7 @@ MOMENTUM = SGD(lr=0.5, momentum=0.9)
 
 def experiment(optimizer: Adam | SGD = ADAM, rule: str = "dfc-ssa", **changes: Any) -> Experiment:
     """Feedback learning in all its places, on few samples."""
-    learned = rule.startswith("dfc")
+    learned = rule.startswith("dfc") or issubclass(RULES[rule].rule, LearnedTargets)
     feedback = FeedbackPlan(
         optimizer=replace(optimizer, lr=0.002),
         pretraining=replace(optimizer, lr=0.005),
@@ -53,7 +66,7 @@ def experiment(optimizer: Adam | SGD = ADAM, rule: str = "dfc-ssa", **changes: A
         dataset="digits-4x4",
         sizes=(16, 6, 10),
         feedback="learned",
-        options={"sleep": SleepPhase(steps=10)} if learned else {},
+        options={"sleep": SleepPhase(steps=10)} if rule.startswith("dfc") else {},
         plan=Plan(
             epochs=3,
             batch_size=32,
@@ -139,7 +152,26 @@ def test_resuming_gives_the_weights_of_an_uninterrupted_run_bit_by_bit(
     assert images[0].read_bytes() == images[1].read_bytes()
 
 
-@pytest.mark.parametrize("rule", ["dfc", "dfc-ss", "dfc-single-phase", "bp", "dfa", "shallow"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "dfc",
+        "dfc-ss",
+        "dfc-single-phase",
+        "bp",
+        "dfa",
+        "shallow",
+        "fa",
+        "node-perturbation",
+        "ndi",
+        "pbp",
+        "dtp",
+        "dtp-drl",
+        "ddtp-linear",
+        "ddtp-rhl-rec",
+        "gnt",
+    ],
+)
 def test_every_rule_can_be_resumed(rule: str, tmp_path: Path) -> None:
     settings = experiment(rule=rule)
     if rule in ("dfc", "dfc-single-phase"):
@@ -153,8 +185,78 @@ def test_every_rule_can_be_resumed(rule: str, tmp_path: Path) -> None:
     interrupted(settings, path, 4)
     rest = resumed(settings, path)
     rest.run()
-    for name, value in parameters(whole).items():
-        assert torch.equal(value, parameters(rest)[name]), name
+    for name, value in all_of(whole).items():
+        assert torch.equal(value, all_of(rest)[name]), name
+
+
+def all_of(trainer: Trainer) -> dict[str, Tensor]:
+    """Parameters and, for feedback through random units, what never learns."""
+    feedback = feedback_of(trainer.rule)
+    return {**parameters(trainer), **(feedback.state_dict() if feedback else {})}
+
+
+def test_feedback_that_was_stabilised_is_taken_up_as_it_is(tmp_path: Path) -> None:
+    # Feedback that starts unstable is changed when the rule is made, and again in training; the
+    # loops are looked at in every second mini-batch, and there are three in an epoch.
+    settings = experiment(
+        Adam(lr=0.2),
+        rule="ndi",
+        options={"alpha": 0.02, "monitor": Monitor(every=2), "max_norm": 1.0},
+        pathway=unstable,
+    )
+    whole = new(settings)
+    assert isinstance(whole.rule, NonDynamicInversion)
+    made = whole.rule.stabilisations
+    whole.run()
+    assert whole.rule.stabilisations > made > 0
+    path = tmp_path / "c.h5"
+    interrupted(settings, path, 4)
+    rest = resumed(settings, path)
+    assert isinstance(rest.rule, NonDynamicInversion)
+    assert rest.rule._batches == 3
+    rest.run()
+    for name, value in all_of(whole).items():
+        assert torch.equal(value, all_of(rest)[name]), name
+    assert rest.rule.stabilisations == whole.rule.stabilisations
+
+
+def unstable(network: Network, _: torch.Generator) -> SequentialFeedback:
+    """Feedback with the wrong sign."""
+    return SequentialFeedback([-w.detach().T for w in list(network.weights)[1:]])
+
+
+def test_controls_of_several_layers_and_noise_of_targets_are_settings(tmp_path: Path) -> None:
+    loops = experiment(
+        rule="di",
+        sizes=(16, 6, 8, 10),
+        options={
+            "control": [I(alpha=0.1), FastControl(0.2)],
+            "settling": Simulation(steps=20),
+        },
+    )
+    noise = experiment(
+        rule="dtp-drl", options={"reconstruction": DifferenceReconstruction(sigma=0.2)}
+    )
+    other_controls = {**loops.options, "control": [I(alpha=0.1), FastControl(0.3)]}
+    for settings, options, message in (
+        (loops, other_controls, "dynamics.controls"),
+        (loops, {**loops.options, "settling": Simulation(steps=21)}, "settling.steps = 20, not 21"),
+        (loops, {**loops.options, "monitor": Monitor(2)}, "dynamics.monitor.every = 1, not 2"),
+        (
+            noise,
+            {"reconstruction": DifferenceReconstruction(sigma=0.3)},
+            "dynamics.reconstruction.sigma = 0.2, not 0.3",
+        ),
+        (noise, {**noise.options, "joint": False}, "dynamics.joint = True, not False"),
+    ):
+        path = records.write(tmp_path / "c.h5", checkpoint_tree(new(settings), settings.about()))
+        told = json.loads(records.read(path).text("settings"), parse_constant=pytest.fail)
+        assert told["rule"] == settings.rule
+        with pytest.raises(UserError, match=message):
+            resumed(replace(settings, options=options), path)
+    rule = new(loops).rule
+    assert isinstance(rule, DynamicInversion)
+    assert rule.max_norm == float("inf")  # which JSON has no number for
 
 
 def test_the_interrupted_training_is_not_what_an_uninterrupted_one_was_there(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,13 +15,36 @@ from analogdfc.datasets import student_teacher
 from analogdfc.dynamics import Euler
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.learning import AnalyticDFC, Backpropagation, SleepPhase, SteadyStateDFC
+from analogdfc.learning import (
+    RULES,
+    AnalyticDFC,
+    Backpropagation,
+    DirectFeedbackAlignment,
+    LearnedTargets,
+    SleepPhase,
+    SteadyStateDFC,
+    make_rule,
+)
 from analogdfc.losses import LOSSES
 from analogdfc.network import Network
-from analogdfc.presets import load_preset, preset_names
+from analogdfc.presets import ControlPreset, TargetPreset, load_preset, preset_names
 from analogdfc.training import SGD, Adam, Experiment, FeedbackPlan
 
 IMAGES = ("mnist", "fashion-mnist", "mnist-autoencoder", "mnist-train")
+CONTROL = (*IMAGES, "toy")
+TARGETS = ("tp-cifar10", "tp-fashion-mnist", "tp-mnist", "tp-mnist-frozen")
+
+
+def control(name: str) -> ControlPreset:
+    preset = load_preset(name)
+    assert isinstance(preset, ControlPreset)
+    return preset
+
+
+def targets(name: str) -> TargetPreset:
+    preset = load_preset(name)
+    assert isinstance(preset, TargetPreset)
+    return preset
 
 
 def adam(experiment: Experiment) -> Adam:
@@ -34,11 +58,17 @@ def learning(experiment: Experiment) -> FeedbackPlan:
 
 
 def test_there_is_one_preset_for_each_published_experiment() -> None:
-    assert preset_names() == ("fashion-mnist", "mnist", "mnist-autoencoder", "mnist-train", "toy")
-    for name in preset_names():
-        preset = load_preset(name)
-        assert "Meulemans et al." in preset.source
-        assert "NeurIPS 2021" in preset.source
+    assert preset_names() == tuple(sorted((*CONTROL, *TARGETS)))
+    for names, paper in (
+        (
+            CONTROL,
+            "Credit Assignment in Neural Networks through Deep Feedback Control, NeurIPS 2021",
+        ),
+        (TARGETS, "A Theoretical Framework for Target Propagation, NeurIPS 2020"),
+    ):
+        for name in names:
+            assert f"Meulemans et al., {paper}" in load_preset(name).source
+            assert load_preset(name).title
 
 
 def test_an_unknown_preset_lists_those_that_exist() -> None:
@@ -233,7 +263,7 @@ def published_loss(loss: str, r: Tensor, y: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("name", ["mnist", "mnist-autoencoder"])
 def test_the_converted_target_is_the_published_one(name: str) -> None:
-    tables = load_preset(name).tables
+    tables = control(name).tables
     experiment = load_preset(name).experiment("dfc-ss")
     n = experiment.sizes[-1]
     r = normal(1, 128, n).requires_grad_()
@@ -248,7 +278,7 @@ def test_the_converted_target_is_the_published_one(name: str) -> None:
 @pytest.mark.parametrize("name", ["mnist", "mnist-autoencoder"])
 def test_adam_takes_the_same_step_for_bp_as_with_the_published_loss(name: str) -> None:
     experiment = load_preset(name).experiment("bp")
-    tables = load_preset(name).tables
+    tables = control(name).tables
     assert tables.bp is not None
     assert tables.bp.eps is not None
     sizes = [5, experiment.sizes[-1]]
@@ -264,6 +294,223 @@ def test_adam_takes_the_same_step_for_bp_as_with_the_published_loss(name: str) -
     assert float((network.weights[0] - start).detach().abs().max()) < 0.9 * lr  # eps matters
     for ours, theirs in zip(network.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-15)
+
+
+# Target propagation. The published settings to the digits printed in tables: lr times eta, eps,
+# betas, eta, lr_fb, eps_fb, betas_fb, sigma, wd_fb.
+@pytest.mark.parametrize(
+    ("name", "rule", "figures"),
+    [
+        (
+            "tp-mnist",
+            "dtp-pretrained",
+            (8.7551e-5, 1.3539e-7, 0.9, 0.99, 0.29588, 4.6353e-4, 4.3672e-7, 0.9, 0.9, 0.17295),
+        ),
+        (
+            "tp-mnist",
+            "ddtp-control",
+            (8.8827e-5, 5.5526e-8, 0.9, 0.999, 0.094167, 1.8713e-4, 1.2298e-8, 0.9, 0.999, 0.00872),
+        ),
+        (
+            "tp-fashion-mnist",
+            "dtp",
+            (6.2647e-5, 3.1751e-8, 0.9, 0.99, 0.24134, 3.66e-4, 1.3607e-6, 0.99, 0.999, 0.26749),
+        ),
+        (
+            "tp-fashion-mnist",
+            "dtp-drl",
+            (
+                7.1017e-5,
+                1.6407e-8,
+                0.99,
+                0.999,
+                0.086567,
+                9.6983e-5,
+                2.2676e-5,
+                0.99,
+                0.9,
+                0.084333,
+            ),
+        ),
+        (
+            "tp-fashion-mnist",
+            "ddtp-linear",
+            (8.7036e-6, 1.728e-8, 0.99, 0.99, 0.01725, 7.9591e-4, 3.1082e-8, 0.99, 0.9, 0.098573),
+        ),
+        (
+            "tp-cifar10",
+            "ddtp-rhl",
+            (2.2591e-6, 7.2191e-8, 0.9, 0.999, 0.016184, 9.0978e-4, 2.0504e-5, 0.99, 0.9, 0.027413),
+        ),
+        (
+            "tp-mnist-frozen",
+            "ddtp-linear",
+            (
+                6.9403e-4,
+                1.7293e-7,
+                0.9,
+                0.999,
+                0.080359,
+                1.6342e-3,
+                1.7261e-5,
+                0.99,
+                0.999,
+                0.047848,
+            ),
+        ),
+    ],
+)
+def test_target_propagation_has_the_published_step_sizes(
+    name: str, rule: str, figures: tuple[float, ...]
+) -> None:
+    lr_eta, eps, beta1, beta2, eta, lr_fb, eps_fb, beta1_fb, beta2_fb, sigma = figures
+    experiment = targets(name).experiment(rule)
+    assert adam(experiment).lr == pytest.approx(lr_eta / eta, rel=1e-4)
+    assert adam(experiment).eps == pytest.approx(eps, rel=1e-4)
+    assert adam(experiment).betas == (beta1, beta2)
+    assert experiment.options["target_stepsize"] == pytest.approx(eta / 128, rel=1e-4)
+    assert experiment.plan.clip is None
+    learned = learning(experiment)
+    optimizer = learned.optimizer
+    assert isinstance(optimizer, Adam)
+    assert learned.pretraining == optimizer
+    assert (optimizer.lr, optimizer.eps) == pytest.approx((lr_fb, eps_fb), rel=1e-4)
+    assert optimizer.betas == (beta1_fb, beta2_fb)
+    kind = RULES[rule].rule
+    assert issubclass(kind, LearnedTargets)
+    loss = experiment.options["reconstruction"]
+    assert type(loss) is type(kind.default_reconstruction())
+    assert loss.sigma == pytest.approx(sigma, rel=1e-4)
+    assert (loss.weight_decay, loss.scale) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "pretraining", "extra"),
+    [
+        ("tp-mnist", 6, 1),
+        ("tp-fashion-mnist", 6, 1),
+        ("tp-cifar10", 10, 2),
+        ("tp-mnist-frozen", 10, 0),
+    ],
+)
+def test_target_propagation_learns_its_feedback_when_the_published_experiments_do(
+    name: str, pretraining: int, extra: int
+) -> None:
+    preset = targets(name)
+    for rule in preset.tables.rules:
+        plan = learning(preset.experiment(rule))
+        found = (plan.pretraining_epochs, plan.before, plan.after, plan.clip)
+        assert found == ((0, 0, 0, None) if rule == "dtp" else (pretraining, 0, extra, None))
+        decay = plan.optimizer.weight_decay
+        assert (decay == 0) == (rule == "dtp" and name != "tp-mnist-frozen")
+    decay = learning(targets("tp-mnist").experiment("ddtp-rhl")).optimizer.weight_decay
+    assert decay == pytest.approx(1.6213e-3, rel=1e-4)
+
+
+def test_target_propagation_has_the_published_architectures() -> None:
+    for name in TARGETS:
+        for rule in targets(name).rules:
+            experiment = targets(name).experiment(rule)
+            cifar = name == "tp-cifar10"
+            sizes = (3072, *3 * (1024,), 10) if cifar else (784, *5 * (256,), 10)
+            assert (experiment.sizes, experiment.activation) == (sizes, "tanh")
+            assert (experiment.loss, experiment.plan.batch_size) == ("cross-entropy", 128)
+            assert experiment.plan.epochs == (150 if cifar and rule == "bp" else 100)
+            frozen = (2, 3, 4, 5, 6) if name == "tp-mnist-frozen" else None
+            assert experiment.options.get("frozen") == frozen
+
+
+@pytest.mark.parametrize(
+    ("name", "bp", "dfa"),
+    [
+        ("tp-mnist", (2.9705e-4, 6.9278e-8), (3.8082e-4, 1.0862e-7)),
+        ("tp-fashion-mnist", (2.876e-4, 4.7253e-8), (9.403e-4, 3.6611e-8)),
+        ("tp-cifar10", (3.8866e-4, 6.5656e-4), (3.8143e-4, 2.5157e-5)),
+        ("tp-mnist-frozen", (1.6378e-3, 8.421e-6), None),
+    ],
+)
+def test_the_controls_of_target_propagation_have_the_published_step_sizes(
+    name: str, bp: tuple[float, float], dfa: tuple[float, float] | None
+) -> None:
+    preset = targets(name)
+    for rule, published, factor in (("bp", bp, 1.0), ("dfa", dfa, 2 / 128)):
+        if published is None:
+            assert rule not in preset.rules
+            continue
+        found = adam(preset.experiment(rule))
+        assert (found.lr, found.eps) == pytest.approx(
+            (published[0], published[1] / factor), rel=1e-4
+        )
+
+
+def test_the_target_and_the_local_gradients_are_the_published_ones() -> None:
+    preset = targets("tp-mnist")
+    experiment, published = preset.experiment("ddtp-linear"), preset.tables.rules["ddtp-linear"]
+    network = Network([6, 5, 4, 10], generator=generator(1))
+    rule = make_rule("ddtp-linear", network, loss=LOSSES[experiment.loss], **experiment.options)
+    x, y = normal(2, 128, 6), torch.softmax(normal(3, 128, 10), dim=-1)
+    # As its description says: the mean loss, targets by its gradient, local losses as means.
+    r = network(x)
+    (slope,) = torch.autograd.grad(published_loss("cross-entropy", r, y), r)
+    target = (r - published.target_stepsize * slope).detach()
+    local = (network(x) - target).square().sum(dim=1).mean()
+    wanted = torch.autograd.grad(local, network.weights[-1])[0]
+    rule.backward(x, y)
+    assert network.weights[-1].grad is not None
+    torch.testing.assert_close(network.weights[-1].grad, wanted, rtol=1e-9, atol=1e-18)
+
+
+def test_adam_takes_the_same_step_for_dfa_as_with_the_published_targets() -> None:
+    preset = targets("tp-cifar10")
+    experiment, published = preset.experiment("dfa"), preset.tables.dfa
+    assert published is not None
+    network, twin = (Network([5, 10], generator=generator(3)) for _ in range(2))
+    x, y = 1e-3 * normal(1, 128, 5), torch.softmax(normal(2, 128, 10), dim=-1)
+    DirectFeedbackAlignment(network, loss=LOSSES["cross-entropy"]).backward(x, y)
+    experiment.plan.optimizer.make(network.parameters()).step()
+    r = twin(x)
+    (slope,) = torch.autograd.grad(published_loss("cross-entropy", r, y), r)
+    target = (r - published.target_stepsize * slope).detach()
+    (twin(x) - target).square().sum(dim=1).mean().backward()
+    lr = published.lr_eta / published.target_stepsize
+    torch.optim.Adam(twin.parameters(), lr=lr, betas=published.betas, eps=published.eps).step()
+    start = Network([5, 10], generator=generator(3)).weights[0]
+    assert float((network.weights[0] - start).detach().abs().max()) < 0.9 * lr  # eps matters
+    for ours, theirs in zip(network.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-15)
+
+
+def test_a_preset_of_target_propagation_makes_the_rule_that_it_describes() -> None:
+    data = student_teacher((6, 4, 10), samples=(9, 3, 3))
+    for rule, width in (("ddtp-rhl", 2048), ("dtp-drl", None), ("bp", None)):
+        experiment = replace(load_preset("tp-cifar10").experiment(rule), sizes=(6, 5, 4, 10))
+        made = experiment.trainer(data).rule
+        assert type(made) is RULES[rule].rule
+        if width is not None:
+            assert isinstance(made, LearnedTargets)
+            assert [tuple(q.shape) for q in made.feedback.matrices] == [(5, width), (4, width)]
+    recurrent = replace(load_preset("tp-mnist").experiment("ddtp-rhl-rec"), sizes=(6, 5, 4, 10))
+    made = recurrent.trainer(data).rule
+    assert isinstance(made, LearnedTargets)
+    assert made.feedback.recurrent(0) is not None
+    assert made.feedback.matrices[0].shape == (5, 1024)
+    with pytest.raises(UserError, match="no published settings for the rule 'dfa'"):
+        load_preset("tp-mnist-frozen").experiment("dfa")
+
+
+def test_in_the_frozen_experiment_only_the_first_layer_learns() -> None:
+    frozen = load_preset("tp-mnist-frozen")
+    data = student_teacher((6, 4, 10), samples=(9, 3, 3))
+    for rule in ("bp", "ddtp-linear"):
+        experiment = frozen.experiment(rule)
+        small = replace(
+            experiment, sizes=(6, 5, 5, 4, 4, 4, 10), plan=replace(experiment.plan, epochs=1)
+        )
+        trainer = small.trainer(data)
+        before = [w.detach().clone() for w in trainer.rule.network.weights]
+        trainer.run()
+        same = map(torch.equal, before, (w.detach() for w in trainer.rule.network.weights))
+        assert list(same) == [False, *5 * [True]]
 
 
 def test_a_preset_makes_the_rule_that_it_describes() -> None:

@@ -18,7 +18,8 @@ import torch
 from click.testing import CliRunner, Result
 
 from analogdfc import records
-from analogdfc.cli import _training, cli
+from analogdfc.cli import _training, cli, train
+from analogdfc.learning import RULES
 from analogdfc.storage import read_model
 
 SMALL = ["--dataset", "digits-4x4", "--samples", "60", "--sizes", "16-6-10", "--epochs", "3"]
@@ -74,14 +75,15 @@ def test_the_examples_of_the_help_work_as_typed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shown = re.findall(r"^ +analogdfc (train.*)$", run("--help").stdout, re.MULTILINE)
-    assert len(shown) == 2
+    assert len(shown) == 3
     result = CliRunner().invoke(cli, shown[0].split())
     assert result.exit_code == 0, result.output
-    # The second one takes its data from files and hours; here it gets others.
+    # The others take their data from files and hours; here they get others.
     small = ["--dataset", "digits", "--sizes", "64-8-10", "--samples", "20", "--epochs", "1"]
-    result = CliRunner().invoke(cli, [*shown[1].split(), *small])
-    assert result.exit_code == 0, result.output
-    assert (tmp_path / "fashion.h5").exists()
+    for line in shown[1:]:
+        result = CliRunner().invoke(cli, [*line.split(), *small])
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / line.split()[-1]).exists()
 
 
 def test_json_and_record_hold_the_same_numbers(tmp_path: Path) -> None:
@@ -102,10 +104,87 @@ def test_the_same_seed_gives_the_same_file_and_another_seed_others(tmp_path: Pat
     assert not np.array_equal(weights(paths[0])[0], weights(paths[2])[0])
 
 
-@pytest.mark.parametrize("rule", ["bp", "dfa", "shallow", "dfc-ss", "dfc"])
+@pytest.fixture
+def _no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the time of drawing where many trainings are short."""
+    monkeypatch.setattr(train, "training_figure", lambda history: history)
+    monkeypatch.setattr(train, "save_figure", lambda figure, path: path)
+
+
+@pytest.mark.usefixtures("_no_figure")
+@pytest.mark.parametrize("rule", RULES)
 def test_every_rule_trains(rule: str, tmp_path: Path) -> None:
-    numbers = good(*SMALL, "--rule", rule, "--epochs", 1, "-o", tmp_path / "t.h5")
+    path = tmp_path / "t.h5"
+    sizes = "16-10-10" if rule == "tp" else "16-6-10"
+    numbers = good(*SMALL, "--sizes", sizes, "--rule", rule, "--epochs", 1, "-o", path)
     assert numbers["rule"] == rule
+    assert json.loads(records.read(path).text("settings"))["rule"] == rule
+    assert 0 < numbers["train_loss"] < 10
+
+
+# The slower a rule learns, the more it may be wrong after ten epochs; chance is 90 %.
+@pytest.mark.usefixtures("_no_figure")
+@pytest.mark.parametrize(
+    ("rule", "percent"),
+    [
+        ("ddtp-linear", 12),
+        ("ndi", 12),
+        ("node-perturbation", 20),
+    ],
+)
+def test_without_options_the_relatives_learn_the_digits_too(
+    rule: str, percent: float, tmp_path: Path
+) -> None:
+    numbers = good("--rule", rule, "-o", tmp_path / "t.h5")
+    assert numbers["epochs"] == 10
+    assert numbers["test_error_percent"] < percent
+
+
+@pytest.mark.usefixtures("_no_figure")
+def test_dynamic_inversion_learns_the_digits_too(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    numbers = good("--rule", "di-single-loop", "--epochs", 2, "--lr", 0.01, "-o", path)
+    assert numbers["test_error_percent"] < 15
+    told = json.loads(records.read(path).text("settings"))["dynamics"]
+    assert told["max_norm"] == 1.0
+    assert (told["settling"]["kind"], told["settling"]["required"]) == ("Simulation", "inf")
+
+
+@pytest.mark.usefixtures("_no_figure")
+def test_feedback_of_targets_learns_before_during_and_between_the_forward_epochs(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "t.h5"
+    good(*SMALL, "--rule", "ddtp-linear", "-o", path)
+    record = records.read(path)
+    assert json.loads(record.text("settings"))["feedback"] == "learned"
+    assert record.integer("training/pretrained") == 6
+    # Two mini-batches a pass: 6 of pre-training; one of both and one extra in 3 epochs.
+    steps = [
+        float(record.array(f"training/optimizers/{phase}/0/step"))
+        for phase in ("pre-training", "feedback", "forward")
+    ]
+    assert steps == [12, 12, 6]
+
+
+def test_a_rule_that_the_network_does_not_suit_is_refused_before_training(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    result = run(*SMALL, "--rule", "tp", "-o", path)
+    assert result.exit_code == 2
+    assert last_line(result).startswith(
+        "Error: tp needs an invertible network, and layer 2 is not: it has 10 neurons and layer 1 "
+        "has 6"
+    )
+    assert not path.exists()
+
+
+@pytest.mark.usefixtures("_no_figure")
+def test_the_step_of_the_target_can_be_chosen_for_rules_with_one(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    for rule in ("dtp-drl", "gnt", "dfc-ssa"):
+        good(*SMALL, "--rule", rule, "--target-stepsize", "0.03", "--epochs", 1, "-o", path)
+        told = json.loads(records.read(path).text("settings"))
+        assert told["dynamics"]["target_stepsize"] == 0.03
 
 
 def test_an_interrupted_run_says_how_to_resume_and_ends_where_a_whole_one_does(
@@ -244,7 +323,7 @@ def last_line(result: Result) -> str:
 @pytest.mark.parametrize(
     ("options", "messages"),
     [
-        (["--rule", "dfcc"], ["unknown learning rule 'dfcc'", "bp, dfa, dfc"]),
+        (["--rule", "dfcc"], ["unknown learning rule 'dfcc'", "dfa, dfc"]),
         (["--preset", "cifar"], ["unknown preset 'cifar'", "fashion-mnist, mnist"]),
         (["--dataset", "svhn"], ["no data set 'svhn'", "digits"]),
         (["--activation", "swish"], ["unknown activation 'swish'", "linear, piecewise"]),
@@ -257,6 +336,9 @@ def last_line(result: Result) -> str:
         (["--simulate"], ["--simulate is for the rule 'dfc-ss', not 'dfc-ssa'"]),
         (["--target-stepsize", "0.1", "--rule", "bp"], ["'bp' has no output target"]),
         (["--preset", "toy", "--rule", "bp"], ["no published settings for the rule 'bp'"]),
+        (["--preset", "tp-mnist"], ["no published settings for the rule 'dfc-ssa'", "dtp-drl"]),
+        (["--feedback", "fixed", "--rule", "dtp"], ["'dtp' has no choice of feedback"]),
+        (["--rule", "di", "--activation", "sigmoid"], ["an activation with phi(0) = 0"]),
         (["--device", "tpu"], ["--device tpu: there are cpu, cuda and cuda:N"]),
         (["--device", "cuda:x"], ["--device cuda:x"]),
         (["--epochs", "0"], ["--epochs"]),

@@ -14,19 +14,19 @@ from rich.table import Table
 from analogdfc import records
 from analogdfc.datasets import Dataset
 from analogdfc.errors import UserError
-from analogdfc.learning import SinglePhaseDFC, SteadyStateDFC, get_rule
-from analogdfc.learning.dfc import FeedbackControl
+from analogdfc.learning import SteadyStateDFC, get_rule
+from analogdfc.learning.making import arguments
 from analogdfc.presets import load_preset
 from analogdfc.records import Record
-from analogdfc.training import Experiment, FeedbackPlan, Metrics, Plan, Trainer
+from analogdfc.training import Experiment, Metrics, Plan, Trainer
 from analogdfc.training.checkpoints import check_format
+from analogdfc.training.experiment import default_experiment
 from analogdfc.training.metrics import are_classes
 
 _LEGEND = """\
 loss: of a sample, summed over outputs; train: mean during the epoch. error: wrong answers.
 best: the epoch with the best validation figure."""
 _HIDDEN = 32
-_BATCH_SIZE = 32
 
 
 def existing(output: Path, *, resume: bool) -> Record | None:
@@ -78,17 +78,6 @@ def make_experiment(
     options: dict[str, Any], folder: Path | None, dtype: torch.dtype, device: torch.device
 ) -> tuple[Experiment, Dataset]:
     """The experiment that the options ask for, and its data."""
-    rule, preset = options["rule"], options["preset"]
-    controlled = issubclass(get_rule(rule).rule, FeedbackControl)
-    if options["feedback"] is not None and not controlled:
-        raise UserError(
-            f"--feedback {options['feedback']}: the rule {rule!r} has no choice of feedback; "
-            "rules of deep feedback control have"
-        )
-    if preset is not None:
-        base = load_preset(preset).experiment(rule, options["feedback"])
-    else:
-        base = _default(rule, options["feedback"] or "fixed")
     given = {
         name: options[name]
         for name in ("dataset", "sizes", "loss", "samples", "seed")
@@ -99,22 +88,29 @@ def make_experiment(
         given["activation"] = names[0] if len(names) == 1 else names
     if options["autoencoder"]:
         given["autoencoder"] = True
+    base = _base(options, given.get("activation", "tanh"))
     experiment = replace(
-        base, **given, plan=_plan(base.plan, options), options=_arguments(base, options, controlled)
+        base, **given, plan=_plan(base.plan, options), options=_arguments(base, options)
     )
     data = experiment.load(folder, dtype, device)
-    if preset is None:
+    if options["preset"] is None:
         experiment = _fitted(experiment, data, options)
     return experiment, data
 
 
-def _default(rule: str, feedback: str) -> Experiment:
-    learned = FeedbackPlan() if feedback == "learned" else None
-    if learned and issubclass(get_rule(rule).rule, SinglePhaseDFC):
-        learned = replace(learned, before=0, after=0)  # its forward epochs learn both
-    return Experiment(
-        rule=rule, feedback=feedback, plan=Plan(batch_size=_BATCH_SIZE, feedback=learned)
-    )
+def _base(options: dict[str, Any], activation: str | tuple[str, ...]) -> Experiment:
+    """What other options override: the preset, or what suits the rule."""
+    rule, feedback = options["rule"], options["feedback"]
+    if options["preset"] is not None:
+        base = load_preset(options["preset"]).experiment(rule, feedback)
+    else:
+        base = default_experiment(rule, feedback=feedback or "fixed", activation=activation)
+    if feedback is not None and not base.controlled:
+        raise UserError(
+            f"--feedback {feedback}: the rule {rule!r} has no choice of feedback; "
+            "rules of deep feedback control have"
+        )
+    return base
 
 
 def _fitted(experiment: Experiment, data: Dataset, options: dict[str, Any]) -> Experiment:
@@ -135,11 +131,11 @@ def _plan(plan: Plan, options: dict[str, Any]) -> Plan:
     return replace(plan, **given)
 
 
-def _arguments(base: Experiment, options: dict[str, Any], controlled: bool) -> dict[str, Any]:
+def _arguments(base: Experiment, options: dict[str, Any]) -> dict[str, Any]:
     """Further arguments of the rule."""
     out = dict(base.options)
     if options["target_stepsize"] is not None:
-        if not controlled:
+        if "target_stepsize" not in arguments(get_rule(base.rule).rule):
             raise UserError(f"--target-stepsize: the rule {base.rule!r} has no output target")
         out["target_stepsize"] = options["target_stepsize"]
     if options["simulate"]:
@@ -202,7 +198,7 @@ def show(trainer: Trainer, experiment: Experiment, found: dict[str, Any]) -> Non
         "error": ("%", "{part}_error_percent", "{:.2f}"),
     }
     title = f"{experiment.dataset}, {found['network']}, {experiment.rule}"
-    if issubclass(get_rule(experiment.rule).rule, FeedbackControl):
+    if experiment.controlled:
         title += f", {experiment.feedback} feedback"
     console.print(f"{title}, seed {experiment.seed}", highlight=False, soft_wrap=True)
     table = Table()

@@ -28,6 +28,7 @@ _EXAMPLES = """\b
 Examples:
   analogdfc train -o train.h5
   analogdfc train --preset fashion-mnist --rule dfc-ss --epochs 5 -o fashion.h5
+  analogdfc train --preset tp-fashion-mnist --rule ddtp-linear --epochs 5 -o targets.h5
 """
 
 
@@ -36,7 +37,7 @@ Examples:
     "--rule",
     default="dfc-ssa",
     show_default=True,
-    help=f"Learning rule: {', '.join(sorted(RULES))}.",
+    help=f"Learning rule: {', '.join(sorted(RULES))}. `analogdfc rules` says more.",
 )
 @click.option(
     "--preset",

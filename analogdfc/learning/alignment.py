@@ -22,7 +22,10 @@ __all__ = ["Dropout", "FeedbackAlignment", "NodePerturbation", "SequentialFeedba
 @register(
     "fa",
     family="feedback alignment",
-    local="space and time",
+    feedback="sequential, fixed random",
+    local="yes",
+    local_time="yes, where errors have a path of their own",
+    equation="delta_i = D_i B_{i+1} delta_{i+1}",
     source="Lillicrap et al. 2016, eqs. 69 to 72",
 )
 class FeedbackAlignment(ErrorDriven):
@@ -69,7 +72,10 @@ class FeedbackAlignment(ErrorDriven):
 @register(
     "node-perturbation",
     family="reinforcement",
-    local="space, with a loss that all neurons are told",
+    feedback="none",
+    local="yes, but for a loss that all neurons are told",
+    local_time="no: compares a noisy run with a free one",
+    equation="delta_i = (L - L') xi_i / sigma",
     source="Lillicrap et al. 2016, fig. S1; Werfel et al. 2005",
 )
 class NodePerturbation(DeltaRule):

@@ -20,7 +20,9 @@ class RuleInfo(NamedTuple):
         name: the name on the command line.
         family: what it belongs to.
         feedback: the feedback weights that it needs.
-        local: where it is local.
+        local_space: whether it is local in space: what a synapse learns from is at the synapse.
+        local_time: whether it is local in time: it is there when the synapse learns.
+        equation: what gives the update, in one line; the symbols are those of its docstring.
         source: paper and equation.
         rule: the class.
     """
@@ -28,7 +30,9 @@ class RuleInfo(NamedTuple):
     name: str
     family: str
     feedback: str
-    local: str
+    local_space: str
+    local_time: str
+    equation: str
     source: str
     rule: type[LearningRule]
 
@@ -79,12 +83,29 @@ _Rule = TypeVar("_Rule", bound=type[LearningRule])
 
 
 def register(
-    name: str, *, family: str, local: str, source: str, feedback: str = "none"
+    name: str,
+    *,
+    family: str,
+    local: str,
+    source: str,
+    local_time: str = "",
+    feedback: str = "none",
+    equation: str = "",
 ) -> Callable[[_Rule], _Rule]:
-    """Class decorator that enters a rule into the registry."""
+    """Class decorator that enters a rule into the registry.
+
+    Args:
+        name: see `RuleInfo`, as of the others.
+        family: what it belongs to.
+        local: locality in space.
+        source: paper and equation.
+        local_time: locality in time.
+        feedback: the feedback weights that it needs.
+        equation: what gives the update.
+    """
 
     def enter(rule: _Rule) -> _Rule:
-        RULES[name] = RuleInfo(name, family, feedback, local, source, rule)
+        RULES[name] = RuleInfo(name, family, feedback, local, local_time, equation, source, rule)
         return rule
 
     return enter

@@ -72,7 +72,15 @@ class ErrorDriven(DeltaRule):
         return self.loss.value(up.output, y).mean()
 
 
-@register("bp", family="backpropagation", local="no", source="Rumelhart et al. 1986")
+@register(
+    "bp",
+    family="backpropagation",
+    feedback="the transposed weights",
+    local="no: feedback is the forward weights",
+    local_time="yes, where errors have a path of their own",
+    equation="delta_i = D_i W_{i+1}^T delta_{i+1}",
+    source="Rumelhart et al. 1986",
+)
 class Backpropagation(ErrorDriven):
     """The gradient: delta_i = D_i W_{i+1}^T delta_{i+1}."""
 
@@ -80,7 +88,15 @@ class Backpropagation(ErrorDriven):
         return propagate(error, [w.T for w in list(self.network.weights)[1:]], slopes)
 
 
-@register("dfa", family="feedback alignment", local="space and time", source="Nokland 2016")
+@register(
+    "dfa",
+    family="feedback alignment",
+    feedback="direct, fixed random",
+    local="yes",
+    local_time="yes, where errors have a path of their own",
+    equation="delta_i = D_i Q_i delta_L",
+    source="Nokland 2016",
+)
 class DirectFeedbackAlignment(ErrorDriven):
     """Fixed feedback from the output error to every layer: delta_i = D_i Q_i delta_L.
 
@@ -117,7 +133,15 @@ class DirectFeedbackAlignment(ErrorDriven):
         return [(error @ q.T) * slope for q, slope in hidden]
 
 
-@register("shallow", family="control", local="space and time", source="the output layer's gradient")
+@register(
+    "shallow",
+    family="control",
+    feedback="none",
+    local="yes",
+    local_time="yes",
+    equation="delta_i = 0 for i < L, delta_L = D_L e_L",
+    source="the output layer's gradient",
+)
 class Shallow(ErrorDriven):
     """Only the output layer learns."""
 

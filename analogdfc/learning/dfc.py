@@ -102,7 +102,10 @@ class FeedbackControl(LearningRule):
 @register(
     "dfc",
     family="deep feedback control",
-    local="space and time",
+    feedback="direct or a network, learned or fixed",
+    local="yes",
+    local_time="yes",
+    equation="Delta W_i = mean over t of (phi(v_i) - phi(v_ff,i)) r_{i-1}^T",
     source="Meulemans et al. 2021, Algorithm 1",
 )
 class DFC(FeedbackControl):

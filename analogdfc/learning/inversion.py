@@ -138,7 +138,10 @@ def _each(control: Control | Sequence[Control], count: int) -> tuple[Control, ..
 @register(
     "di",
     family="dynamic inversion",
-    local="space; time at steady state",
+    feedback="sequential, fixed but for stabilisation",
+    local="yes",
+    local_time="at steady state, one layer after another",
+    equation="d delta_i/dt = Q u - delta_i, du/dt = delta_{i+1} - W g(delta_i) - alpha u",
     source="Podlaski and Machens 2020, Algorithm 1",
 )
 class DynamicInversion(Dynamic):
@@ -155,7 +158,10 @@ class DynamicInversion(Dynamic):
 @register(
     "di-repeat",
     family="dynamic inversion",
-    local="space; time at steady state",
+    feedback="sequential, fixed but for stabilisation",
+    local="yes",
+    local_time="at steady state, all layers at once",
+    equation="d delta_i/dt = Q u - delta_i, du/dt = delta_{i+1}(t) - W g(delta_i) - alpha u",
     source="Podlaski and Machens 2020, Algorithm 2",
 )
 class RepeatedInversion(Dynamic):
@@ -172,7 +178,10 @@ class RepeatedInversion(Dynamic):
 @register(
     "di-single-loop",
     family="dynamic inversion",
-    local="space; time at steady state",
+    feedback="from the output to layer 1, fixed but for stabilisation",
+    local="yes",
+    local_time="at steady state, one loop",
+    equation="d delta_1/dt = Q u - delta_1, du/dt = delta_L - W_L g(delta_{L-1}) - alpha u",
     source="Podlaski and Machens 2020, Algorithm 3",
 )
 class SingleLoopInversion(Dynamic):
@@ -204,7 +213,10 @@ class SingleLoopInversion(Dynamic):
 @register(
     "ndi",
     family="dynamic inversion",
+    feedback="sequential, fixed but for stabilisation",
     local="no: inverts matrices",
+    local_time="no: the steady state in closed form",
+    equation="delta_i = D_i Q (W Q + alpha I)^-1 delta_{i+1}",
     source="Podlaski and Machens 2020, Algorithm 4, eq. 10",
 )
 class NonDynamicInversion(Inversion):
@@ -289,7 +301,10 @@ def linear_inverse(w: Tensor, q: Tensor, alpha: float) -> Tensor:
 @register(
     "pbp",
     family="dynamic inversion",
+    feedback="the pseudo-inverses of the weights",
     local="no: inverts matrices",
+    local_time="yes, where errors have a path of their own",
+    equation="delta_i = D_i W_{i+1}^+ delta_{i+1}",
     source="Lillicrap et al. 2016, note 15; Podlaski and Machens 2020, Algorithm 4",
 )
 class Pseudobackpropagation(ErrorDriven):

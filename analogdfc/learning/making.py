@@ -13,6 +13,8 @@ from analogdfc.learning.base import LearningRule, get_rule
 from analogdfc.losses import Loss
 from analogdfc.network import Network
 
+_PASSED_ON = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
 
 def make_rule(
     name: str,
@@ -41,28 +43,38 @@ def make_rule(
     """
     kind = get_rule(name).rule
     generator = generator or torch.Generator().manual_seed(0)
-    arguments: dict[str, Any] = {"loss": loss, **options}
+    given: dict[str, Any] = {"loss": loss, **options}
     if feedback is None:
         feedback = kind.random_feedback(network, generator)
     if feedback is not None:
-        arguments["feedback"] = feedback
+        given["feedback"] = feedback
     # A stream of its own, on the network's device, from the one seed.
     seed = int(torch.randint(2**62, (), generator=generator))
-    if _takes(kind, "generator"):
+    if "generator" in arguments(kind):
         device = network.weights[0].device
-        arguments["generator"] = torch.Generator(device).manual_seed(seed)
+        given["generator"] = torch.Generator(device).manual_seed(seed)
     make: Callable[..., LearningRule] = kind
-    return make(network, **arguments)
+    return make(network, **given)
 
 
-def _takes(kind: type, argument: str) -> bool:
-    """Whether a class has this argument, or passes its own on to a class that has."""
+def arguments(kind: type) -> dict[str, inspect.Parameter]:
+    """The arguments of a class by name, those too that it passes on to the class below it.
+
+    Args:
+        kind: the class, such as that of a rule.
+
+    Returns:
+        Without `self`; the class's own before those passed on.
+    """
+    out: dict[str, inspect.Parameter] = {}
     for base in kind.__mro__:
         if "__init__" not in vars(base):
             continue
         parameters = inspect.signature(vars(base)["__init__"]).parameters
-        if argument in parameters:
-            return True
-        if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-            return False
-    return False
+        kinds = {p.kind for p in parameters.values()}
+        for name, parameter in parameters.items():
+            if name != "self" and parameter.kind not in _PASSED_ON:
+                out.setdefault(name, parameter)
+        if inspect.Parameter.VAR_KEYWORD not in kinds:
+            break
+    return out

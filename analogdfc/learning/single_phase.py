@@ -14,7 +14,10 @@ from analogdfc.learning.dfc import FeedbackControl
 @register(
     "dfc-single-phase",
     family="deep feedback control",
-    local="space and time",
+    feedback="direct, learned at the same time",
+    local="yes",
+    local_time="yes",
+    equation="Delta W_i = mean over t of (phi(v_i) - phi(v_ff,i)) r_{i-1}^T, filtered",
     source="Meulemans et al. 2021, App. C.3 and C.4",
 )
 class SinglePhaseDFC(FeedbackControl):

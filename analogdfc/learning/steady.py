@@ -35,7 +35,10 @@ class _AtRest(FeedbackControl):
 @register(
     "dfc-ss",
     family="deep feedback control",
-    local="space; time at steady state",
+    feedback="direct or a network, learned or fixed",
+    local="yes",
+    local_time="at steady state",
+    equation="Delta W_i = (phi(v_i) - phi(v_ff,i)) r_{i-1}^T at rest",
     source="Meulemans et al. 2021, Algorithm 2",
 )
 class SteadyStateDFC(_AtRest):
@@ -101,7 +104,10 @@ def _merged(whole: Pass, part: Pass, where: Tensor) -> Pass:
 @register(
     "dfc-ssa",
     family="deep feedback control",
+    feedback="direct or a network, learned or fixed",
     local="no: uses the network's Jacobian",
+    local_time="no: the steady state in closed form",
+    equation="u = (J Q + alpha~ I)^-1 delta_L, and the update at rest under u",
     source="Meulemans et al. 2021, Algorithm 3, Lemma 1",
 )
 class AnalyticDFC(_AtRest):

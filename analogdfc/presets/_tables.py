@@ -1,26 +1,14 @@
-"""What a preset's file holds: the published numbers in the published conventions."""
+"""What the file of a preset of deep feedback control holds, in the published conventions."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from analogdfc.errors import UserError
+from analogdfc.presets._base import Card, Table
 from analogdfc.training import SGD, Adam, OptimizerSettings
-
-
-class Table(BaseModel):
-    """A table of the file; an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Card(Table):
-    """What the preset is and where it comes from."""
-
-    title: str
-    source: str
 
 
 class Settings(Table):

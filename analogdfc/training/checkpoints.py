@@ -10,6 +10,7 @@ A finished training is the same file; its group 'network' is what other commands
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
 from typing import Any
@@ -64,6 +65,8 @@ _RULE = (
     "monitor",
     "max_norm",
 )
+# What a rule counts, of which some decides when it looks at its loops.
+_COUNTERS = ("_batches", "stabilisations", "simulated")
 _STATE = {
     torch.optim.Adam: ("step", "exp_avg", "exp_avg_sq"),
     torch.optim.SGD: ("momentum_buffer",),
@@ -94,6 +97,7 @@ def checkpoint_tree(trainer: Trainer, about: Mapping[str, Any] | None = None) ->
             "feedback": {name: value.cpu().numpy() for name, value in state.items()},
             "optimizers": {name: _moments(o) for name, o in trainer.optimizers.items()},
             "generators": {k: g.get_state().numpy() for k, g in trainer.generators.items()},
+            "counters": {name: getattr(trainer.rule, name) for name in _counters(trainer)},
         },
     }
 
@@ -125,6 +129,9 @@ def restore(trainer: Trainer, record: Record, about: Mapping[str, Any] | None = 
         _restore_moments(record, f"training/optimizers/{name}", optimizer)
     for name, generator in trainer.generators.items():
         _restore_generator(record, f"training/generators/{name}", generator)
+    # Files of older programs have none: the counts then begin anew.
+    for name in _counters(trainer) if "training/counters" in record else ():
+        setattr(trainer.rule, name, record.integer(f"training/counters/{name}"))
     trainer.pretrained = record.integer("training/pretrained")
     has_loss = "training/first_loss" in record
     trainer.first_loss = record.number("training/first_loss") if has_loss else None
@@ -176,7 +183,15 @@ def _plain(value: Any) -> Any:
         return {"kind": type(value).__name__, **fields}
     if hasattr(value, "_asdict"):
         return {k: _plain(v) for k, v in value._asdict().items()}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no such number
     return value
+
+
+def _counters(trainer: Trainer) -> list[str]:
+    return [name for name in _COUNTERS if hasattr(trainer.rule, name)]
 
 
 def _network(trainer: Trainer) -> dict[str, Any]:

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from analogdfc.datasets import Dataset, Samples, load_dataset
+from analogdfc.dynamics.settling import DirectSolution, Simulation
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.learning import LearningRule, get_rule, make_rule
+from analogdfc.learning import (
+    LearnedTargets,
+    LearningRule,
+    NodePerturbation,
+    NonDynamicInversion,
+    Pseudobackpropagation,
+    SinglePhaseDFC,
+    get_rule,
+    make_rule,
+)
 from analogdfc.learning.dfc import FeedbackControl
+from analogdfc.learning.inversion import Dynamic
 from analogdfc.losses import LOSSES
 from analogdfc.network import Network
-from analogdfc.training.plan import Plan
+from analogdfc.training.optimizers import Adam
+from analogdfc.training.plan import FeedbackPlan, Plan
 from analogdfc.training.trainer import Trainer
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
@@ -27,6 +40,14 @@ FEEDBACKS: dict[str, Callable[[Network, torch.Generator], DirectFeedback]] = {
     "learned": DirectFeedback.random,
     "fixed": lambda network, _: DirectFeedback.transposed(network),
 }
+
+_BATCH_SIZE = 32
+# Draws of node perturbation, whose updates are noisier the more neurons there are.
+_PERTURBATIONS = 10
+# Bound on the errors behind an inverse, as the published nonlinear experiments of dynamic inversion
+# have it, and steps short enough for weights that grow in training.
+_MAX_NORM = 1.0
+_SETTLING = Simulation(dt=0.1, steps=500, tolerance=1e-3)
 
 # Share of the samples set aside for validation where a set comes without.
 _VALIDATION = 0.1
@@ -45,6 +66,8 @@ class Experiment:
         autoencoder: the labels are the inputs.
         feedback: 'learned' or 'fixed', for rules of deep feedback control: where the feedback
             weights start, at random or at the product of the transposed weights.
+        pathway: makes the feedback pathway of another rule, from the network and a generator; by
+            default the rule's own random one.
         options: further arguments of the rule, such as `target_stepsize` and `controller`.
         plan: how it is trained; its `feedback` says how feedback weights are learned, if at all.
         seed: seed of the initial weights, the order of samples and the noise.
@@ -61,6 +84,7 @@ class Experiment:
     loss: str = "cross-entropy"
     autoencoder: bool = False
     feedback: str = "fixed"
+    pathway: Callable[[Network, torch.Generator], nn.Module] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     plan: Plan = field(default_factory=Plan)
     seed: int = 0
@@ -75,12 +99,18 @@ class Experiment:
             if name not in known:
                 raise UserError(f"unknown {what} {name!r}; there are {', '.join(known)}")
 
+    @property
+    def controlled(self) -> bool:
+        """Whether the rule is one of deep feedback control."""
+        return issubclass(get_rule(self.rule).rule, FeedbackControl)
+
     def about(self) -> dict[str, Any]:
         """What a record keeps of it besides what the trainer knows."""
+        targets = not self.controlled and self.plan.feedback is not None
         return {
             "dataset": self.dataset,
             "autoencoder": self.autoencoder,
-            "feedback": self.feedback,
+            "feedback": "learned" if targets else self.feedback,
             "seed": self.seed,
         }
 
@@ -125,15 +155,65 @@ class Experiment:
         return Trainer(rule, data, self.plan, generator=generator)
 
     def _rule(self, network: Network, generator: torch.Generator) -> LearningRule:
-        controlled = issubclass(get_rule(self.rule).rule, FeedbackControl)
+        make = FEEDBACKS[self.feedback] if self.controlled else self.pathway
         return make_rule(
             self.rule,
             network,
             loss=LOSSES[self.loss],
-            feedback=FEEDBACKS[self.feedback](network, generator) if controlled else None,
+            feedback=None if make is None else make(network, generator),
             generator=generator,
             **self.options,
         )
+
+
+def default_experiment(
+    rule: str, *, feedback: str = "fixed", activation: str | tuple[str, ...] = "tanh"
+) -> Experiment:
+    """Settings with which a rule learns the digits, where nobody says others.
+
+    Feedback of targets is learned as the published experiments do: `schedule` of the rule, and in
+    every minibatch of the forward epochs. Steady states of dynamic inversion are simulated, or
+    solved for where the hidden layers are linear.
+
+    Args:
+        rule: name of the rule.
+        feedback: as of `Experiment`.
+        activation: as of `Experiment`.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    kind = get_rule(rule).rule
+    return Experiment(
+        rule=rule,
+        activation=activation,
+        feedback=feedback,
+        options=_default_options(kind, activation),
+        plan=Plan(batch_size=_BATCH_SIZE, feedback=_default_learning(kind, feedback)),
+    )
+
+
+def _default_options(kind: type[LearningRule], activation: str | tuple[str, ...]) -> dict[str, Any]:
+    if issubclass(kind, NodePerturbation):
+        return {"perturbations": _PERTURBATIONS}
+    if issubclass(kind, NonDynamicInversion | Pseudobackpropagation):
+        return {"max_norm": _MAX_NORM}
+    if issubclass(kind, Dynamic):
+        names = {activation} if isinstance(activation, str) else set(activation)
+        settling = DirectSolution() if names == {"linear"} else _SETTLING
+        return {"max_norm": _MAX_NORM, "settling": settling}
+    return {}
+
+
+def _default_learning(kind: type[LearningRule], feedback: str) -> FeedbackPlan | None:
+    if issubclass(kind, LearnedTargets):
+        rate, (pretraining, extra) = Adam(), kind.schedule
+        return FeedbackPlan(rate, rate, pretraining, before=0, after=extra, clip=None)
+    if not issubclass(kind, FeedbackControl) or feedback != "learned":
+        return None
+    learned = FeedbackPlan()
+    # The forward epochs of the single phase learn both.
+    return replace(learned, before=0, after=0) if issubclass(kind, SinglePhaseDFC) else learned
 
 
 def prepared(

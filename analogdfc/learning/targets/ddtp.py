@@ -21,13 +21,14 @@ from analogdfc.learning.targets.reconstruction import (
 )
 from analogdfc.network import Network
 
-_LOCAL = "space; feedback learns from one noisy layer at a time"
-
 
 @register(
     "ddtp-linear",
     family=FAMILY,
-    local=_LOCAL,
+    feedback="direct linear, learned",
+    local="yes",
+    local_time="no: targets come after the free pass",
+    equation="Delta h_i = Q_i Delta h_L; Q_i by difference reconstruction",
     source="Meulemans et al. 2020, Algorithm 3 and eq. 76",
 )
 class DDTPLinear(LearnedTargets):
@@ -52,7 +53,10 @@ class DDTPLinear(LearnedTargets):
 @register(
     "ddtp-control",
     family=FAMILY,
-    local=_LOCAL,
+    feedback="direct linear, learned",
+    local="yes",
+    local_time="no: targets come after the free pass",
+    equation="Delta h_i = Q_i Delta h_L; Q_i by reconstruction in a loop",
     source="Meulemans et al. 2020, Algorithm 5",
 )
 class DDTPControl(DDTPLinear):
@@ -70,7 +74,10 @@ class DDTPControl(DDTPLinear):
 @register(
     "ddtp-rhl",
     family=FAMILY,
-    local=_LOCAL,
+    feedback="direct through fixed random units, learned",
+    local="yes",
+    local_time="no: targets come after the free pass",
+    equation="Delta h_i = g_i(h^_L) - g_i(h_L), g_i = t_i(Q_i tanh(R h_L + d) + c_i)",
     source="Meulemans et al. 2020, Algorithm 3 and eq. 62",
 )
 class DDTPRHL(LearnedTargets):
@@ -95,7 +102,10 @@ class DDTPRHL(LearnedTargets):
 @register(
     "ddtp-rhl-rec",
     family=FAMILY,
-    local=_LOCAL,
+    feedback="direct through fixed random units, learned; and recurrent, learned",
+    local="yes",
+    local_time="no: targets come after the free pass",
+    equation="as ddtp-rhl, g_i = t_i(Q_i tanh(R h_L + d) + S_i h_i + c_i)",
     source="Meulemans et al. 2020, Algorithm 4 and eq. 63",
 )
 class RecurrentDDTPRHL(DDTPRHL):

@@ -32,7 +32,10 @@ class LayerwiseTargets(LearnedTargets):
 @register(
     "dtp",
     family=FAMILY,
-    local="space; feedback learns from one noisy layer at a time",
+    feedback="layer to layer, learned",
+    local="yes",
+    local_time="no: targets come after the free pass",
+    equation="Delta h_i = g_i(h^_{i+1}) - g_i(h_{i+1}); g_i by layerwise reconstruction",
     source="Meulemans et al. 2020, Algorithm 1; Lee et al. 2015",
 )
 class DTP(LayerwiseTargets):
@@ -52,7 +55,10 @@ class DTP(LayerwiseTargets):
 @register(
     "dtp-pretrained",
     family=FAMILY,
-    local="space; feedback learns from one noisy layer at a time",
+    feedback="layer to layer, learned, beforehand too",
+    local="yes",
+    local_time="no: targets come after the free pass",
+    equation="Delta h_i = g_i(h^_{i+1}) - g_i(h_{i+1}); g_i by layerwise reconstruction",
     source="Meulemans et al. 2020, Algorithm 1 with App. B.1",
 )
 class PretrainedDTP(DTP):
@@ -69,7 +75,10 @@ class PretrainedDTP(DTP):
 @register(
     "dtp-drl",
     family=FAMILY,
-    local="space; feedback learns from one noisy layer at a time",
+    feedback="layer to layer, learned",
+    local="yes",
+    local_time="no: targets come after the free pass",
+    equation="Delta h_i = g_i(h^_{i+1}) - g_i(h_{i+1}); g_i by difference reconstruction",
     source="Meulemans et al. 2020, Algorithm 2 and eq. 9",
 )
 class DTPDRL(LayerwiseTargets):

@@ -137,7 +137,10 @@ class IdealTargets(TargetRule):
 @register(
     "gnt",
     family=FAMILY,
-    local="no (ideal targets)",
+    feedback="the Jacobian of the output",
+    local="no: an ideal to measure against",
+    local_time="no",
+    equation="Delta h_i = J_i^T (J_i J_i^T + lambda I)^-1 Delta h_L",
     source="Meulemans et al. 2020, eq. 12 and Condition S3",
 )
 class GaussNewtonTargets(IdealTargets):
@@ -155,7 +158,10 @@ class GaussNewtonTargets(IdealTargets):
 @register(
     "ggnt",
     family=FAMILY,
-    local="no (ideal targets)",
+    feedback="the Jacobian of the output",
+    local="no: an ideal to measure against",
+    local_time="no",
+    equation="Delta h_i = (J_i^T H J_i + lambda I)^-1 J_i^T Delta h_L",
     source="Meulemans et al. 2020, eq. 187",
 )
 class GeneralisedGaussNewtonTargets(IdealTargets):

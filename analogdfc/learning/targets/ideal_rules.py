@@ -51,7 +51,15 @@ class IdealRule(LearningRule):
         return self.loss.value(r, y).mean()
 
 
-@register("gn", family="ideal", local="no", source="Meulemans et al. 2020, eq. 5")
+@register(
+    "gn",
+    family="ideal",
+    feedback="the Jacobian of the output",
+    local="no: an ideal to measure against",
+    local_time="no",
+    equation="Delta theta = J_theta^+ e_L",
+    source="Meulemans et al. 2020, eq. 5",
+)
 class GaussNewton(IdealRule):
     """Gauss-Newton on the weights and biases, J_theta^+ e_L.
 
@@ -79,7 +87,15 @@ class GaussNewton(IdealRule):
         return update(self.network, x, error, self.damping)
 
 
-@register("mn", family="ideal", local="no", source="Meulemans et al. 2021, eqs. 214 and 215")
+@register(
+    "mn",
+    family="ideal",
+    feedback="the Jacobian of the output",
+    local="no: an ideal to measure against",
+    local_time="no",
+    equation="Delta W_i = (J^+ e_L)_i r_{i-1}^T",
+    source="Meulemans et al. 2021, eqs. 214 and 215",
+)
 class MinimumNorm(IdealRule):
     """The least change of all potentials that moves the output along the error, R J^+ e_L.
 

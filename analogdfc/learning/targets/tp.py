@@ -44,7 +44,10 @@ INVERSES: dict[str, Inverse] = {
 @register(
     "tp",
     family=FAMILY,
-    local="space; in time it needs exact inverses",
+    feedback="the inverses of the layers",
+    local="no: inverts the forward weights",
+    local_time="no: targets come after the free pass",
+    equation="h^_i = f_{i+1}^-1(h^_{i+1})",
     source="Meulemans et al. 2020, eqs. 1-3 with Condition 1",
 )
 class InverseTargetPropagation(TargetRule):
