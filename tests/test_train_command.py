@@ -269,6 +269,12 @@ def test_the_network_is_the_input_of_other_commands(tmp_path: Path) -> None:
     assert "network 16-6-10" in (tmp_path / "n" / "circuit.cir").read_text()
 
 
+def test_a_folder_is_no_output() -> None:
+    result = run("-o", ".")
+    assert result.exit_code == 2
+    assert "is a directory" in result.stderr
+
+
 def test_options_override_the_preset(tmp_path: Path) -> None:
     path = tmp_path / "t.h5"
     fitting = ["--dataset", "digits", "--sizes", "64-8-8-10", "--samples", "50", "--epochs", "1"]

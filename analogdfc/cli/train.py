@@ -143,8 +143,8 @@ def command(
     needed to go on. `analogdfc compare --weights` takes it.
     """
     torch.set_num_threads(1)
-    figure_path = output.with_suffix(".png")
     records.check_writable(output)
+    figure_path = output.with_suffix(".png")
     check_figure(figure_path)
     old = _training.existing(output, resume=resume)
     place = _training.device_of(device)
