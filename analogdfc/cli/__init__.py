@@ -17,6 +17,7 @@ from analogdfc.errors import UserError
 # Name and one line of help; here rather than in the modules, which `--help` doesn't import.
 COMMANDS = {
     "align": "Angles of the updates of chosen rules to the ideal updates.",
+    "cards": "List the technology cards, or show one.",
     "compare": "Lay the three realisations of a network side by side.",
     "doctor": "Say what is installed, what is missing and how to install it.",
     "netlist": "Write the SPICE netlist of a network; needs no simulator.",

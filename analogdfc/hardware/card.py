@@ -2,96 +2,35 @@
 
 from __future__ import annotations
 
-import difflib
-import math
-import tomllib
-from collections.abc import Callable
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Any
 
-import pint
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
 from analogdfc.errors import UserError
+from analogdfc.hardware.entries import (
+    IN_SI,
+    Ampere,
+    Farad,
+    Fraction,
+    Gain,
+    Hertz,
+    Identity,
+    Ohm,
+    Second,
+    Section,
+    Siemens,
+    Volt,
+    VoltPerSecond,
+    builtin_texts,
+    first_problem,
+    kind_of,
+    parse_toml,
+    read_text,
+)
 
 
-@cache
-def _units() -> pint.UnitRegistry[float]:
-    return pint.UnitRegistry()
-
-
-_IN_SI = {"values": "floats in SI units"}
-
-
-def _si(unit: str) -> Callable[[Any, ValidationInfo], float]:
-    """Validator that turns {value, unit, source} into a float in the given SI unit."""
-
-    def convert(entry: Any, info: ValidationInfo) -> float:
-        if info.context == _IN_SI:
-            return float(entry)
-        if not isinstance(entry, dict):
-            raise ValueError(f'write {{ value = ..., unit = "{unit}", source = "..." }}')
-        if missing := [k for k in ("value", "unit", "source") if k not in entry]:
-            needed = f"value, unit (of {unit}) and source are needed"
-            raise ValueError(f"missing {' and '.join(missing)}; {needed}")
-        if unknown := sorted(set(entry) - {"value", "unit", "source"}):
-            raise ValueError(f"unknown key {unknown[0]!r}; allowed are value, unit, source")
-        value = entry["value"]
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"value {value!r} is not a number")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"value {value} is not finite")
-        if not (isinstance(entry["source"], str) and entry["source"].strip()):
-            raise ValueError("source must say where the number comes from, or 'assumed'")
-        try:
-            converted = float(
-                _units().Quantity(float(value), str(entry["unit"])).to(unit).magnitude
-            )
-        except OverflowError as error:
-            raise ValueError(f"value {value} is larger than a number can be") from error
-        except Exception as error:  # pint raises many kinds, all of them about the unit
-            raise ValueError(f"unit {entry['unit']!r} is not a unit of {unit}") from error
-        if not math.isfinite(converted):
-            raise ValueError(f"value {value} {entry['unit']} is not finite in {unit}")
-        return converted
-
-    return convert
-
-
-Volt = Annotated[float, BeforeValidator(_si("V")), Field(gt=0, le=100)]
-Ampere = Annotated[float, BeforeValidator(_si("A")), Field(gt=0, le=1)]
-Siemens = Annotated[float, BeforeValidator(_si("S")), Field(gt=0, le=1)]
-Ohm = Annotated[float, BeforeValidator(_si("ohm")), Field(gt=0)]
-Farad = Annotated[float, BeforeValidator(_si("F")), Field(gt=0, le=1e-6)]
-Second = Annotated[float, BeforeValidator(_si("s")), Field(gt=0)]
-Hertz = Annotated[float, BeforeValidator(_si("Hz")), Field(gt=0)]
-VoltPerSecond = Annotated[float, BeforeValidator(_si("V/s")), Field(gt=0)]
-Gain = Annotated[float, BeforeValidator(_si("1")), Field(gt=1)]
-Fraction = Annotated[float, BeforeValidator(_si("1")), Field(gt=0, le=0.1)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Identity(_Section):
-    """Section [card]: what the card describes and where it comes from."""
-
-    name: str = Field(min_length=1, max_length=120, pattern=r"^[\x20-\x7e]+$")
-    source: str = Field(min_length=1, max_length=400, pattern=r"^[\x20-\x7e]+$")
-
-
-class Scale(_Section):
+class Scale(Section):
     """Section [scale]: volts and seconds that stand for the dimensionless quantities.
 
     Attributes:
@@ -105,7 +44,7 @@ class Scale(_Section):
     control: Volt
 
 
-class Device(_Section):
+class Device(Section):
     """Section [device]: the conductances of the crossbars.
 
     Attributes:
@@ -127,7 +66,7 @@ class Device(_Section):
         return self
 
 
-class Wire(_Section):
+class Wire(Section):
     """Section [wire]: resistance of the crossbars' lines from one cell to the next.
 
     Attributes:
@@ -139,7 +78,7 @@ class Wire(_Section):
     bit: Ohm | None = None
 
 
-class Passive(_Section):
+class Passive(Section):
     """Section [passive]: resistors and capacitors outside the crossbars.
 
     Attributes:
@@ -153,7 +92,7 @@ class Passive(_Section):
     tolerance: Fraction | None = None
 
 
-class Amplifier(_Section):
+class Amplifier(Section):
     """Section [amplifier]: the operational amplifier; what is left out is ideal.
 
     Attributes:
@@ -195,7 +134,7 @@ class Amplifier(_Section):
         return self.model_copy(update=off)
 
 
-class Tanh(_Section):
+class Tanh(Section):
     """Section [tanh]: the cell whose current is I_t tanh(V / scale.activation).
 
     Attributes:
@@ -224,7 +163,7 @@ IMPERFECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
 """Names of the imperfections, with the keys of the card that set them; all are optional."""
 
 
-class Card(_Section):
+class Card(Section):
     """A technology: every number in SI units, every imperfection optional."""
 
     card: Identity
@@ -283,9 +222,9 @@ class Card(_Section):
             data[section].update(values)
             data[section] = {k: v for k, v in data[section].items() if v is not None}
         try:
-            return Card.model_validate({**data, "text": self.text}, context=_IN_SI)
+            return Card.model_validate({**data, "text": self.text}, context=IN_SI)
         except ValidationError as error:
-            raise UserError(f"{self.card.name}: {_first_problem(error)}") from error
+            raise UserError(f"{self.card.name}: {first_problem(error, Card)}") from error
 
     @classmethod
     def parse(cls, text: str, where: str = "card") -> Card:
@@ -299,16 +238,13 @@ class Card(_Section):
             UserError: not TOML, an unknown key, a missing key, unit or source, a value out of
                 range; the message names the file, the key and what is allowed.
         """
-        try:
-            data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise UserError(f"{where}: not a TOML file: {error}") from error
-        if "text" in data:
-            raise UserError(f"{where}: unknown key 'text'")
+        data = parse_toml(text, where)
+        if kind_of(data) == "device":
+            raise UserError(f"{where}: this is the card of a device, not of a circuit")
         try:
             card = cls.model_validate({**data, "text": text})
         except ValidationError as error:
-            raise UserError(f"{where}: {_first_problem(error)}") from error
+            raise UserError(f"{where}: {first_problem(error, Card)}") from error
         return card
 
     @classmethod
@@ -321,55 +257,18 @@ class Card(_Section):
         path = Path(name)
         if path.suffix != ".toml" and not path.exists():
             return cls._builtin(str(name))
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: can't read the technology card: {error}") from error
-        return cls.parse(text, str(path))
+        return cls.parse(read_text(path, "technology card"), str(path))
 
     @classmethod
     def _builtin(cls, name: str) -> Card:
-        cards = builtin_cards()
+        cards = builtin_texts()
         if name not in cards:
             raise UserError(
                 f"unknown card {name!r}; give the path of a TOML file or one of {', '.join(cards)}"
             )
-        folder = resources.files("analogdfc._calibration")
-        return cls.parse(folder.joinpath(f"{name}.toml").read_text(encoding="utf-8"), name)
+        return cls.parse(cards[name], name)
 
 
 def builtin_cards() -> tuple[str, ...]:
     """Names of the cards that come with the package."""
-    files = resources.files("analogdfc._calibration").iterdir()
-    return tuple(sorted(f.name[:-5] for f in files if f.name.endswith(".toml")))
-
-
-def _initials(name: str) -> str:
-    return "".join(word[0] for word in name.split("_"))
-
-
-def _first_problem(error: ValidationError) -> str:
-    problems = error.errors()
-    # A misspelt key is also a missing one; the misspelling is what has to be mended.
-    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-    section, *rest = (str(part) for part in problem["loc"])
-    key = rest[0] if rest else ""
-    place = f"[{section}] {key}".strip()
-    if problem["type"] == "extra_forbidden":
-        model = Card.model_fields[section].annotation if rest else Card
-        fields = [f for f in cast(type[BaseModel], model).model_fields if f != "text"]
-        unknown = key or section
-        near = difflib.get_close_matches(unknown, fields, n=1, cutoff=0.5)
-        initials = [f for f in fields if "_" in f and _initials(f) in unknown]
-        guess = initials or near
-        hint = f"did you mean {guess[0]!r}?" if guess else f"allowed are {', '.join(fields)}"
-        return f"{place}: unknown key {unknown!r}; {hint}"
-    if problem["type"] == "missing":
-        return f"{place}: this key is missing"
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    shown = (
-        f" = {problem['input']['value']!r} {problem['input'].get('unit', '')}"
-        if (isinstance(problem["input"], dict) and "value" in problem["input"])
-        else ""
-    )
-    return f"{place}{shown}: {message}" if key else f"{place} {message}"
+    return tuple(builtin_texts())

@@ -1,0 +1,168 @@
+"""`analogdfc cards`: the technology cards, and what is written in one of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from analogdfc.errors import UserError
+from analogdfc.hardware.card import Card, builtin_cards
+from analogdfc.hardware.device_card import DeviceCard, builtin_device_cards
+from analogdfc.hardware.entries import kind_of, parse_toml, read_text
+
+# The first line keeps click from wrapping the example.
+_EXAMPLES = """\b
+Example:
+  analogdfc cards
+  analogdfc cards pcm_nandakumar2019
+"""
+
+
+class Listed(NamedTuple):
+    """A card as the list shows it; conductances in siemens."""
+
+    name: str
+    kind: str
+    technology: str
+    title: str
+    g_min: float
+    g_max: float
+    source: str
+    text: str
+
+    @classmethod
+    def of(cls, name: str, card: Card | DeviceCard) -> Listed:
+        """The summary of a card."""
+        device = isinstance(card, DeviceCard)
+        return cls(
+            name,
+            "device" if device else "circuit",
+            card.card.technology if isinstance(card, DeviceCard) else "op-amp circuit",
+            card.card.name,
+            card.device.g_min,
+            card.device.g_max,
+            card.card.source,
+            card.text,
+        )
+
+    def about(self) -> dict[str, Any]:
+        """What `--json` prints of it."""
+        conductances = {"g_min_siemens": self.g_min, "g_max_siemens": self.g_max}
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "technology": self.technology,
+            "title": self.title,
+            **conductances,
+            "source": self.source,
+        }
+
+
+@click.command("cards", short_help="List the technology cards, or show one.", epilog=_EXAMPLES)
+@click.argument("name", required=False, metavar="[NAME|PATH]")
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers for machines.")
+def command(name: str | None, as_json: bool) -> None:
+    """List the technology cards, or show one.
+
+    Without an argument, all cards that come with the package; with the name of one or the path of
+    your own, every number of it with its unit and source.
+    """
+    if name is None:
+        found = [Listed.of(n, Card.load(n)) for n in builtin_cards()]
+        found += [Listed.of(n, DeviceCard.load(n)) for n in builtin_device_cards()]
+        if as_json:
+            click.echo(json.dumps([card.about() for card in found], indent=2))
+        else:
+            _show_list(found)
+        return
+    card = _find(name)
+    data = parse_toml(card.text, name)
+    if as_json:
+        sections = {k: v for k, v in data.items() if k != "card"}
+        click.echo(json.dumps({**card.about(), "sections": sections}, indent=2))
+    else:
+        _show(card, data)
+
+
+def _find(name: str) -> Listed:
+    path = Path(name)
+    if path.suffix == ".toml" or path.exists():
+        kind = kind_of(parse_toml(read_text(path, "card"), name))
+        loaded = DeviceCard.load(path) if kind == "device" else Card.load(path)
+        return Listed.of(path.stem, loaded)
+    if name in builtin_cards():
+        return Listed.of(name, Card.load(name))
+    if name in builtin_device_cards():
+        return Listed.of(name, DeviceCard.load(name))
+    raise UserError(
+        f"unknown card {name!r}; give the path of a TOML file or one of "
+        f"{', '.join((*builtin_cards(), *builtin_device_cards()))}"
+    )
+
+
+def _show_list(cards: list[Listed]) -> None:
+    table = Table(title="Technology cards", title_justify="left")
+    for column in ("name", "kind", "technology"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("conductance\nuS", justify="right", no_wrap=True)
+    table.add_column("source", ratio=1)
+    for card in cards:
+        window = f"{1e6 * card.g_min:.4g} to {1e6 * card.g_max:.4g}"
+        table.add_row(card.name, card.kind, escape(card.technology), window, escape(card.source))
+    _console().print(table)
+
+
+def _show(card: Listed, data: dict[str, Any]) -> None:
+    console = _console()
+    for line in (f"{card.title} ({card.kind} card '{card.name}')", f"source: {card.source}"):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    table = Table()
+    table.add_column("section", no_wrap=True)
+    table.add_column("key", no_wrap=True)
+    table.add_column("value", overflow="fold", min_width=12)
+    table.add_column("unit", no_wrap=True)
+    table.add_column("of", no_wrap=True)
+    table.add_column("source", overflow="fold", ratio=1)
+    for section, content in data.items():
+        if section == "card":
+            continue
+        for keys in content if isinstance(content, list) else [content]:
+            for k, row in enumerate(_rows(keys)):
+                table.add_row(section if k == 0 else "", *map(escape, row))
+            table.add_section()
+    console.print(table)
+
+
+def _rows(keys: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    """The lines of a section: key, value, unit, argument, source."""
+    rows = []
+    for key, entry in keys.items():
+        for part in entry if isinstance(entry, list) else [entry]:
+            if isinstance(part, dict):
+                row = (_value(part), str(part["unit"]), str(part.get("of", "")), part["source"])
+            else:
+                row = (str(part), "", "", "")
+            rows.append((key, *row))
+    return rows
+
+
+def _value(entry: dict[str, Any]) -> str:
+    """The numbers of an entry, with the form and the limits of a curve."""
+    value = entry["value"]
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if "form" in entry:
+        text = f"{entry['form']}: {text}"
+    limits = [f"{k} {entry[k]}" for k in ("min", "max", "below") if k in entry]
+    return "; ".join([text, *limits])
+
+
+def _console() -> Console:
+    console = Console()
+    # A pipe has no width; the sources would be folded into slivers at the usual 80 columns.
+    return console if console.is_terminal else Console(width=160)
