@@ -16,7 +16,7 @@ from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.measures import condition3, slowest_eigenvalue
 
 # Times the loss of the first mini-batch. No training that works gets there.
-GROWTH = 1e6
+GROWTH = 100.0
 # Samples that the loop is linearised at, and the largest system matrix whose eigenvalues are worth
 # their time, some seconds a sample; above it, Condition 3 needs a matrix of n_L rows only.
 _SAMPLES = 3
