@@ -10,7 +10,6 @@ from torch import Tensor
 from analogdfc.dynamics.linalg import solve
 from analogdfc.dynamics.loop import Loop, feedback_jacobians, presynaptic
 
-
 # Rounding of an output neuron, in units in the last place, that no residual is asked to undercut.
 _ROUNDINGS = 16
 
