@@ -19,6 +19,7 @@ COMMANDS = {
     "align": "Angles of the updates of chosen rules to the ideal updates.",
     "cards": "List the technology cards, or show one.",
     "compare": "Lay the three realisations of a network side by side.",
+    "crossbar": "Error of a matrix product on an array of devices, by cause.",
     "doctor": "Say what is installed, what is missing and how to install it.",
     "netlist": "Write the SPICE netlist of a network; needs no simulator.",
     "rules": "List the learning rules and what each needs.",
