@@ -1,0 +1,381 @@
+"""A network whose weights are analog arrays, for any learning rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as Map
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from analogdfc.errors import UserError
+from analogdfc.hardware.converters import ADC, DAC
+from analogdfc.hardware.device_card import DeviceCard
+from analogdfc.hardware.devices import DeviceModel, Programmed
+from analogdfc.hardware.devices._draws import Streams, check_number, normal
+from analogdfc.hardware.mapping import Cell, Layout, Mapping, stuck_at, table
+from analogdfc.hardware.mapping.export import Column
+from analogdfc.network import Network
+
+_ROUNDING = 1e-9
+"""Fraction of the window below which two targets are the same."""
+
+
+class AnalogArray:
+    """The devices of one layer, which are read, pulsed and written.
+
+    Args:
+        layout: how the weights lie on them.
+        model: what they are.
+        target: target conductances, of the layout's shape, in siemens.
+        generator: source of what differs from device to device, and of the first write.
+        stuck: known stuck cells, beside those that are drawn.
+
+    Raises:
+        UserError: a stuck cell outside of its array.
+
+    Attributes:
+        layout: as given.
+        model: as given.
+        devices: the programmed devices.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        model: DeviceModel,
+        target: Tensor,
+        generator: torch.Generator,
+        stuck: Sequence[Cell] = (),
+    ) -> None:
+        self.layout = layout
+        self.model = model
+        population = model.fabricate(
+            layout.shape,
+            generator,
+            dtype=target.dtype,
+            device=target.device,
+            stuck=stuck_at(layout, stuck) if stuck else None,
+        )
+        self.devices: Programmed = model.program(target, generator, population=population)
+        self._written: float | Tensor = 0.0
+        self._moments: tuple[float, Tensor, Tensor | None] | None = None
+        self._weights: tuple[float, Tensor, Tensor | None] | None = None
+
+    def moments(self, now: float) -> tuple[Tensor, Tensor | None]:
+        """Mean and standard deviation of a read of each device at a time; None for no noise.
+
+        Args:
+            now: seconds since the network was made, not before the last write.
+        """
+        if self._moments is None or self._moments[0] != now:
+            age = now - self._written
+            mean, sigma = self.devices.at(age), None
+            if self.model.read is not None:
+                sigma = self.model.read.sigma(mean, age, programmed=self.devices.g)
+            self._moments = (now, mean, sigma)
+        return self._moments[1:]
+
+    def read(self, now: float, generator: torch.Generator) -> Tensor:
+        """One read of all devices, with its noise, in siemens, of the layout's shape."""
+        mean, sigma = self.moments(now)
+        telegraph = self.model.telegraph
+        if telegraph is not None:
+            traps = telegraph.start(
+                self.layout.shape,
+                generator,
+                present=self.devices.population.trap,
+                device=mean.device,
+            )
+            mean = mean * telegraph.factor(traps, mean.dtype)
+        if sigma is None:
+            return mean
+        noise = normal(mean.shape, generator, dtype=mean.dtype, device=mean.device)
+        return torch.addcmul(mean, sigma, noise).clamp_(min=0)
+
+    def matrix(self, now: float, generator: torch.Generator) -> Tensor:
+        """One read of the weights with their bias rows, (outputs, inputs + bias rows).
+
+        Where no two weights share a device, one normal number a weight stands for the noise of all
+        its devices: their variances add. The noise isn't clipped where it would make the
+        conductance of a single device negative.
+        """
+        layout = self.layout
+        if self._weights is None or self._weights[0] != now:
+            self._weights = (now, *self._weight_moments(now))
+        _, mean, sigma = self._weights
+        if self.model.telegraph is None:
+            if self.model.read is None:
+                return mean.clone()
+            if sigma is not None:
+                noise = normal(mean.shape, generator, dtype=mean.dtype, device=mean.device)
+                return torch.addcmul(mean, sigma, noise)
+        return layout.decode(self.read(now, generator)) * layout.scale
+
+    def _weight_moments(self, now: float) -> tuple[Tensor, Tensor | None]:
+        layout = self.layout
+        g, sigma = self.moments(now)
+        mean = layout.decode(g) * layout.scale
+        if sigma is None:
+            return mean, None
+        variance = layout.mapping.scheme.variance(sigma**2, layout.window)
+        if variance is None:
+            return mean, None
+        return mean, layout.mapping.slicing.variance(variance).sqrt() * layout.scale
+
+    def stored(self) -> Tensor:
+        """What was last asked for, in units of the scale, (outputs, inputs + bias rows)."""
+        return self.layout.decode(self.devices.target)
+
+    def pulse(self, counts: Tensor, now: float, generator: torch.Generator) -> None:
+        """Send pulses; they start from the state that a device has drifted to.
+
+        Args:
+            counts: for each device, of the layout's shape: > 0 up, < 0 down; integers.
+            now: seconds since the network was made.
+            generator: source of the noise from pulse to pulse.
+
+        Raises:
+            UserError: devices without pulses, or counts that don't fit.
+        """
+        old, hit = self.devices, counts != 0
+        start = torch.where(hit, old.at(now - self._written), old.g)
+        moved = replace(old, g=start).pulse(counts, generator)
+        self._replace(replace(moved, target=torch.where(hit, moved.g, old.target)), hit, now)
+
+    def write(self, relative: Tensor, now: float, generator: torch.Generator) -> tuple[int, int]:
+        """Program the devices whose target changes, with the errors of a write.
+
+        Args:
+            relative: weights in units of the scale, -1..1, (outputs, inputs + bias rows).
+            now: seconds since the network was made.
+            generator: source of the errors.
+
+        Returns:
+            The number of devices written, and that of all attempts.
+        """
+        old = self.devices
+        target = self.model.window.quantise(self.layout.encode(relative))
+        hit = (target - old.target).abs() > _ROUNDING * self.model.window.span
+        new = self.model.program(target, generator, population=old.population)
+        hidden = new.hidden
+        if hidden is not None and old.hidden is not None:
+            hidden = torch.where(hit, hidden, old.hidden)
+        written = replace(
+            old,
+            target=torch.where(hit, target, old.target),
+            g=torch.where(hit, new.g, old.g),
+            hidden=hidden,
+        )
+        self._replace(written, hit, now)
+        attempts = hit if new.attempts is None else torch.where(hit, new.attempts, 0)
+        return int(hit.sum()), int(attempts.sum())
+
+    def write_exactly(self, relative: Tensor, now: float) -> int:
+        """Set all devices to targets without any error; only stuck ones stay.
+
+        Args:
+            relative: weights in units of the scale, -1..1, (outputs, inputs + bias rows).
+            now: seconds since the network was made.
+
+        Returns:
+            The number of devices whose conductance this changed.
+        """
+        old, target = self.devices, self.layout.encode(relative)
+        stuck = old.population.stuck
+        g = target if stuck is None else stuck.apply(target)
+        moved = int((g != old.at(now - self._written)).sum())
+        everywhere = torch.ones_like(g, dtype=torch.bool)
+        self._replace(replace(old, target=target, g=g), everywhere, now)
+        return moved
+
+    def _replace(self, devices: Programmed, hit: Tensor, now: float) -> None:
+        self.devices = devices
+        written = torch.where(hit, now, torch.as_tensor(self._written, dtype=torch.float64))
+        first, last = float(written.min()), float(written.max())
+        # One age for all where there is one: some models of ageing know no other.
+        self._written = last if first == last else written
+        self._moments = self._weights = None
+
+
+class _Sources(NamedTuple):
+    """Streams of random numbers, independent of each other."""
+
+    reads: torch.Generator
+    writes: torch.Generator
+    converters: torch.Generator
+
+
+class AnalogNetwork(Network):
+    """A network whose weights and biases are read from arrays of devices.
+
+    `weights[i]` and `biases[i]` are what the last `read` found; a learning rule uses them as those
+    of any network and writes their `.grad`. What an ordinary optimiser writes into them is lost at
+    the next read: `PulsedUpdate` makes the step on the devices.
+
+    Made by `analog`.
+
+    Args:
+        network: the network whose weights are mapped.
+        model: the device.
+        seed: of every random number.
+        mapping: how the weights are laid out.
+        dac: converter of the inputs of each layer; None for a fully analog path.
+        adc: converter of each array's columns, in units of the scale; None for none.
+        stuck: known stuck cells by layer, 1..L.
+
+    Attributes:
+        arrays: the arrays of layers 1..L.
+        time: seconds since the arrays were programmed.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        model: DeviceModel,
+        seed: int,
+        *,
+        mapping: Mapping,
+        dac: DAC | None = None,
+        adc: ADC | None = None,
+        stuck: Map[int, Sequence[Cell]] | None = None,
+    ) -> None:
+        stuck = stuck or {}
+        for i in stuck:
+            if not 1 <= i <= network.depth:
+                raise UserError(f"stuck cells of layer {i}; there are layers 1..{network.depth}")
+        first = network.weights[0]
+        super().__init__(
+            network.sizes,
+            dtype=first.dtype,
+            device=first.device,
+            generator=torch.Generator().manual_seed(0),
+        )
+        self.activations = network.activations
+        self.dac, self.adc = dac, adc
+        self.time = 0.0
+        streams = Streams(torch.Generator(first.device).manual_seed(seed))
+        self.sources = _Sources(streams["reads"], streams["writes"], streams["converters"])
+        arrays = []
+        for i, (w, b) in enumerate(zip(network.weights, network.biases, strict=True), start=1):
+            weight, bias = w.detach().double(), b.detach().double()
+            try:
+                layout = mapping.layout(weight, bias, model.window)
+                target = layout.conductances(weight, bias)
+                source = streams[f"layer {i}"]
+                arrays.append(AnalogArray(layout, model, target, source, stuck.get(i, ())))
+            except UserError as error:
+                raise UserError(f"layer {i}: {error}") from error
+            with torch.no_grad():
+                self.biases[i - 1].copy_(b)
+        self.arrays = tuple(arrays)
+        self._conductances: dict[int, Tensor] = {}
+        self.read()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; the next read sees what drift and retention have done.
+
+        Raises:
+            UserError: a negative or non-finite time.
+        """
+        self.time += check_number("time to wait", seconds, "s", low=0.0)
+
+    @torch.no_grad()
+    def read(self) -> None:
+        """Read all weights anew, with the noise of a read; they stay so until the next."""
+        for i, array in enumerate(self.arrays):
+            if self.adc is None:
+                matrix = array.matrix(self.time, self.sources.reads)
+            else:  # the sums of each array are converted, so each device must be known
+                self._conductances[i] = array.read(self.time, self.sources.reads)
+                matrix = array.layout.decode(self._conductances[i]) * array.layout.scale
+            weight, bias = array.layout.parts(matrix)
+            self.weights[i].copy_(weight)
+            if bias is not None:
+                self.biases[i].copy_(bias)
+
+    def tables(self) -> dict[str, dict[str, Column]]:
+        """Every device of `layer1`..`layerL`, for `write_csv` and `write_hdf5`; see `table`."""
+        return {
+            f"layer{i}": table(array.layout, array.devices.target, array.model, array.devices)
+            for i, array in enumerate(self.arrays, start=1)
+        }
+
+    def potentials(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Potentials v_1..v_L without feedback, through the converters where there are any.
+
+        The converters cross the forward pass only; the control loop of a rule is analog.
+        """
+        if self.dac is None and self.adc is None:
+            return super().potentials(x)
+        v, r = [], x
+        for i in range(self.depth):
+            v.append(self._converted(i, r))
+            r = self.activations[i].function(v[-1])
+        return tuple(v)
+
+    def _converted(self, i: int, r: Tensor) -> Tensor:
+        source = self.sources.converters
+        weight, bias, layout = self.weights[i], self.biases[i], self.arrays[i].layout
+        if self.dac is not None:
+            r = self.dac(r, source)
+        out = linear(r, weight, bias)
+        if self.adc is None:
+            return out
+        adc: Callable[[Tensor], Tensor] = partial(self.adc, generator=source)
+        with torch.no_grad():
+            digital = layout.product(self._conductances[i], r, adc=adc)
+            if not layout.mapping.bias_rows:
+                digital = digital + bias
+        # The gradient is that of the product of the last read.
+        return out + (digital - out).detach()
+
+
+def analog(
+    network: Network,
+    card: DeviceCard | DeviceModel | str | Path,
+    seed: int,
+    *,
+    mapping: Mapping | None = None,
+    dac: DAC | None = None,
+    adc: ADC | None = None,
+    stuck: Map[int, Sequence[Cell]] | None = None,
+) -> AnalogNetwork:
+    """The network on arrays of devices, programmed at time 0 and read once.
+
+    Args:
+        network: its weights are the targets; it stays as it is.
+        card: the device: a card, its name or path, or a model with some imperfections left out.
+        seed: of every random number: devices, writes, reads, pulses; >= 0.
+        mapping: how the weights are laid out; by default differential pairs, one scale a layer
+            and one bias row.
+        dac: converter of the inputs of each layer; None for a fully analog path.
+        adc: converter of each array's columns, in units of the layer's scale; None for none.
+
+        stuck: known stuck cells by layer, 1..L, beside those that are drawn.
+
+    Raises:
+        UserError: an unknown card, a negative seed, weights that the arrays can't hold, a stuck
+            cell outside of its array.
+
+    >>> from analogdfc.network import Network
+    >>> source = torch.Generator().manual_seed(0)
+    >>> network = analog(Network([3, 4, 2], generator=source), "pcm_nandakumar2019", seed=1)
+    >>> network.wait(3600.0)
+    >>> network.read()
+    >>> network(torch.ones(1, 3, dtype=torch.float64)).shape
+    torch.Size([1, 2])
+    """
+    if seed < 0:
+        raise UserError(f"seed {seed}: a seed must be >= 0")
+    if isinstance(card, str | Path):
+        card = DeviceCard.load(card)
+    model = card.model() if isinstance(card, DeviceCard) else card
+    return AnalogNetwork(
+        network, model, seed, mapping=mapping or Mapping(), dac=dac, adc=adc, stuck=stuck
+    )

@@ -1,0 +1,358 @@
+"""The optimiser's step as what devices can do: pulses, writes, or exact writes for reference."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+
+from analogdfc.errors import UserError
+from analogdfc.hardware.analog import AnalogArray, AnalogNetwork
+from analogdfc.hardware.devices._draws import check_number, uniform
+
+
+@dataclass
+class Counts:
+    """What the training of one layer has cost so far.
+
+    Attributes:
+        up: pulses that raise a conductance.
+        down: pulses that lower one.
+        writes: devices that were programmed.
+        attempts: writes that this took, those repeated by write and verify counted.
+        clipped: changes cut off: writes to beyond the window, more pulses than lead through it.
+    """
+
+    up: int = 0
+    down: int = 0
+    writes: int = 0
+    attempts: int = 0
+    clipped: int = 0
+
+
+class Rounding(ABC):
+    """How a change of the weights becomes a whole number of steps."""
+
+    @abstractmethod
+    def steps(
+        self, change: Tensor, left: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Whole steps.
+
+        Args:
+            change: wanted change, in steps.
+            left: what earlier calls have left over, in steps.
+            generator: source of random numbers.
+
+        Returns:
+            Steps, in whole numbers, and what is left over for the next call.
+        """
+
+
+class Stochastic(Rounding):
+    """Up or down at random, so that the mean is the wanted change: coincidence of random pulses."""
+
+    def steps(
+        self, change: Tensor, left: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """The whole part, and one more with the probability of the rest."""
+        drawn = uniform(change.shape, generator, dtype=change.dtype, device=change.device)
+        return torch.floor(change + drawn), left
+
+
+class Deterministic(Rounding):
+    """To the nearest; a change of less than half a step is lost."""
+
+    def steps(
+        self, change: Tensor, left: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """The nearest whole number."""
+        return change.round(), left
+
+
+class MixedPrecision(Rounding):
+    """A digital accumulator keeps what is less than a step (Nandakumar et al. 2020)."""
+
+    def steps(
+        self, change: Tensor, left: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """The whole part of the sum; the rest stays."""
+        total = left + change
+        whole = total.trunc()
+        return whole, total - whole
+
+
+class Writer(ABC):
+    """How a layer's devices follow a change of its weights."""
+
+    def __init__(self, array: AnalogArray) -> None:
+        self.array = array
+        self.counts = Counts()
+
+    @abstractmethod
+    def apply(self, change: Tensor, now: float, generator: torch.Generator) -> None:
+        """Change the weights.
+
+        Args:
+            change: in units of the scale, (outputs, inputs + bias rows).
+            now: seconds since the network was made.
+            generator: source of random numbers.
+        """
+
+    def state(self) -> Tensor | None:
+        """What is kept from step to step beside the devices."""
+        return None
+
+    def restore(self, state: Tensor | None) -> None:
+        """Take up a kept state."""
+        return
+
+    def _aim(self, last: Tensor, change: Tensor) -> Tensor:
+        """Targets within the window, from the last ones."""
+        wanted = last + change
+        moved = change != 0
+        self.counts.clipped += int((moved & (wanted.abs() > 1 + 1e-9)).sum())
+        return wanted.clamp(-1, 1)
+
+
+class IdealWriter(Writer):
+    """Every weight is set exactly: the reference."""
+
+    def apply(self, change: Tensor, now: float, generator: torch.Generator) -> None:
+        """Set the devices."""
+        done = self.array.write_exactly(self._aim(self.array.stored(), change), now)
+        self.counts.writes += done
+        self.counts.attempts += done
+
+
+class _Stepping(Writer):
+    def __init__(self, array: AnalogArray, rounding: Rounding) -> None:
+        super().__init__(array)
+        self.rounding = rounding
+        self.left = torch.zeros(self._shape(), dtype=array.devices.g.dtype, device=self._place())
+
+    def _shape(self) -> tuple[int, ...]:
+        return len(self.array.layout.scale), self.array.layout.shape[-1]
+
+    def _place(self) -> torch.device:
+        return self.array.devices.g.device
+
+    def state(self) -> Tensor:
+        """What the accumulator holds, in steps."""
+        return self.left.clone()
+
+    def restore(self, state: Tensor | None) -> None:
+        """Fill the accumulator."""
+        if state is not None:
+            self.left = state.to(self.left)
+
+    def _whole(self, change: Tensor, step: float, generator: torch.Generator) -> Tensor:
+        wanted = (change / step).expand(self._shape())
+        whole, self.left = self.rounding.steps(wanted, self.left, generator)
+        return whole
+
+
+class PulseWriter(_Stepping):
+    """Pulses of the mean device's mean step, sent blindly: nobody looks at what they did.
+
+    Raises:
+        UserError: devices without pulses, or slices of different significance, which would need a
+            carry from one to the next.
+    """
+
+    def __init__(self, array: AnalogArray, rounding: Rounding) -> None:
+        layout, model = array.layout, array.model
+        if model.pulses is None:
+            raise UserError(
+                "this device has no pulsed update (its card has no section [pulse]); give "
+                "`granularity`, the smallest change that is written"
+            )
+        if not layout.mapping.slicing.even:
+            raise UserError(
+                "pulses on slices of different significance; use slices in equal parts, or give "
+                "`granularity`, the smallest change that is written"
+            )
+        super().__init__(array, rounding)
+        scheme = layout.mapping.scheme
+        self.step = model.pulses.mean_step(model.window) * scheme.step(model.window)
+
+    def _shape(self) -> tuple[int, ...]:
+        return self.array.layout.shape[0], *super()._shape()
+
+    def apply(self, change: Tensor, now: float, generator: torch.Generator) -> None:
+        """Send the pulses; each slice has its own, for a part in equal shares."""
+        whole = self._whole(change, self.step, generator)
+        most = math.ceil(2 / self.step)  # takes a weight through the whole window
+        self.counts.clipped += int((whole.abs() > most).sum())
+        whole = whole.clamp(-most, most).to(torch.int64)
+        layout = self.array.layout
+        pulses = layout.mapping.scheme.pulses(whole, layout.outputs)
+        self.counts.up += int(pulses.clamp(min=0).sum())
+        self.counts.down -= int(pulses.clamp(max=0).sum())
+        self.array.pulse(pulses, now, generator)
+
+
+class ReprogramWriter(_Stepping):
+    """Devices are programmed anew where their weight changes, with the error of a write.
+
+    The new target is the last one plus the change; it is remembered digitally, so that what the
+    levels of a device can't show isn't lost.
+
+    Args:
+        array: the devices.
+        rounding: how changes become multiples of the granularity.
+        granularity: smallest change that is written, in units of the scale, > 0.
+    """
+
+    def __init__(self, array: AnalogArray, rounding: Rounding, granularity: float) -> None:
+        super().__init__(array, rounding)
+        self.step = check_number("granularity", granularity, low=0.0, high=2.0, open_low=True)
+        self.wanted = array.stored()
+
+    def state(self) -> Tensor:
+        """What the accumulator holds, in steps, and the targets, in units of the scale."""
+        return torch.stack([self.left, self.wanted])
+
+    def restore(self, state: Tensor | None) -> None:
+        """Fill the accumulator, and remember the targets."""
+        if state is not None:
+            self.left, self.wanted = state.to(self.left).clone().unbind()
+
+    def apply(self, change: Tensor, now: float, generator: torch.Generator) -> None:
+        """Write where the target changes."""
+        moved = self._whole(change, self.step, generator) * self.step
+        self.wanted = self._aim(self.wanted, moved)
+        writes, attempts = self.array.write(self.wanted, now, generator)
+        self.counts.writes += writes
+        self.counts.attempts += attempts
+
+
+MODES: dict[str, Callable[[], Rounding] | None] = {
+    "stochastic": Stochastic,
+    "deterministic": Deterministic,
+    "mixed-precision": MixedPrecision,
+    "ideal": None,
+}
+"""Names of the ways to make a step; the ideal one needs no rounding."""
+
+
+class PulsedUpdate(torch.optim.Optimizer):
+    """An optimiser whose step is made by the devices.
+
+    A digital optimiser says what the step should be (plain gradient descent, momentum, Adam); the
+    devices do what they can of it. After each step the weights are read anew.
+
+    Biases that aren't in the arrays take the digital optimiser's step as it is.
+
+    Args:
+        network: the network, from `analog`.
+        optimizer: any optimiser of the network's parameters.
+        mode: `stochastic`, `deterministic` or `mixed-precision` make whole steps; `ideal` sets
+            every device exactly.
+        granularity: program the devices anew, in multiples of this fraction of the largest
+            representable weight, instead of sending pulses; needed for devices without pulses.
+        period: seconds between steps, in which the devices age.
+
+    Attributes:
+        writers: what moves the devices of layers 1..L; `counts` says what it cost.
+
+    Raises:
+        UserError: an unknown mode, an optimiser of other parameters, devices that can't be pulsed
+            without a granularity, a value out of range.
+
+    >>> from analogdfc.hardware.analog import analog
+    >>> from analogdfc.learning import Backpropagation
+    >>> from analogdfc.network import Network
+    >>> source = torch.Generator().manual_seed(0)
+    >>> network = analog(Network([3, 4, 2], generator=source), "ecram_mo_kim2019", seed=1)
+    >>> rule = Backpropagation(network)
+    >>> optimizer = PulsedUpdate(network, torch.optim.SGD(network.parameters(), lr=0.1))
+    >>> x, y = torch.ones(1, 3).double(), torch.ones(1, 2).double()
+    >>> loss = rule.backward(x, y)
+    >>> optimizer.step()
+    >>> optimizer.counts[0].up > 0
+    True
+    """
+
+    def __init__(
+        self,
+        network: AnalogNetwork,
+        optimizer: torch.optim.Optimizer,
+        mode: str = "stochastic",
+        *,
+        granularity: float | None = None,
+        period: float = 0.0,
+    ) -> None:
+        if mode not in MODES:
+            raise UserError(f"unknown mode {mode!r} of an update; there are {', '.join(MODES)}")
+        check_number("period", period, "s", low=0.0)
+        own = {id(p) for p in network.parameters()}
+        if any(id(p) not in own for group in optimizer.param_groups for p in group["params"]):
+            raise UserError("the optimiser holds parameters that aren't this analog network's")
+        super().__init__(network.parameters(), {})
+        self.network = network
+        self.inner = optimizer
+        self.period = period
+        # Shared, so that a scheduler of either changes the step.
+        self.param_groups = optimizer.param_groups
+        self.writers = tuple(_writer(a, MODES[mode], granularity) for a in network.arrays)
+
+    @property
+    def counts(self) -> tuple[Counts, ...]:
+        """What training has cost so far, layers 1..L."""
+        return tuple(writer.counts for writer in self.writers)
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Make one step and read the weights anew.
+
+        Args:
+            closure: evaluates the loss anew; passed on to the digital optimiser.
+        """
+        network = self.network
+        before = [p.clone() for p in network.parameters()]
+        loss = self.inner.step() if closure is None else self.inner.step(closure)
+        change = {p: p - old for p, old in zip(network.parameters(), before, strict=True)}
+        network.wait(self.period)
+        layers = zip(network.arrays, network.weights, network.biases, self.writers, strict=True)
+        for array, w, b, writer in layers:
+            layout = array.layout
+            matrix = layout.mapping.matrix(change[w].double(), change[b].double())
+            writer.apply(matrix / layout.scale, network.time, network.sources.writes)
+        network.read()
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the digital optimiser and of the accumulators; the devices are the network's."""
+        return {**self.inner.state_dict(), "left": [writer.state() for writer in self.writers]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up a state that `state_dict` gave."""
+        state = dict(state_dict)
+        for writer, left in zip(self.writers, state.pop("left"), strict=True):
+            writer.restore(left)
+        self.inner.load_state_dict(state)
+        self.param_groups = self.inner.param_groups
+
+
+def _writer(
+    array: AnalogArray, rounding: Callable[[], Rounding] | None, granularity: float | None
+) -> Writer:
+    if rounding is None:
+        if granularity is not None:
+            raise UserError("the ideal write is exact; leave the granularity out")
+        return IdealWriter(array)
+    if granularity is None:
+        return PulseWriter(array, rounding())
+    return ReprogramWriter(array, rounding(), granularity)
