@@ -327,7 +327,8 @@ def _check_size(layout: Layout) -> None:
         if height * width > _LARGEST_WIRED:
             raise UserError(
                 f"an array of {height} x {width} cells with resistive lines; at most "
-                f"{_LARGEST_WIRED} cells are solved exactly: cut the matrix into smaller arrays"
+                f"{_LARGEST_WIRED} cells are solved exactly: cut the matrix into smaller arrays "
+                "by a tiling, such as 256 x 256"
             )
 
 
