@@ -35,8 +35,14 @@ class Model(NamedTuple):
 
 
 def model_tree(model: Model) -> dict[str, Any]:
-    """The branch 'network' of a record."""
+    """The branch 'network' of a record.
+
+    Raises:
+        UserError: a controller other than PI, which the branch has no place for.
+    """
     network, feedback, controller, tau_v = model
+    if controller.differentiates or not controller.integrates:
+        raise UserError(f"{controller}: records hold PI controllers only")
     return {
         **network_tree(network),
         **_matrices("Q", feedback.matrices),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from analogdfc import records
-from analogdfc.controller import PI
+from analogdfc.controller import PI, PID, P
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.network import Network
@@ -109,3 +109,10 @@ def test_a_file_that_is_not_hdf5_is_refused(tmp_path: Path) -> None:
     path.write_text("not a record")
     with pytest.raises(UserError, match=r"weights\.h5: not an HDF5 file"):
         read_model(path)
+
+
+def test_a_controller_that_a_record_has_no_place_for_is_refused(network: Network) -> None:
+    feedback = DirectFeedback.transposed(network)
+    for controller in (PID(), P(1.0)):
+        with pytest.raises(UserError, match="records hold PI controllers only"):
+            model_tree(Model(network, feedback, controller, 0.2))  # type: ignore[arg-type]
