@@ -13,13 +13,7 @@ from torch.nn.functional import linear
 
 from analogdfc.errors import UserError
 from analogdfc.hardware.analog import AnalogNetwork, analog
-from analogdfc.hardware.analog_optimizer import (
-    Deterministic,
-    MixedPrecision,
-    PulsedUpdate,
-    PulseWriter,
-    Stochastic,
-)
+from analogdfc.hardware.analog_optimizer import PulsedUpdate, PulseWriter
 from analogdfc.hardware.converters import ADC, DAC
 from analogdfc.hardware.device_card import DeviceCard
 from analogdfc.hardware.devices import (
@@ -48,6 +42,13 @@ from analogdfc.hardware.mapping import (
     Scheme,
     Split,
     Tiling,
+)
+from analogdfc.hardware.rounding import (
+    Coincidence,
+    Deterministic,
+    DeterministicCoincidence,
+    MixedPrecision,
+    Stochastic,
 )
 from analogdfc.learning import RULES, Backpropagation, make_rule
 from analogdfc.network import Network
@@ -359,7 +360,7 @@ def test_ideal_pulses_follow_the_step_to_within_one(
         assert float(short.max()) <= most + 1e-9
 
 
-@pytest.mark.parametrize("mode", ["stochastic", "mixed-precision"])
+@pytest.mark.parametrize("mode", ["stochastic", "mixed-precision", "coincidence"])
 def test_many_small_steps_of_pulses_add_up(mode: str, network: Network) -> None:
     copy = analog(network, PULSED, 0, mapping=Mapping(Balanced(), PerLayer(3.0)))
     optimizer = PulsedUpdate(copy, step_of(copy), mode)
@@ -559,3 +560,32 @@ def test_what_cannot_be_made_is_refused(make: Any, message: str, network: Networ
 def update(network: Network, model: DeviceModel, mode: str, **options: Any) -> PulsedUpdate:
     copy = analog(network, model, 0)
     return PulsedUpdate(copy, step_of(copy), mode, **options)
+
+
+def test_random_trains_coincide_as_often_in_the_mean_as_wanted() -> None:
+    source = torch.Generator().manual_seed(0)
+    post = torch.randn(3, 6, dtype=torch.float64, generator=source)
+    pre = torch.randn(3, 8, dtype=torch.float64, generator=source)
+    change = (post.T @ pre).expand(4000, 6, 8)
+    counts, _ = Coincidence().steps(change, torch.zeros(()), source)
+    assert torch.equal(counts, counts.round())
+    error = counts.std(dim=0) / 4000**0.5
+    assert float(((counts.mean(dim=0) - change[0]) / error).abs().max()) < 4.5
+
+
+def test_fixed_trains_miss_the_wanted_coincidences_by_little() -> None:
+    source = torch.Generator().manual_seed(1)
+    post = torch.rand(6, dtype=torch.float64, generator=source) - 0.5
+    change = 100 * torch.outer(post, torch.rand(8, dtype=torch.float64, generator=source))
+    first, _ = DeterministicCoincidence().steps(change, torch.zeros(()), source)
+    again, _ = DeterministicCoincidence().steps(change, torch.zeros(()), source)
+    assert torch.equal(first, again)
+    assert float((first - change).abs().max()) < 4
+    assert float((first - change).norm() / change.norm()) < 0.1
+
+
+def test_a_change_of_zero_sends_no_pulse() -> None:
+    zero = torch.zeros(2, 3, dtype=torch.float64)
+    for rounding in (Coincidence(), DeterministicCoincidence()):
+        counts, _ = rounding.steps(zero, zero, torch.Generator().manual_seed(0))
+        assert not bool(counts.any())

@@ -13,7 +13,15 @@ from torch import Tensor
 
 from analogdfc.errors import UserError
 from analogdfc.hardware.analog import AnalogArray, AnalogNetwork
-from analogdfc.hardware.devices._draws import check_number, uniform
+from analogdfc.hardware.devices._draws import check_number
+from analogdfc.hardware.rounding import (
+    Coincidence,
+    Deterministic,
+    DeterministicCoincidence,
+    MixedPrecision,
+    Rounding,
+    Stochastic,
+)
 
 
 @dataclass
@@ -33,58 +41,6 @@ class Counts:
     writes: int = 0
     attempts: int = 0
     clipped: int = 0
-
-
-class Rounding(ABC):
-    """How a change of the weights becomes a whole number of steps."""
-
-    @abstractmethod
-    def steps(
-        self, change: Tensor, left: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Whole steps.
-
-        Args:
-            change: wanted change, in steps.
-            left: what earlier calls have left over, in steps.
-            generator: source of random numbers.
-
-        Returns:
-            Steps, in whole numbers, and what is left over for the next call.
-        """
-
-
-class Stochastic(Rounding):
-    """Up or down at random, so that the mean is the wanted change: coincidence of random pulses."""
-
-    def steps(
-        self, change: Tensor, left: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """The whole part, and one more with the probability of the rest."""
-        drawn = uniform(change.shape, generator, dtype=change.dtype, device=change.device)
-        return torch.floor(change + drawn), left
-
-
-class Deterministic(Rounding):
-    """To the nearest; a change of less than half a step is lost."""
-
-    def steps(
-        self, change: Tensor, left: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """The nearest whole number."""
-        return change.round(), left
-
-
-class MixedPrecision(Rounding):
-    """A digital accumulator keeps what is less than a step (Nandakumar et al. 2020)."""
-
-    def steps(
-        self, change: Tensor, left: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """The whole part of the sum; the rest stays."""
-        total = left + change
-        whole = total.trunc()
-        return whole, total - whole
 
 
 class Writer(ABC):
@@ -236,6 +192,8 @@ MODES: dict[str, Callable[[], Rounding] | None] = {
     "stochastic": Stochastic,
     "deterministic": Deterministic,
     "mixed-precision": MixedPrecision,
+    "coincidence": Coincidence,
+    "deterministic-coincidence": DeterministicCoincidence,
     "ideal": None,
 }
 """Names of the ways to make a step; the ideal one needs no rounding."""
@@ -252,8 +210,9 @@ class PulsedUpdate(torch.optim.Optimizer):
     Args:
         network: the network, from `analog`.
         optimizer: any optimiser of the network's parameters.
-        mode: `stochastic`, `deterministic` or `mixed-precision` make whole steps; `ideal` sets
-            every device exactly.
+        mode: `stochastic`, `deterministic` or `mixed-precision` make whole steps of each device;
+            `coincidence` and `deterministic-coincidence` make them by pulse trains on rows and
+            columns; `ideal` sets every device exactly.
         granularity: program the devices anew, in multiples of this fraction of the largest
             representable weight, instead of sending pulses; needed for devices without pulses.
         period: seconds between steps, in which the devices age.
