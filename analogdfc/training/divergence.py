@@ -133,12 +133,13 @@ def _eigenvalue(rule: FeedbackControl, good: Mapping[str, Tensor], x: Tensor) ->
         for name, parameter in parameters_of(healthy).items():
             parameter.copy_(good[name])
         v = healthy.network.potentials(x[:_SAMPLES])
+    silence = torch.zeros_like(v[-1])  # the control signal of the free state
     try:
         loop = Loop.of(healthy.network, healthy.feedback, rule.controller, rule.tau_v, rule.neuron)
         if sum(rule.network.sizes[1:]) + rule.network.sizes[-1] > _LARGEST:
-            return float(condition3(loop, v).max())
+            return float(condition3(loop, v, silence).max())
         unit = rule.controller.tau_u if math.isfinite(rule.controller.tau_u) else 1.0
-        return float(slowest_eigenvalue(loop, v).real.max()) * unit
+        return float(slowest_eigenvalue(loop, v, silence).real.max()) * unit
     except UserError:
         return math.nan
 
