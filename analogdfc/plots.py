@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from analogdfc.dynamics import Trajectory, Update
 from analogdfc.errors import UserError
+from analogdfc.files import write_whole
 from analogdfc.hardware.design import Design
 from analogdfc.training.metrics import Metrics
 
@@ -40,12 +41,9 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
         figure.savefig(image, format=path.suffix.removeprefix(".") or "png", dpi=150)
     except ValueError as error:
         raise UserError(f"{path}: figures are written as .png, .pdf or .svg") from error
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(image.getvalue())
-        os.replace(temporary, path)
+        write_whole(path, image.getvalue())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(f"{path}: can't be written: {error.strerror}") from error
     return path
 

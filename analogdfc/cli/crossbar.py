@@ -19,7 +19,7 @@ from analogdfc.errors import UserError
 from analogdfc.hardware.crossbar_error import Product, cases, measure
 from analogdfc.hardware.device_card import DeviceCard
 from analogdfc.hardware.devices import StuckCell
-from analogdfc.hardware.devices._draws import check_number
+from analogdfc.hardware.draws import check_number
 from analogdfc.hardware.mapping import (
     Balanced,
     Fixed,

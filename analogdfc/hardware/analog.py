@@ -17,7 +17,7 @@ from analogdfc.errors import UserError
 from analogdfc.hardware.converters import ADC, DAC
 from analogdfc.hardware.device_card import DeviceCard
 from analogdfc.hardware.devices import DeviceModel, Programmed
-from analogdfc.hardware.devices._draws import Streams, check_number, normal
+from analogdfc.hardware.draws import Streams, check_number, normal
 from analogdfc.hardware.mapping import Cell, Layout, Mapping, stuck_at, table
 from analogdfc.hardware.mapping.export import Column
 from analogdfc.network import Network

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from analogdfc.errors import UserError
 from analogdfc.hardware.analog import AnalogArray, AnalogNetwork
-from analogdfc.hardware.devices._draws import check_number
+from analogdfc.hardware.draws import check_number
 from analogdfc.hardware.rounding import (
     Coincidence,
     Deterministic,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from analogdfc.errors import UserError
 from analogdfc.hardware.devices import DeviceModel, Stuck, StuckCell, stuck_cells
-from analogdfc.hardware.devices._draws import Streams, check_number, check_tensor, check_time
+from analogdfc.hardware.draws import Streams, check_number, check_tensor, check_time
 from analogdfc.hardware.mapping import Layout, Mapping
 from analogdfc.hardware.wires import Lines, WiredArray, transfer_matrix
 

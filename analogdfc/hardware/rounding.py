@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from analogdfc.hardware.devices._draws import uniform
+from analogdfc.hardware.draws import uniform
 
 
 class Rounding(ABC):

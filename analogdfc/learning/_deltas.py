@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -124,6 +124,17 @@ def propagate(delta: Tensor, matrices: Sequence[Tensor], slopes: Sequence[Tensor
         delta = (delta @ matrices[i].T) * slopes[i]
         out.append(delta)
     return out[::-1]
+
+
+def check_shapes(matrices: Iterable[Tensor], needed: Sequence[tuple[int, ...]]) -> None:
+    """Make sure that feedback matrices fit a network.
+
+    Raises:
+        UserError: they don't; the message has both shapes.
+    """
+    shapes = [tuple(q.shape) for q in matrices]
+    if shapes != list(needed):
+        raise UserError(f"feedback matrices of shapes {shapes}; the network needs {list(needed)}")
 
 
 class SequentialFeedback(nn.Module):

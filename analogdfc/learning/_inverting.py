@@ -17,7 +17,7 @@ from analogdfc.dynamics.abscissa import Stabiliser
 from analogdfc.dynamics.inversion import ControllerLoop, FastLoop, InversionLoop
 from analogdfc.dynamics.settling import unstable
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.learning._deltas import SequentialFeedback
+from analogdfc.learning._deltas import SequentialFeedback, check_shapes
 from analogdfc.learning.controls import ErrorDriven
 from analogdfc.losses import Loss
 from analogdfc.network import Network
@@ -147,9 +147,8 @@ class Inversion(ErrorDriven):
         self.max_norm = checked_norm(max_norm)
         self.stabilisations = 0
         self._batches = 0
-        shapes = [tuple(q.shape) for q in self.feedback.matrices]
-        if shapes != (needed := [tuple(q.shape) for q in self._initial().matrices]):
-            raise UserError(f"feedback matrices of shapes {shapes}; the network needs {needed}")
+        needed = [tuple(q.shape) for q in self._initial().matrices]
+        check_shapes(self.feedback.matrices, needed)
         with torch.no_grad():
             for watched in self.loops():
                 _refuse_endless(watched)

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from analogdfc.errors import UserError
-from analogdfc.learning._deltas import DeltaRule, Dropout, SequentialFeedback, propagate, sweep
+from analogdfc.learning._deltas import (
+    DeltaRule,
+    Dropout,
+    SequentialFeedback,
+    check_shapes,
+    propagate,
+    sweep,
+)
 from analogdfc.learning.base import register
 from analogdfc.learning.controls import ErrorDriven, ErrorDrivenOptions
 from analogdfc.losses import Loss
@@ -52,13 +59,10 @@ class FeedbackAlignment(ErrorDriven):
         **options: Unpack[ErrorDrivenOptions],
     ) -> None:
         super().__init__(network, loss, **options)
-        self.feedback = feedback or SequentialFeedback.random(
-            network, torch.Generator().manual_seed(0)
-        )
-        shapes = [tuple(b.shape) for b in self.feedback.matrices]
+        source = torch.Generator().manual_seed(0)
+        self.feedback = feedback or self.random_feedback(network, source)
         needed = [tuple(w.shape)[::-1] for w in list(network.weights)[1:]]
-        if shapes != needed:
-            raise UserError(f"feedback matrices of shapes {shapes}; the network needs {needed}")
+        check_shapes(self.feedback.matrices, needed)
 
     @classmethod
     def random_feedback(cls, network: Network, generator: torch.Generator) -> SequentialFeedback:

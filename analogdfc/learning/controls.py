@@ -9,9 +9,15 @@ from typing import TypedDict, Unpack
 import torch
 from torch import Tensor
 
-from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.learning._deltas import DeltaRule, Dropout, masked_sweep, propagate, sweep
+from analogdfc.learning._deltas import (
+    DeltaRule,
+    Dropout,
+    check_shapes,
+    masked_sweep,
+    propagate,
+    sweep,
+)
 from analogdfc.learning.base import register
 from analogdfc.losses import Loss
 from analogdfc.network import Network
@@ -118,10 +124,10 @@ class DirectFeedbackAlignment(ErrorDriven):
         **options: Unpack[ErrorDrivenOptions],
     ) -> None:
         super().__init__(network, loss, **options)
-        self.feedback = feedback or DirectFeedback.random(network, torch.Generator().manual_seed(0))
-        shapes = [tuple(q.shape) for q in self.feedback.matrices]
-        if shapes != (needed := [(n, network.sizes[-1]) for n in network.sizes[1:]]):
-            raise UserError(f"feedback matrices of shapes {shapes}; the network needs {needed}")
+        source = torch.Generator().manual_seed(0)
+        self.feedback = feedback or self.random_feedback(network, source)
+        needed = [(n, network.sizes[-1]) for n in network.sizes[1:]]
+        check_shapes(self.feedback.matrices, needed)
 
     @classmethod
     def random_feedback(cls, network: Network, generator: torch.Generator) -> DirectFeedback:

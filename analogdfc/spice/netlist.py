@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from analogdfc import __version__
 from analogdfc.errors import UserError
+from analogdfc.files import write_whole
 from analogdfc.hardware.card import Card
 from analogdfc.hardware.chip import Chip, LayerParts, Stage
 
@@ -91,7 +90,7 @@ class Netlist:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name, text in texts.items():
-                _write_whole(folder / name, text)
+                write_whole(folder / name, text.encode("ascii"))
         except OSError as error:
             raise UserError(f"{folder}: can't write the netlist here: {error.strerror}") from error
         return tuple(folder / name for name in texts)
@@ -99,18 +98,6 @@ class Netlist:
     def deck(self, testbench: str) -> str:
         """The whole deck as one text, for a simulator."""
         return f"{_title(self.chip, self.fidelity)}\n{self.cells}{self.circuit}{testbench}"
-
-
-def _write_whole(path: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="ascii", newline="\n") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _cells(chip: Chip, fidelity: Fidelity) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from analogdfc.dynamics import Loop
-from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.errors import ConvergenceError
 from analogdfc.learning import LearningRule
 from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.measures import condition3, slowest_eigenvalue
@@ -140,7 +140,7 @@ def _eigenvalue(rule: FeedbackControl, good: Mapping[str, Tensor], x: Tensor) ->
             return float(condition3(loop, v, silence).max())
         unit = rule.controller.tau_u if math.isfinite(rule.controller.tau_u) else 1.0
         return float(slowest_eigenvalue(loop, v, silence).real.max()) * unit
-    except UserError:
+    except ConvergenceError:
         return math.nan
 
 

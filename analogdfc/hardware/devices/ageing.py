@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from analogdfc.errors import UserError
-from analogdfc.hardware.devices._draws import check_number, check_time
 from analogdfc.hardware.devices.curves import Curve
+from analogdfc.hardware.draws import check_number, check_time
 
 BOLTZMANN = 8.617333262e-5
 """Boltzmann's constant in eV / K (CODATA 2018)."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from analogdfc.errors import UserError
-from analogdfc.hardware.devices._draws import check_number
+from analogdfc.hardware.draws import check_number
 
 
 def _polynomial(c: tuple[float, ...], z: Tensor) -> Tensor:

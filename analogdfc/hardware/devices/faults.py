@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from analogdfc.errors import UserError
-from analogdfc.hardware.devices._draws import check_number, uniform
 from analogdfc.hardware.devices.window import Window
+from analogdfc.hardware.draws import check_number, uniform
 
 
 class StuckCell(NamedTuple):

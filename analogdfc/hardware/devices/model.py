@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from analogdfc.errors import UserError
-from analogdfc.hardware.devices._draws import Streams, check_time, normal, require
 from analogdfc.hardware.devices.ageing import Ageing, Retention, Temperature
 from analogdfc.hardware.devices.faults import Faults, Spread, Stuck
 from analogdfc.hardware.devices.noise import ReadNoise
@@ -18,6 +17,7 @@ from analogdfc.hardware.devices.programming import Programming
 from analogdfc.hardware.devices.pulses import PulsedDevices, Pulses
 from analogdfc.hardware.devices.telegraph import RandomTelegraph, TelegraphState
 from analogdfc.hardware.devices.window import Window
+from analogdfc.hardware.draws import Streams, check_time, normal, require
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from analogdfc.errors import UserError
-from analogdfc.hardware.devices._draws import check_number, check_time, normal
 from analogdfc.hardware.devices.curves import Curve
+from analogdfc.hardware.draws import check_number, check_time, normal
 
 
 @dataclass(frozen=True)

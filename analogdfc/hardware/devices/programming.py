@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from analogdfc.errors import UserError
-from analogdfc.hardware.devices._draws import check_number, normal
 from analogdfc.hardware.devices.curves import Curve
+from analogdfc.hardware.draws import check_number, normal
 
 
 class Written(NamedTuple):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from analogdfc.errors import UserError
-from analogdfc.hardware.devices._draws import Streams, check_number, normal, require, uniform
 from analogdfc.hardware.devices.window import Window
+from analogdfc.hardware.draws import Streams, check_number, normal, require, uniform
 
 
 class PulsedDevices(NamedTuple):

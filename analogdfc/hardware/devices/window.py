@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from analogdfc.errors import UserError
-from analogdfc.hardware.devices._draws import check_number, check_tensor
+from analogdfc.hardware.draws import check_number, check_tensor
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 
 from analogdfc.errors import UserError
 from analogdfc.hardware.devices import Stuck
-from analogdfc.hardware.devices._draws import check_number
+from analogdfc.hardware.draws import check_number
 from analogdfc.hardware.mapping.export import positions
 from analogdfc.hardware.mapping.layout import Layout
 

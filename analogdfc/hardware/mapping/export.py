@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ from torch import Tensor
 
 from analogdfc import records
 from analogdfc.errors import UserError
+from analogdfc.files import write_whole
 from analogdfc.hardware.devices import DeviceModel, Programmed, Window, WriteVerify
-from analogdfc.hardware.devices._draws import Streams
+from analogdfc.hardware.draws import Streams
 from analogdfc.hardware.mapping.layout import Layout
 from analogdfc.records import Quantity
 
@@ -178,12 +178,9 @@ def write_csv(path: str | Path, columns: dict[str, Column]) -> Path:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([f"{name} (S)" if name in SIEMENS else name for name in columns])
     writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text.getvalue())
-        os.replace(temporary, path)
+        write_whole(path, text.getvalue().encode())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(f"{path}: can't be written: {error.strerror}") from error
     return path
 

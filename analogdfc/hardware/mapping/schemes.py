@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from analogdfc.hardware.devices import Window
-from analogdfc.hardware.devices._draws import check_number
+from analogdfc.hardware.draws import check_number
 
 Groups = Sequence[tuple[int, int]]
 """Outputs that share an array, first and one past the last."""
