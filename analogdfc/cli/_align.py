@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from analogdfc import records
+from analogdfc.cli._console import make_console
 from analogdfc.datasets import Dataset
 from analogdfc.network import Network
 from analogdfc.records import Quantity
@@ -95,7 +95,7 @@ def tree(
 
 def show(title: str, found: Mapping[str, RuleAlignment], *, several: bool) -> None:
     """Print a table of the whole network and one of its layers."""
-    console = Console()
+    console = make_console()
     console.print(title, highlight=False, soft_wrap=True)
     whole = _table("rule")
     whole.add_column("output\n(°)", justify="right")

@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
 from analogdfc import records
+from analogdfc.cli._console import make_console
 from analogdfc.hardware.crossbar_error import CAUSES, CrossbarError, Product
 from analogdfc.records import Quantity
 
@@ -110,7 +110,7 @@ def _cells(x: Tensor, units: str, text: str) -> Quantity:
 
 def show(heading: str, product: Product, found: CrossbarError) -> None:
     """Print the table and the worst of the cells."""
-    console = Console()
+    console = make_console()
     console.print(heading, highlight=False, markup=False, soft_wrap=True)
     table = Table()
     table.add_column("cause", no_wrap=True)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from rich.console import Console
 from rich.table import Table
 
 from analogdfc import records
+from analogdfc.cli._console import make_console
 from analogdfc.cli._design import Samples
 from analogdfc.comparison import ONSET, Cause, Comparison
 from analogdfc.dynamics import Trajectory, Update
@@ -116,7 +116,7 @@ def show(
     results: Results,
 ) -> None:
     """Print the tables."""
-    console = Console()
+    console = make_console()
 
     def say(text: str, style: str = "") -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True, style=style)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from analogdfc import records
+from analogdfc.cli._console import make_console
 from analogdfc.datasets import Dataset
 from analogdfc.errors import UserError
 from analogdfc.learning import SteadyStateDFC, get_rule
@@ -192,7 +192,7 @@ def epoch_line(trainer: Trainer) -> str:
 
 def show(trainer: Trainer, experiment: Experiment, found: dict[str, Any]) -> None:
     """Print the table."""
-    console = Console()
+    console = make_console()
     rows = {
         "loss": ("1", "{part}_loss", "{:.4g}"),
         "error": ("%", "{part}_error_percent", "{:.2f}"),

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from analogdfc.cli._console import make_console
 from analogdfc.errors import UserError
 from analogdfc.hardware.card import Card, builtin_cards
 from analogdfc.hardware.device_card import DeviceCard, builtin_device_cards
@@ -115,11 +115,11 @@ def _show_list(cards: list[Listed]) -> None:
     for card in cards:
         window = f"{1e6 * card.g_min:.4g} to {1e6 * card.g_max:.4g}"
         table.add_row(card.name, card.kind, escape(card.technology), window, escape(card.source))
-    _console().print(table)
+    make_console().print(table)
 
 
 def _show(card: Listed, data: dict[str, Any]) -> None:
-    console = _console()
+    console = make_console()
     for line in (f"{card.title} ({card.kind} card '{card.name}')", f"source: {card.source}"):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     table = Table()
@@ -160,9 +160,3 @@ def _value(entry: dict[str, Any]) -> str:
         text = f"{entry['form']}: {text}"
     limits = [f"{k} {entry[k]}" for k in ("min", "max", "below") if k in entry]
     return "; ".join([text, *limits])
-
-
-def _console() -> Console:
-    console = Console()
-    # A pipe has no width; the sources would be folded into slivers at the usual 80 columns.
-    return console if console.is_terminal else Console(width=160)

@@ -14,9 +14,10 @@ from importlib import metadata
 
 import click
 from packaging.requirements import Requirement
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from analogdfc.cli._console import make_console
 
 _PYTHON = ">=3.11"
 _NGSPICE_PACKAGES = ("ngspice", "libngspice0")
@@ -174,7 +175,7 @@ def _print(findings: list[Finding], healthy: bool) -> None:
         # A note is text from outside: brackets in it are no markup.
         note = Text(finding.note)
         table.add_row(finding.name, finding.needs, finding.found or "-", state, note)
-    Console().print(table)
+    make_console().print(table)
     fixes = [finding.fix for finding in findings if finding.fix]
     if fixes:
         click.echo("To install what is missing:")

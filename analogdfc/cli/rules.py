@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from analogdfc.cli._console import make_console
 from analogdfc.errors import UserError
 from analogdfc.learning import RULES, RuleInfo, get_rule
 from analogdfc.learning.making import arguments
@@ -22,8 +22,6 @@ learns.
 `analogdfc rules NAME` says more about one of them, `analogdfc train --rule NAME` trains with it."""
 # A description that leaves the word to another class.
 _ELSEWHERE = re.compile(r"(see|as|as of) `")
-# What a console that isn't a terminal may need for one line.
-_WIDE = 200
 
 # The first line keeps click from wrapping the examples.
 _EXAMPLES = """\b
@@ -113,7 +111,7 @@ def _entries(section: str) -> Iterator[tuple[str, str]]:
 
 
 def _show_all(infos: list[RuleInfo]) -> None:
-    console = _console()
+    console = make_console()
     table = Table()
     table.add_column("rule", no_wrap=True)
     table.add_column("equation, feedback, paper")
@@ -132,7 +130,7 @@ def _show_all(infos: list[RuleInfo]) -> None:
 
 
 def _show_one(found: dict[str, Any]) -> None:
-    console = _console()
+    console = make_console()
     facts = Table(show_header=False, box=None)
     facts.add_column(no_wrap=True)
     facts.add_column()
@@ -157,12 +155,6 @@ def _show_one(found: dict[str, Any]) -> None:
         default = "" if argument["default"] is None else argument["default"]
         table.add_row(argument["name"], default, _plain(argument["description"]))
     console.print(table)
-
-
-def _console() -> Console:
-    """A console that doesn't break the lines of a file or a pipe."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDE)
 
 
 def _plain(text: str) -> str:

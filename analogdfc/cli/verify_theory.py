@@ -14,12 +14,12 @@ from typing import Any
 
 import click
 import torch
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
 from analogdfc import records
+from analogdfc.cli._console import make_console
 from analogdfc.errors import UserError
 from analogdfc.plots import check_figure, save_figure
 from analogdfc.records import Quantity
@@ -241,7 +241,7 @@ def _show(findings: Sequence[Finding], runs: Mapping[str, Curves]) -> None:
         agrees = Text("yes") if finding.agrees else Text("NO", style="bold")
         text = Text(f"{finding.statement}\n").append(f"{numbers}{unit}", style="dim")
         table.add_row(finding.figure, agrees, text)
-    Console().print(table)
+    make_console().print(table)
     for name, curves in runs.items():
         if "stopped" in curves:
             click.echo(f"{name} stopped in {curves['stopped']}", err=True)
