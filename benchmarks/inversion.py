@@ -132,7 +132,7 @@ def train(task: Task, network: Network, rule: LearningRule) -> tuple[list[int | 
     first = task.error(network)
     reached: list[int | None] = [None] * len(FRACTIONS)
     angle = math.nan
-    for i, x in enumerate(task.x.split(1)):  # type: ignore[no-untyped-call]
+    for i, x in enumerate(torch.split(task.x, 1)):
         y = x @ task.teacher.T
         rule.backward(x, y)
         updates = [-w.grad for w in network.weights if w.grad is not None]

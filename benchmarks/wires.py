@@ -21,6 +21,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -173,7 +174,7 @@ def scaling(console: Console) -> None:
     before = None
     for n in (64, 128, 256, 512):
         g = cells(7, n, n)
-        taken = seconds(lambda g=g: transfer_matrix(g, Lines(1.0, 1.0)), 3)  # type: ignore[misc]
+        taken = seconds(partial(transfer_matrix, g, Lines(1.0, 1.0)), 3)
         table.add_row(f"{n} x {n}", f"{taken:.3f} s", f"{taken / before:.1f}" if before else "")
         before = taken
     console.print(table)
