@@ -114,7 +114,9 @@ def check_ideal(rung: Rung, network: Network, seed: int) -> None:
 VANISHING: dict[str, dict[str, dict[str, float | None]]] = {
     "device mismatch": {"device": {"mismatch": 1e-9}},
     "passive tolerance": {"passive": {"tolerance": 1e-9}},
+    "finite levels": {"device": {"levels": 1e12}},
     "wire resistance": {"wire": {"word": 1e-5, "bit": 1e-5}},
+    "line capacitance": {"wire": {"capacitance": 1e-22}},
     "finite gain": {"amplifier": {"gain": 1e11}},
     "finite bandwidth": {"amplifier": {"gain_bandwidth": 1e12}},
     "second pole": {"amplifier": {"second_pole": 1e12}},
@@ -127,7 +129,9 @@ VANISHING: dict[str, dict[str, dict[str, float | None]]] = {
 }
 
 
-CARRIED = {"finite bandwidth": ("second pole", "slew rate", "input capacitance")}
+CARRIED = {
+    "finite bandwidth": ("second pole", "slew rate", "input capacitance", "line capacitance")
+}
 """Limits of an amplifier that take effect with a finite bandwidth only."""
 
 
@@ -449,7 +453,9 @@ def nodal_determinant(s: complex) -> complex:
 def test_modes_of_the_full_model_are_zeros_of_the_nodal_determinant() -> None:
     network = Network([1, 1])
     network.weights[0].data.fill_(0.8)
-    card = CARD.without("wire resistance", "slew rate", "saturation")
+    card = CARD.without(
+        "finite levels", "wire resistance", "line capacitance", "slew rate", "saturation"
+    )
     x, step = torch.ones(1, 1), torch.full((1, 1), 0.1)
     ((found,),) = Behavioural([Chip.of(design_of(network, card))]).modes(x, step)
     # Two poles an amplifier, a capacitor at each of its two nodes, and the integrator's.

@@ -21,7 +21,7 @@ from analogdfc.hardware.chip import Chip
 from analogdfc.hardware.design import Design, Readout, compensation
 from analogdfc.network import Network
 
-CARD = Card.load("discrete_100mhz")
+CARD = Card.load("discrete_100mhz").without("finite levels", "line capacitance")
 G_UNIT, G_MIN, G_MAX = 10e-6, 1e-6, 40e-6
 Tensors = tuple[Tensor, ...]
 
@@ -79,6 +79,28 @@ def test_conductances_worked_by_hand() -> None:
     assert (first.q_minus * micro).flatten().tolist() == pytest.approx([1.0, 11.0, 1.0])
     assert (last.w_plus * micro).tolist() == [pytest.approx([11.0, 1.0, 6.0, 21.0])]
     assert (last.q_plus * micro).tolist() == [pytest.approx([6.0])]
+
+
+def test_conductances_lie_on_the_nearest_of_few_levels() -> None:
+    # 14 levels from 1 to 40 uS are 3 uS apart.
+    first, last = nominal(design_of().on(CARD.replace("device", levels=14))).layers
+    assert (first.w_plus[0] * 1e6).tolist() == pytest.approx([16.0, 1.0, 1.0])  # from 16, 1 and 2
+    assert (first.w_minus[0] * 1e6).tolist() == pytest.approx([1.0, 22.0, 1.0])  # 21 lies between
+    assert (last.q_plus[0] * 1e6).tolist() == pytest.approx([7.0])  # from 6
+
+
+def test_lines_have_the_capacitance_of_their_cells() -> None:
+    design = design_of().on(CARD.replace("wire", capacitance=1e-15))
+    n_in, n, n_out = design.sizes
+    assert design.row_capacitance(1) == pytest.approx(n * 1e-15)
+    assert design.column_capacitance(1) == pytest.approx(2 * (n_in + 1) * 1e-15)
+    assert design.column_capacitance(1, feedback=True) == pytest.approx(2 * n_out * 1e-15)
+    basal = Chip.of(design).layers[0].stages["basal"].c_f
+    # The column's capacitance asks for compensation as the amplifier's own does.
+    c_in = 1e-13 + design.column_capacitance(1)
+    assert all_are(basal, compensation(c_in, 1e5, 100e6), rel=1e-9)
+    slow = design.on(design.card.without("finite bandwidth"))
+    assert slow.row_capacitance(1) == slow.column_capacitance(1) == 0
 
 
 def test_resistors_and_capacitors_of_the_default_worked_by_hand() -> None:

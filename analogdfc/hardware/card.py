@@ -12,15 +12,21 @@ from analogdfc.hardware.entries import (
     IN_SI,
     Ampere,
     Farad,
+    FaradPerSquareMetre,
     Fraction,
     Gain,
     Hertz,
     Identity,
+    Joule,
+    Levels,
     Ohm,
+    OhmPerSquareMetre,
     Second,
     Section,
     Siemens,
+    SquareMetre,
     Volt,
+    VoltPerRootHertz,
     VoltPerSecond,
     builtin_texts,
     first_problem,
@@ -52,12 +58,14 @@ class Device(Section):
         g_min: lowest programmable conductance; both devices of a pair carry it.
         g_max: highest programmable conductance.
         mismatch: relative standard deviation of a conductance; none by default.
+        levels: programmable conductances from g_min to g_max, evenly spaced; any by default.
     """
 
     g_unit: Siemens
     g_min: Siemens
     g_max: Siemens
     mismatch: Fraction | None = None
+    levels: Levels | None = None
 
     @model_validator(mode="after")
     def _window(self) -> Device:
@@ -67,15 +75,18 @@ class Device(Section):
 
 
 class Wire(Section):
-    """Section [wire]: resistance of the crossbars' lines from one cell to the next.
+    """Section [wire]: the crossbars' lines, from one cell to the next.
 
     Attributes:
-        word: a segment of a row; none by default.
-        bit: a segment of a column; none by default.
+        word: resistance of a segment of a row; none by default.
+        bit: resistance of a segment of a column; none by default.
+        capacitance: of a segment of either to ground; lumped at the end where the amplifier is.
+            Takes effect with a finite gain_bandwidth; none by default.
     """
 
     word: Ohm | None = None
     bit: Ohm | None = None
+    capacitance: Farad | None = None
 
 
 class Passive(Section):
@@ -108,6 +119,8 @@ class Amplifier(Section):
             C_c = sqrt(C_in / (R_f omega_t)).
         saturation: magnitude at which the output stage limits.
         offset: standard deviation of the input offset.
+        noise: white noise referred to the input, in V per root hertz. Enters the noise of an
+            estimated update; waveforms are without noise.
     """
 
     supply: Volt
@@ -120,6 +133,7 @@ class Amplifier(Section):
     input_capacitance: Farad | None = None
     saturation: Volt | None = None
     offset: Volt | None = None
+    noise: VoltPerRootHertz | None = None
 
     @property
     def delays(self) -> Amplifier:
@@ -146,10 +160,56 @@ class Tanh(Section):
     offset: Volt | None = None
 
 
+class Write(Section):
+    """Section [write]: a pulse that changes a conductance.
+
+    Attributes:
+        voltage: of the pulse.
+        duration: of the pulse.
+    """
+
+    voltage: Volt | None = None
+    duration: Second | None = None
+
+
+class Converters(Section):
+    """Section [converters]: where signals cross between digital and analog.
+
+    Attributes:
+        input_dac: energy of one conversion of an input to its two rails.
+        target_dac: energy of one conversion of an output's target step.
+        output_adc: energy of one conversion of an output.
+    """
+
+    input_dac: Joule | None = None
+    target_dac: Joule | None = None
+    output_adc: Joule | None = None
+
+
+class Area(Section):
+    """Section [area]: what a component takes on the chip.
+
+    Attributes:
+        device: one device of a crossbar with its share of the lines.
+        amplifier: one amplifier.
+        tanh: one tanh cell.
+        capacitor_density: capacitance per area.
+        resistor_density: resistance per area.
+    """
+
+    device: SquareMetre | None = None
+    amplifier: SquareMetre | None = None
+    tanh: SquareMetre | None = None
+    capacitor_density: FaradPerSquareMetre | None = None
+    resistor_density: OhmPerSquareMetre | None = None
+
+
 IMPERFECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "device mismatch": (("device", "mismatch"),),
+    "finite levels": (("device", "levels"),),
     "passive tolerance": (("passive", "tolerance"),),
     "wire resistance": (("wire", "word"), ("wire", "bit")),
+    "line capacitance": (("wire", "capacitance"),),
     "finite gain": (("amplifier", "gain"),),
     "finite bandwidth": (("amplifier", "gain_bandwidth"),),
     "second pole": (("amplifier", "second_pole"),),
@@ -164,7 +224,10 @@ IMPERFECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
 
 
 class Card(Section):
-    """A technology: every number in SI units, every imperfection optional."""
+    """A technology: every number in SI units, every imperfection optional.
+
+    The sections [write], [converters] and [area] are for estimates; what they leave out is unknown.
+    """
 
     card: Identity
     scale: Scale
@@ -173,6 +236,9 @@ class Card(Section):
     passive: Passive
     amplifier: Amplifier
     tanh: Tanh
+    write: Write = Write()
+    converters: Converters = Converters()
+    area: Area = Area()
     text: str = Field(default="", exclude=True)
 
     @property

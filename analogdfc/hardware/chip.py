@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from analogdfc.errors import UserError
+from analogdfc.hardware.card import Device
 from analogdfc.hardware.design import Design, compensation
 
 HIDDEN_AMPLIFIERS = ("basal", "soma", "act", "inv", "act_ff")
@@ -149,10 +150,13 @@ def _stage(
     r_f: float,
     r_in: tuple[float, ...] = (),
     c_f: float | None = None,
+    line: float = 0.0,
 ) -> Stage:
+    """A stage; `line` is the capacitance of the crossbar's column at its input, in farads."""
     amplifier = design.card.amplifier
     if c_f is None:
-        c_f = compensation(amplifier.input_capacitance, r_f, amplifier.gain_bandwidth)
+        c_in = (amplifier.input_capacitance or 0.0) + line
+        c_f = compensation(c_in or None, r_f, amplifier.gain_bandwidth)
     return Stage(
         tuple(draw.passive(f"{name}.r_in{k}", r, n) for k, r in enumerate(r_in)),
         draw.passive(f"{name}.r_f", r_f, n),
@@ -161,10 +165,18 @@ def _stage(
     )
 
 
-def _pair(draw: _Draw, name: str, matrix: Tensor, g_min: float, unit: float) -> list[Tensor]:
+def _programmed(device: Device, excess: Tensor) -> Tensor:
+    """Nominal conductances, g_min + excess, on the nearest level where levels are few."""
+    if device.levels is None:
+        return device.g_min + excess
+    step = (device.g_max - device.g_min) / (device.levels - 1)
+    return device.g_min + (excess / step).round() * step
+
+
+def _pair(draw: _Draw, name: str, matrix: Tensor, device: Device, unit: float) -> list[Tensor]:
     """G+ and G- = G_min + max(+-w, 0) G_u."""
     return [
-        draw.device(f"{name}{sign}", g_min + (factor * matrix).clamp(min=0) * unit)
+        draw.device(f"{name}{sign}", _programmed(device, (factor * matrix).clamp(min=0) * unit))
         for sign, factor in (("+", 1), ("-", -1))
     ]
 
@@ -174,13 +186,15 @@ def _layer(design: Design, i: int, draw: _Draw) -> LayerParts:
     n = design.sizes[i]
     weights = torch.cat([design.weights[i - 1], design.biases[i - 1][:, None]], dim=1)
     unit, q_unit = design.weight_unit(i), design.feedback_unit(i)
-    w_plus, w_minus = _pair(draw, f"{name}.w", weights, card.device.g_min, unit)
-    q_plus, q_minus = _pair(draw, f"{name}.q", design.feedback[i - 1], card.device.g_min, q_unit)
+    w_plus, w_minus = _pair(draw, f"{name}.w", weights, card.device, unit)
+    q_plus, q_minus = _pair(draw, f"{name}.q", design.feedback[i - 1], card.device, q_unit)
     # The soma turns q_unit * S_u amperes per unit of Q u into S_v volts.
     r_soma = card.scale.activation / (card.scale.control * q_unit)
     c_soma = design.tau_v_seconds / r_soma
     stages = {
-        "basal": _stage(design, draw, f"{name}.basal", n, 1 / unit),
+        "basal": _stage(
+            design, draw, f"{name}.basal", n, 1 / unit, line=design.column_capacitance(i)
+        ),
         "soma": _stage(design, draw, f"{name}.soma", n, r_soma, (r_soma,), c_soma),
     }
     tanh_offset = {}

@@ -194,6 +194,21 @@ class Design:
         }
         return {name: factor for name, factor in factors.items() if factor < 1 - 1e-12}
 
+    def column_capacitance(self, i: int, *, feedback: bool = False) -> float:
+        """Capacitance of one column of layer i's forward or feedback crossbar, in farads."""
+        inputs = self.sizes[-1] if feedback else self.sizes[i - 1] + 1
+        return 2 * inputs * self._cell_capacitance
+
+    def row_capacitance(self, i: int) -> float:
+        """Capacitance of one row of either crossbar of layer i, in farads."""
+        return self.sizes[i] * self._cell_capacitance
+
+    @property
+    def _cell_capacitance(self) -> float:
+        if self.card.amplifier.gain_bandwidth is None:
+            return 0.0
+        return self.card.wire.capacitance or 0.0
+
     @property
     def seconds(self) -> float:
         """Seconds per unit of time."""

@@ -113,6 +113,12 @@ Hertz = Annotated[float, BeforeValidator(si("Hz")), Field(gt=0)]
 VoltPerSecond = Annotated[float, BeforeValidator(si("V/s")), Field(gt=0)]
 Gain = Annotated[float, BeforeValidator(si("1")), Field(gt=1)]
 Fraction = Annotated[float, BeforeValidator(si("1")), Field(gt=0, le=0.1)]
+Levels = Annotated[float, BeforeValidator(si("1")), Field(ge=2, multiple_of=1)]
+Joule = Annotated[float, BeforeValidator(si("J")), Field(gt=0, le=1e-3)]
+SquareMetre = Annotated[float, BeforeValidator(si("m^2")), Field(gt=0, le=1e-2)]
+FaradPerSquareMetre = Annotated[float, BeforeValidator(si("F/m^2")), Field(gt=0)]
+OhmPerSquareMetre = Annotated[float, BeforeValidator(si("ohm/m^2")), Field(gt=0)]
+VoltPerRootHertz = Annotated[float, BeforeValidator(si("V/Hz^0.5")), Field(gt=0, le=1e-3)]
 
 
 class Section(BaseModel):

@@ -115,6 +115,12 @@ class NodalEquations:
         nodes = np.concatenate([rows, columns])
         self.conductance[np.ix_(nodes, nodes)] += terminal_admittance(g, wire.word, wire.bit)
 
+    def _lines(self, i: int, rows: Index, columns: Index, *, feedback: bool) -> None:
+        """Capacitance of a crossbar's lines to ground."""
+        design = self.chip.design
+        self.capacitance[rows, rows] += design.row_capacitance(i)
+        self.capacitance[columns, columns] += design.column_capacitance(i, feedback=feedback)
+
     def _rails(self, plus: Index, minus: Index) -> Index:
         return np.stack([plus, minus], axis=1).ravel()
 
@@ -126,9 +132,11 @@ class NodalEquations:
             rails = self._rails(self.o(f"layer{i - 1}.act"), self.o(f"layer{i - 1}.inv"))
         rows = np.concatenate([rails, self.source("bias")])
         self._crossbar(dual_rail(parts.w_plus, parts.w_minus), rows, self.x(f"{layer}.basal"))
+        self._lines(i, rows, self.x(f"{layer}.basal"), feedback=False)
         # G+ hangs on -u, the output of the PI amplifier, since the soma inverts.
         rows = self._rails(self.o("controller.pi"), self.o("controller.inv"))
         self._crossbar(dual_rail(parts.q_plus, parts.q_minus), rows, self.x(f"{layer}.soma"))
+        self._lines(i, rows, self.x(f"{layer}.soma"), feedback=True)
         inputs = {"soma": [self.o(f"{layer}.basal")]}
         if "act" in parts.stages:
             inputs["inv"] = [self.o(f"{layer}.act")]

@@ -192,11 +192,13 @@ class _Writer:
             rows = [node for k in range(1, n_in + 1) for node in (f"{plus}{k}", f"{minus}{k}")]
         unit = design.weight_unit(i)
         yield f"* Layer {i}: W{i}, bias in the last pair of rows; {unit:g} S per unit of weight"
-        yield from self._crossbar(f"crossbar_w{i}", parts.w_plus, parts.w_minus)
+        column = design.column_capacitance(i)
+        yield from self._crossbar(f"crossbar_w{i}", parts.w_plus, parts.w_minus, i, column)
         columns = [f"w{i}_{k}" for k in range(1, n + 1)]
         yield _instance(f"Xw{i}", [*rows, "bp", "bn", *columns], f"crossbar_w{i}")
         yield f"* Layer {i}: Q{i}; {design.feedback_unit(i):g} S per unit of feedback weight"
-        yield from self._crossbar(f"crossbar_q{i}", parts.q_plus, parts.q_minus)
+        column = design.column_capacitance(i, feedback=True)
+        yield from self._crossbar(f"crossbar_q{i}", parts.q_plus, parts.q_minus, i, column)
         # The soma inverts, so the conductances of positive weights hang on -u.
         rows = [node for k in range(1, n_out + 1) for node in (f"un{k}", f"up{k}")]
         columns = [f"q{i}_{k}" for k in range(1, n + 1)]
@@ -240,7 +242,9 @@ class _Writer:
             nodes = [f"v{design.depth}_{c}", f"goal{c}", f"un{c}", f"up{c}", f"e{c}"]
             yield _instance(f"Xc{c}", [*nodes, "rst", "go", "vdd", "vss"], "controller", values)
 
-    def _crossbar(self, name: str, plus: Tensor, minus: Tensor) -> Iterator[str]:
+    def _crossbar(
+        self, name: str, plus: Tensor, minus: Tensor, i: int, c_column: float
+    ) -> Iterator[str]:
         columns, inputs = plus.shape
         rows = [node for j in range(1, inputs + 1) for node in (f"p{j}", f"n{j}")]
         pins = [*rows, *(f"c{k}" for k in range(1, columns + 1))]
@@ -253,6 +257,10 @@ class _Writer:
         if self.wired:
             for k in range(1, columns + 1):
                 yield f"Rend{k} b{inputs}_{k} c{k} {{r_bit}}"
+        c_row = self.chip.design.row_capacitance(i)
+        if c_row > 0:
+            yield from (f"Crow{k} {row} 0 {number(c_row)}" for k, row in enumerate(rows, start=1))
+            yield from (f"Ccolumn{k} c{k} 0 {number(c_column)}" for k in range(1, columns + 1))
         yield f".ends {name}"
 
     def _cell_nodes(self, j: int, k: int, inputs: int) -> tuple[str, str]:
