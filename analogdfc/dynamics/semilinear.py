@@ -162,6 +162,7 @@ class TRBDF2:
         steps: int,
         *,
         watched: Tensor | None = None,
+        observe: Callable[[float, Tensor, Tensor], object] | None = None,
     ) -> Iterator[Tensor]:
         """States at spacing, 2 spacing, ..., steps * spacing.
 
@@ -172,6 +173,8 @@ class TRBDF2:
             steps: their number.
             watched: unknowns whose error counts; all of them by default. One that is the
                 derivative of another may jump.
+            observe: called after each step, which the output grid doesn't show, with its length
+                and the states before and after.
 
         Yields:
             The state, (chips, batch, n). The first one yielded is that right after the start.
@@ -197,6 +200,8 @@ class TRBDF2:
                         "the model's amplifiers change faster than it can follow"
                     )
                 continue
+            if observe is not None:
+                observe(h, z, trial)
             z, f = trial, slope
             position += unit >> level
             if position % unit == 0:

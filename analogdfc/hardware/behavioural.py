@@ -22,11 +22,20 @@ from analogdfc.hardware.probes import probes, trajectory
 
 
 @dataclass(frozen=True)
-class _Release:
-    """Everything that is fixed when the controller is released."""
+class Release:
+    """Everything that is fixed when the controller is released.
+
+    Attributes:
+        free: unknowns of the free phase, (chips, batch, n).
+        system: the equations from then on.
+        sources: voltages of the sources, (chips, batch, sources).
+        zero: voltages that the auto-zero has stored, (chips, batch, n_L).
+    """
 
     free: Tensor
     system: Semilinear
+    sources: Tensor
+    zero: Tensor
 
 
 class Behavioural:
@@ -86,7 +95,7 @@ class Behavioural:
         if not (dt > 0 and steps >= 1):
             raise UserError(f"dt = {dt}, steps = {steps}: both must be positive")
         x, step = self._here(x), self._here(step)
-        release = self._release(x, step)
+        release = self.release(x, step)
         columns = {name: self._columns(name) for name in probes(self.chips[0].design)}
         shape = len(self.chips), len(x), steps + 1
         history = {n: x.new_empty(*shape, len(c)) for n, c in columns.items()}
@@ -125,7 +134,7 @@ class Behavioural:
         Raises:
             ConvergenceError: no steady state was found.
         """
-        release = self._release(self._here(x), self._here(step))
+        release = self.release(self._here(x), self._here(step))
         system = release.system
         z = system.equilibrium(self.model.relaxed(system).equilibrium(release.free))
         jacobian = system.jacobian(z).cpu().numpy()
@@ -137,7 +146,17 @@ class Behavioural:
             out.append(rows)
         return out
 
-    def _release(self, x: Tensor, step: Tensor) -> _Release:
+    def release(self, x: Tensor, step: Tensor) -> Release:
+        """The free phase, and the equations that take over from it.
+
+        Args:
+            x: inputs, (batch, n_0).
+            step: steps of the output target, (batch, n_L).
+
+        Raises:
+            UserError: inputs or steps that don't fit or aren't finite.
+            ConvergenceError: no operating point.
+        """
         chips, samples = len(self.chips), len(x)
         sizes = self.chips[0].design.sizes
         n_out = sizes[-1]
@@ -158,11 +177,12 @@ class Behavioural:
         system = _driven(system, held @ sources.mT)
         start = self.model.relaxed(system).equilibrium(torch.zeros_like(system.constant))
         free = system.equilibrium(start)
-        target = self._target(x, step, free)
+        volts = held + _last(self._target(x, step, free), held)
+        zero = self._zero(free)
         system, sources = self.model.system(released=True)
-        system = _driven(system, (held + _last(target, held)) @ sources.mT)
-        system = _driven(system, self.model.error_input(self._zero(free)))
-        return _Release(free, system)
+        system = _driven(system, volts @ sources.mT)
+        system = _driven(system, self.model.error_input(zero))
+        return Release(free, system, volts, zero)
 
     def _output(self, bank: str, z: Tensor) -> Tensor:
         return z[..., self._columns(bank)]

@@ -53,9 +53,44 @@ def terminal_admittance(g: Array, r_word: float | None, r_bit: float | None) -> 
     if not (np.isfinite(g).all() and (g > 0).all()):
         i, j = np.argwhere(~(np.isfinite(g) & (g > 0)))[0]
         raise UserError(f"conductance of row {i}, column {j} is {g[i, j]:g} S; it must be > 0")
+    _check_wires(r_word, r_bit)
+    edges, wires, count = _edges(g, r_word, r_bit)
+    return _seen(_laplacian([edges, *wires], count), sum(g.shape))[0]
+
+
+def wire_admittance(g: Array, r_word: float | None, r_bit: float | None) -> Array:
+    """What the wires of an array take: the power in them is v^T Y v, with v on its terminals.
+
+    Args:
+        g: conductances, (rows, columns), in siemens, all > 0.
+        r_word: resistance of one segment of a row in ohms, None for an ideal wire.
+        r_bit: the same for the columns.
+
+    Returns:
+        (rows + columns, rows + columns), in siemens, rows first; a part of `terminal_admittance`,
+        the devices take the rest.
+    """
+    edges, wires, count = _edges(g, r_word, r_bit)
+    terminals = sum(g.shape)
+    if not wires:
+        return np.zeros((terminals, terminals))
+    inside = _seen(_laplacian([edges, *wires], count), terminals)[1]
+    volts = np.concatenate([np.eye(terminals), inside])
+    out: Array = volts.T @ (_laplacian(wires, count) @ volts)
+    return out
+
+
+def _check_wires(r_word: float | None, r_bit: float | None) -> None:
     for name, r in (("word", r_word), ("bit", r_bit)):
         if r is not None and not (np.isfinite(r) and r > 0):
             raise UserError(f"{name} line: {r} ohm a segment; it must be > 0, None for no wire")
+
+
+_Edges = tuple[Index, Index, Array]
+
+
+def _edges(g: Array, r_word: float | None, r_bit: float | None) -> tuple[_Edges, list[_Edges], int]:
+    """Devices, segments of wire and the number of nodes; the terminals come first."""
     rows, columns = g.shape
     terminals = rows + columns
     ids = np.arange(rows * columns).reshape(rows, columns)
@@ -67,17 +102,18 @@ def terminal_admittance(g: Array, r_word: float | None, r_bit: float | None) -> 
         bit, count = ids + count, count + rows * columns
     row_ends = np.broadcast_to(np.arange(rows)[:, None], g.shape)
     column_ends = np.broadcast_to(rows + np.arange(columns), g.shape)
-    edges = [(row_ends if word is None else word, column_ends if bit is None else bit, g)]
+    devices = (row_ends if word is None else word, column_ends if bit is None else bit, g)
+    wires = []
     if word is not None and r_word is not None:
         chain = np.concatenate([np.arange(rows)[:, None], word], axis=1)
-        edges.append((chain[:, :-1], chain[:, 1:], np.full(g.shape, 1 / r_word)))
+        wires.append((chain[:, :-1], chain[:, 1:], np.full(g.shape, 1 / r_word)))
     if bit is not None and r_bit is not None:
         chain = np.concatenate([bit, rows + np.arange(columns)[None]], axis=0)
-        edges.append((chain[:-1], chain[1:], np.full(g.shape, 1 / r_bit)))
-    return _eliminate(_laplacian(edges, count), terminals)
+        wires.append((chain[:-1], chain[1:], np.full(g.shape, 1 / r_bit)))
+    return devices, wires, count
 
 
-def _laplacian(edges: list[tuple[Index, Index, Array]], count: int) -> sp.csc_array:
+def _laplacian(edges: list[_Edges], count: int) -> sp.csc_array:
     a = np.concatenate([e[0].ravel() for e in edges])
     b = np.concatenate([e[1].ravel() for e in edges])
     g = np.concatenate([e[2].ravel() for e in edges])
@@ -87,14 +123,16 @@ def _laplacian(edges: list[tuple[Index, Index, Array]], count: int) -> sp.csc_ar
     return sp.csc_array(sp.coo_array((value, (row, column)), shape=(count, count)))
 
 
-def _eliminate(laplacian: sp.csc_array, terminals: int) -> Array:
+def _seen(laplacian: sp.csc_array, terminals: int) -> tuple[Array, Array]:
+    """Admittance between the terminals, and inner voltages per volt on each of them."""
     outer: Array = laplacian[:terminals, :terminals].toarray()
     if laplacian.shape[0] == terminals:
-        return outer
+        return outer, np.zeros((0, terminals))
     coupling = laplacian[terminals:, :terminals].toarray()
     inner = splu(sp.csc_array(laplacian[terminals:, terminals:]))
-    seen: Array = outer - coupling.T @ inner.solve(coupling)
+    inside: Array = -inner.solve(coupling)
+    seen: Array = outer + coupling.T @ inside
     # On the diagonal the wires would cancel each other; the rows of a Laplacian sum to 0.
     np.fill_diagonal(seen, 0)
     np.fill_diagonal(seen, -seen.sum(axis=1))
-    return seen
+    return seen, inside

@@ -8,15 +8,51 @@ on every driver are exact.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from analogdfc.hardware.chip import Chip, Stage
 from analogdfc.hardware.crossbar import dual_rail, terminal_admittance
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
+
+
+class Elements(NamedTuple):
+    """Resistors or capacitors of one kind.
+
+    Attributes:
+        group: where they are: 'layer1'..'layerL' or 'controller'.
+        a: node of one end of each.
+        b: node of the other end; -1 for ground.
+        value: conductance in siemens, or capacitance in farads.
+    """
+
+    group: str
+    a: Index
+    b: Index
+    value: Array
+
+
+class Crossbar(NamedTuple):
+    """An array between its row drivers and its column senses.
+
+    Attributes:
+        group: 'layer1'..'layerL'.
+        feedback: whether it holds feedback weights.
+        nodes: rows, then columns.
+        g: conductances, (rows, columns), in siemens.
+        admittance: between the nodes, wires included, in siemens.
+    """
+
+    group: str
+    feedback: bool
+    nodes: Index
+    g: Array
+    admittance: Array
 
 
 @dataclass
@@ -33,6 +69,10 @@ class NodalEquations:
         tanh_output: for each tanh cell the amplifier whose summing node it feeds.
         tanh_sign: +1, or -1 where the cell's inverting input is driven.
         tanh_offset: input offset of each tanh cell, in volts.
+        resistors: the resistors around the amplifiers, without R_p of the integrators.
+        capacitors: the capacitors around the amplifiers, without C_i of the integrators.
+        lines: the capacitance of the crossbars' lines.
+        crossbars: the arrays.
     """
 
     chip: Chip
@@ -46,6 +86,10 @@ class NodalEquations:
     tanh_output: list[Index] = field(default_factory=list)
     tanh_sign: list[Array] = field(default_factory=list)
     tanh_offset: list[Array] = field(default_factory=list)
+    resistors: list[Elements] = field(default_factory=list)
+    capacitors: list[Elements] = field(default_factory=list)
+    lines: list[Elements] = field(default_factory=list)
+    crossbars: list[Crossbar] = field(default_factory=list)
 
     @classmethod
     def of(cls, chip: Chip) -> NodalEquations:
@@ -56,8 +100,8 @@ class NodalEquations:
             self._layer(i)
         self._controller()
         c_in = chip.design.card.amplifier.delays.input_capacitance or 0.0
-        n = self.amplifiers
-        self.capacitance[np.arange(n), np.arange(n)] += c_in
+        for bank, nodes in self.banks.items():
+            self._capacitor(bank.split(".")[0], nodes, None, np.full(len(nodes), c_in))
         return self
 
     # Nodes
@@ -102,24 +146,42 @@ class NodalEquations:
         matrix[a, b] -= value
         matrix[b, a] -= value
 
+    def _resistor(self, group: str, a: Index, b: Index, g: Array) -> None:
+        self._between(self.conductance, a, b, g)
+        self.resistors.append(Elements(group, a, b, g))
+
+    def _capacitor(
+        self, group: str, a: Index, b: Index | None, c: Array, *, line: bool = False
+    ) -> None:
+        if b is None:
+            self.capacitance[a, a] += c
+            b = np.full_like(a, -1)
+        else:
+            self._between(self.capacitance, a, b, c)
+        (self.lines if line else self.capacitors).append(Elements(group, a, b, c))
+
     def _stage(self, bank: str, stage: Stage, inputs: list[Index]) -> None:
-        x, o = self.x(bank), self.o(bank)
+        x, o, group = self.x(bank), self.o(bank), bank.split(".")[0]
         for node, r in zip(inputs, stage.r_in, strict=True):
-            self._between(self.conductance, node, x, 1 / r.numpy())
+            self._resistor(group, node, x, 1 / r.numpy())
         if not bank.endswith(".pi"):
-            self._between(self.conductance, x, o, 1 / stage.r_f.numpy())
-        self._between(self.capacitance, x, o, stage.c_f.numpy())
+            self._resistor(group, x, o, 1 / stage.r_f.numpy())
+        self._capacitor(group, x, o, stage.c_f.numpy())
 
-    def _crossbar(self, g: Array, rows: Index, columns: Index) -> None:
-        wire = self.chip.design.card.wire
-        nodes = np.concatenate([rows, columns])
-        self.conductance[np.ix_(nodes, nodes)] += terminal_admittance(g, wire.word, wire.bit)
-
-    def _lines(self, i: int, rows: Index, columns: Index, *, feedback: bool) -> None:
-        """Capacitance of a crossbar's lines to ground."""
+    def _crossbar(
+        self, i: int, plus: Tensor, minus: Tensor, rows: Index, columns: Index, *, feedback: bool
+    ) -> None:
         design = self.chip.design
-        self.capacitance[rows, rows] += design.row_capacitance(i)
-        self.capacitance[columns, columns] += design.column_capacitance(i, feedback=feedback)
+        g, wire = dual_rail(plus, minus), design.card.wire
+        nodes = np.concatenate([rows, columns])
+        admittance = terminal_admittance(g, wire.word, wire.bit)
+        self.conductance[np.ix_(nodes, nodes)] += admittance
+        self.crossbars.append(Crossbar(f"layer{i}", feedback, nodes, g, admittance))
+        for lines, c in (
+            (rows, design.row_capacitance(i)),
+            (columns, design.column_capacitance(i, feedback=feedback)),
+        ):
+            self._capacitor(f"layer{i}", lines, None, np.full(len(lines), c), line=True)
 
     def _rails(self, plus: Index, minus: Index) -> Index:
         return np.stack([plus, minus], axis=1).ravel()
@@ -131,12 +193,12 @@ class NodalEquations:
         else:
             rails = self._rails(self.o(f"layer{i - 1}.act"), self.o(f"layer{i - 1}.inv"))
         rows = np.concatenate([rails, self.source("bias")])
-        self._crossbar(dual_rail(parts.w_plus, parts.w_minus), rows, self.x(f"{layer}.basal"))
-        self._lines(i, rows, self.x(f"{layer}.basal"), feedback=False)
+        columns = self.x(f"{layer}.basal")
+        self._crossbar(i, parts.w_plus, parts.w_minus, rows, columns, feedback=False)
         # G+ hangs on -u, the output of the PI amplifier, since the soma inverts.
         rows = self._rails(self.o("controller.pi"), self.o("controller.inv"))
-        self._crossbar(dual_rail(parts.q_plus, parts.q_minus), rows, self.x(f"{layer}.soma"))
-        self._lines(i, rows, self.x(f"{layer}.soma"), feedback=True)
+        columns = self.x(f"{layer}.soma")
+        self._crossbar(i, parts.q_plus, parts.q_minus, rows, columns, feedback=True)
         inputs = {"soma": [self.o(f"{layer}.basal")]}
         if "act" in parts.stages:
             inputs["inv"] = [self.o(f"{layer}.act")]
@@ -155,4 +217,4 @@ class NodalEquations:
         self._stage("controller.pi", parts.stages["pi"], [self.o("controller.error")])
         self._stage("controller.inv", parts.stages["inv"], [self.o("controller.pi")])
         x, o = self.x("controller.pi"), self.o("controller.pi")
-        self._between(self.conductance, x, o, parts.g_leak.numpy())
+        self._resistor("controller", x, o, parts.g_leak.numpy())

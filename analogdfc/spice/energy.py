@@ -1,0 +1,203 @@
+"""Energy of a settle as ngspice sees it: work of supplies, sources and every device of a chip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analogdfc.hardware.chip import Chip
+from analogdfc.hardware.energy import items
+from analogdfc.hardware.energy.items import Energy
+from analogdfc.hardware.energy.meter import Metered
+from analogdfc.spice.flat import Device, devices
+from analogdfc.spice.netlist import Netlist
+from analogdfc.spice.simulator import Simulator, Waveforms, stop_all
+from analogdfc.spice.testbench import Testbench
+
+Array = NDArray[np.float64]
+
+
+class _Probe(NamedTuple):
+    """A device whose work counts: the integral of a power, or the change of a stored energy."""
+
+    component: str
+    part: str
+    signals: tuple[str, ...]
+    value: Callable[..., Array]
+    stored: bool = False
+
+
+def measure_circuit(
+    chip: Chip,
+    x: Tensor,
+    step: Tensor,
+    simulator: Simulator,
+    *,
+    duration: float,
+    longest: float | None = None,
+    time_limit: float = 600.0,
+    jobs: int = 1,
+    progress: Callable[[int], object] | None = None,
+) -> Metered:
+    """Energy of a chip from the release of the controller on, cells at level macro.
+
+    Every number comes from currents and powers that ngspice returns; only the supply voltages are
+    taken from the card.
+
+    Args:
+        chip: the chip.
+        x: inputs, (batch, n_0), dimensionless; one simulation a sample.
+        step: steps of the output target, (batch, n_L).
+        simulator: how ngspice is run.
+        duration: length of the controlled phase, in units of the controller's time.
+        longest: longest time step, in the same unit; a tenth of tau_v by default.
+        time_limit: seconds that one simulation may take.
+        jobs: simulations at a time.
+        progress: called after each sample with the number finished.
+
+    Raises:
+        UserError: ngspice is missing or refuses the netlist.
+        ConvergenceError: a run that doesn't converge.
+    """
+    netlist = Netlist.of(chip, "macro")
+    design = chip.design
+    longest = longest or design.tau_v / 10
+    benches = [
+        Testbench(design, a, b, duration, longest)
+        for a, b in zip(x.double().cpu(), step.double().cpu(), strict=True)
+    ]
+    probes, sources = _probes(netlist.deck(benches[0].text()), design.card.amplifier.supply)
+    needed = [s for p in (*probes, *sources) for s in p.signals]
+
+    def simulate(bench: Testbench) -> Waveforms:
+        deck = netlist.deck(bench.text())
+        return simulator.run(deck, save=list(dict.fromkeys(needed)), time_limit=time_limit)
+
+    found = []
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            for k, waves in enumerate(pool.map(simulate, benches), start=1):
+                found.append((_work(probes, waves, benches[0]), _work(sources, waves, benches[0])))
+                if progress is not None:
+                    progress(k)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop_all()
+            raise
+    keys = dict.fromkeys((p.component, p.part) for p in probes)
+    table = {
+        key: torch.tensor([sum(j for p, j in zip(probes, w, strict=True) if p[:2] == key)
+                           for w, _ in found], dtype=torch.float64)
+        for key in keys
+    }  # fmt: skip
+    drawn = torch.tensor([sum(given) for _, given in found], dtype=torch.float64)
+    return Metered(Energy(table), drawn)
+
+
+def _work(probes: list[_Probe], waves: Waveforms, bench: Testbench) -> list[float]:
+    after = int(np.searchsorted(waves.time, bench.release * (1 - 1e-9)))
+    time, out = waves.time[after:], []
+    for probe in probes:
+        value = probe.value(*(waves.signals[s][after:] for s in probe.signals))
+        out.append(value[-1] - value[0] if probe.stored else np.trapezoid(value, time))
+    return [float(joules) for joules in out]
+
+
+def _probes(deck: str, supply: float) -> tuple[list[_Probe], list[_Probe]]:
+    """What the devices of a chip take, and what supplies and sources give."""
+    probes: list[_Probe] = []
+    sources: list[_Probe] = []
+    for device in devices(deck):
+        if not device.path:
+            if device.leaf[0] == "v" and device.leaf not in ("vrst", "vgo"):
+                sources.append(_source(device))
+        elif device.path[0][1] in "wq":
+            probes.append(_crossbar(device))
+        else:
+            part = _part(device.path[0])
+            kind = device.cells[-1]
+            if kind == "opamp":
+                probes += _amplifier(device, part, supply)
+            elif kind == "tanh_cell":
+                probes += _tanh(device, part, supply)
+            elif kind in ("target", "autozero"):
+                if device.leaf in ("bmt", "ez"):
+                    sources.append(_source(device))
+            elif device.leaf[0] in "rc":
+                is_resistor = device.leaf[0] == "r"
+                make, name = (
+                    (_dissipated, items.RESISTORS) if is_resistor else (_stored, items.CAPACITORS)
+                )
+                probes.append(make(name, part, device))
+    return probes, sources
+
+
+def _part(instance: str) -> str:
+    if instance.startswith("xc"):
+        return items.CONTROLLER
+    return items.layer_name(int(instance[2:].split("_")[0]))
+
+
+def _volts(device: Device) -> tuple[list[str], Callable[..., Array]]:
+    """Signals that make up the voltage between a device's nodes, and how."""
+    nodes = [n for n in device.nodes if n != "0"]
+    if len(nodes) == 2:
+        return nodes, lambda a, b: a - b
+    return nodes, (lambda a: a) if device.nodes[1] == "0" else (lambda a: -a)
+
+
+def _source(device: Device) -> _Probe:
+    nodes, volts = _volts(device)
+    # ngspice counts the current of a source from its first node through it to the second.
+    return _Probe("", "", (f"i({device.name})", *nodes), lambda i, *v: -i * volts(*v))
+
+
+def _dissipated(component: str, part: str, device: Device) -> _Probe:
+    return _Probe(component, part, (f"@{device.name}[p]",), lambda p: p)
+
+
+def _stored(component: str, part: str, device: Device) -> _Probe:
+    # From the voltages: the integral of a capacitor's power loses the small difference.
+    nodes, volts = _volts(device)
+    signals = (f"@{device.name}[capacitance]", *nodes)
+    return _Probe(component, part, signals, lambda c, *v: c / 2 * volts(*v) ** 2, stored=True)
+
+
+def _crossbar(device: Device) -> _Probe:
+    instance = device.path[0]
+    part = items.layer_name(int(instance[2:]))
+    if device.leaf[0] == "c":
+        return _stored(items.LINES, part, device)
+    cell = device.leaf in ("rp", "rn")
+    kind = items.FORWARD if instance[1] == "w" else items.FEEDBACK
+    return _dissipated(kind if cell else items.WIRES, part, device)
+
+
+def _amplifier(device: Device, part: str, supply: float) -> list[_Probe]:
+    """Of each device of an amplifier, what it adds to the amplifier's supply and output."""
+    if device.leaf == "vout":
+        lost: Callable[..., Array] = lambda i, v: supply * np.abs(i) - v * i  # noqa: E731
+        flows = f"i({device.name})"
+        return [_Probe(items.OUTPUT_STAGES, part, (flows, device.nodes[1]), lost)]
+    if device.leaf == "iq":
+        rest = f"@{device.name}[current]"
+        return [_Probe(items.QUIESCENT, part, (rest,), lambda i: 2 * supply * i)]
+    if device.leaf == "cin":
+        return [_stored(items.CAPACITORS, part, device)]
+    return []
+
+
+def _tanh(device: Device, part: str, supply: float) -> list[_Probe]:
+    current = f"@{device.name}[i]"
+    if device.leaf == "btail":
+        return [_Probe(items.TANH, part, (current,), lambda i: 2 * supply * i)]
+    if device.leaf == "bout":
+        taken: Callable[..., Array] = lambda i, v: i * (v + supply)  # noqa: E731
+        return [_Probe(items.TANH, part, (current, device.nodes[0]), taken)]
+    return []

@@ -1,0 +1,83 @@
+"""The devices of a hierarchical netlist, by the names under which ngspice keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from analogdfc.errors import UserError
+from analogdfc.spice.deck import logical_lines
+
+
+class Device(NamedTuple):
+    """A device inside any depth of subcircuits.
+
+    Attributes:
+        name: its name in ngspice, 'r.xn1_1.xbasal.rout'; 'r1' at the top.
+        path: the instances that it lies in, outermost first.
+        cells: the subcircuits that these are of.
+        leaf: its own name.
+        nodes: names of its first two nodes, in ngspice.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    cells: tuple[str, ...]
+    leaf: str
+    nodes: tuple[str, str]
+
+
+class _Cell(NamedTuple):
+    pins: list[str]
+    lines: list[list[str]]
+
+
+def devices(netlist: str) -> Iterator[Device]:
+    """Every device of a deck, in the order of its lines.
+
+    Args:
+        netlist: the deck, from its title line on; names may be in any case.
+
+    Raises:
+        UserError: an instance of a subcircuit that isn't there.
+    """
+    cells: dict[str, _Cell] = {}
+    top = _Cell([], [])
+    current = top
+    for _, line in logical_lines(netlist):
+        words = line.lower().split()
+        if words[0] == ".subckt":
+            pins = [w for w in words[2:] if "=" not in w]
+            current = cells[words[1]] = _Cell(pins, [])
+        elif words[0] == ".ends":
+            current = top
+        elif words[0][0] not in ".+":
+            current.lines.append(words)
+    yield from _expanded(top, cells, (), (), {})
+
+
+def _expanded(
+    cell: _Cell,
+    cells: dict[str, _Cell],
+    path: tuple[str, ...],
+    kinds: tuple[str, ...],
+    outside: dict[str, str],
+) -> Iterator[Device]:
+    def named(node: str) -> str:
+        if node in outside:
+            return outside[node]
+        return node if node == "0" or not path else ".".join((*path, node))
+
+    for words in cell.lines:
+        leaf = words[0]
+        if leaf[0] != "x":
+            full = ".".join((leaf[0], *path, leaf)) if path else leaf
+            yield Device(full, path, kinds, leaf, (named(words[1]), named(words[2])))
+            continue
+        plain = [w for w in words[1:] if "=" not in w]
+        kind = plain[-1]
+        if kind not in cells:
+            raise UserError(f"netlist: {leaf} is an instance of {kind!r}, which isn't there")
+        inner = cells[kind]
+        inside = dict(zip(inner.pins, map(named, plain[:-1]), strict=True))
+        yield from _expanded(inner, cells, (*path, leaf), (*kinds, kind), inside)
