@@ -94,10 +94,10 @@ def comparison_figure(design: Design, runs: Mapping[str, Trajectory]) -> Figure:
             axes[0, 2].plot(micro, run.u[sample, :, which], **style)
             axes[1, 0].plot(micro, run.u[sample, :, which], **style)
     layers = "output" if design.depth == 1 else "layer 1"
-    _label(axes[0, 0], f"potentials of {layers}, less free state", "time (us)", "v - v_free (1)")
-    _label(axes[0, 1], "output potentials, less free state", "time (us)", "v - v_free (1)")
-    _label(axes[0, 2], "control signals", "time (us)", "u (1)")
-    _label(axes[1, 0], "their onset", "time (us)", "u (1)")
+    label(axes[0, 0], f"potentials of {layers}, less free state", "time (us)", "v - v_free (1)")
+    label(axes[0, 1], "output potentials, less free state", "time (us)", "v - v_free (1)")
+    label(axes[0, 2], "control signals", "time (us)", "u (1)")
+    label(axes[1, 0], "their onset", "time (us)", "u (1)")
     axes[1, 0].set_xlim(-0.01 * float(micro[-1]), 0.05 * float(micro[-1]))
     handles, labels = axes[0, 0].get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
@@ -128,12 +128,13 @@ def _scatter(update: Axes, error: Axes, design: Design, runs: Mapping[str, Traje
         }
         update.scatter(ideal, updates[name], **marks)
         error.scatter(ideal, updates[name] - ideal, **marks)
-    _label(update, "weight and bias updates", f"{first} (1)", "other realisations (1)")
-    _label(error, "their difference", f"{first} (1)", f"other - {first} (1)")
+    label(update, "weight and bias updates", f"{first} (1)", "other realisations (1)")
+    label(error, "their difference", f"{first} (1)", f"other - {first} (1)")
     error.legend(fontsize=8)
 
 
-def _label(axes: Axes, title: str, x: str, y: str) -> None:
+def label(axes: Axes, title: str, x: str, y: str) -> None:
+    """Title, axes and grid as all figures have them."""
     axes.set_title(title, fontsize=10)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -157,8 +158,8 @@ def training_figure(history: Sequence[Metrics]) -> Figure:
             loss.plot(epochs, [s.loss for s in scores], **style)
         if not all(math.isnan(s.error) for s in scores):
             error.plot(epochs, [100 * s.error for s in scores], **style)
-    _label(loss, "loss (training: mean during the epoch)", "epoch", "loss of a sample (1)")
-    _label(error, "error at the end of the epoch", "epoch", "wrong answers (%)")
+    label(loss, "loss (training: mean during the epoch)", "epoch", "loss of a sample (1)")
+    label(error, "error at the end of the epoch", "epoch", "wrong answers (%)")
     losses = [s.loss for m in history for s in (m.train, m.validation, m.test)]
     if any(value > 0 for value in losses):
         loss.set_yscale("log")

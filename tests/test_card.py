@@ -110,6 +110,7 @@ def test_the_prototypes_card_in_si_units() -> None:
             "saturation": 1.5,
             "offset": 1e-3,
             "noise": 1e-8,
+            "pole_capacitance": 1e-12,
         },
         "tanh": {"current": 2e-6, "offset": 1e-3},
         "write": {"voltage": 2.0, "duration": 1e-8},
@@ -325,7 +326,8 @@ def optional_keys() -> set[tuple[str, str]]:
         for key, field in getattr(type(model), "model_fields", {}).items():
             if not field.is_required():
                 found.add((section, key))
-    return found - {("amplifier", "noise")}  # waveforms are without noise
+    # Waveforms are without noise, and take the supply current as it is.
+    return found - {("amplifier", "noise"), ("amplifier", "pole_capacitance")}
 
 
 def test_every_key_that_can_be_left_out_is_an_imperfection_and_no_other() -> None:

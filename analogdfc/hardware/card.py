@@ -121,6 +121,8 @@ class Amplifier(Section):
         offset: standard deviation of the input offset.
         noise: white noise referred to the input, in V per root hertz. Enters the noise of an
             estimated update; waveforms are without noise.
+        pole_capacitance: that the input pair charges at the dominant pole; gives a band of supply
+            currents to lay beside `quiescent_current`.
     """
 
     supply: Volt
@@ -134,6 +136,7 @@ class Amplifier(Section):
     saturation: Volt | None = None
     offset: Volt | None = None
     noise: VoltPerRootHertz | None = None
+    pole_capacitance: Farad | None = None
 
     @property
     def delays(self) -> Amplifier:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -71,10 +71,23 @@ def to_si(value: float, written: Any, unit: str) -> float:
     return converted
 
 
-def si(unit: str) -> Callable[[Any, ValidationInfo], float]:
-    """Validator that turns {value, unit, source} into a float in the given SI unit."""
+class InSI:
+    """Validator that turns {value, unit, source} into a float in an SI unit.
 
-    def convert(entry: Any, info: ValidationInfo) -> float:
+    Attributes:
+        si_unit: the unit.
+    """
+
+    def __init__(self, si_unit: str) -> None:
+        self.si_unit = si_unit
+
+    def __call__(self, entry: Any, info: ValidationInfo) -> float:
+        """The number.
+
+        Raises:
+            ValueError: not such an entry.
+        """
+        unit = self.si_unit
         if info.context == IN_SI:
             return float(entry)
         if not isinstance(entry, dict):
@@ -84,7 +97,10 @@ def si(unit: str) -> Callable[[Any, ValidationInfo], float]:
         check_source(entry)
         return to_si(value, entry["unit"], unit)
 
-    return convert
+
+def si(unit: str) -> InSI:
+    """Validator of entries in an SI unit."""
+    return InSI(unit)
 
 
 def check_keys(entry: dict[str, Any], unit: str, more: Sequence[str] = ()) -> None:

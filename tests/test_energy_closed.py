@@ -1,0 +1,171 @@
+"""The energy of a settle in closed form against the waveforms', and its parts against Kirchhoff."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from strategies import network_of, normal
+from torch import Tensor
+
+from analogdfc.controller import PI
+from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.feedback import DirectFeedback
+from analogdfc.hardware.card import Card
+from analogdfc.hardware.chip import Chip
+from analogdfc.hardware.crossbar import dual_rail, terminal_admittance, wire_admittance
+from analogdfc.hardware.design import Design, Readout
+from analogdfc.hardware.energy import Energy, _path
+from analogdfc.hardware.energy._arrays import array_power
+from analogdfc.hardware.energy.closed import closed_form
+from analogdfc.hardware.energy.meter import Metered, measure
+from analogdfc.hardware.static import StaticChip
+
+CARD = Card.load("discrete_100mhz")
+DURATION = 20.0
+
+
+def design_of(
+    sizes: tuple[int, ...],
+    card: Card = CARD,
+    pi: PI | None = None,
+    readout: Readout | None = None,
+) -> Design:
+    network = network_of(sizes, seed=1)
+    feedback = DirectFeedback.transposed(network)
+    return Design.of(network, feedback, card, controller=pi, readout=readout)
+
+
+def inputs_of(sizes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    return normal(2, 2, sizes[0]), 0.15 * normal(3, 2, sizes[-1]).sign()
+
+
+def closed(design: Design, seed: int | None, duration: float = DURATION) -> Energy:
+    chip = StaticChip.of(Chip.of(design, seed))
+    state = chip.solve(*inputs_of(design.sizes))
+    return closed_form(chip, state, duration=duration * design.seconds)
+
+
+def metered(design: Design, seed: int | None, duration: float = DURATION) -> Metered:
+    (found,) = measure([Chip.of(design, seed)], *inputs_of(design.sizes), duration=duration)
+    return found
+
+
+def check(ours: Energy, theirs: Metered, total: float, item: float) -> None:
+    assert ours.items.keys() == theirs.energy.items.keys()
+    torch.testing.assert_close(ours.total, theirs.energy.total, rtol=total, atol=0)
+    torch.testing.assert_close(ours.total, theirs.drawn, rtol=total, atol=0)
+    for key, joules in theirs.energy.items.items():
+        # What is nothing: wires and lines of a card without any, a linear output's tanh cells.
+        atol = 1e-13 * float(theirs.energy.total.max())
+        torch.testing.assert_close(ours.items[key], joules, rtol=item, atol=atol, msg=str(key))
+
+
+@cache
+def both(sizes: tuple[int, ...], seed: int) -> tuple[Energy, Metered]:
+    design = design_of(sizes)
+    return closed(design, seed), metered(design, seed)
+
+
+@pytest.mark.parametrize(("sizes", "seed"), [((3, 4, 2), 1), ((3, 4, 2), 2), ((16, 10, 10), 1)])
+def test_every_item_is_that_of_the_waveforms(sizes: tuple[int, ...], seed: int) -> None:
+    check(*both(sizes, seed), total=1e-4, item=0.01)
+
+
+@pytest.mark.parametrize("sizes", [(3, 4, 2), (8, 7, 6, 5), (5, 3)])
+def test_a_short_run_which_has_not_settled_too(sizes: tuple[int, ...]) -> None:
+    design = design_of(sizes)
+    check(closed(design, 1, 2.0), metered(design, 1, 2.0), total=1e-4, item=0.05)
+
+
+@pytest.mark.parametrize(
+    ("card", "pi", "readout"),
+    [
+        (CARD.without("wire resistance", "line capacitance"), PI(0.5, 0.05), None),
+        (CARD.replace("wire", word=100.0, bit=100.0), None, Readout(auto_zero=False)),
+        (CARD.replace("amplifier", gain=300.0), PI(2.0, 0.0), Readout(relative_target=False)),
+    ],
+)
+def test_other_cards_controllers_and_readouts(
+    card: Card, pi: PI | None, readout: Readout | None
+) -> None:
+    design = design_of((3, 4, 2), card, pi, readout)
+    check(closed(design, 1, 5.0), metered(design, 1, 5.0), total=1e-4, item=0.05)
+
+
+def test_the_energy_of_ideal_amplifiers_is_that_of_the_waveforms() -> None:
+    design = design_of((3, 4, 2), CARD.ideal())
+    check(closed(design, None, 5.0), metered(design, None, 5.0), total=1e-4, item=0.05)
+
+
+def test_more_points_on_the_way_change_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    design = design_of((3, 4, 2))
+    before = closed(design, 1)
+    monkeypatch.setattr(_path, "POINTS", 2 * _path.POINTS)
+    after = closed(design, 1)
+    for key, joules in before.items.items():
+        torch.testing.assert_close(joules, after.items[key], rtol=2e-3, atol=0)
+
+
+def test_a_chip_that_stays_free_takes_a_constant_power() -> None:
+    design = design_of((3, 4, 2))
+    chip = StaticChip.of(Chip.of(design, 1))
+    state = chip.solve(*inputs_of(design.sizes))
+    idle = replace(
+        state, rest_pass=state.free_pass, rest_control=state.free_control, goal=state.free.v[-1]
+    )
+    once, twice = (closed_form(chip, idle, duration=t) for t in (1e-5, 2e-5))
+    torch.testing.assert_close(twice.total, 2 * once.total, rtol=1e-7, atol=0)
+    stored = once.by_component()["integrator capacitors"].abs() / once.total
+    assert float(stored.max()) < 1e-9
+
+
+def test_a_refolded_chip_takes_what_the_chip_of_its_weights_takes() -> None:
+    design = design_of((5, 4, 2))
+    other = replace(design, weights=tuple(0.6 * w for w in design.weights), scaling=False)
+    x, step = inputs_of(design.sizes)
+    found = []
+    made = StaticChip.of(Chip.of(other, 1))
+    refolded = StaticChip.of(Chip.of(design, 1)).refolded(other.weights, other.biases)
+    for chip in (made, refolded):
+        found.append(closed_form(chip, chip.solve(x, step), duration=1e-4))
+    for key, joules in found[0].items.items():
+        torch.testing.assert_close(found[1].items[key], joules, rtol=2e-3, atol=0, msg=str(key))
+
+
+@pytest.mark.parametrize(
+    ("word", "bit"), [(None, None), (500.0, None), (None, 500.0), (50.0, 99.0)]
+)
+def test_the_power_in_an_array_is_that_of_its_admittance(
+    word: float | None, bit: float | None
+) -> None:
+    wire = CARD.replace("wire", word=word, bit=bit).wire
+    plus, minus = (1e-6 + 3e-5 * normal(s, 4, 5).abs() for s in (1, 2))
+    rows, columns = normal(3, 2, 3, 10), 0.01 * normal(4, 2, 3, 4)
+    power = array_power(plus, minus, wire, rows, columns)
+    g = dual_rail(plus, minus)
+    v = torch.cat([rows, columns], dim=-1)
+    volts = torch.cat([v, v.mean(dim=0, keepdim=True)]).numpy()  # their mean is the third state
+    current = volts @ terminal_admittance(g, word, bit)
+    lost = np.einsum("ski,ij,skj->sk", volts, wire_admittance(g, word, bit), volts)
+    np.testing.assert_allclose(power.rows, current[..., :10], rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(power.wires, lost, rtol=1e-4, atol=1e-15)
+    np.testing.assert_allclose(
+        power.devices + power.wires, (volts * current).sum(axis=-1), rtol=1e-4, atol=0
+    )
+
+
+def test_a_loop_that_runs_away_has_no_closed_form() -> None:
+    design = design_of((3, 4, 2))
+    wrong = replace(design, feedback=tuple(-q for q in design.feedback))
+    with pytest.raises(ConvergenceError, match=r"sample \d .* doesn't settle"):
+        closed(wrong, 1)
+
+
+@pytest.mark.parametrize("duration", [0.0, -1.0, float("nan")])
+def test_a_duration_that_is_none_is_refused(duration: float) -> None:
+    with pytest.raises(UserError, match="duration"):
+        closed(design_of((3, 4, 2)), 1, duration)

@@ -1,0 +1,248 @@
+"""The static model of a chip against the amplifiers' equations at rest, and against the ideal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from strategies import network_of, normal, seeds, small_networks
+from torch import Tensor
+
+from analogdfc.controller import PI
+from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.feedback import DirectFeedback
+from analogdfc.hardware.amplifiers import Rung
+from analogdfc.hardware.behavioural import Behavioural
+from analogdfc.hardware.card import Card
+from analogdfc.hardware.chip import Chip
+from analogdfc.hardware.design import Design, Readout
+from analogdfc.hardware.static import StaticChip, StaticState
+from analogdfc.learning.steady import SteadyStateDFC
+from analogdfc.network import Network
+
+CARD = Card.load("discrete_100mhz")
+BARE = CARD.without("wire resistance")
+READOUTS = [
+    Readout(),
+    Readout(double_sampling=False),
+    Readout(auto_zero=False),
+    Readout(relative_target=False),
+    Readout(double_sampling=False, auto_zero=False, relative_target=False),
+]
+Banks = dict[str, Tensor]
+
+
+def chip_of(
+    network: Network,
+    card: Card = CARD,
+    seed: int | None = 1,
+    readout: Readout | None = None,
+    pi: PI | None = None,
+) -> Chip:
+    feedback = DirectFeedback.transposed(network)
+    design = Design.of(network, feedback, card, controller=pi, readout=readout)
+    return Chip.of(design, seed)
+
+
+def inputs_of(network: Network, batch: int = 3, seed: int = 2) -> tuple[Tensor, Tensor]:
+    step = 0.15 * normal(seed + 1, batch, network.sizes[-1]).sign()
+    return normal(seed, batch, network.sizes[0]), step
+
+
+def amplifiers_at_rest(chip: Chip, x: Tensor, step: Tensor) -> tuple[Banks, Banks]:
+    """Outputs of all amplifiers, free and under control, from the equations of the static rung."""
+    model = Behavioural([chip], Rung.STATIC)
+    release = model.release(x, step)
+    rest = release.system.equilibrium(release.free, 1e-13)
+    nodal = model.model.nodal[0]
+
+    def banks(z: Tensor) -> Banks:
+        return {name: z[0][:, model.model.outputs[k]] for name, k in nodal.banks.items()}
+
+    return banks(release.free), banks(rest)
+
+
+def update_of(chip: Chip, x: Tensor, free: Banks, rest: Banks) -> Tensor:
+    """The update of all layers and samples in one vector, from the amplifiers' voltages."""
+    design, unit = chip.design, chip.design.card.scale.activation
+
+    def difference(volts: Banks, i: int) -> Tensor:
+        if i == design.depth:
+            return (volts[f"layer{i}.soma"] + volts[f"layer{i}.basal"]) / unit
+        return (volts[f"layer{i}.act"] - volts[f"layer{i}.act_ff"]) / unit
+
+    flat = []
+    for i in range(1, design.depth + 1):
+        d = difference(rest, i)
+        if design.readout.double_sampling:
+            d = d - difference(free, i)
+        before = x if i == 1 else rest[f"layer{i - 1}.act"] / unit
+        flat += [torch.einsum("bi,bj->bij", d, before).flatten(), d.flatten()]
+    return torch.cat(flat)
+
+
+def flat_update(chip: StaticChip, state: StaticState) -> Tensor:
+    update = chip.update(state)
+    pairs = zip(update.weights, update.biases, strict=True)
+    return torch.cat([t.flatten() for pair in pairs for t in pair])
+
+
+def check(chip: Chip, x: Tensor, step: Tensor, volts: float, relative: float) -> None:
+    static = StaticChip.of(chip)
+    state = static.solve(x, step)
+    free, rest = amplifiers_at_rest(chip, x, step)
+    for theirs, ours in ((free, state.volts_free), (rest, state.volts_rest)):
+        assert ours.keys() == theirs.keys()
+        for bank, value in theirs.items():
+            torch.testing.assert_close(ours[bank], value, rtol=0, atol=volts, msg=bank)
+    expected = update_of(chip, x, free, rest)
+    error = (flat_update(static, state) - expected).norm() / expected.norm()
+    assert float(error) < relative
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+@given(small_networks(most=5), seeds())
+@settings(max_examples=5)
+def test_without_wires_every_amplifier_rests_where_its_equations_say(
+    readout: Readout, network: Network, seed: int
+) -> None:
+    chip = chip_of(network, BARE, seed, readout)
+    check(chip, *inputs_of(network), volts=1e-9, relative=1e-8)
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_with_wires_too_to_the_second_order_of_their_drop(readout: Readout) -> None:
+    network = network_of([16, 10, 10], seed=1)
+    chip = chip_of(network, CARD, 3, readout)
+    check(chip, *inputs_of(network), volts=1e-6, relative=1e-5)
+
+
+@pytest.mark.parametrize(("word", "bit"), [(5.0, None), (None, 5.0), (50.0, 50.0)])
+def test_with_wires_of_one_kind_and_long_ones(word: float | None, bit: float | None) -> None:
+    network = network_of([10, 8, 4], seed=1)
+    chip = chip_of(network, CARD.replace("wire", word=word, bit=bit), 3)
+    check(chip, *inputs_of(network), volts=1e-5, relative=1e-5)
+
+
+def test_amplifiers_of_low_gain_without_a_leak_rest_where_their_equations_say() -> None:
+    network = network_of([5, 4, 3, 2], seed=1)
+    chip = chip_of(network, BARE.replace("amplifier", gain=100.0), pi=PI(2.0, 0.0))
+    check(chip, *inputs_of(network), volts=1e-9, relative=1e-8)
+
+
+def test_finite_gain_adds_to_the_leak_as_the_prototype_showed() -> None:
+    # circuit.md, A: alpha_eff = alpha + (m + alpha) / A0', with one input of gain m = 1.
+    network = network_of([3, 4, 2], seed=1)
+    for gain in (1e2, 1e3, 1e5):
+        card = CARD.ideal().replace("amplifier", gain=gain)
+        control = StaticChip.of(chip_of(network, card, pi=PI(2.0, 0.0015))).control
+        leak = control.damping * control.error_gain / card.scale.control
+        assert float(leak[0]) == pytest.approx(0.0015 + 1.0015 / gain, rel=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [0.0015, 0.1])
+def test_an_ideal_card_gives_the_update_of_the_ideal_rule(alpha: float) -> None:
+    network = network_of([4, 6, 5, 3], seed=1)
+    x, y = normal(2, 5, 4), normal(3, 5, 3)
+    rule = SteadyStateDFC(network, controller=PI(2.0, alpha), target_stepsize=0.1, nonlinear=True)
+    rule.backward(x, y)
+    design = Design.of(network, rule.feedback, CARD.ideal(), controller=PI(2.0, alpha))
+    chip = StaticChip.of(Chip.of(design))
+    output = network(x).detach()
+    state = chip.solve(x, rule.loss.target(output, y, 0.1) - output)
+    found = chip.gradient(state)
+    for w, b, ours, own in zip(
+        network.weights, network.biases, found.weights, found.biases, strict=True
+    ):
+        assert w.grad is not None
+        assert b.grad is not None
+        torch.testing.assert_close(ours[0], -w.grad, rtol=0, atol=1e-12)
+        torch.testing.assert_close(own[0], -b.grad, rtol=0, atol=1e-12)
+
+
+def test_the_gradient_is_the_mean_of_the_updates() -> None:
+    network = network_of([4, 6, 3], seed=1)
+    chip = StaticChip.of(chip_of(network))
+    state = chip.solve(*inputs_of(network))
+    mean, each = chip.gradient(state), chip.update(state)
+    for ours, theirs in zip(
+        (*mean.weights, *mean.biases), (*each.weights, *each.biases), strict=True
+    ):
+        torch.testing.assert_close(ours[0], theirs.mean(dim=0), rtol=0, atol=1e-15)
+
+
+def loop_apart(one: StaticChip, other: StaticChip) -> float:
+    ours, theirs = ((*c.loop.weights, *c.loop.biases) for c in (one, other))
+    return max(float((a - b).abs().max()) for a, b in zip(ours, theirs, strict=True))
+
+
+@given(small_networks(), seeds())
+@settings(max_examples=5)
+def test_refolding_to_the_same_weights_gives_the_same_chip(network: Network, seed: int) -> None:
+    # Whose transfer holds the loop's weights already: they are what the amplifiers' tests check.
+    static = StaticChip.of(chip_of(network, CARD, seed))
+    design = static.chip.design
+    assert loop_apart(static.refolded(design.weights, design.biases), static) < 1e-15
+
+
+@pytest.mark.parametrize(("card", "error"), [(BARE, 1e-4), (CARD, 1e-4)])
+def test_refolding_to_other_weights_gives_the_chip_that_would_be_made(
+    card: Card, error: float
+) -> None:
+    design = chip_of(network_of([5, 4, 3, 2], seed=3), card).design
+    weights = tuple(w * (1 - 0.5 * normal(i, *w.shape).abs()) for i, w in enumerate(design.weights))
+    other = replace(design, weights=weights)
+    assert all(other.weight_unit(i) == design.weight_unit(i) for i in (1, 2, 3))
+    made = StaticChip.of(Chip.of(other, 1))
+    static = StaticChip.of(Chip.of(design, 1))
+    assert loop_apart(static, made) > 0.1
+    assert loop_apart(static.refolded(weights, design.biases), made) < error
+
+
+def test_unrounded_weights_are_not_put_on_the_levels() -> None:
+    design = chip_of(network_of([3, 4, 2], seed=1)).design
+    static = StaticChip.of(Chip.of(design, 1))
+    moved = tuple(w + 1e-6 for w in design.weights)
+    assert loop_apart(static.refolded(moved, design.biases), static) == 0
+    fine = static.refolded(design.weights, design.biases, rounded=False)
+    shifted = static.refolded(moved, design.biases, rounded=False)
+    assert loop_apart(shifted, fine) == pytest.approx(1e-6, rel=0.2)
+
+
+def test_single_precision_is_near_double() -> None:
+    network = network_of([4, 6, 3], seed=1)
+    x, step = inputs_of(network)
+    static = StaticChip.of(chip_of(network))
+    single = static.to(dtype=torch.float32)
+    state = single.solve(x.float(), step.float(), tolerance=1e-5)
+    assert state.u.dtype == torch.float32
+    torch.testing.assert_close(state.u.double(), static.solve(x, step).u, rtol=1e-3, atol=1e-4)
+
+
+def test_a_target_out_of_reach_names_its_sample() -> None:
+    network = network_of([3, 4, 2], seed=1)
+    design = chip_of(network, CARD.ideal(), pi=PI(2.0, 1e-9)).design
+    first, last = design.feedback
+    chip = Chip.of(replace(design, feedback=(first, torch.zeros_like(last))))
+    x, step = inputs_of(network)
+    step = 1e-3 * step
+    step[1] = 100.0
+    with pytest.raises(ConvergenceError, match=r"^sample 1 \(counted from 0\)"):
+        StaticChip.of(chip).solve(x, step)
+
+
+@pytest.mark.parametrize(("x", "step"), [((2, 4), (2, 2)), ((2, 3), (2, 1)), ((2, 3), (3, 2))])
+def test_shapes_that_do_not_fit_are_refused(x: tuple[int, int], step: tuple[int, int]) -> None:
+    static = StaticChip.of(chip_of(network_of([3, 4, 2], seed=1)))
+    with pytest.raises(UserError, match=r"expected \(batch, 3\) and \(batch, 2\)"):
+        static.solve(torch.zeros(x), torch.zeros(step))
+    with pytest.raises(UserError, match="the chip was made for"):
+        static.refolded([torch.zeros(x), torch.zeros(step)], [torch.zeros(4), torch.zeros(2)])
+
+
+def test_numbers_that_are_none_are_refused() -> None:
+    static = StaticChip.of(chip_of(network_of([3, 4, 2], seed=1)))
+    with pytest.raises(UserError, match="finite"):
+        static.solve(torch.full((1, 3), torch.nan), torch.zeros(1, 2))
