@@ -21,6 +21,7 @@ COMMANDS = {
     "compare": "Lay the three realisations of a network side by side.",
     "crossbar": "Error of a matrix product on an array of devices, by cause.",
     "doctor": "Say what is installed, what is missing and how to install it.",
+    "estimate": "Estimate time, energy and area of learning on a chip.",
     "netlist": "Write the SPICE netlist of a network; needs no simulator.",
     "rules": "List the learning rules and what each needs.",
     "train": "Train a network by a learning rule.",

@@ -1,0 +1,259 @@
+"""`analogdfc estimate`: what learning costs on a chip."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import torch
+from click.core import ParameterSource
+
+from analogdfc import records
+from analogdfc.cli import _estimate
+from analogdfc.cli._design import (
+    Samples,
+    design_options,
+    make_design,
+    make_model,
+    make_samples,
+    progress_bar,
+    read_card,
+)
+from analogdfc.cli._estimate import Work
+from analogdfc.errors import UserError
+from analogdfc.estimation import baseline
+from analogdfc.estimation.digital import COUNTS
+from analogdfc.estimation.estimate import METHODS, against_bandwidth, amplifiers, estimate
+from analogdfc.estimation.figures import estimate_figure
+from analogdfc.estimation.sweep import Parameter, parse, sweep
+from analogdfc.hardware.card import Card
+from analogdfc.hardware.design import Design
+from analogdfc.plots import check_figure, save_figure
+
+_FACTORS = (0.05, 0.1, 0.2, 0.5, 1.0, 3.0)
+_FEW_FACTORS = (0.3, 1.0, 3.0)
+"""Amplifiers of the figure, relative to the card's; of a large design, where each takes seconds."""
+
+_LARGE = 1000
+"""Amplifiers from which a design is large."""
+
+# The first line keeps click from wrapping the example.
+_EXAMPLES = """\b
+Example:
+  analogdfc estimate --sizes 16-10-10 --sweep bandwidth=30MHz,100MHz,300MHz -o estimate.h5
+"""
+
+
+@click.command("estimate", short_help="Estimate time, energy and area of learning on a chip.",
+               epilog=_EXAMPLES)  # fmt: skip
+@click.argument("record", required=False, type=click.Path(path_type=Path))
+@design_options
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Inputs that energies are a mean over; the slowest decides how long a settle takes.",
+)
+@click.option(
+    "--target-stepsize",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.25,
+    show_default=True,
+    help="Stepsize lambda of the output target.",
+)
+@click.option(
+    "--accuracy",
+    type=click.FloatRange(min=0, max=90, min_open=True, max_open=True),
+    default=1.0,
+    show_default=True,
+    help="A settle lasts until the update is within this angle of that at rest, in degrees.",
+)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="Of the update, for the number of pulses that write it.",
+)
+@click.option(
+    "--method",
+    type=click.Choice([m.replace(" ", "-") for m in METHODS]),
+    help="Energy of a settle from the waveforms of the behavioural model, or in closed form.  "
+    "[default: waveforms of small designs]",
+)
+@click.option(
+    "--sweep",
+    "sweeps",
+    multiple=True,
+    metavar="NAME=A,B,C",
+    help="Vary a number of the card, such as amplifier.gain=1e3,1e4 or wire.word=1,5,20ohm, and "
+    "draw energy against the angle of the update; 'bandwidth' scales the amplifier as a whole, "
+    "its quiescent current too. May be repeated.",
+)
+@click.option(
+    "--rules",
+    default="bp,dfc,dfc-ss",
+    show_default=True,
+    help=f"Rules of the digital baseline, of {', '.join(COUNTS)}.",
+)
+@click.option(
+    "--training-samples",
+    type=click.IntRange(min=1),
+    default=1_000_000,
+    show_default=True,
+    help="Samples of the training whose energy is laid beside that of digital machines.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers for machines.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("estimate.h5"),
+    show_default=True,
+    help="Record to write (HDF5); the figure goes beside it as .png.",
+)
+def command(
+    record: Path | None,
+    weights: Path | None,
+    sizes: tuple[int, ...],
+    card: str,
+    seed: int,
+    samples: int,
+    target_stepsize: float,
+    as_json: bool,
+    output: Path,
+    **options: Any,
+) -> None:
+    """Estimate time, energy and area of learning on a chip.
+
+    The network comes from RECORD, written by `train` or `compare` (with its card, seed and
+    readout, where it has them and no option says otherwise), from --weights, or from --sizes.
+    """
+    torch.set_num_threads(1)
+    records.check_writable(output)
+    figure_path = output.with_suffix(".png")
+    check_figure(figure_path)
+    parameters = [parse(text) for text in options["sweeps"]]
+    rules = _rules(options["rules"])
+    given = _given(record, weights, card, seed, options)
+    model, origin = make_model(given.weights, sizes, given.seed)
+    design = make_design(model, given.card, scaling=options["scaling"], **given.readout)
+    data = make_samples(model.network, samples, given.seed, target_stepsize)
+    work = _work(design, given.seed, data, parameters, rules, options)
+    numbers = _numbers(work)
+    tree = _estimate.inputs_tree(model, work.found, given.seed, data)
+    records.write(output, {**tree, "results": _estimate.results_tree(numbers)})
+    figure = save_figure(estimate_figure(work.found, work.bandwidths, work.sweeps), figure_path)
+    if as_json:
+        about = {"network": "-".join(map(str, design.sizes)), "origin": origin, "seed": given.seed}
+        whole = {**about, "samples": data.source, **numbers}
+        click.echo(json.dumps(_estimate.for_json(whole), indent=2))
+    else:
+        _estimate.show(design, origin, data.source, work)
+        click.echo(f"wrote {output} and {figure}")
+
+
+class _Given(NamedTuple):
+    """What the design is made of."""
+
+    weights: Path | None
+    card: Card
+    seed: int
+    readout: dict[str, bool]
+
+
+def _given(
+    record: Path | None, weights: Path | None, card: str, seed: int, options: dict[str, Any]
+) -> _Given:
+    """The options, with what a record says in place of defaults."""
+    readout = {k: options[k] for k in ("double_sampling", "auto_zero", "relative_target")}
+    if record is None:
+        return _Given(weights, read_card(card), seed, readout)
+    if weights is not None:
+        raise UserError("RECORD and --weights: give one of them, both name a network")
+    kept = records.read(record)
+    context = click.get_current_context()
+
+    def silent(name: str) -> bool:
+        return context.get_parameter_source(name) is ParameterSource.DEFAULT
+
+    technology = read_card(card)
+    if silent("card") and "card" in kept:
+        technology = Card.parse(kept.text("card"), f"the card in {record}")
+    if silent("seed") and "seed" in kept:
+        seed = kept.integer("seed")
+    for name in readout:
+        if silent(name) and f"readout/{name}" in kept:
+            readout[name] = bool(kept[f"readout/{name}"])
+    return _Given(record, technology, seed, readout)
+
+
+def _rules(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in COUNTS:
+            raise UserError(f"--rules: unknown rule {name!r}; there are {', '.join(COUNTS)}")
+    return names
+
+
+def _work(
+    design: Design,
+    seed: int,
+    data: Samples,
+    parameters: list[Parameter],
+    rules: list[str],
+    options: dict[str, Any],
+) -> Work:
+    method = options["method"]
+    arguments = {"accuracy": options["accuracy"], "learning_rate": options["learning_rate"]}
+    with progress_bar("estimate", 3) as bar:
+
+        def stage(name: str) -> None:
+            bar.set_description(name)
+            bar.update()
+
+        found = estimate(
+            design,
+            seed,
+            data.x,
+            data.step,
+            method=method.replace("-", " ") if method else None,
+            progress=stage,
+            **arguments,
+        )
+    bandwidths = []
+    if design.card.amplifier.gain_bandwidth is not None:
+        slowest = int(found.settling.update_time(options["accuracy"]).argmax())
+        factors = _FACTORS if amplifiers(design) < _LARGE else _FEW_FACTORS
+        with progress_bar("bandwidths", len(factors)) as bar:
+            bandwidths = against_bandwidth(
+                design,
+                seed,
+                data.x[slowest : slowest + 1],
+                data.step[slowest : slowest + 1],
+                factors,
+                accuracy=options["accuracy"],
+                progress=bar.update,
+            )
+    swept = []
+    with progress_bar("sweeps", sum(len(p.values) for p in parameters)) as bar:
+        for parameter in parameters:
+            points = sweep(
+                design, seed, data.x, data.step, parameter, progress=bar.update, **arguments
+            )
+            swept.append((parameter, points))
+    rows = baseline(design.sizes, rules, options["training_samples"]) if rules else []
+    return Work(found, bandwidths, swept, rows, options["training_samples"])
+
+
+def _numbers(work: Work) -> dict[str, Any]:
+    out = _estimate.numbers(work.found)
+    out["settling"] = _estimate.settling_numbers(work.found)
+    out["bandwidths"] = _estimate.bandwidth_numbers(work.bandwidths)
+    out["sweeps"] = {p.name: _estimate.sweep_numbers(p, points) for p, points in work.sweeps}
+    out["digital"] = {"training_samples": work.samples,
+                      "rows": _estimate.digital_numbers(work.rows)}  # fmt: skip
+    return out

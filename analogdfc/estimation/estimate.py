@@ -1,0 +1,309 @@
+"""What one sample costs on a chip: time, energy and area, from the card and the network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from torch import Tensor
+
+from analogdfc.dynamics import Update
+from analogdfc.dynamics.steady import free_pass, steady_state
+from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.estimation.digital_card import Band
+from analogdfc.hardware.area import AreaEstimate, area
+from analogdfc.hardware.chip import Chip
+from analogdfc.hardware.design import Design
+from analogdfc.hardware.energy import items
+from analogdfc.hardware.energy.closed import closed_form
+from analogdfc.hardware.energy.items import Energy
+from analogdfc.hardware.energy.meter import measure
+from analogdfc.hardware.energy.peripherals import (
+    converters,
+    pulses_per_update,
+    weight_steps,
+    writes,
+)
+from analogdfc.hardware.settling import Settling, predict
+from analogdfc.hardware.stability import with_bandwidth
+from analogdfc.hardware.static import StaticChip, StaticState
+from analogdfc.measures import angle
+
+WAVEFORMS, CLOSED_FORM = "waveforms", "closed form"
+METHODS = (WAVEFORMS, CLOSED_FORM)
+
+_MOST_AMPLIFIERS = 250
+"""Amplifiers up to which the waveforms of the full model take seconds."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one sample costs.
+
+    A sample is a free phase, in which the layers settle one after another, then the settle under
+    control, then the write of the weights, which takes no time of its own here.
+
+    Attributes:
+        design: the design.
+        method: 'waveforms' of the behavioural model or 'closed form', for the settle.
+        settling: the loop's settling.
+        accuracy: angle to the update at rest for which a settle is long enough, in degrees.
+        free_time: duration of the free phase, in seconds: what the slowest sample needs.
+        settle_time: duration of the settle, in seconds: what the slowest sample needs.
+        free: energy of the free phase, a mean over samples, tensors (1,).
+        settle: energy of the settle.
+        border: energy of converters and weight writes.
+        update_angle: angle of the chip's update at rest to that of the ideal network, in degrees;
+            both are means over the samples.
+        pulses: pulses that a sample sends to the layers' devices; None where the card has no
+            levels.
+        area: area of the components.
+    """
+
+    design: Design
+    method: str
+    settling: Settling
+    accuracy: float
+    free_time: float
+    settle_time: float
+    free: Energy
+    settle: Energy
+    border: Energy
+    update_angle: float
+    pulses: tuple[float, ...] | None
+    area: AreaEstimate
+
+    @property
+    def energy(self) -> Energy:
+        """Energy of one sample, by component and part."""
+        return self.free + self.settle + self.border
+
+    @property
+    def joules(self) -> float:
+        """Known energy of one sample."""
+        return float(self.energy.total)
+
+    @property
+    def seconds(self) -> float:
+        """Time of one sample."""
+        return self.free_time + self.settle_time
+
+    @property
+    def watts(self) -> float:
+        """Mean power while samples follow each other."""
+        return self.joules / self.seconds
+
+
+_EFFICIENCY = 15.0, 25.0
+"""g_m / I_D of a transistor in moderate and in weak inversion, per volt."""
+
+_BRANCHES = 2.0, 8.0
+"""Supply current of an amplifier over the current of one input transistor: five transistors, and
+two stages."""
+
+
+def energy_band(found: Estimate) -> Band | None:
+    """Energy of a sample where the amplifiers' supply current is not the card's but a rule's.
+
+    I_D = 2 pi GBW C / (g_m / I_D), and the amplifier takes k I_D: g_m / I_D from 15 to 25 per volt,
+    k from 2 (five transistors) to 8 (two stages). The spread of how well an amplifier of this
+    bandwidth is designed; everything else stays as it is.
+
+    Returns:
+        Joules; None where the card lacks the gain-bandwidth or the capacitance of the pole.
+    """
+    amplifier = found.design.card.amplifier
+    if amplifier.gain_bandwidth is None or amplifier.pole_capacitance is None:
+        return None
+    g_m = 2 * math.pi * amplifier.gain_bandwidth * amplifier.pole_capacitance
+    idle = float(found.energy.by_component()[items.QUIESCENT])
+    least, most = (
+        found.joules + idle * (k * g_m / ratio / amplifier.quiescent_current - 1)
+        for k, ratio in zip(_BRANCHES, reversed(_EFFICIENCY), strict=True)
+    )
+    reason = "low: g_m / I_D = 25 / V in five transistors; high: 15 / V in two stages"
+    return Band(least, most, reason)
+
+
+def amplifiers(design: Design) -> int:
+    """Number of operational amplifiers of a design."""
+    *hidden, output = design.sizes[1:]
+    return 5 * sum(hidden) + (2 + 3) * output
+
+
+def estimate(
+    design: Design,
+    seed: int | None,
+    x: Tensor,
+    step: Tensor,
+    *,
+    accuracy: float = 1.0,
+    learning_rate: float = 0.1,
+    method: str | None = None,
+    settling: Settling | None = None,
+    limits: bool = True,
+    progress: Callable[[str], object] | None = None,
+) -> Estimate:
+    """What a sample costs on a chip of a design.
+
+    Args:
+        design: the design.
+        seed: seed of the chip; None for nominal components.
+        x: inputs, (batch, n_0), dimensionless; results are means over them.
+        step: steps of the output target, (batch, n_L).
+        accuracy: angle to the update at rest, in degrees, for which the settle has to be long
+            enough.
+        learning_rate: of the update, for the number of pulses that write it.
+        method: of `METHODS`; by default waveforms of small designs, else the closed form.
+        settling: the loop's settling where it is known already.
+        limits: find what limits the settling, and the critical bandwidth.
+        progress: called with the name of each stage before it starts.
+
+    Raises:
+        UserError: an unknown method, or a learning rate or accuracy that isn't positive.
+        ConvergenceError: an unstable loop: the message names the eigenvalue and what to change; or
+            no steady state.
+    """
+    if method is not None and method not in METHODS:
+        raise UserError(f"method {method!r}: there are {', '.join(METHODS)}")
+    if not (learning_rate > 0 and accuracy > 0):
+        raise UserError(f"learning_rate = {learning_rate}, accuracy = {accuracy}: both must be > 0")
+    say = progress or (lambda _: None)
+    chip = Chip.of(design, seed)
+    say("static model")
+    static = StaticChip.of(chip)
+    state = static.solve(x, step)
+    if settling is None:
+        say("settling")
+        settling = predict(design, seed, x, step, limits=limits, state=state)
+    free_time = float(settling.free_phase(accuracy).max())
+    settle_time = float(settling.update_time(accuracy).max())
+    if method is None:
+        method = WAVEFORMS if amplifiers(design) <= _MOST_AMPLIFIERS else CLOSED_FORM
+    say(method)
+    if method == WAVEFORMS:
+        (metered,) = measure([chip], x, step, duration=settle_time / design.seconds)
+        settle = metered.energy
+    else:
+        settle = closed_form(static, state, duration=settle_time)
+    # Nothing moves any more when the free phase has settled: a rest state of its own.
+    idle = replace(
+        state, rest_pass=state.free_pass, rest_control=state.free_control, goal=state.free.v[-1]
+    )
+    free = closed_form(static, idle, duration=free_time)
+    border, pulses = _border(design, static, state, learning_rate)
+    return Estimate(
+        design,
+        method,
+        settling,
+        accuracy,
+        free_time,
+        settle_time,
+        _mean(free),
+        _mean(settle),
+        border,
+        update_angle(design, static, state, step),
+        pulses,
+        area(design),
+    )
+
+
+def _border(
+    design: Design, static: StaticChip, state: StaticState, learning_rate: float
+) -> tuple[Energy, tuple[float, ...] | None]:
+    converted = converters(design)
+    if design.card.device.levels is None:
+        lacks = "[device] levels is missing, so the number of pulses is unknown"
+        return converted + Energy({}, {items.WRITES: lacks}), None
+    sent = pulses_per_update(static.update(state), learning_rate, weight_steps(design))
+    pulses = tuple(float(n.mean()) for n in sent)
+    return converted + writes(design, pulses), pulses
+
+
+def _mean(energy: Energy) -> Energy:
+    means = {key: joules.mean().reshape(1).cpu() for key, joules in energy.items.items()}
+    return Energy(means, energy.unknown)
+
+
+class AtBandwidth(NamedTuple):
+    """Settling with another amplifier.
+
+    Attributes:
+        hertz: its gain-bandwidth.
+        control: settling time of the control signal, in seconds; nan for an unstable loop.
+        update: time that the update needs, in seconds; nan for an unstable loop.
+    """
+
+    hertz: float
+    control: float
+    update: float
+
+
+def against_bandwidth(
+    design: Design,
+    seed: int | None,
+    x: Tensor,
+    step: Tensor,
+    factors: Sequence[float],
+    *,
+    accuracy: float = 1.0,
+    progress: Callable[[], object] | None = None,
+) -> list[AtBandwidth]:
+    """Settling while the amplifier is scaled as a whole (`with_bandwidth`).
+
+    Args:
+        design: the design; its card needs a finite gain-bandwidth.
+        seed: seed of the chip.
+        x: inputs, (batch, n_0).
+        step: steps of the output target, (batch, n_L).
+        factors: of the card's gain-bandwidth.
+        accuracy: of the update, in degrees.
+        progress: called after each.
+
+    Raises:
+        UserError: an infinitely fast amplifier.
+    """
+    own = design.card.amplifier.gain_bandwidth
+    if own is None:
+        raise UserError("[amplifier] gain_bandwidth: the card has none that could be varied")
+    state = StaticChip.of(Chip.of(design, seed)).solve(x, step)
+    points = []
+    for factor in factors:
+        other = design.on(with_bandwidth(design.card, factor * own))
+        try:
+            found = predict(other, seed, x, step, limits=False, state=state)
+            times = float(found.time.max()), float(found.update_time(accuracy).max())
+        except ConvergenceError:
+            times = math.nan, math.nan
+        points.append(AtBandwidth(factor * own, *times))
+        if progress is not None:
+            progress()
+    return points
+
+
+def ideal_update(design: Design, x: Tensor, step: Tensor) -> Tensor:
+    """Mean update at rest of the ideal network, all layers in one vector as `Update.flat`.
+
+    Raises:
+        ConvergenceError: a sample without a steady state.
+    """
+    loop = design.loop()
+    free = free_pass(loop, x)
+    found = steady_state(loop, free, free.v[-1] + step)
+    if not bool(found.converged.all()):
+        raise ConvergenceError("the ideal loop has no steady state on every sample")
+    layers = found.layers
+    weights, biases = [], []
+    for i, phi in enumerate(loop.activations):
+        difference = layers.r[i] - phi.function(layers.v_ff[i])
+        below = x if i == 0 else layers.r[i - 1]
+        weights.append((difference.T @ below / len(x)).unsqueeze(0))
+        biases.append(difference.mean(dim=0, keepdim=True))
+    return Update(tuple(weights), tuple(biases)).flat()
+
+
+def update_angle(design: Design, static: StaticChip, state: StaticState, step: Tensor) -> float:
+    """Angle of a chip's mean update at rest to the ideal network's, in degrees."""
+    return angle(ideal_update(design, state.x, step), static.gradient(state).flat())

@@ -1,0 +1,118 @@
+"""Rational approximation of frequency responses: poles, residues and what they are in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Complex = NDArray[np.complex128]
+
+
+def poles(s: Complex, values: Complex, *, tolerance: float = 1e-8, most: int = 40) -> Complex:
+    """Poles that real systems share, from their frequency responses.
+
+    The adaptive Antoulas-Anderson algorithm (Nakatsukasa, Sete, Trefethen 2018) for several
+    functions with one set of poles (Hochman 2017); points and their conjugates go together.
+
+    Args:
+        s: points with imaginary part >= 0, (points,).
+        values: responses there, (points, functions), each scaled to a size of about 1.
+        tolerance: largest error relative to the largest value at which it stops.
+        most: bound on the number of support points.
+
+    Returns:
+        The finite poles, (m,); conjugates are both in it. Some may be numeric artefacts, which
+        have no residue.
+    """
+    s = np.where(s.imag == 0, s.real + 0j, s)
+    upper = s.imag > 0
+    z = np.concatenate([s, s[upper].conj()])
+    f = np.concatenate([values, values[upper].conj()])
+    mate = _mates(len(s), upper)
+    size = np.abs(f).max()
+    chosen: list[int] = []
+    error = f - f.mean(axis=0).real
+    weights = np.zeros(0, dtype=complex)
+    while len(chosen) < min(most, len(s) - 1) and np.abs(error).max() > tolerance * size:
+        worst = int(np.abs(error).max(axis=1).argmax())
+        chosen += [worst] if mate[worst] == worst else [worst, int(mate[worst])]
+        rest = np.setdiff1d(np.arange(len(z)), chosen)
+        cauchy = 1 / (z[rest, None] - z[None, chosen])
+        loewner = (f[rest, None, :] - f[None, chosen, :]) * cauchy[..., None]
+        # Of a tall matrix the triangular factor has the same singular vectors.
+        tall = np.moveaxis(loewner, -1, 0).reshape(-1, len(chosen))
+        weights = np.linalg.svd(np.linalg.qr(tall, mode="r"))[2][-1].conj()
+        error = np.zeros_like(f)
+        denominator = cauchy @ weights
+        error[rest] = f[rest] - (cauchy @ (weights[:, None] * f[chosen])) / denominator[:, None]
+    return _roots(z[chosen], weights)
+
+
+def _mates(count: int, upper: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Index of each point's conjugate; its own where it is real."""
+    mate = np.arange(count + int(upper.sum()))
+    mate[:count][upper] = count + np.arange(int(upper.sum()))
+    mate[count:] = np.flatnonzero(upper)
+    return mate
+
+
+def _roots(support: Complex, weights: Complex) -> Complex:
+    """Zeros of sum of weights / (s - support)."""
+    m = len(support)
+    if m < 2:
+        return np.zeros(0, dtype=complex)
+    scale = np.abs(support).max()
+    left = np.zeros((m + 1, m + 1), dtype=complex)
+    left[0, 1:], left[1:, 0] = weights, 1
+    left[1:, 1:] = np.diag(support / scale)
+    right = np.eye(m + 1)
+    right[0, 0] = 0
+    found = scipy.linalg.eig(left, right, right=False)
+    finite = np.asarray(found[np.isfinite(found) & (np.abs(found) < 1e6)], dtype=np.complex128)
+    real = np.abs(finite.imag) < 1e-6 * np.abs(finite)
+    out: Complex = np.where(real, finite.real + 0j, finite) * scale
+    return out
+
+
+@dataclass(frozen=True)
+class Modal:
+    """Decaying signals sum of residues * exp(poles * t), real in pairs.
+
+    Attributes:
+        poles: (m,), in rad/s.
+        residues: (m, n).
+    """
+
+    poles: Complex
+    residues: Complex
+
+    @classmethod
+    def fit(cls, s: Complex, transforms: Complex, poles: Complex) -> Modal:
+        """Residues of Laplace transforms by least squares.
+
+        Args:
+            s: points with imaginary part >= 0, (points,).
+            transforms: values there, (points, n).
+            poles: closed under conjugation, (m,).
+        """
+        z = np.concatenate([s, s.conj()])
+        f = np.concatenate([transforms, transforms.conj()])
+        basis = 1 / (z[:, None] - poles)
+        # A transform falls like 1 / s; every octave counts alike.
+        weight = np.abs(z)[:, None]
+        basis, f = weight * basis, weight * f
+        size = np.linalg.norm(basis, axis=0)
+        found = np.linalg.lstsq(basis / size, f, rcond=1e-13)[0]
+        return cls(poles, found / size[:, None])
+
+    def at(self, t: Array) -> Array:
+        """Values at times, (times, n)."""
+        return np.asarray((np.exp(t[:, None] * self.poles) @ self.residues).real)
+
+    def only(self, kept: NDArray[np.bool_]) -> Modal:
+        """Some of the terms."""
+        return Modal(self.poles[kept], self.residues[kept])

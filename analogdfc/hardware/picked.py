@@ -1,0 +1,80 @@
+"""Some devices of an array: taken out, and put back in place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import overload
+
+from torch import Tensor
+
+from analogdfc.hardware.devices import Programmed
+from analogdfc.hardware.devices.faults import Stuck
+from analogdfc.hardware.devices.pulses import PulsedDevices
+from analogdfc.hardware.mapping.layout import Layout
+
+
+@overload
+def _at(tensor: Tensor, index: Tensor) -> Tensor: ...
+
+
+@overload
+def _at(tensor: None, index: Tensor) -> None: ...
+
+
+def _at(tensor: Tensor | None, index: Tensor) -> Tensor | None:
+    return None if tensor is None else tensor.reshape(-1)[index]
+
+
+def picked(devices: Programmed, index: Tensor) -> Programmed:
+    """The devices of an index, as an array of its shape.
+
+    Args:
+        devices: the array.
+        index: places in the flattened array, any shape.
+    """
+    whole = devices.population
+    stuck, pulsed = whole.stuck, whole.pulsed
+    population = replace(
+        whole,
+        shape=tuple(index.shape),
+        gain=_at(whole.gain, index),
+        stuck=None if stuck is None else Stuck(_at(stuck.mask, index), _at(stuck.g, index)),
+        trap=_at(whole.trap, index),
+        pulsed=None if pulsed is None else PulsedDevices(*(_at(t, index) for t in pulsed)),
+    )
+    return replace(
+        devices,
+        population=population,
+        target=_at(devices.target, index),
+        g=_at(devices.g, index),
+        hidden=_at(devices.hidden, index),
+        attempts=_at(devices.attempts, index),
+        accepted=_at(devices.accepted, index),
+    )
+
+
+def copied(devices: Programmed) -> Programmed:
+    """The same devices with states of their own; what doesn't change is shared."""
+    hidden = None if devices.hidden is None else devices.hidden.clone()
+    return replace(devices, g=devices.g.clone(), target=devices.target.clone(), hidden=hidden)
+
+
+def put(devices: Programmed, index: Tensor, some: Programmed) -> None:
+    """Write the states of picked devices back, in place."""
+    for whole, part in ((devices.g, some.g), (devices.target, some.target)):
+        whole.view(-1)[index] = part
+    if devices.hidden is not None and some.hidden is not None:
+        devices.hidden.view(-1)[index] = some.hidden
+
+
+def devices_of(layout: Layout, weights: Tensor) -> Tensor:
+    """Places of the devices of some weights, (slices, rails, 1, n).
+
+    Args:
+        layout: how the weights lie on the array.
+        weights: places in the flattened (outputs, inputs + bias rows), (n,).
+    """
+    slices, rails, columns, inputs = layout.shape
+    # Columns of references lie behind all outputs, so that an output's column has its number.
+    first = weights.new_tensor(range(slices * rails)).view(slices, rails, 1, 1)
+    return first * (columns * inputs) + weights
