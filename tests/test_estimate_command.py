@@ -15,6 +15,7 @@ from analogdfc import records
 from analogdfc.cli import cli
 from analogdfc.controller import PI
 from analogdfc.feedback import DirectFeedback
+from analogdfc.records import Quantity
 from analogdfc.storage import Model, model_tree
 
 SMALL = ["--sizes", "3-4-2", "--samples", "1", "--rules", "bp"]
@@ -48,12 +49,12 @@ def test_record_and_json_hold_the_same_numbers(estimated: tuple[Path, Any]) -> N
     record = records.read(path)
     for name in ("energy_per_sample_joule", "sample_us", "update_angle_degree"):
         assert record.number(f"results/{name}") == printed[name]
-    stored = record.group("results")["sweeps"]["amplifier.offset"]  # type: ignore[index, call-overload]
-    assert isinstance(stored, dict)
     swept = printed["sweeps"]["amplifier.offset"]
-    assert stored["value"].units == "V"
     for name in ("value", "energy_per_sample_joule", "update_angle_degree"):
-        np.testing.assert_array_equal(stored[name].values, swept[name])
+        stored = record[f"results/sweeps/amplifier.offset/{name}"]
+        assert isinstance(stored, Quantity)
+        assert stored.units == {"value": "V", "update_angle_degree": "degree"}.get(name, "J")
+        np.testing.assert_array_equal(stored.values, swept[name])
     assert path.with_suffix(".png").stat().st_size > 10_000
 
 
