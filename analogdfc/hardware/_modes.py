@@ -140,6 +140,7 @@ class Spectrum:
         Matched by distance on a logarithmic scale.
         """
         loci: Complex = np.linalg.eigvals(self.gain)
+        loci = np.where(loci == 0, 1e-300, loci)  # a channel without feedback
         for k in range(1, len(loci)):
             gap = np.log(loci[k][None, :]) - np.log(loci[k - 1][:, None])
             turn = (gap.imag + np.pi) % (2 * np.pi) - np.pi
@@ -176,7 +177,7 @@ class Spectrum:
 
     def modes(self) -> Modes:
         """The slowest zeros of det(I + L(s)), or the unstable ones."""
-        found = self._zeros(self._starts(stable=not self.unstable))
+        found = self._zeros(self._starts(stable=False)) if self.unstable else self._slow_zeros()
         kept: list[int] = []
         for k in np.argsort(-found.real):
             if all(abs(found[k] - found[j]) > 1e-7 * abs(found[k]) for j in kept):
@@ -186,17 +187,24 @@ class Spectrum:
 
     def _starts(self, *, stable: bool) -> Complex:
         p = self.poles[(self.poles.imag >= 0) & (self.poles.real < 1e3 * np.abs(self.s).max())]
-        p = p[np.abs(p) > 0.01 * self.rate]
+        p = p[np.abs(p) > 1e-4 * self.rate]
         # Fast artefacts on the right of a stable loop lead nowhere.
         p = p[(p.real < 0) | (np.abs(p) < self.s.imag.max())]
-        if stable:
-            p = p[p.real < 0]
-            slowest = -p.real.max()
-            p = p[p.real > -_FASTEST * slowest]
-        else:
-            p = p[p.real > -2 * self.rate]
+        p = p[p.real < 0] if stable else p[p.real > -2 * self.rate]
         out: Complex = p[np.argsort(-p.real)][: 3 * self.gain.shape[-1] + 5]
         return out
+
+    def _slow_zeros(self) -> Complex:
+        """The slowest zeros of a stable loop."""
+        starts, found = self._starts(stable=True), np.zeros(0, dtype=complex)
+        while len(starts):
+            end = _FASTEST * starts[0].real
+            found = self._zeros(starts[starts.real > end])
+            if (found.real > end).any():
+                break
+            # The slowest start is an artefact; it says nothing about what is slow.
+            starts = starts[1:]
+        return found
 
     def _zeros(self, starts: Complex) -> Complex:
         """Zeros near the starting points, by successive linear problems (Ruhe 1973)."""

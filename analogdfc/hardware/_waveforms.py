@@ -88,7 +88,7 @@ class Waveforms:
     def _dominant(self) -> tuple[int, float]:
         """The mode that leaves least to the others when the band is reached, and what it leaves."""
         t = np.array([self.time_of_modes])
-        if not len(self._modes.values) or t[0] == 0:
+        if not len(self._modes.values) or t[0] == 0 or not math.isfinite(t[0]):
             return -1, math.inf
         whole = self._control.at(t)
         unit = self.band * self._scale

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import overload
 
+import torch
 from torch import Tensor
 
 from analogdfc.hardware.devices import Programmed
@@ -22,25 +23,40 @@ def _at(tensor: None, index: Tensor) -> None: ...
 
 
 def _at(tensor: Tensor | None, index: Tensor) -> Tensor | None:
-    return None if tensor is None else tensor.reshape(-1)[index]
+    # Much faster than indexing.
+    if tensor is None:
+        return None
+    return tensor.reshape(-1).index_select(0, index.view(-1)).view(index.shape)
 
 
-def picked(devices: Programmed, index: Tensor) -> Programmed:
+def pulse_table(devices: Programmed) -> Tensor | None:
+    """What pulses do to each device, a row a device, (devices, 6); None without pulses.
+
+    Side by side in memory it costs one access to pick a device, not six.
+    """
+    pulsed = devices.population.pulsed
+    if pulsed is None:
+        return None
+    return torch.stack([t.reshape(-1) for t in pulsed], dim=1)
+
+
+def picked(devices: Programmed, index: Tensor, table: Tensor | None) -> Programmed:
     """The devices of an index, as an array of its shape.
 
     Args:
         devices: the array.
         index: places in the flattened array, any shape.
+        table: from `pulse_table`.
     """
     whole = devices.population
-    stuck, pulsed = whole.stuck, whole.pulsed
+    stuck = whole.stuck
     population = replace(
         whole,
         shape=tuple(index.shape),
         gain=_at(whole.gain, index),
         stuck=None if stuck is None else Stuck(_at(stuck.mask, index), _at(stuck.g, index)),
         trap=_at(whole.trap, index),
-        pulsed=None if pulsed is None else PulsedDevices(*(_at(t, index) for t in pulsed)),
+        pulsed=None if table is None else _pulsed_at(table, index),
     )
     return replace(
         devices,
@@ -48,9 +64,14 @@ def picked(devices: Programmed, index: Tensor) -> Programmed:
         target=_at(devices.target, index),
         g=_at(devices.g, index),
         hidden=_at(devices.hidden, index),
-        attempts=_at(devices.attempts, index),
-        accepted=_at(devices.accepted, index),
+        attempts=None,
+        accepted=None,
     )
+
+
+def _pulsed_at(table: Tensor, index: Tensor) -> PulsedDevices:
+    rows = table.index_select(0, index.view(-1))
+    return PulsedDevices(*(t.view(index.shape) for t in rows.T.contiguous()))
 
 
 def copied(devices: Programmed) -> Programmed:
@@ -59,12 +80,17 @@ def copied(devices: Programmed) -> Programmed:
     return replace(devices, g=devices.g.clone(), target=devices.target.clone(), hidden=hidden)
 
 
+def overwrite(whole: Tensor, index: Tensor, part: Tensor) -> None:
+    """Put numbers at places of a flattened tensor, in place."""
+    whole.view(-1).index_copy_(0, index.view(-1), part.reshape(-1))
+
+
 def put(devices: Programmed, index: Tensor, some: Programmed) -> None:
     """Write the states of picked devices back, in place."""
     for whole, part in ((devices.g, some.g), (devices.target, some.target)):
-        whole.view(-1)[index] = part
+        overwrite(whole, index, part)
     if devices.hidden is not None and some.hidden is not None:
-        devices.hidden.view(-1)[index] = some.hidden
+        overwrite(devices.hidden, index, some.hidden)
 
 
 def devices_of(layout: Layout, weights: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from hashlib import sha256
 from typing import NamedTuple
 
 import torch
@@ -30,8 +32,14 @@ class Coupling(NamedTuple):
     minus_load: Tensor
 
 
+_KEPT = 12
+"""Arrays whose solutions are kept: those of one large chip, which several models ask for."""
+
+_known: OrderedDict[tuple[bytes, float, float], Coupling] = OrderedDict()
+
+
 def coupling(plus: Tensor, minus: Tensor, wire: Wire) -> Coupling:
-    """Solve an array of pairs.
+    """Solve an array of pairs; the last ones are remembered. The result must not be changed.
 
     The transfer is exact. The admittances of single terminals take all other lines as ladders
     without shunts; that between two columns is the first order of the word lines' drop.
@@ -45,6 +53,16 @@ def coupling(plus: Tensor, minus: Tensor, wire: Wire) -> Coupling:
     lines = Lines(wire.word or 0.0, wire.bit or 0.0)
     if lines.r_word == lines.r_bit == 0:
         return Coupling(plus, minus, torch.diag(g.sum(dim=0)), plus.sum(dim=0), minus.sum(dim=0))
+    content = sha256(g.numpy().tobytes() + bytes(str(g.shape), "ascii")).digest()
+    key = content, lines.r_word, lines.r_bit
+    if key not in _known:
+        _known[key] = _solved(g, lines)
+        if len(_known) > _KEPT:
+            _known.popitem(last=False)
+    return _known[key]
+
+
+def _solved(g: Tensor, lines: Lines) -> Coupling:
     transfer = transfer_matrix(g, lines)
     rows, columns = g.shape
     near = lines.r_word * torch.arange(1, columns + 1, dtype=g.dtype)
