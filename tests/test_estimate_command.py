@@ -149,3 +149,57 @@ def test_an_unstable_design_gives_its_eigenvalue_and_no_number(tmp_path: Path) -
     assert "gain-bandwidth above" in result.output
     assert "joule" not in result.output
     assert not path.exists()
+
+
+# Training
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    network = network_of([16, 5, 10], seed=1)
+    model = Model(network, DirectFeedback.transposed(network), PI(), 0.2)
+    path = tmp_path_factory.mktemp("weights") / "w.h5"
+    return records.write(path, {"network": model_tree(model)})
+
+
+def trained(weights: Path, folder: Path, target: str) -> tuple[Any, Path]:
+    path = folder / "t.h5"
+    result = run(
+        "--weights", str(weights), "--samples", "1", "--rules", "bp", "--target-accuracy", target,
+        "--epochs", "1", "--training-seeds", "1", "--json", "-o", str(path),
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout), path
+
+
+def test_a_target_that_is_reached_has_samples_time_and_energy(
+    weights: Path, tmp_path: Path
+) -> None:
+    printed, path = trained(weights, tmp_path, "0.3")
+    training = printed["training"]
+    (samples,) = training["hardware"]["samples_to_target"]
+    assert samples > 0
+    assert training["on_chip_us"] == [pytest.approx(samples * printed["sample_us"])]
+    without_writes = printed["energy_per_sample_joule"]
+    without_writes -= printed["energy_by_component_joule"]["weight writes"]
+    assert training["on_chip_joule"][0] == pytest.approx(samples * without_writes, rel=0.05)
+    assert training["hardware"]["accuracy"]["seed 0"][-1] >= 0.3
+    assert path.with_name("t_training.png").exists()
+    assert records.read(path).number("results/training/target_accuracy") == 0.3
+
+
+def test_a_target_that_is_not_reached_is_said_with_the_curve(weights: Path, tmp_path: Path) -> None:
+    printed, _ = trained(weights, tmp_path, "0.999")
+    training = printed["training"]
+    assert "not reached within" in training["hardware"]["verdict"]
+    assert training["hardware"]["samples_to_target"] == [None]
+    assert training["on_chip_us"] == training["on_chip_joule"] == [None]
+    assert len(training["hardware"]["accuracy"]["seed 0"]) >= 4
+
+
+def test_training_needs_images_that_fit(tmp_path: Path) -> None:
+    path = tmp_path / "e.h5"
+    result = run(*SMALL, "--target-accuracy", "0.9", "-o", str(path))
+    assert result.exit_code == 2
+    assert "16 or 64 inputs and 10 outputs, not for 3-4-2" in result.output
+    assert not path.exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -136,7 +136,7 @@ def make_model(weights: Path | None, sizes: tuple[int, ...], seed: int) -> tuple
     network = Network(sizes, generator=generator)
     feedback = DirectFeedback.transposed(network)
     model = Model(network, feedback, PI(), 0.2)
-    data = _digits_for(network)
+    data = digits_for(network.sizes)
     if data is None:
         return model, f"random weights, seed {seed}"
     _train(model, data, generator)
@@ -167,16 +167,17 @@ def _train(model: Model, data: Dataset, generator: torch.Generator) -> None:
         )
 
 
-def _digits_for(network: Network) -> Dataset | None:
+def digits_for(sizes: Sequence[int]) -> Dataset | None:
+    """Handwritten digits that fit a network's inputs and outputs; None if there are none."""
     sides = {16: 4, 64: 8}
-    if network.sizes[0] not in sides or network.sizes[-1] != 10:
+    if sizes[0] not in sides or sizes[-1] != 10:
         return None
-    return digits(sides[network.sizes[0]])
+    return digits(sides[sizes[0]])
 
 
 def make_samples(network: Network, count: int, seed: int, stepsize: float) -> Samples:
     """Held-out digits where they fit the network, else random inputs and target steps."""
-    data = _digits_for(network)
+    data = digits_for(network.sizes)
     if data is None:
         generator = torch.Generator().manual_seed(seed)
         shape = (count, network.sizes[0])

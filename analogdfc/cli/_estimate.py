@@ -13,6 +13,7 @@ from rich.table import Table
 from analogdfc import records
 from analogdfc.cli._console import make_console
 from analogdfc.cli._design import Samples
+from analogdfc.cli._estimate_training import Trained, training_table
 from analogdfc.estimation import DIGITAL_COLUMNS, Row, digital_cells, sources
 from analogdfc.estimation.digital import engineering
 from analogdfc.estimation.digital_card import Band
@@ -350,6 +351,16 @@ def results_tree(numbers: Mapping[str, Any]) -> dict[str, Any]:
         elif value is not None and value != []:
             out[name] = value
     return out
+
+
+def show_training(training: Trained) -> None:
+    """Print what a training takes."""
+    console = make_console()
+    console.print(training_table(training))
+    for rule in training.convergence.rules:
+        say(console, training.convergence.verdict(rule))
+    if training.unknown:
+        say(console, f"not in the energy: {training.unknown}")
 
 
 def for_json(value: Any) -> Any:

@@ -22,8 +22,16 @@ from analogdfc.cli._design import (
     read_card,
 )
 from analogdfc.cli._estimate import Work
+from analogdfc.cli._estimate_training import (
+    beside,
+    check_trainable,
+    trained,
+    training_numbers,
+    training_options,
+)
 from analogdfc.errors import UserError
 from analogdfc.estimation import baseline
+from analogdfc.estimation._convergence_figure import convergence_figure
 from analogdfc.estimation.digital import COUNTS
 from analogdfc.estimation.estimate import METHODS, against_bandwidth, amplifiers, estimate
 from analogdfc.estimation.figures import estimate_figure
@@ -106,6 +114,7 @@ Example:
     show_default=True,
     help="Samples of the training whose energy is laid beside that of digital machines.",
 )
+@training_options
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers for machines.")
 @click.option(
     "-o",
@@ -136,24 +145,37 @@ def command(
     records.check_writable(output)
     figure_path = output.with_suffix(".png")
     check_figure(figure_path)
+    if options["target_accuracy"] is not None:
+        check_figure(beside(output))
     parameters = [parse(text) for text in options["sweeps"]]
     rules = _rules(options["rules"])
     given = _given(record, weights, card, seed, options)
     model, origin = make_model(given.weights, sizes, given.seed)
+    check_trainable(model.network.sizes, options)
     design = make_design(model, given.card, scaling=options["scaling"], **given.readout)
     data = make_samples(model.network, samples, given.seed, target_stepsize)
     work = _work(design, given.seed, data, parameters, rules, options)
+    training = trained(work.found, work.rows, options)
     numbers = _numbers(work)
+    if training is not None:
+        numbers["training"] = training_numbers(training)
     tree = _estimate.inputs_tree(model, work.found, given.seed, data)
     records.write(output, {**tree, "results": _estimate.results_tree(numbers)})
-    figure = save_figure(estimate_figure(work.found, work.bandwidths, work.sweeps), figure_path)
+    written = [output]
+    figure = estimate_figure(work.found, work.bandwidths, work.sweeps)
+    written.append(save_figure(figure, figure_path))
+    if training is not None:
+        curves = convergence_figure(training.convergence, work.found.seconds)
+        written.append(save_figure(curves, beside(output)))
     if as_json:
         about = {"network": "-".join(map(str, design.sizes)), "origin": origin, "seed": given.seed}
         whole = {**about, "samples": data.source, **numbers}
         click.echo(json.dumps(_estimate.for_json(whole), indent=2))
     else:
         _estimate.show(design, origin, data.source, work)
-        click.echo(f"wrote {output} and {figure}")
+        if training is not None:
+            _estimate.show_training(training)
+        click.echo(f"wrote {', '.join(map(str, written[:-1]))} and {written[-1]}")
 
 
 class _Given(NamedTuple):

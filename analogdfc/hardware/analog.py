@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Map
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -14,193 +13,16 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from analogdfc.errors import UserError
+from analogdfc.hardware.analog_array import AnalogArray
 from analogdfc.hardware.converters import ADC, DAC
 from analogdfc.hardware.device_card import DeviceCard
-from analogdfc.hardware.devices import DeviceModel, Programmed
-from analogdfc.hardware.draws import Streams, check_number, normal
-from analogdfc.hardware.mapping import Cell, Layout, Mapping, stuck_at, table
+from analogdfc.hardware.devices import DeviceModel
+from analogdfc.hardware.draws import Streams, check_number
+from analogdfc.hardware.mapping import Cell, Mapping, table
 from analogdfc.hardware.mapping.export import Column
 from analogdfc.network import Network
 
-_ROUNDING = 1e-9
-"""Fraction of the window below which two targets are the same."""
-
-
-class AnalogArray:
-    """The devices of one layer, which are read, pulsed and written.
-
-    Args:
-        layout: how the weights lie on them.
-        model: what they are.
-        target: target conductances, of the layout's shape, in siemens.
-        generator: source of what differs from device to device, and of the first write.
-        stuck: known stuck cells, beside those that are drawn.
-
-    Raises:
-        UserError: a stuck cell outside of its array.
-
-    Attributes:
-        layout: as given.
-        model: as given.
-        devices: the programmed devices.
-    """
-
-    def __init__(
-        self,
-        layout: Layout,
-        model: DeviceModel,
-        target: Tensor,
-        generator: torch.Generator,
-        stuck: Sequence[Cell] = (),
-    ) -> None:
-        self.layout = layout
-        self.model = model
-        population = model.fabricate(
-            layout.shape,
-            generator,
-            dtype=target.dtype,
-            device=target.device,
-            stuck=stuck_at(layout, stuck) if stuck else None,
-        )
-        self.devices: Programmed = model.program(target, generator, population=population)
-        self._written: float | Tensor = 0.0
-        self._moments: tuple[float, Tensor, Tensor | None] | None = None
-        self._weights: tuple[float, Tensor, Tensor | None] | None = None
-
-    def moments(self, now: float) -> tuple[Tensor, Tensor | None]:
-        """Mean and standard deviation of a read of each device at a time; None for no noise.
-
-        Args:
-            now: seconds since the network was made, not before the last write.
-        """
-        if self._moments is None or self._moments[0] != now:
-            age = now - self._written
-            mean, sigma = self.devices.at(age), None
-            if self.model.read is not None:
-                sigma = self.model.read.sigma(mean, age, programmed=self.devices.g)
-            self._moments = (now, mean, sigma)
-        return self._moments[1:]
-
-    def read(self, now: float, generator: torch.Generator) -> Tensor:
-        """One read of all devices, with its noise, in siemens, of the layout's shape."""
-        mean, sigma = self.moments(now)
-        telegraph = self.model.telegraph
-        if telegraph is not None:
-            traps = telegraph.start(
-                self.layout.shape,
-                generator,
-                present=self.devices.population.trap,
-                device=mean.device,
-            )
-            mean = mean * telegraph.factor(traps, mean.dtype)
-        if sigma is None:
-            return mean
-        noise = normal(mean.shape, generator, dtype=mean.dtype, device=mean.device)
-        return torch.addcmul(mean, sigma, noise).clamp_(min=0)
-
-    def matrix(self, now: float, generator: torch.Generator) -> Tensor:
-        """One read of the weights with their bias rows, (outputs, inputs + bias rows).
-
-        Where no two weights share a device, one normal number a weight stands for the noise of all
-        its devices: their variances add. The noise isn't clipped where it would make the
-        conductance of a single device negative.
-        """
-        layout = self.layout
-        if self._weights is None or self._weights[0] != now:
-            self._weights = (now, *self._weight_moments(now))
-        _, mean, sigma = self._weights
-        if self.model.telegraph is None:
-            if self.model.read is None:
-                return mean.clone()
-            if sigma is not None:
-                noise = normal(mean.shape, generator, dtype=mean.dtype, device=mean.device)
-                return torch.addcmul(mean, sigma, noise)
-        return layout.decode(self.read(now, generator)) * layout.scale
-
-    def _weight_moments(self, now: float) -> tuple[Tensor, Tensor | None]:
-        layout = self.layout
-        g, sigma = self.moments(now)
-        mean = layout.decode(g) * layout.scale
-        if sigma is None:
-            return mean, None
-        variance = layout.mapping.scheme.variance(sigma**2, layout.window)
-        if variance is None:
-            return mean, None
-        return mean, layout.mapping.slicing.variance(variance).sqrt() * layout.scale
-
-    def stored(self) -> Tensor:
-        """What was last asked for, in units of the scale, (outputs, inputs + bias rows)."""
-        return self.layout.decode(self.devices.target)
-
-    def pulse(self, counts: Tensor, now: float, generator: torch.Generator) -> None:
-        """Send pulses; they start from the state that a device has drifted to.
-
-        Args:
-            counts: for each device, of the layout's shape: > 0 up, < 0 down; integers.
-            now: seconds since the network was made.
-            generator: source of the noise from pulse to pulse.
-
-        Raises:
-            UserError: devices without pulses, or counts that don't fit.
-        """
-        old, hit = self.devices, counts != 0
-        start = torch.where(hit, old.at(now - self._written), old.g)
-        moved = replace(old, g=start).pulse(counts, generator)
-        self._replace(replace(moved, target=torch.where(hit, moved.g, old.target)), hit, now)
-
-    def write(self, relative: Tensor, now: float, generator: torch.Generator) -> tuple[int, int]:
-        """Program the devices whose target changes, with the errors of a write.
-
-        Args:
-            relative: weights in units of the scale, -1..1, (outputs, inputs + bias rows).
-            now: seconds since the network was made.
-            generator: source of the errors.
-
-        Returns:
-            The number of devices written, and that of all attempts.
-        """
-        old = self.devices
-        target = self.model.window.quantise(self.layout.encode(relative))
-        hit = (target - old.target).abs() > _ROUNDING * self.model.window.span
-        new = self.model.program(target, generator, population=old.population)
-        hidden = new.hidden
-        if hidden is not None and old.hidden is not None:
-            hidden = torch.where(hit, hidden, old.hidden)
-        written = replace(
-            old,
-            target=torch.where(hit, target, old.target),
-            g=torch.where(hit, new.g, old.g),
-            hidden=hidden,
-        )
-        self._replace(written, hit, now)
-        attempts = hit if new.attempts is None else torch.where(hit, new.attempts, 0)
-        return int(hit.sum()), int(attempts.sum())
-
-    def write_exactly(self, relative: Tensor, now: float) -> int:
-        """Set all devices to targets without any error; only stuck ones stay.
-
-        Args:
-            relative: weights in units of the scale, -1..1, (outputs, inputs + bias rows).
-            now: seconds since the network was made.
-
-        Returns:
-            The number of devices whose conductance this changed.
-        """
-        old, target = self.devices, self.layout.encode(relative)
-        stuck = old.population.stuck
-        g = target if stuck is None else stuck.apply(target)
-        moved = int((g != old.at(now - self._written)).sum())
-        everywhere = torch.ones_like(g, dtype=torch.bool)
-        self._replace(replace(old, target=target, g=g), everywhere, now)
-        return moved
-
-    def _replace(self, devices: Programmed, hit: Tensor, now: float) -> None:
-        self.devices = devices
-        written = torch.where(hit, now, torch.as_tensor(self._written, dtype=torch.float64))
-        first, last = float(written.min()), float(written.max())
-        # One age for all where there is one: some models of ageing know no other.
-        self._written = last if first == last else written
-        self._moments = self._weights = None
+__all__ = ["AnalogArray", "AnalogNetwork", "analog"]
 
 
 class _Sources(NamedTuple):

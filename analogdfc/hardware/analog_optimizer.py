@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,6 +47,9 @@ class Counts:
 class Writer(ABC):
     """How a layer's devices follow a change of its weights."""
 
+    step = 1.0
+    """Change of a weight that counts as one, in units of the scale."""
+
     def __init__(self, array: AnalogArray) -> None:
         self.array = array
         self.counts = Counts()
@@ -55,7 +59,7 @@ class Writer(ABC):
         """Change the weights.
 
         Args:
-            change: in units of the scale, (outputs, inputs + bias rows).
+            change: in units of the scale times `step`, (outputs, inputs + bias rows).
             now: seconds since the network was made.
             generator: source of random numbers.
         """
@@ -74,6 +78,14 @@ class Writer(ABC):
         moved = change != 0
         self.counts.clipped += int((moved & (wanted.abs() > 1 + 1e-9)).sum())
         return wanted.clamp(-1, 1)
+
+
+def _nonzero(steps: Tensor) -> Tensor:
+    """Columns of (rows, n) that hold a number other than 0, (k,)."""
+    hit = steps[0] if len(steps) == 1 else (steps != 0).any(dim=0)
+    if hit.device.type != "cpu":
+        return hit.nonzero().view(-1)
+    return torch.from_numpy(np.flatnonzero(hit.numpy() != 0))  # faster than in torch
 
 
 class IdealWriter(Writer):
@@ -107,8 +119,8 @@ class _Stepping(Writer):
         if state is not None:
             self.left = state.to(self.left)
 
-    def _whole(self, change: Tensor, step: float, generator: torch.Generator) -> Tensor:
-        wanted = (change / step).expand(self._shape())
+    def _whole(self, change: Tensor, generator: torch.Generator) -> Tensor:
+        wanted = change.expand(self._shape())
         whole, self.left = self.rounding.steps(wanted, self.left, generator)
         return whole
 
@@ -142,15 +154,17 @@ class PulseWriter(_Stepping):
 
     def apply(self, change: Tensor, now: float, generator: torch.Generator) -> None:
         """Send the pulses; each slice has its own, for a part in equal shares."""
-        whole = self._whole(change, self.step, generator)
+        steps = self._whole(change, generator).flatten(1)
+        weights = _nonzero(steps)
+        if not len(weights):
+            return
+        whole = steps[:, weights]
         most = math.ceil(2 / self.step)  # takes a weight through the whole window
         self.counts.clipped += int((whole.abs() > most).sum())
         whole = whole.clamp(-most, most).to(torch.int64)
-        layout = self.array.layout
-        pulses = layout.mapping.scheme.pulses(whole, layout.outputs)
+        pulses = self.array.pulse_weights(weights, whole, now, generator)
         self.counts.up += int(pulses.clamp(min=0).sum())
         self.counts.down -= int(pulses.clamp(max=0).sum())
-        self.array.pulse(pulses, now, generator)
 
 
 class ReprogramWriter(_Stepping):
@@ -169,6 +183,7 @@ class ReprogramWriter(_Stepping):
         super().__init__(array, rounding)
         self.step = check_number("granularity", granularity, low=0.0, high=2.0, open_low=True)
         self.wanted = array.stored()
+        self.restored = False
 
     def state(self) -> Tensor:
         """What the accumulator holds, in steps, and the targets, in units of the scale."""
@@ -178,12 +193,22 @@ class ReprogramWriter(_Stepping):
         """Fill the accumulator, and remember the targets."""
         if state is not None:
             self.left, self.wanted = state.to(self.left).clone().unbind()
+            self.restored = True
 
     def apply(self, change: Tensor, now: float, generator: torch.Generator) -> None:
         """Write where the target changes."""
-        moved = self._whole(change, self.step, generator) * self.step
-        self.wanted = self._aim(self.wanted, moved)
-        writes, attempts = self.array.write(self.wanted, now, generator)
+        steps = self._whole(change, generator).view(-1)
+        weights = _nonzero(steps.unsqueeze(0))
+        wanted = self.wanted.view(-1)
+        aim = self._aim(wanted[weights], steps[weights] * self.step)
+        wanted[weights] = aim
+        if self.restored:  # the devices may hold something else than what is remembered
+            self.restored = False
+            writes, attempts = self.array.write(self.wanted, now, generator)
+        elif len(weights):
+            writes, attempts = self.array.write_weights(weights, aim, now, generator)
+        else:
+            return
         self.counts.writes += writes
         self.counts.attempts += attempts
 
@@ -260,6 +285,8 @@ class PulsedUpdate(torch.optim.Optimizer):
         # Shared, so that a scheduler of either changes the step.
         self.param_groups = optimizer.param_groups
         self.writers = tuple(_writer(a, MODES[mode], granularity) for a in network.arrays)
+        # Kept, since fresh memory of this size costs as much as the arithmetic on it.
+        self._changes = [torch.empty_like(a.stored()) for a in network.arrays]
 
     @property
     def counts(self) -> tuple[Counts, ...]:
@@ -280,17 +307,37 @@ class PulsedUpdate(torch.optim.Optimizer):
             closure: evaluates the loss anew; passed on to the digital optimiser.
         """
         network = self.network
-        before = [p.clone() for p in network.parameters()]
+        for i in range(network.depth):
+            for part, p in self._parts(i):
+                part.copy_(p)
         loss = self.inner.step() if closure is None else self.inner.step(closure)
-        change = {p: p - old for p, old in zip(network.parameters(), before, strict=True)}
         network.wait(self.period)
-        layers = zip(network.arrays, network.weights, network.biases, self.writers, strict=True)
-        for array, w, b, writer in layers:
-            layout = array.layout
-            matrix = layout.mapping.matrix(change[w].double(), change[b].double())
-            writer.apply(matrix / layout.scale, network.time, network.sources.writes)
+        for i, writer in enumerate(self.writers):
+            writer.apply(self._change(i, writer.step), network.time, network.sources.writes)
         network.read()
         return loss
+
+    def _parts(self, i: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """What the buffer of array i has of its weights and biases, and these themselves."""
+        network, buffer = self.network, self._changes[i]
+        rows = network.arrays[i].layout.mapping.bias_rows
+        inputs = buffer.shape[1] - rows
+        yield buffer[:, :inputs], network.weights[i]
+        if rows:
+            yield buffer[:, inputs:], network.biases[i].unsqueeze(-1)
+
+    def _change(self, i: int, step: float) -> Tensor:
+        """What the digital optimiser has changed in array i, in steps of this part of its scale."""
+        layout, out = self.network.arrays[i].layout, self._changes[i]
+        for part, p in self._parts(i):
+            torch.sub(p, part, out=part)
+        rows = layout.mapping.bias_rows
+        if rows > 1:
+            out[:, -rows:] /= rows
+        # One number that isn't finite makes the sum so, at less cost than a look at each.
+        if not bool(out.sum().isfinite()):
+            layout.mapping.matrix(out)  # names it
+        return out.div_(layout.scale * step)
 
     def state_dict(self) -> dict[str, Any]:
         """State of the digital optimiser and of the accumulators; the devices are the network's."""

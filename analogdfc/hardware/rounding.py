@@ -5,10 +5,22 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from analogdfc.hardware.draws import uniform
+
+
+def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Numbers uniform in 0 <= u < 1, of the shape of another tensor.
+
+    On the CPU NumPy draws them, from a seed that the generator gives, in half the time.
+    """
+    if like.device.type != "cpu" or like.dtype != torch.float64:
+        return uniform(like.shape, generator, dtype=like.dtype, device=like.device)
+    seed = int(torch.randint(2**62, (1,), generator=generator).item())
+    return torch.from_numpy(np.random.Generator(np.random.SFC64(seed)).random(tuple(like.shape)))
 
 
 class Rounding(ABC):
@@ -37,8 +49,8 @@ class Stochastic(Rounding):
         self, change: Tensor, left: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """The whole part, and one more with the probability of the rest."""
-        drawn = uniform(change.shape, generator, dtype=change.dtype, device=change.device)
-        return torch.floor(change + drawn), left
+        drawn = _uniform(change, generator)
+        return drawn.add_(change).floor_(), left
 
 
 class Deterministic(Rounding):
@@ -60,7 +72,7 @@ class MixedPrecision(Rounding):
         """The whole part of the sum; the rest stays."""
         total = left + change
         whole = total.trunc()
-        return whole, total - whole
+        return whole, total.sub_(whole)
 
 
 class Coincidence(Rounding):

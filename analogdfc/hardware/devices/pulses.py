@@ -332,23 +332,49 @@ class Pulses:
         devices: PulsedDevices,
         generator: torch.Generator | None,
     ) -> Tensor:
-        left = counts.abs()
-        for k in range(int(left.max()) if left.numel() else 0):
-            works = left > k
-            mean = size * (1 - slope * w)
-            moved = w + mean
-            if self.noisy and generator is not None:
-                scale = (mean if self.of_actual_step else size).abs()
-                sigma = self.cycle_spread * scale
-                if self.cycle_noise:
-                    sigma = (sigma**2 + (self.cycle_noise * (self.w_max - self.w_min)) ** 2).sqrt()
-                noise = normal(w.shape, generator, dtype=w.dtype, device=w.device)
-                moved = torch.addcmul(moved, sigma, noise)
-            moved = torch.minimum(torch.maximum(moved, devices.low), devices.high)
-            if self.dead_pulses and generator is not None:
-                works = works & (uniform(w.shape, generator, device=w.device) >= self.dead_pulses)
-            w = torch.where(works, moved, w)
-        return w
+        left = counts.abs().flatten()
+        most = int(left.max()) if left.numel() else 0
+        if most == 0:
+            return w
+        once = self._once(generator, w, size, slope, devices.low, devices.high)
+        w = torch.where(counts == 0, w, once)
+        if most == 1:
+            return w
+        # Few devices have many pulses. Those with the most come first, so that each round is about
+        # the first so many.
+        order = (left > 1).nonzero().view(-1)
+        order = order[left[order].argsort(descending=True, stable=True)]
+        done = left[order].bincount().cumsum(0).tolist()
+        now, *parts = (t.flatten()[order] for t in (w, size, slope, devices.low, devices.high))
+        for finished in done[1:-1]:
+            n = len(order) - finished
+            now[:n] = self._once(generator, now[:n], *(t[:n] for t in parts))
+        return w.flatten().index_copy(0, order, now).view(w.shape)
+
+    def _once(
+        self,
+        generator: torch.Generator | None,
+        w: Tensor,
+        size: Tensor,
+        slope: Tensor,
+        low: Tensor,
+        high: Tensor,
+    ) -> Tensor:
+        """W after one pulse on each device."""
+        mean = size * (1 - slope * w)
+        moved = w + mean
+        if self.noisy and generator is not None:
+            scale = (mean if self.of_actual_step else size).abs()
+            sigma = self.cycle_spread * scale
+            if self.cycle_noise:
+                sigma = (sigma**2 + (self.cycle_noise * (self.w_max - self.w_min)) ** 2).sqrt()
+            noise = normal(w.shape, generator, dtype=w.dtype, device=w.device)
+            moved = torch.addcmul(moved, sigma, noise)
+        moved = torch.clamp(moved, low, high)
+        if self.dead_pulses and generator is not None:
+            alive = uniform(w.shape, generator, device=w.device) >= self.dead_pulses
+            moved = torch.where(alive, moved, w)
+        return moved
 
 
 def _repeated(w: Tensor, counts: Tensor, size: Tensor, slope: Tensor) -> Tensor:

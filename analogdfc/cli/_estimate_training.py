@@ -1,0 +1,207 @@
+"""The training that `analogdfc estimate --target-accuracy` lays beside the digital one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from rich.table import Table
+
+from analogdfc.cli._design import digits_for, progress_bar
+from analogdfc.errors import UserError
+from analogdfc.estimation import Band, Row, spread
+from analogdfc.estimation.convergence import Convergence, OnChip, converge, on_chip
+from analogdfc.estimation.digital import band_text, engineering
+from analogdfc.estimation.estimate import Estimate
+from analogdfc.hardware.chip import Chip
+from analogdfc.hardware.design import Design
+from analogdfc.hardware.device_card import DeviceCard
+from analogdfc.hardware.energy import writes
+from analogdfc.hardware.energy.items import WRITES
+
+
+class Trained(NamedTuple):
+    """A training and what it costs.
+
+    Attributes:
+        convergence: its curves.
+        chip: time and energy on the chip, one a seed.
+        unknown: what is not in the energy, empty if nothing.
+        digital: energy of a sample on digital machines, by rule.
+    """
+
+    convergence: Convergence
+    chip: tuple[OnChip, ...]
+    unknown: str
+    digital: dict[str, Band]
+
+
+def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of the training; adds them to a command."""
+    options = [
+        click.option(
+            "--target-accuracy",
+            type=click.FloatRange(min=0, max=1, min_open=True),
+            help="Train through the hardware, by the ideal rule and by backpropagation until this "
+            "share of the held-out images is right, and say what that takes.",
+        ),
+        click.option(
+            "--device",
+            default="ecram_mo_kim2019",
+            show_default=True,
+            help="Device card of the weights that are trained.",
+        ),
+        click.option(
+            "--epochs",
+            type=click.IntRange(min=1),
+            default=20,
+            show_default=True,
+            help="Budget of the training.",
+        ),
+        click.option(
+            "--training-seeds",
+            type=click.IntRange(min=1),
+            default=3,
+            show_default=True,
+            help="Trainings of each rule: initial weights, chips and devices.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def check_trainable(design_sizes: Sequence[int], options: dict[str, Any]) -> None:
+    """Make sure that a training can be done, before long work.
+
+    Raises:
+        UserError: no data for these sizes, or an unknown device.
+    """
+    if options["target_accuracy"] is None:
+        return
+    if digits_for(design_sizes) is None:
+        raise UserError(
+            f"--target-accuracy: there are images for 16 or 64 inputs and 10 outputs, not for "
+            f"{'-'.join(map(str, design_sizes))}"
+        )
+    DeviceCard.load(options["device"])
+
+
+def trained(found: Estimate, rows: Sequence[Row], options: dict[str, Any]) -> Trained | None:
+    """Train, and add up what it costs; None where it wasn't asked for."""
+    if options["target_accuracy"] is None:
+        return None
+    design = found.design
+    data = digits_for(design.sizes)
+    assert data is not None
+    seeds = range(options["training_seeds"])
+    with progress_bar("training", 3 * len(seeds) * options["epochs"] * len(data.x)) as bar:
+        convergence = converge(
+            data,
+            design.sizes,
+            design.card,
+            options["device"],
+            target=options["target_accuracy"],
+            epochs=options["epochs"],
+            seeds=list(seeds),
+            progress=bar.update,
+        )
+    border = {k: e for k, e in found.border.items.items() if k[0] != WRITES}
+    sample = found.free.total + found.settle.total + sum(border.values())
+    pulse, unknown = _pulse(design)
+    known = {k: why for k, why in found.energy.unknown.items() if k != WRITES}
+    missing = [f"{name}: {why}" for name, why in (*known.items(), *unknown)]
+    chip = on_chip(convergence, found.seconds, float(sample), energy_per_pulse=pulse)
+    digital = {}
+    for rule in ("dfc-ss", "bp"):
+        mine = [row for row in rows if row.rule == rule]
+        if mine:
+            digital[rule] = spread(mine)
+    return Trained(convergence, chip, "; ".join(missing), digital)
+
+
+def _pulse(design: Design) -> tuple[float, list[tuple[str, str]]]:
+    """Energy of one pulse on a mean device, and what isn't known of it."""
+    layers = Chip.of(design).layers
+    counts = [float(p.w_plus.numel()) for p in layers]
+    energy = writes(design, counts)
+    if energy.unknown:
+        return 0.0, list(energy.unknown.items())
+    return float(energy.total) / sum(counts), []
+
+
+def training_numbers(training: Trained) -> dict[str, Any]:
+    """The numbers of a training; None where the target was not reached."""
+    convergence = training.convergence
+    out: dict[str, Any] = {
+        "target_accuracy": convergence.target,
+        "budget_samples": convergence.budget,
+        "energy_leaves_out": training.unknown,
+        "on_chip_us": [None if c.time is None else 1e6 * c.time for c in training.chip],
+        "on_chip_joule": [c.energy for c in training.chip],
+    }
+    for rule in convergence.rules:
+        samples, curves = convergence.curves(rule)
+        out[rule] = {
+            "verdict": convergence.verdict(rule),
+            "samples_to_target": list(convergence.samples_to_target(rule)),
+            "samples": samples.tolist(),
+            "accuracy": {f"seed {r.seed}": c for r, c in
+                         zip(convergence.of(rule), curves.tolist(), strict=True)},
+        }  # fmt: skip
+        pulses = [run.pulses_per_sample for run in convergence.of(rule)]
+        if pulses[0] is not None:
+            out[rule]["pulses_per_sample"] = {
+                f"seed {run.seed}": list(p or ())
+                for run, p in zip(convergence.of(rule), pulses, strict=True)
+            }
+    return out
+
+
+def training_table(training: Trained) -> Table:
+    """Samples, time and energy to the target."""
+    convergence = training.convergence
+    title = f"Training until {convergence.target:.1%} of the held-out images are right"
+    table = Table(title=title, title_justify="left")
+    table.add_column("rule", no_wrap=True)
+    for head in ("best\n%", "samples\nto the target", "time\non the chip", "energy"):
+        table.add_column(head, justify="right", no_wrap=True)
+    names = {"hardware": "through the hardware", "dfc-ss": "ideal dfc-ss, digital",
+             "bp": "backpropagation, digital"}  # fmt: skip
+    for rule in convergence.rules:
+        runs = convergence.of(rule)
+        best = [100 * convergence.best(run) for run in runs]
+        reached = [n for n in convergence.samples_to_target(rule) if n is not None]
+        cells = [_range([f"{b:.1f}" for b in best])]
+        cells.append(_range([str(n) for n in sorted(reached)]) or "not reached")
+        if len(reached) < len(runs) and reached:
+            cells[-1] += f" ({len(runs) - len(reached)} of {len(runs)} not)"
+        time = energy = ""
+        if rule == "hardware":
+            time = _range([engineering(c.time, "s") for c in training.chip if c.time is not None])
+            joules = [engineering(c.energy, "J") for c in training.chip if c.energy is not None]
+            energy = _range(joules)
+        elif rule in training.digital and reached:
+            energy = band_text(training.digital[rule].scaled(sum(reached) / len(reached)))
+        table.add_row(names.get(rule, rule), *cells, time, energy)
+    return table
+
+
+def _range(texts: Sequence[str]) -> str:
+    if not texts:
+        return ""
+    low, high = min(texts, key=_size), max(texts, key=_size)
+    return low if low == high else f"{low} .. {high}"
+
+
+def _size(text: str) -> float:
+    number, _, unit = text.partition(" ")
+    prefixes = {"f": -15, "p": -12, "n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12}
+    return float(number) * 10.0 ** (prefixes.get(unit[0], 0) if len(unit) > 1 else 0)
+
+
+def beside(output: Path) -> Path:
+    """Where the figure of the training goes."""
+    return output.with_name(f"{output.stem}_training.png")

@@ -1,0 +1,337 @@
+"""The rule that learns through a chip: against the ideal rule, the static model and SciPy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import quad
+from strategies import network_of, normal, seeds, small_networks
+from torch import Tensor
+
+from analogdfc.dynamics.steady import SteadyState, steady_state
+from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.estimation import hardware_rule
+from analogdfc.estimation._reading_noise import SomaNoise, reading_sigma, soma_noise
+from analogdfc.estimation.hardware_rule import (
+    HardwareDFC,
+    ReadingNoise,
+    exact_weights,
+    with_room,
+)
+from analogdfc.feedback import DirectFeedback
+from analogdfc.hardware.analog import AnalogNetwork, analog
+from analogdfc.hardware.analog_optimizer import PulsedUpdate
+from analogdfc.hardware.card import Card
+from analogdfc.hardware.chip import Chip
+from analogdfc.hardware.design import Design, Readout
+from analogdfc.hardware.mapping import Balanced, Mapping, PerLayer
+from analogdfc.hardware.static import StaticChip
+from analogdfc.learning import SteadyStateDFC
+from analogdfc.losses import Loss, SoftmaxCrossEntropy, SquaredError
+from analogdfc.network import Network
+
+CARD = Card.load("discrete_100mhz")
+PCM = "pcm_nandakumar2019"
+READOUTS = [
+    Readout(),
+    Readout(double_sampling=False),
+    Readout(auto_zero=False),
+    Readout(relative_target=False),
+    Readout(double_sampling=False, auto_zero=False, relative_target=False),
+]
+NOISE = ReadingNoise(settle=50e-6, free=10e-6)
+
+
+def chip_of(
+    network: Network, card: Card = CARD, seed: int | None = 1, readout: Readout | None = None
+) -> Chip:
+    return Chip.of(
+        Design.of(network, DirectFeedback.transposed(network), card, readout=readout), seed
+    )
+
+
+def samples_of(network: Network, batch: int = 4, seed: int = 2) -> tuple[Tensor, Tensor]:
+    return normal(seed, batch, network.sizes[0]), normal(seed + 1, batch, network.sizes[-1])
+
+
+def on_ideal_devices(network: Network) -> AnalogNetwork:
+    return analog(network, "ideal", 1, mapping=Mapping(Balanced(), PerLayer(2.0)))
+
+
+def gradients(network: Network) -> list[Tensor]:
+    found = [p.grad for p in (*network.weights, *network.biases)]
+    return [g.clone() for g in found if g is not None]
+
+
+def update_of(static: StaticChip, x: Tensor, step: Tensor) -> list[Tensor]:
+    """The negative mean over the samples, as gradients are."""
+    update = static.update(static.solve(x, step))
+    return [-t.mean(dim=0) for t in (*update.weights, *update.biases)]
+
+
+def assert_close(ours: list[Tensor], theirs: list[Tensor], rtol: float) -> None:
+    assert len(ours) == len(theirs) > 0
+    for a, b in zip(ours, theirs, strict=True):
+        assert float((a - b).norm()) <= rtol * float(b.norm()) + 1e-15
+
+
+@pytest.mark.parametrize("loss", [SquaredError(), SoftmaxCrossEntropy()])
+@given(small_networks(most=5), seeds())
+@settings(max_examples=6)
+def test_ideal_devices_on_an_ideal_card_learn_by_the_ideal_rule(
+    loss: Loss, network: Network, seed: int
+) -> None:
+    x, y = samples_of(network, seed=seed % 1000)
+    y = torch.softmax(y, dim=-1)
+    devices = on_ideal_devices(network)
+    rule = HardwareDFC(devices, chip_of(network, CARD.ideal(), None), loss=loss, tolerance=1e-12)
+    ideal = SteadyStateDFC(network, DirectFeedback.transposed(network), loss=loss)
+    ideal.tolerance = 1e-12
+    torch.testing.assert_close(rule.backward(x, y), ideal.backward(x, y), rtol=1e-9, atol=0)
+    assert_close(gradients(devices), gradients(network), 1e-7)
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_the_gradient_is_the_update_of_the_chip(readout: Readout) -> None:
+    network = network_of([5, 4, 3], seed=1)
+    x, y = samples_of(network)
+    chip = chip_of(network, readout=readout)
+    loss = HardwareDFC(network, chip, target_stepsize=0.2, tolerance=1e-10).backward(x, y)
+    static = StaticChip.of(chip)
+    seen = static.solve(x, torch.zeros_like(y)).free.r[-1]
+    assert_close(gradients(network), update_of(static, x, 0.2 * 2 * (y - seen)), 1e-8)
+    assert float(loss) == pytest.approx(float(((y - seen) ** 2).sum(dim=1).mean()), rel=1e-12)
+
+
+def test_the_gradient_follows_the_weights_as_the_devices_were_read() -> None:
+    network = network_of([6, 5, 3], seed=3)
+    x, y = samples_of(network)
+    card = CARD.without("device mismatch", "finite levels", "wire resistance")
+    devices = analog(network, PCM, 4)
+    rule = HardwareDFC(devices, chip_of(network, card), target_stepsize=0.2)
+    rule.backward(x, y)
+    read = Network([6, 5, 3])
+    read.load_state_dict({k: v for k, v in devices.state_dict().items() if k in read.state_dict()})
+    feedback = DirectFeedback.transposed(network)
+    design = Design.of(read, feedback, card)
+    made = StaticChip.of(Chip.of(design, 1))
+    seen = made.solve(x, torch.zeros_like(y)).free.r[-1]
+    theirs = update_of(made, x, 0.2 * 2 * (y - seen))
+    assert_close(gradients(devices), theirs, 2e-3)
+    # The errors of programming are far larger than that.
+    nominal = StaticChip.of(chip_of(network, card))
+    wrong = update_of(nominal, x, 0.2 * 2 * (y - seen))
+    assert float((wrong[0] - theirs[0]).norm()) > 2e-2 * float(theirs[0].norm())
+
+
+def test_measured_outputs_are_those_of_the_free_phase_of_the_chip() -> None:
+    network = network_of([5, 4, 3], seed=1)
+    x, _ = samples_of(network)
+    for readout in (Readout(), Readout(auto_zero=False)):
+        chip = chip_of(network, readout=readout)
+        free = StaticChip.of(chip).solve(x, torch.zeros(4, 3).double()).free.r[-1]
+        torch.testing.assert_close(HardwareDFC(network, chip).outputs(x), free, rtol=0, atol=1e-12)
+    assert float((free - network(x).detach()).abs().max()) > 1e-3
+
+
+def test_a_step_of_the_devices_is_seen_by_the_next_gradient() -> None:
+    network = network_of([5, 4, 3], seed=1)
+    x, y = samples_of(network)
+    devices = on_ideal_devices(network)
+    rule = HardwareDFC(devices, chip_of(network))
+    optimizer = PulsedUpdate(devices, torch.optim.SGD(devices.parameters(), lr=1.0))
+    first = float(rule.backward(x, y))
+    for _ in range(20):
+        rule.backward(x, y)
+        optimizer.step()
+    assert float(rule.backward(x, y)) < 0.8 * first
+
+
+def test_devices_of_an_analog_network_bring_their_deviations_along() -> None:
+    chip = chip_of(network_of([5, 4, 3], seed=1))
+    exact, nominal = exact_weights(chip), Chip.of(chip.design)
+    for own, plain, drawn in zip(exact.layers, nominal.layers, chip.layers, strict=True):
+        assert torch.equal(own.w_plus, plain.w_plus)
+        assert torch.equal(own.w_minus, plain.w_minus)
+        assert not torch.equal(own.w_plus, drawn.w_plus)
+        assert own.q_plus is drawn.q_plus
+        assert own.stages is drawn.stages
+
+
+def test_conductances_leave_room_for_the_weights_that_the_arrays_can_hold() -> None:
+    network = network_of([5, 4, 3], seed=1)
+    devices = analog(network, "ideal", 1, mapping=Mapping(Balanced(), PerLayer(9.0)))
+    rule = HardwareDFC(devices, chip_of(network))
+    limits = [float(a.layout.scale.max()) for a in devices.arrays]
+    assert max(limits) > max(StaticChip.of(chip_of(network)).largest)
+    for largest, limit in zip(rule.static.largest, limits, strict=True):
+        assert largest >= limit * (1 - 1e-12)
+
+
+def test_room_that_is_there_already_changes_nothing() -> None:
+    chip = chip_of(network_of([5, 4, 3], seed=1))
+    same = with_room(chip, [0.1, 0.1])
+    for ours, theirs in zip(same.layers, chip.layers, strict=True):
+        assert torch.equal(ours.w_plus, theirs.w_plus)
+
+
+def test_a_weight_beyond_the_window_is_refused() -> None:
+    network = network_of([5, 4, 3], seed=1)
+    rule = HardwareDFC(network, chip_of(network))
+    with torch.no_grad():
+        network.weights[1][0, 0] = 50.0
+    with pytest.raises(UserError, match=r"layer 2: a weight of magnitude 50 .* `limits`"):
+        rule.backward(*samples_of(network))
+    roomy = HardwareDFC(network, chip_of(network_of([5, 4, 3], seed=1)), limits=(5.0, 60.0))
+    roomy.backward(*samples_of(network))
+
+
+def test_a_sample_without_a_rest_state_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*args: object, **kwargs: object) -> SteadyState:
+        found = steady_state(*args, **kwargs)  # type: ignore[arg-type]
+        return found._replace(converged=torch.tensor([True, False, True, True]))
+
+    network = network_of([5, 4, 3], seed=1)
+    rule = HardwareDFC(network, chip_of(network))
+    monkeypatch.setattr(hardware_rule, "steady_state", failing)
+    with pytest.raises(ConvergenceError, match="sample 1 of the mini-batch"):
+        rule.backward(*samples_of(network))
+
+
+# Noise of the reading
+
+
+def soma(e_n: float, gain: float = 7.0, omega: float = 1e8, kelvin: float = 300.15) -> SomaNoise:
+    one = torch.ones(1, dtype=torch.float64)
+    return SomaNoise(1e5 * one, gain * one, e_n, 1e-6, omega, kelvin)
+
+
+@pytest.mark.parametrize(("e_n", "micro"), [(0.0, 52.07), (10e-9, 78.7)])
+def test_one_sample_has_the_noise_that_ngspice_found(e_n: float, micro: float) -> None:
+    assert 1e6 * float(soma(e_n).sampled().sqrt()) == pytest.approx(micro, rel=5e-4)
+
+
+def density(noise: SomaNoise, f: float) -> float:
+    """One-sided, of the output of an amplifier with one pole, in V^2 / Hz."""
+    s = 2j * math.pi * f
+    r_f, gain = float(noise.r_f), float(noise.gain)
+    below = 1 + s * (noise.tau + gain / noise.omega) + s**2 * noise.tau / noise.omega
+    thermal = 4 * 1.380649e-23 * noise.temperature * r_f * gain
+    return float((thermal + noise.e_n**2 * abs(gain + s * noise.tau) ** 2) / abs(below) ** 2)
+
+
+@given(st.floats(0, 30e-9), st.floats(2, 20), st.floats(3, 50))
+@settings(max_examples=10)
+def test_a_mean_over_time_has_the_integral_of_the_density(
+    e_n: float, gain: float, taus: float
+) -> None:
+    noise, seconds = soma(e_n, gain, omega=1e9), taus * 1e-6
+
+    def seen(log_f: float) -> float:
+        f = math.exp(log_f)
+        return density(noise, f) * float(np.sinc(f * seconds)) ** 2 * f
+
+    # Beyond the resolved lobes sinc^2 has the mean 1 / (2 (pi f T)^2).
+    split = 30 / seconds
+    low = quad(lambda f: density(noise, f) * float(np.sinc(f * seconds)) ** 2, 0, split, limit=500)
+    tail = quad(
+        lambda log_f: (
+            density(noise, math.exp(log_f)) / (2 * (math.pi * seconds) ** 2) / math.exp(log_f)
+        ),
+        math.log(split),
+        math.log(1e12),
+    )
+    assert float(noise.averaged(seconds)) == pytest.approx(low[0] + tail[0], rel=0.02)
+
+
+def test_the_gradient_has_the_stated_noise() -> None:
+    network = network_of([4, 3, 2], seed=1)
+    chip = chip_of(network)
+    x, y = (t.expand(20000, -1) for t in samples_of(network, batch=1))
+    quiet = HardwareDFC(network, chip)
+    noisy = HardwareDFC(network, chip, noise=NOISE)
+    state = quiet.static.solve(x[:1], 0.1 * y[:1])
+    found = noisy.differences(quiet.static.solve(x, 0.1 * y))
+    sigmas = reading_sigma(chip, NOISE)
+    for d, plain, sigma, r in zip(found, state.differences, sigmas, state.rest.r, strict=True):
+        slope = 1 - r[0] ** 2 if r is not state.rest.r[-1] else torch.ones_like(r[0])
+        expected = slope * sigma
+        torch.testing.assert_close(d.std(dim=0), expected, rtol=0.03, atol=0)
+        assert bool(((d.mean(dim=0) - plain[0]).abs() < 5 * expected / 20000**0.5).all())
+    quiet.backward(x[:5], y[:5])
+    plain_gradient = gradients(network)
+    noisy.backward(x[:5], y[:5])
+    assert not torch.equal(gradients(network)[0], plain_gradient[0])
+    # One sample and its copies: the mean over five of them has a fifth of the variance.
+    apart = gradients(network)[0] - plain_gradient[0]
+    scale = float(sigmas[0].max()) * float(x[0].abs().max()) / 5**0.5
+    assert float(apart.abs().max()) < 5 * scale
+
+
+def test_double_sampling_adds_the_noise_of_the_free_phase() -> None:
+    network = network_of([4, 3, 2], seed=1)
+    with_it, without = chip_of(network), chip_of(network, readout=Readout(double_sampling=False))
+    for both, one, parts in zip(
+        reading_sigma(with_it, NOISE),
+        reading_sigma(without, NOISE),
+        soma_noise(with_it),
+        strict=True,
+    ):
+        scale = CARD.scale.activation
+        torch.testing.assert_close(one**2, parts.averaged(50e-6) / scale**2)
+        torch.testing.assert_close(both**2 - one**2, parts.averaged(10e-6) / scale**2)
+    sampled = reading_sigma(with_it, replace(NOISE, free=0.0))
+    for many, one in zip(reading_sigma(with_it, NOISE), sampled, strict=True):
+        assert bool((one > many).all())
+
+
+def test_the_noise_gain_counts_every_device_at_the_summing_node() -> None:
+    chip = chip_of(
+        network_of([4, 3, 2], seed=1), CARD.ideal().replace("amplifier", noise=1e-8), None
+    )
+    first, parts = soma_noise(chip)[0], chip.layers[0]
+    conductance = parts.q_plus + parts.q_minus
+    expected = 2 + parts.stages["soma"].r_f * conductance.sum(dim=1)
+    torch.testing.assert_close(first.gain, expected)
+
+
+# What is refused
+
+
+def test_noise_needs_the_cards_figure_and_a_bandwidth_for_one_sample() -> None:
+    network = network_of([4, 3, 2], seed=1)
+    silent = CARD.replace("amplifier", noise=None)
+    with pytest.raises(UserError, match=r"unknown without the key 'noise' of \[amplifier\]"):
+        HardwareDFC(network, chip_of(network, silent), noise=NOISE)
+    fast = CARD.without("finite bandwidth")
+    with pytest.raises(UserError, match="infinite noise"):
+        HardwareDFC(network, chip_of(network, fast), noise=ReadingNoise(settle=1e-5))
+    HardwareDFC(network, chip_of(network, fast), noise=NOISE)
+
+
+@pytest.mark.parametrize("values", [{"settle": 0.0}, {"settle": 1e-6, "free": -1.0}])
+def test_times_of_a_reading_must_make_sense(values: dict[str, float]) -> None:
+    with pytest.raises(UserError):
+        ReadingNoise(**values)
+
+
+def test_a_network_must_fit_the_chip() -> None:
+    network = network_of([4, 3, 2], seed=1)
+    chip = chip_of(network)
+    for other in (
+        network_of([4, 4, 2]),
+        network_of([4, 3, 2], activation="relu"),
+        network_of([4, 3, 2], dtype=torch.float32),
+    ):
+        with pytest.raises(UserError):
+            HardwareDFC(other, chip)
+    with pytest.raises(UserError, match="target_stepsize"):
+        HardwareDFC(network, chip, target_stepsize=0.0)
+    with pytest.raises(UserError, match="one number > 0 for each of 2 layers"):
+        HardwareDFC(network, chip.design, limits=(1.0,))
