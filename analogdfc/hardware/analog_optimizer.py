@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, overload
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,14 +79,6 @@ class Writer(ABC):
         return wanted.clamp(-1, 1)
 
 
-def _nonzero(steps: Tensor) -> Tensor:
-    """Columns of (rows, n) that hold a number other than 0, (k,)."""
-    hit = steps[0] if len(steps) == 1 else (steps != 0).any(dim=0)
-    if hit.device.type != "cpu":
-        return hit.nonzero().view(-1)
-    return torch.from_numpy(np.flatnonzero(hit.numpy() != 0))  # faster than in torch
-
-
 class IdealWriter(Writer):
     """Every weight is set exactly: the reference."""
 
@@ -117,12 +108,16 @@ class _Stepping(Writer):
     def restore(self, state: Tensor | None) -> None:
         """Fill the accumulator."""
         if state is not None:
-            self.left = state.to(self.left)
+            self.left = state.to(self.left).clone()
 
-    def _whole(self, change: Tensor, generator: torch.Generator) -> Tensor:
-        wanted = change.expand(self._shape())
-        whole, self.left = self.rounding.steps(wanted, self.left, generator)
-        return whole
+    def _some(self, change: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Places of the weights that step, (k,), and their steps, (slices, k)."""
+        shape = self._shape()
+        cube = (-1, *shape[-2:])
+        wanted, left = change.expand(shape).view(cube), self.left.view(cube)
+        which, whole, left = self.rounding.some(wanted, left, generator)
+        self.left = left.view(shape)
+        return which, whole
 
 
 class PulseWriter(_Stepping):
@@ -154,11 +149,9 @@ class PulseWriter(_Stepping):
 
     def apply(self, change: Tensor, now: float, generator: torch.Generator) -> None:
         """Send the pulses; each slice has its own, for a part in equal shares."""
-        steps = self._whole(change, generator).flatten(1)
-        weights = _nonzero(steps)
+        weights, whole = self._some(change, generator)
         if not len(weights):
             return
-        whole = steps[:, weights]
         most = math.ceil(2 / self.step)  # takes a weight through the whole window
         self.counts.clipped += int((whole.abs() > most).sum())
         whole = whole.clamp(-most, most).to(torch.int64)
@@ -197,10 +190,9 @@ class ReprogramWriter(_Stepping):
 
     def apply(self, change: Tensor, now: float, generator: torch.Generator) -> None:
         """Write where the target changes."""
-        steps = self._whole(change, generator).view(-1)
-        weights = _nonzero(steps.unsqueeze(0))
+        weights, steps = self._some(change, generator)
         wanted = self.wanted.view(-1)
-        aim = self._aim(wanted[weights], steps[weights] * self.step)
+        aim = self._aim(wanted[weights], steps[0] * self.step)
         wanted[weights] = aim
         if self.restored:  # the devices may hold something else than what is remembered
             self.restored = False

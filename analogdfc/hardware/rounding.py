@@ -23,6 +23,14 @@ def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.from_numpy(np.random.Generator(np.random.SFC64(seed)).random(tuple(like.shape)))
 
 
+def nonzero(steps: Tensor) -> Tensor:
+    """Columns of (rows, n) that hold a number other than 0, (k,)."""
+    hit = steps[0] if len(steps) == 1 else (steps != 0).any(dim=0)
+    if hit.device.type != "cpu":
+        return hit.nonzero().view(-1)
+    return torch.from_numpy(np.flatnonzero(hit.numpy() != 0))  # faster than in torch
+
+
 class Rounding(ABC):
     """How a change of the weights becomes a whole number of steps."""
 
@@ -40,6 +48,25 @@ class Rounding(ABC):
         Returns:
             Steps, in whole numbers, and what is left over for the next call.
         """
+
+    def some(
+        self, change: Tensor, left: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The same for the few weights that step; the arguments are those of `steps`.
+
+        Args:
+            change: (slices, outputs, inputs).
+            left: (slices, outputs, inputs); it may be overwritten.
+            generator: source of random numbers.
+
+        Returns:
+            Which weights step in any slice, as places in the flattened (outputs, inputs), (k,),
+            their steps, (slices, k), and what is left over.
+        """
+        whole, left = self.steps(change, left, generator)
+        whole = whole.flatten(1)
+        which = nonzero(whole)
+        return which, whole[:, which], left
 
 
 class Stochastic(Rounding):
@@ -73,6 +100,16 @@ class MixedPrecision(Rounding):
         total = left + change
         whole = total.trunc()
         return whole, total.sub_(whole)
+
+    def some(
+        self, change: Tensor, left: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The whole parts where there are any: the accumulator is updated in place."""
+        total = left.add_(change).view(len(left), -1)
+        which = nonzero(total.abs() >= 1)
+        whole = total[:, which].trunc()
+        total[:, which] -= whole
+        return which, whole, left
 
 
 class Coincidence(Rounding):

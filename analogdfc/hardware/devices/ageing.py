@@ -69,7 +69,10 @@ class PowerLawDrift(Ageing):
 
     def at(self, time: float | Tensor, g: Tensor, target: Tensor, hidden: Tensor) -> Tensor:
         """Conductances at a time."""
-        ages = (check_time(time).to(g.device) / self.start).clamp(min=1).log().to(g.dtype)
+        t = check_time(time)
+        if t.numel() == 1 and float(t) <= self.start:
+            return g
+        ages = (t.to(g.device) / self.start).clamp(min=1).log().to(g.dtype)
         return g * torch.exp(-self.nu(target, hidden) * ages)
 
 
