@@ -12,15 +12,22 @@ from torch import Tensor
 from analogdfc.hardware.draws import uniform
 
 
-def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
+def _uniform(like: Tensor, generator: torch.Generator, out: Tensor | None = None) -> Tensor:
     """Numbers uniform in 0 <= u < 1, of the shape of another tensor.
 
     On the CPU NumPy draws them, from a seed that the generator gives, in half the time.
+
+    Args:
+        like: what they shall be like.
+        generator: source of the numbers.
+        out: memory for them, contiguous and like `like`; else they get their own.
     """
     if like.device.type != "cpu" or like.dtype != torch.float64:
         return uniform(like.shape, generator, dtype=like.dtype, device=like.device)
     seed = int(torch.randint(2**62, (1,), generator=generator).item())
-    return torch.from_numpy(np.random.Generator(np.random.SFC64(seed)).random(tuple(like.shape)))
+    out = torch.empty(like.shape, dtype=like.dtype) if out is None else out
+    np.random.Generator(np.random.SFC64(seed)).random(out=out.numpy())
+    return out
 
 
 def nonzero(steps: Tensor) -> Tensor:
@@ -72,12 +79,26 @@ class Rounding(ABC):
 class Stochastic(Rounding):
     """Up or down at random, so that the mean is the wanted change."""
 
+    def __init__(self) -> None:
+        self._memory: Tensor | None = None
+
     def steps(
         self, change: Tensor, left: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """The whole part, and one more with the probability of the rest."""
         drawn = _uniform(change, generator)
         return drawn.add_(change).floor_(), left
+
+    def some(
+        self, change: Tensor, left: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The same, in memory that is kept: fresh memory costs as much as what is done in it."""
+        memory = self._memory
+        if memory is None or memory.shape != change.shape or memory.device != change.device:
+            self._memory = memory = torch.empty_like(change).contiguous()
+        whole = _uniform(change, generator, memory).add_(change).floor_().flatten(1)
+        which = nonzero(whole)
+        return which, whole[:, which], left
 
 
 class Deterministic(Rounding):
@@ -93,6 +114,9 @@ class Deterministic(Rounding):
 class MixedPrecision(Rounding):
     """A digital accumulator keeps what is less than a step (Nandakumar et al. 2020)."""
 
+    def __init__(self) -> None:
+        self._memory: Tensor | None = None
+
     def steps(
         self, change: Tensor, left: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
@@ -106,7 +130,10 @@ class MixedPrecision(Rounding):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The whole parts where there are any: the accumulator is updated in place."""
         total = left.add_(change).view(len(left), -1)
-        which = nonzero(total.abs() >= 1)
+        if self._memory is None or self._memory.shape != total.shape:
+            self._memory = torch.empty_like(total)
+        # Whole steps are what is not 0 when the part behind the point is cut off.
+        which = nonzero(torch.trunc(total, out=self._memory))
         whole = total[:, which].trunc()
         total[:, which] -= whole
         return which, whole, left
