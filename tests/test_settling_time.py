@@ -15,10 +15,6 @@ from scipy.optimize import brentq
 from analogdfc.controller import PI
 from analogdfc.dynamics import Readings, Trajectory
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.hardware import _terminals
-from analogdfc.hardware._modes import Spectrum
-from analogdfc.hardware._rational import Modal, poles
-from analogdfc.hardware._terminals import Crossbars
 from analogdfc.hardware.behavioural import Behavioural
 from analogdfc.hardware.chip import Chip
 from analogdfc.hardware.design import Design
@@ -32,10 +28,14 @@ from analogdfc.hardware.settling import (
     WIRES,
     observed,
     predict,
+    terminals,
 )
+from analogdfc.hardware.settling.modes import Spectrum
+from analogdfc.hardware.settling.rational import Modal, poles
+from analogdfc.hardware.settling.terminals import Crossbars
+from analogdfc.hardware.settling.transfer import LoopTransfer, OperatingPoint
 from analogdfc.hardware.stability import critical_bandwidth, slowest_mode, with_bandwidth
 from analogdfc.hardware.static import StaticChip
-from analogdfc.hardware.transfer import LoopTransfer, OperatingPoint
 from benchmarks._measure import Case, case
 from benchmarks.settling import BAR, CHIP, measure
 
@@ -132,7 +132,7 @@ def test_a_large_crossbar_is_simplified_without_harm(monkeypatch: pytest.MonkeyP
     here = made((6, 20, 20, 4), 0, 2.0, 30.0)
     wired = here.on(here.design.card.replace("wire", word=20.0, bit=20.0))
     exact = Spectrum(transfer(wired)).modes().values
-    monkeypatch.setattr(_terminals, "_EXACT_CELLS", 0)
+    monkeypatch.setattr(terminals, "_EXACT_CELLS", 0)
     simple = Spectrum(transfer(wired)).modes().values
     assert simple[0] == pytest.approx(exact[0], rel=1e-3)
 

@@ -20,7 +20,7 @@ from analogdfc.dynamics.loop import free_state
 from analogdfc.dynamics.steady import Pass, rest, steady_state
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.folded import (
+from analogdfc.hardware.static.folded import (
     FoldedControl,
     FoldedLayer,
     moved,
@@ -28,7 +28,7 @@ from analogdfc.hardware.folded import (
     on_levels,
     refolded_layer,
 )
-from analogdfc.hardware.folding import fold_control, fold_layers
+from analogdfc.hardware.static.folding import fold_control, fold_layers
 
 _ROUNDS = 50
 

@@ -11,8 +11,8 @@ import scipy.linalg
 import scipy.optimize
 from numpy.typing import NDArray
 
-from analogdfc.hardware._rational import Complex, Modal, poles
-from analogdfc.hardware.transfer import LoopTransfer
+from analogdfc.hardware.settling.rational import Complex, Modal, poles
+from analogdfc.hardware.settling.transfer import LoopTransfer
 
 Array = NDArray[np.float64]
 

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from analogdfc.dynamics import Trajectory
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.hardware._limits import (
+from analogdfc.hardware.chip import Chip
+from analogdfc.hardware.design import Design
+from analogdfc.hardware.settling.limits import (
     BANDWIDTH,
     FEEDBACK,
     K_P,
@@ -30,12 +32,10 @@ from analogdfc.hardware._limits import (
     complaint,
     elasticities_of,
 )
-from analogdfc.hardware._terminals import Crossbars
-from analogdfc.hardware._waveforms import Waveforms
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design
+from analogdfc.hardware.settling.terminals import Crossbars
+from analogdfc.hardware.settling.transfer import OperatingPoint
+from analogdfc.hardware.settling.waveforms import Waveforms
 from analogdfc.hardware.static import StaticChip, StaticState
-from analogdfc.hardware.transfer import OperatingPoint
 
 __all__ = [
     "BANDWIDTH",

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from analogdfc.hardware._stages import Charge, Stages
-from analogdfc.hardware._terminals import Crossbar
 from analogdfc.hardware.chip import Chip
+from analogdfc.hardware.settling.stages import Charge, Stages
+from analogdfc.hardware.settling.terminals import Crossbar
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]

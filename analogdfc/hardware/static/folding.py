@@ -8,8 +8,14 @@ import torch
 from torch import Tensor
 
 from analogdfc.hardware.chip import Chip, LayerParts, Stage
-from analogdfc.hardware.folded import Cell, FoldedControl, FoldedLayer, nominal_pair, on_levels
-from analogdfc.hardware.static_crossbar import Coupling, coupling
+from analogdfc.hardware.static.crossbar import Coupling, coupling
+from analogdfc.hardware.static.folded import (
+    Cell,
+    FoldedControl,
+    FoldedLayer,
+    nominal_pair,
+    on_levels,
+)
 
 
 class _Gains:

@@ -10,9 +10,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from analogdfc.hardware._modes import Modes, Spectrum
-from analogdfc.hardware._rational import Complex, Modal, poles
-from analogdfc.hardware.transfer import OperatingPoint
+from analogdfc.hardware.settling.modes import Modes, Spectrum
+from analogdfc.hardware.settling.rational import Complex, Modal, poles
+from analogdfc.hardware.settling.transfer import OperatingPoint
 
 Array = NDArray[np.float64]
 

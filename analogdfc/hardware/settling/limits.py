@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analogdfc.hardware._modes import Spectrum, is_large
-from analogdfc.hardware._terminals import Crossbars
-from analogdfc.hardware._waveforms import Waveforms
 from analogdfc.hardware.chip import Chip
 from analogdfc.hardware.design import Design
+from analogdfc.hardware.settling.modes import Spectrum, is_large
+from analogdfc.hardware.settling.terminals import Crossbars
+from analogdfc.hardware.settling.transfer import LoopTransfer, OperatingPoint
+from analogdfc.hardware.settling.waveforms import Waveforms
 from analogdfc.hardware.stability import with_bandwidth
-from analogdfc.hardware.transfer import LoopTransfer, OperatingPoint
 
 Array = NDArray[np.float64]
 

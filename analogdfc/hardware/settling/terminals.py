@@ -11,7 +11,7 @@ from torch import Tensor
 from analogdfc.hardware.card import Wire
 from analogdfc.hardware.chip import Chip
 from analogdfc.hardware.crossbar import dual_rail, terminal_admittance
-from analogdfc.hardware.static_crossbar import Coupling, coupling
+from analogdfc.hardware.static.crossbar import Coupling, coupling
 
 Array = NDArray[np.float64]
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analogdfc.errors import ConvergenceError
-from analogdfc.hardware._stages import AmplifierNumbers, Bank, Charge, Stages
-from analogdfc.hardware._sweep import CUT, Paths, Sweep
-from analogdfc.hardware._terminals import Crossbars
 from analogdfc.hardware.chip import Chip
+from analogdfc.hardware.settling.stages import AmplifierNumbers, Bank, Charge, Stages
+from analogdfc.hardware.settling.sweep import CUT, Paths, Sweep
+from analogdfc.hardware.settling.terminals import Crossbars
 from analogdfc.hardware.static import StaticState
 
 Array = NDArray[np.float64]
