@@ -24,6 +24,7 @@ COMMANDS = {
     "estimate": "Estimate time, energy and area of learning on a chip.",
     "netlist": "Write the SPICE netlist of a network; needs no simulator.",
     "rules": "List the learning rules and what each needs.",
+    "size": "Find the least circuit whose update keeps an angle.",
     "train": "Train a network by a learning rule.",
     "verify-theory": "Draw the figures of the theory's toy experiments.",
 }

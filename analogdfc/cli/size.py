@@ -1,0 +1,272 @@
+"""`analogdfc size`: the least circuit whose weight update keeps an angle."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from tqdm import tqdm
+
+from analogdfc import records
+from analogdfc.cli import _size
+from analogdfc.cli._design import (
+    design_options,
+    make_design,
+    make_model,
+    make_samples,
+    progress_bar,
+    read_card,
+)
+from analogdfc.errors import UserError
+from analogdfc.estimation._sizing_figure import sizing_figure
+from analogdfc.estimation._trial import Problem
+from analogdfc.estimation.sizing import Options, Sizing, size
+from analogdfc.estimation.specification import REQUIREMENTS, parse_fixed, parse_ranges
+from analogdfc.files import write_whole
+from analogdfc.plots import check_figure, save_figure
+from analogdfc.spice.simulator import get_simulator
+
+# The first line keeps click from wrapping the example.
+_EXAMPLES = """\b
+Examples:
+  analogdfc size --max-angle 5 --sizes 16-10-10 -o size.h5
+  analogdfc size --max-angle 4 --fix gain=1e4 --range offset=10uV:1mV -o tight.h5
+"""
+
+
+@click.command(
+    "size",
+    short_help="Find the least circuit whose update keeps an angle.",
+    epilog=_EXAMPLES,
+)
+@click.option(
+    "--max-angle",
+    type=click.FloatRange(min=0, max=90, min_open=True, max_open=True),
+    default=5.0,
+    show_default=True,
+    help="Bound on the angle between a chip's weight update and the ideal one, in degrees.",
+)
+@design_options
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Held-out images whose mean update is compared.",
+)
+@click.option(
+    "--chips",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Chips with components drawn anew; the worst has to keep the bound.",
+)
+@click.option(
+    "--unseen",
+    type=click.IntRange(min=0),
+    default=40,
+    show_default=True,
+    help="Further chips on which the result is tried.",
+)
+@click.option(
+    "--target-stepsize",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.25,
+    show_default=True,
+    help="Stepsize lambda of the output target.",
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=1),
+    default=20.0,
+    show_default=True,
+    help="Length of a sample's controlled phase, in units of tau_u; the loop has to settle in it.",
+)
+@click.option(
+    "--phase-margin",
+    type=click.FloatRange(min=0, max=90, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="Least phase margin of the loop, in degrees.",
+)
+@click.option(
+    "--safety",
+    type=click.FloatRange(min=0, max=1, min_open=True),
+    default=0.9,
+    show_default=True,
+    help="Part of the bound that the static model aims at.",
+)
+@click.option(
+    "--fix",
+    "fixed",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help=f"Give a requirement instead of seeking it; one of {', '.join(REQUIREMENTS)}.",
+)
+@click.option(
+    "--range",
+    "ranges",
+    multiple=True,
+    metavar="NAME=LOW:HIGH",
+    help="Seek a requirement in another range.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    default=144,
+    show_default=True,
+    help="Designs that the search tries, in generations of 24.",
+)
+@click.option(
+    "--storage",
+    type=click.Path(path_type=Path),
+    help="File of the trials. A search that was interrupted goes on from it, one with more "
+    "--trials too.  [default: the output with the ending .journal]",
+)
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes at work.  [default: cores]")
+@click.option(
+    "--verify/--no-verify",
+    default=True,
+    show_default=True,
+    help="Simulate the result in the full behavioural model and in ngspice, and tighten it where "
+    "it breaks the bound.",
+)
+@click.option(
+    "--circuits",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Chips simulated in ngspice, the worst first; the behavioural model has all of them.",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "shared", "batch"]),
+    default="auto",
+    show_default=True,
+    help="How ngspice is run: PySpice's shared library, or `ngspice -b`.",
+)
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=1),
+    default=600.0,
+    show_default=True,
+    help="Seconds that one circuit simulation may take.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers for machines.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("size.h5"),
+    show_default=True,
+    help="Record to write (HDF5); the figure goes beside it as .png, the sized technology card as "
+    ".toml.",
+)
+def command(
+    weights: Path | None,
+    sizes: tuple[int, ...],
+    card: str,
+    seed: int,
+    output: Path,
+    as_json: bool,
+    fixed: tuple[str, ...],
+    ranges: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Find the least circuit whose weight update keeps an angle.
+
+    Seeks the least gain, bandwidth, slew rate, levels and window, and the most offset, noise and
+    wire resistance, with which the update stays within the angle of the ideal one, at little
+    energy; prints them as a specification, and simulates it.
+    """
+    torch.set_num_threads(1)
+    given = parse_fixed(fixed), parse_ranges(ranges)
+    storage = _check_outputs(output, options["storage"])
+    technology = read_card(card)
+    simulator = get_simulator(options["backend"]) if options["verify"] else None
+    model, origin = make_model(weights, sizes, seed)
+    readout = ("scaling", "double_sampling", "auto_zero", "relative_target")
+    design = make_design(model, technology, **{name: options[name] for name in readout})
+    data = make_samples(model.network, options["samples"], seed, options["target_stepsize"])
+    problem = Problem.of(
+        design,
+        data.x,
+        data.step,
+        seeds=range(seed, seed + options["chips"]),
+        max_angle=options["max_angle"],
+        fixed=given[0],
+        ranges=given[1],
+        safety=options["safety"],
+        duration=options["duration"],
+        phase_margin=options["phase_margin"],
+        seed=seed,
+    )
+    how = Options(
+        options["trials"],
+        options["jobs"] or os.cpu_count() or 1,
+        storage,
+        options["unseen"],
+        options["circuits"],
+        options["time_limit"],
+    )
+    with _Bars(options["trials"]) as bars:
+        found = size(problem, simulator, how, bars.advance)
+    records.write(output, _size.tree(model, found, data))
+    figure = save_figure(sizing_figure(found), output.with_suffix(".png"))
+    sized = output.with_suffix(".toml")
+    _write_card(sized, found)
+    if as_json:
+        about = {"network": "-".join(map(str, design.sizes)), "origin": origin, "seed": seed}
+        numbers = {**about, "samples": data.source, **_size.numbers(found)}
+        click.echo(json.dumps(numbers, indent=2))
+    else:
+        _size.show(found, origin, data)
+        click.echo(f"wrote {output}, {figure} and {sized}; trials in {storage}")
+
+
+def _check_outputs(output: Path, storage: Path | None) -> Path:
+    """Where the trials are kept; refuses what can't be written before work begins."""
+    records.check_writable(output)
+    storage = storage or output.with_suffix(".journal")
+    beside = [output.with_suffix(ending) for ending in (".png", ".toml")]
+    if len({output, storage, *beside}) < 4:
+        raise UserError(
+            f"{output}: the record, its figure (.png), card (.toml) and {storage} need four names"
+        )
+    for path in (*beside, storage):
+        check_figure(path)
+    return storage
+
+
+def _write_card(path: Path, found: Sizing) -> None:
+    try:
+        write_whole(path, found.card_text.encode())
+    except OSError as error:
+        raise UserError(f"{path}: can't be written: {error.strerror}") from error
+
+
+class _Bars:
+    """A progress bar for each stage, one after another."""
+
+    def __init__(self, trials: int) -> None:
+        self._totals: dict[str, int] = {"search": trials}
+        self._stage = ""
+        self._bar: tqdm[Any] | None = None
+
+    def advance(self, stage: str, done: int) -> None:
+        if stage != self._stage or self._bar is None:
+            self.__exit__()
+            self._stage = stage
+            self._bar = progress_bar(stage, self._totals.get(stage, 0))
+        self._bar.update(done)
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
