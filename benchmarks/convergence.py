@@ -25,8 +25,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from analogdfc.datasets import digits
-from analogdfc.estimation._convergence_figure import convergence_figure
 from analogdfc.estimation.convergence import RULES, Convergence, Course, converge, on_devices
+from analogdfc.estimation.convergence_figure import convergence_figure
 from analogdfc.estimation.hardware_rule import HardwareDFC
 from analogdfc.feedback import DirectFeedback
 from analogdfc.hardware.analog_optimizer import ReprogramWriter

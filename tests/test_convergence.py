@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from analogdfc import records
 from analogdfc.datasets import Dataset, digits
 from analogdfc.errors import UserError
-from analogdfc.estimation._convergence_figure import convergence_figure
 from analogdfc.estimation.convergence import (
     RULES,
     Convergence,
@@ -26,6 +25,7 @@ from analogdfc.estimation.convergence import (
     on_chip,
     on_devices,
 )
+from analogdfc.estimation.convergence_figure import convergence_figure
 from analogdfc.hardware.card import Card
 from analogdfc.losses import SquaredError
 from analogdfc.network import Network

@@ -17,13 +17,13 @@ from torch import Tensor
 from analogdfc.dynamics.steady import SteadyState, steady_state
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.estimation import hardware_rule
-from analogdfc.estimation._reading_noise import SomaNoise, reading_sigma, soma_noise
 from analogdfc.estimation.hardware_rule import (
     HardwareDFC,
     ReadingNoise,
     exact_weights,
     with_room,
 )
+from analogdfc.estimation.reading_noise import SomaNoise, reading_sigma, soma_noise
 from analogdfc.feedback import DirectFeedback
 from analogdfc.hardware.analog import AnalogNetwork, analog
 from analogdfc.hardware.analog_optimizer import PulsedUpdate

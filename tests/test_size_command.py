@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from analogdfc import records
 from analogdfc.cli import cli
-from analogdfc.estimation.specification import REQUIREMENTS, own_values
+from analogdfc.estimation.sizing.specification import REQUIREMENTS, own_values
 from analogdfc.hardware.card import Card
 
 CARD = Card.load("discrete_100mhz")

@@ -17,14 +17,12 @@ from torch import Tensor
 from analogdfc.comparison import UpdateDifference
 from analogdfc.dynamics import Update
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.estimation import sizing
-from analogdfc.estimation._polish import Start, margins, polished, unsafe
-from analogdfc.estimation._readout_noise import difference_deviations, noise_norm
-from analogdfc.estimation._search import POPULATION, cheapest, front, search
-from analogdfc.estimation._trial import Outcome, Problem, evaluate
-from analogdfc.estimation._workers import Workers
-from analogdfc.estimation.sizing import Options, Verification, size
-from analogdfc.estimation.specification import (
+from analogdfc.estimation.sizing import finding
+from analogdfc.estimation.sizing.finding import Options, Verification, size
+from analogdfc.estimation.sizing.noise import difference_deviations, noise_norm
+from analogdfc.estimation.sizing.polish import Start, margins, polished, unsafe
+from analogdfc.estimation.sizing.search import POPULATION, cheapest, front, search
+from analogdfc.estimation.sizing.specification import (
     REQUIREMENTS,
     card_text,
     default_ranges,
@@ -37,6 +35,8 @@ from analogdfc.estimation.specification import (
     tightest,
     with_values,
 )
+from analogdfc.estimation.sizing.trial import Outcome, Problem, evaluate
+from analogdfc.estimation.sizing.workers import Workers
 from analogdfc.feedback import DirectFeedback
 from analogdfc.hardware.card import Card
 from analogdfc.hardware.chip import Chip, Stage
@@ -463,7 +463,7 @@ def test_a_design_that_fails_the_simulation_is_tightened(
         angle = 1.5 * UpdateDifference.of(p.ideal[0], update).angle
         return Verification((angle,), {0: angle}, 0.0)
 
-    monkeypatch.setattr(sizing, "verify", simulated)
+    monkeypatch.setattr(finding, "verify", simulated)
     options = Options(trials=POPULATION, unseen=0, storage=tmp_path / "s.journal")
     simulator = get_simulator("auto")
     found = size(problem, simulator, options)
@@ -475,6 +475,6 @@ def test_a_design_that_fails_the_simulation_is_tightened(
     def hopeless(*_: object, **__: object) -> Verification:
         return Verification((8.5,), {0: 8.5}, 0.0)
 
-    monkeypatch.setattr(sizing, "verify", hopeless)
+    monkeypatch.setattr(finding, "verify", hopeless)
     with pytest.raises(ConvergenceError, match=r"no design kept the bound of 8 .*8\.5 .aimed at"):
         size(problem, simulator, options._replace(rounds=1))

@@ -12,9 +12,9 @@ from rich.table import Table
 from analogdfc import records
 from analogdfc.cli._console import make_console
 from analogdfc.cli._design import Samples
-from analogdfc.estimation._trial import CONSTRAINTS
-from analogdfc.estimation.sizing import Sizing, Verification
-from analogdfc.estimation.specification import REQUIREMENTS
+from analogdfc.estimation.sizing.finding import Sizing, Verification
+from analogdfc.estimation.sizing.specification import REQUIREMENTS
+from analogdfc.estimation.sizing.trial import CONSTRAINTS
 from analogdfc.records import Quantity
 from analogdfc.storage import Model, model_tree
 

@@ -31,7 +31,7 @@ from analogdfc.cli._estimate_training import (
 )
 from analogdfc.errors import UserError
 from analogdfc.estimation import baseline
-from analogdfc.estimation._convergence_figure import convergence_figure
+from analogdfc.estimation.convergence_figure import convergence_figure
 from analogdfc.estimation.digital import COUNTS
 from analogdfc.estimation.estimate import METHODS, against_bandwidth, amplifiers, estimate
 from analogdfc.estimation.figures import estimate_figure

@@ -22,10 +22,10 @@ from analogdfc.cli._design import (
     read_card,
 )
 from analogdfc.errors import UserError
-from analogdfc.estimation._sizing_figure import sizing_figure
-from analogdfc.estimation._trial import Problem
-from analogdfc.estimation.sizing import Options, Sizing, size
-from analogdfc.estimation.specification import REQUIREMENTS, parse_fixed, parse_ranges
+from analogdfc.estimation.sizing.figure import sizing_figure
+from analogdfc.estimation.sizing.finding import Options, Sizing, size
+from analogdfc.estimation.sizing.specification import REQUIREMENTS, parse_fixed, parse_ranges
+from analogdfc.estimation.sizing.trial import Problem
 from analogdfc.files import write_whole
 from analogdfc.plots import check_figure, save_figure
 from analogdfc.spice.simulator import get_simulator

@@ -14,8 +14,8 @@ from torch import Tensor
 from analogdfc.controller import PI
 from analogdfc.datasets import Dataset, Samples
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.estimation._reading_noise import ReadingNoise
 from analogdfc.estimation.hardware_rule import HardwareDFC
+from analogdfc.estimation.reading_noise import ReadingNoise
 from analogdfc.feedback import DirectFeedback
 from analogdfc.hardware.analog import AnalogNetwork, analog
 from analogdfc.hardware.analog_optimizer import PulsedUpdate

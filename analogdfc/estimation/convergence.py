@@ -13,7 +13,6 @@ from torch import Tensor
 
 from analogdfc.datasets import Dataset, Samples
 from analogdfc.errors import UserError
-from analogdfc.estimation._reading_noise import ReadingNoise
 from analogdfc.estimation._training_run import (
     RULES,
     Course,
@@ -23,6 +22,7 @@ from analogdfc.estimation._training_run import (
     learner_of,
     on_devices,
 )
+from analogdfc.estimation.reading_noise import ReadingNoise
 from analogdfc.hardware.card import Card
 from analogdfc.hardware.device_card import DeviceCard
 from analogdfc.hardware.devices import DeviceModel

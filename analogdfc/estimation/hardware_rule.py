@@ -10,7 +10,7 @@ from torch import Tensor
 
 from analogdfc.dynamics.steady import free_pass, steady_state
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.estimation._reading_noise import ReadingNoise, reading_sigma
+from analogdfc.estimation.reading_noise import ReadingNoise, reading_sigma
 from analogdfc.hardware.analog import AnalogNetwork
 from analogdfc.hardware.chip import Chip
 from analogdfc.hardware.design import Design

@@ -13,9 +13,9 @@ from torch import Tensor
 from analogdfc.comparison import UpdateDifference
 from analogdfc.dynamics.steady import Pass, free_pass, steady_state
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.estimation import specification
-from analogdfc.estimation._readout_noise import noise_norm
 from analogdfc.estimation.estimate import ideal_update
+from analogdfc.estimation.sizing import specification
+from analogdfc.estimation.sizing.noise import noise_norm
 from analogdfc.hardware.chip import Chip
 from analogdfc.hardware.design import Design
 from analogdfc.hardware.energy.closed import closed_form

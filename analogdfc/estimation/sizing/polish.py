@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from analogdfc.estimation._trial import Outcome, Problem
-from analogdfc.estimation._workers import Workers
-from analogdfc.estimation.specification import REQUIREMENTS, grid, loosest, tightest
+from analogdfc.estimation.sizing.specification import REQUIREMENTS, grid, loosest, tightest
+from analogdfc.estimation.sizing.trial import Outcome, Problem
+from analogdfc.estimation.sizing.workers import Workers
 
 _SHARED_PASSES = 2
 _LAST_PASSES = 6

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import torch
 
-from analogdfc.estimation._trial import Outcome, Problem, evaluate, unseen_angle
+from analogdfc.estimation.sizing.trial import Outcome, Problem, evaluate, unseen_angle
 
 Key = tuple[tuple[str, float], ...]
 Item = TypeVar("Item")

@@ -9,9 +9,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
-from analogdfc.estimation._search import front
-from analogdfc.estimation.sizing import Sizing
-from analogdfc.estimation.specification import REQUIREMENTS
+from analogdfc.estimation.sizing.finding import Sizing
+from analogdfc.estimation.sizing.search import front
+from analogdfc.estimation.sizing.specification import REQUIREMENTS
 
 _FINAL = "#D55E00"
 

@@ -15,6 +15,9 @@ from analogdfc.hardware.draws import check_number
 BOLTZMANN = 1.380649e-23
 """Boltzmann's constant in J / K (SI)."""
 
+TEMPERATURE = 300.0
+"""Kelvins of resistors and devices."""
+
 
 @dataclass(frozen=True)
 class ReadingNoise:
@@ -32,7 +35,7 @@ class ReadingNoise:
 
     settle: float
     free: float = 0.0
-    temperature: float = 300.0
+    temperature: float = TEMPERATURE
 
     def __post_init__(self) -> None:
         check_number("time of the reading", self.settle, "s", low=0.0, open_low=True)
@@ -59,7 +62,7 @@ class SomaNoise:
     e_n: float
     tau: float
     omega: float
-    temperature: float = 300.0
+    temperature: float = TEMPERATURE
 
     def sampled(self) -> Tensor:
         """Variance of one sample of the output, (n,), in V^2.
@@ -91,7 +94,7 @@ class SomaNoise:
         return self.tau + self.gain / self.omega
 
 
-def soma_noise(chip: Chip, temperature: float = 300.0) -> tuple[SomaNoise, ...]:
+def soma_noise(chip: Chip, temperature: float = TEMPERATURE) -> tuple[SomaNoise, ...]:
     """The noise of the neurons of layers 1..L; all devices of the feedback crossbar count in g.
 
     Raises:

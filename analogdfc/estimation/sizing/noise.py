@@ -19,14 +19,9 @@ from torch import Tensor
 
 from analogdfc.dynamics import Loop
 from analogdfc.dynamics.steady import Pass
+from analogdfc.estimation.reading_noise import BOLTZMANN, TEMPERATURE
 from analogdfc.hardware.card import Card
 from analogdfc.hardware.chip import Chip, Stage
-
-BOLTZMANN = 1.380649e-23
-"""J/K (SI, exact)."""
-
-TEMPERATURE = 300.0
-"""Kelvin of resistors and devices."""
 
 
 def noise_norm(chip: Chip, loop: Loop, rest: Pass, x: Tensor, duration: float) -> float:

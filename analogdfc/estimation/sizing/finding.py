@@ -17,11 +17,11 @@ from typing import NamedTuple
 from analogdfc.comparison import compare, ideal_run
 from analogdfc.dynamics import Trajectory
 from analogdfc.errors import ConvergenceError
-from analogdfc.estimation import specification
-from analogdfc.estimation._polish import Start, margins, polished, unsafe
-from analogdfc.estimation._search import cheapest, cost, search
-from analogdfc.estimation._trial import Outcome, Problem, noise_angle
-from analogdfc.estimation._workers import Workers
+from analogdfc.estimation.sizing import specification
+from analogdfc.estimation.sizing.polish import Start, margins, polished, unsafe
+from analogdfc.estimation.sizing.search import cheapest, cost, search
+from analogdfc.estimation.sizing.trial import Outcome, Problem, noise_angle
+from analogdfc.estimation.sizing.workers import Workers
 from analogdfc.hardware.behavioural import Behavioural
 from analogdfc.hardware.chip import Chip
 from analogdfc.hardware.design import Design

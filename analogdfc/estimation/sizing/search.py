@@ -19,9 +19,9 @@ from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor
 
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.estimation._trial import CONSTRAINTS, Outcome, Problem
-from analogdfc.estimation._workers import Workers
-from analogdfc.estimation.specification import REQUIREMENTS, own_values, tightest
+from analogdfc.estimation.sizing.specification import REQUIREMENTS, own_values, tightest
+from analogdfc.estimation.sizing.trial import CONSTRAINTS, Outcome, Problem
+from analogdfc.estimation.sizing.workers import Workers
 
 POPULATION = 24
 """Designs of a generation; fixed, so that more trials continue a search as if asked for at once."""
