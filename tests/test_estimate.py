@@ -66,6 +66,13 @@ def test_the_settle_is_what_the_waveforms_take_for_as_long_as_the_update_needs(
     assert found.settle_time == pytest.approx(float(slowest), rel=1e-12)
 
 
+def test_the_behavioural_realisation_settles_when_the_prediction_says(found: Estimate) -> None:
+    assert found.observed is not None
+    torch.testing.assert_close(found.observed.control, found.settling.time, rtol=0.15, atol=0)
+    predicted = found.settling.update_time(found.accuracy)
+    torch.testing.assert_close(found.observed.update, predicted, rtol=0.02, atol=2e-9)
+
+
 def test_the_closed_form_comes_to_the_same_within_a_tenth(found: Estimate) -> None:
     closed = estimate(design_of(), 0, *samples(), method=CLOSED_FORM, settling=found.settling)
     theirs = found.energy.by_component()

@@ -250,6 +250,9 @@ def settling_numbers(found: Estimate) -> dict[str, Any]:
         "phase_margin_degree": settling.phase_margin.tolist(),
         "elasticity_of_settling_time": dict(settling.elasticities),
     }
+    if found.observed is not None:
+        out["observed_control_us"] = (1e6 * found.observed.control).tolist()
+        out["observed_update_us"] = (1e6 * found.observed.update).tolist()
     if settling.bandwidth_ratio is not None:
         out["gain_bandwidth_over_critical"] = settling.bandwidth_ratio
     if settling.limit is not None:
@@ -282,6 +285,15 @@ def settling_table(found: Estimate) -> Table:
         ("gain margin", "1", f"{float(s.gain_margin.min()):.4g}"),
         ("phase margin", "degree", f"{float(s.phase_margin.min()):.4g}"),
     ]  # fmt: skip
+    if found.observed is not None:
+        seen = (
+            (f"observed, behavioural: update within {found.accuracy:g} degree", "update"),
+            (f"observed, behavioural: control signal within {100 * s.band:g} %", "control"),
+        )
+        rows += [
+            (text, "us", f"{1e6 * float(getattr(found.observed, name).max()):.4g}")
+            for text, name in seen
+        ]
     if s.bandwidth_ratio is not None:
         rows.append(("gain-bandwidth over the critical one", "1", f"{s.bandwidth_ratio:.4g}"))
     if s.limit is not None:

@@ -14,6 +14,7 @@ from analogdfc.dynamics.steady import free_pass, steady_state
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.estimation.digital_card import Band
 from analogdfc.hardware.area import AreaEstimate, area
+from analogdfc.hardware.behavioural import Behavioural
 from analogdfc.hardware.chip import Chip
 from analogdfc.hardware.design import Design
 from analogdfc.hardware.energy import items
@@ -26,7 +27,7 @@ from analogdfc.hardware.energy.peripherals import (
     weight_steps,
     writes,
 )
-from analogdfc.hardware.settling import Settling, predict
+from analogdfc.hardware.settling import Observed, Settling, observed, predict
 from analogdfc.hardware.stability import with_bandwidth
 from analogdfc.hardware.static import StaticChip, StaticState
 from analogdfc.measures import angle
@@ -57,6 +58,8 @@ class Estimate:
         border: energy of converters and weight writes.
         update_angle: angle of the chip's update at rest to that of the ideal network, in degrees;
             both are means over the samples.
+        observed: settling that the waveforms of the behavioural model show, in seconds; None for
+            the closed form.
         pulses: pulses that a sample sends to the layers' devices; None where the card has no
             levels.
         area: area of the components.
@@ -72,6 +75,7 @@ class Estimate:
     settle: Energy
     border: Energy
     update_angle: float
+    observed: Observed | None
     pulses: tuple[float, ...] | None
     area: AreaEstimate
 
@@ -183,9 +187,11 @@ def estimate(
     if method is None:
         method = WAVEFORMS if amplifiers(design) <= _MOST_AMPLIFIERS else CLOSED_FORM
     say(method)
+    seen = None
     if method == WAVEFORMS:
         (metered,) = measure([chip], x, step, duration=settle_time / design.seconds)
         settle = metered.energy
+        seen = _observed(chip, x, step, state, settling, accuracy)
     else:
         settle = closed_form(static, state, duration=settle_time)
     # Nothing moves any more when the free phase has settled: a rest state of its own.
@@ -205,9 +211,33 @@ def estimate(
         _mean(settle),
         border,
         update_angle(design, static, state, step),
+        seen,
         pulses,
         area(design),
     )
+
+
+_BEYOND = 1.25
+"""How much longer than predicted the settling is watched."""
+
+
+def _observed(
+    chip: Chip, x: Tensor, step: Tensor, state: StaticState, settling: Settling, accuracy: float
+) -> Observed:
+    """Settling in the behavioural realisation, in seconds."""
+    design = chip.design
+    latest = max(float(settling.time.max()), float(settling.update_time(accuracy).max()))
+    dt = design.tau_v / 10
+    steps = math.ceil(_BEYOND * latest / design.seconds / dt) + 1
+    (run,) = Behavioural([chip], tolerance=2e-5).run(x, step, dt=dt, steps=steps)
+    found = observed(
+        run,
+        state,
+        band=settling.band,
+        angle=accuracy,
+        double_sampling=design.readout.double_sampling,
+    )
+    return Observed(found.control * design.seconds, found.update * design.seconds)
 
 
 def _border(

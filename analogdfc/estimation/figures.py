@@ -98,7 +98,8 @@ def _settling(axes: Axes, found: Estimate, bandwidths: Sequence[AtBandwidth]) ->
 
 
 def _trade_off(axes: Axes, parameter: Parameter, points: Sequence[Point]) -> None:
-    label(axes, f"{parameter.name}", "energy of a sample (nJ)", "angle of the update (degree)")
+    title = f"sweep of {parameter.name}"
+    label(axes, title, "energy of a sample (nJ)", "angle of the update (degree)")
     works = [(p.value, p.estimate) for p in points if p.estimate is not None]
     if not works:
         axes.text(0.5, 0.5, "no value works", transform=axes.transAxes, ha="center")
@@ -107,6 +108,8 @@ def _trade_off(axes: Axes, parameter: Parameter, points: Sequence[Point]) -> Non
     angles = [e.update_angle for _, e in works]
     axes.plot(joules, angles, color="#0072B2", marker="o")
     axes.margins(0.15)
+    if max(joules) > 5 * min(joules):
+        axes.set_xscale("log")
     unit = "" if parameter.unit == "1" else parameter.unit
     for j, a, (value, _) in zip(joules, angles, works, strict=True):
         text = engineering(value, unit)
