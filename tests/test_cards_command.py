@@ -9,11 +9,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analogdfc.cli import COMMANDS, cli
+from analogdfc.estimation import DigitalCard, builtin_digital_cards
 from analogdfc.hardware.card import builtin_cards
 from analogdfc.hardware.device_card import DeviceCard, builtin_device_cards
 
 CALIBRATION = Path(__file__).parents[1] / "calibration"
-ALL = (*builtin_cards(), *builtin_device_cards())
+ALL = (*builtin_cards(), *builtin_device_cards(), *builtin_digital_cards())
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +48,10 @@ def test_json_lists_the_same_cards_in_si_units() -> None:
         assert cards[name]["g_max_siemens"] == loaded.device.g_max
         assert cards[name]["technology"] == loaded.card.technology
         assert cards[name]["source"] == loaded.card.source
+    for name in builtin_digital_cards():
+        assert cards[name]["kind"] == "digital"
+        assert cards[name]["source"] == DigitalCard.load(name).card.source
+        assert "g_max_siemens" not in cards[name]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -62,7 +67,7 @@ def test_a_card_is_shown_with_every_number_unit_and_source(name: str) -> None:
                 assert key in shown
                 for part in entry if isinstance(entry, list) else [entry]:
                     if not isinstance(part, dict):
-                        assert part in shown
+                        assert str(part) in shown
                         continue
                     values = part["value"] if isinstance(part["value"], list) else [part["value"]]
                     for value in values:

@@ -1,4 +1,4 @@
-"""`analogdfc cards`: the technology cards, and what is written in one of them."""
+"""`analogdfc cards`: circuits, devices and digital machines, and what is written of one of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from analogdfc.cli._console import make_console
 from analogdfc.errors import UserError
+from analogdfc.estimation import DigitalCard, builtin_digital_cards
 from analogdfc.hardware.card import Card, builtin_cards
 from analogdfc.hardware.device_card import DeviceCard, builtin_device_cards
 from analogdfc.hardware.entries import kind_of, parse_toml, read_text
@@ -25,20 +26,24 @@ Example:
 
 
 class Listed(NamedTuple):
-    """A card as the list shows it; conductances in siemens."""
+    """A card as the list shows it; conductances in siemens, None for a digital machine."""
 
     name: str
     kind: str
     technology: str
     title: str
-    g_min: float
-    g_max: float
+    g_min: float | None
+    g_max: float | None
     source: str
     text: str
 
     @classmethod
-    def of(cls, name: str, card: Card | DeviceCard) -> Listed:
+    def of(cls, name: str, card: Card | DeviceCard | DigitalCard) -> Listed:
         """The summary of a card."""
+        if isinstance(card, DigitalCard):
+            about = card.card
+            return cls(name, "digital", "digital machine", about.name, None, None, about.source,
+                       card.text)  # fmt: skip
         device = isinstance(card, DeviceCard)
         return cls(
             name,
@@ -53,7 +58,9 @@ class Listed(NamedTuple):
 
     def about(self) -> dict[str, Any]:
         """What `--json` prints of it."""
-        conductances = {"g_min_siemens": self.g_min, "g_max_siemens": self.g_max}
+        conductances = {}
+        if self.g_min is not None:
+            conductances = {"g_min_siemens": self.g_min, "g_max_siemens": self.g_max}
         return {
             "name": self.name,
             "kind": self.kind,
@@ -64,11 +71,11 @@ class Listed(NamedTuple):
         }
 
 
-@click.command("cards", short_help="List the technology cards, or show one.", epilog=_EXAMPLES)
+@click.command("cards", short_help="List the cards of circuits, devices and machines, or show one.", epilog=_EXAMPLES)
 @click.argument("name", required=False, metavar="[NAME|PATH]")
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers for machines.")
 def command(name: str | None, as_json: bool) -> None:
-    """List the technology cards, or show one.
+    """List the cards of circuits, devices and machines, or show one.
 
     Without an argument, all cards that come with the package; with the name of one or the path of
     your own, every number of it with its unit and source.
@@ -76,6 +83,7 @@ def command(name: str | None, as_json: bool) -> None:
     if name is None:
         found = [Listed.of(n, Card.load(n)) for n in builtin_cards()]
         found += [Listed.of(n, DeviceCard.load(n)) for n in builtin_device_cards()]
+        found += [Listed.of(n, DigitalCard.load(n)) for n in builtin_digital_cards()]
         if as_json:
             click.echo(json.dumps([card.about() for card in found], indent=2))
         else:
@@ -94,26 +102,33 @@ def _find(name: str) -> Listed:
     path = Path(name)
     if path.suffix == ".toml" or path.exists():
         kind = kind_of(parse_toml(read_text(path, "card"), name))
-        loaded = DeviceCard.load(path) if kind == "device" else Card.load(path)
-        return Listed.of(path.stem, loaded)
+        kinds: dict[str, type[Card | DeviceCard | DigitalCard]] = {
+            "device": DeviceCard,
+            "digital": DigitalCard,
+        }
+        return Listed.of(path.stem, kinds.get(kind, Card).load(path))
     if name in builtin_cards():
         return Listed.of(name, Card.load(name))
     if name in builtin_device_cards():
         return Listed.of(name, DeviceCard.load(name))
+    if name in builtin_digital_cards():
+        return Listed.of(name, DigitalCard.load(name))
+    known = (*builtin_cards(), *builtin_device_cards(), *builtin_digital_cards())
     raise UserError(
-        f"unknown card {name!r}; give the path of a TOML file or one of "
-        f"{', '.join((*builtin_cards(), *builtin_device_cards()))}"
+        f"unknown card {name!r}; give the path of a TOML file or one of {', '.join(known)}"
     )
 
 
 def _show_list(cards: list[Listed]) -> None:
-    table = Table(title="Technology cards", title_justify="left")
+    table = Table(title="Cards", title_justify="left")
     for column in ("name", "kind", "technology"):
         table.add_column(column, no_wrap=True)
     table.add_column("conductance\nuS", justify="right", no_wrap=True)
     table.add_column("source", ratio=1)
     for card in cards:
-        window = f"{1e6 * card.g_min:.4g} to {1e6 * card.g_max:.4g}"
+        window = ""
+        if card.g_min is not None and card.g_max is not None:
+            window = f"{1e6 * card.g_min:.4g} to {1e6 * card.g_max:.4g}"
         table.add_row(card.name, card.kind, escape(card.technology), window, escape(card.source))
     make_console().print(table)
 

@@ -247,6 +247,7 @@ class DigitalCard(Section):
     dram: Dram | None = None
     processor: ProcessorSection | None = None
     peak: tuple[Peak, ...] = ()
+    text: str = Field(default="", exclude=True)
 
     @model_validator(mode="after")
     def _whole(self) -> DigitalCard:
@@ -289,7 +290,7 @@ class DigitalCard(Section):
                 f'{where}: not the card of a digital machine; [card] kind = "digital" marks one'
             )
         try:
-            return cls.model_validate(data)
+            return cls.model_validate({**data, "text": text})
         except ValidationError as error:
             if not error.errors()[0]["loc"]:
                 message = error.errors()[0]["msg"].removeprefix("Value error, ")
