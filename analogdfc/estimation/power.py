@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,46 @@ def _handle(nvml: Any, device: int) -> Any:
     return nvml.nvmlDeviceGetHandleByUUID(f"GPU-{identity.removeprefix('GPU-')}")
 
 
+@contextmanager
+def energy_counter(device: int = 0) -> Iterator[Callable[[], float]]:
+    """The energy counter of an NVIDIA GPU, as long as the context lasts.
+
+    Args:
+        device: the GPU, as PyTorch numbers it.
+
+    Yields:
+        A function that waits for the GPU and returns the joules that it has taken since its driver
+        was loaded.
+
+    Raises:
+        UserError: no GPU, no binding of NVML, or a GPU without an energy counter; the last when the
+            counter is read.
+    """
+    if not torch.cuda.is_available():
+        raise UserError("power can't be measured: there is no CUDA device")
+    if not 0 <= device < torch.cuda.device_count():
+        raise UserError(f"device {device}: there are {torch.cuda.device_count()} CUDA devices")
+    nvml = _binding()
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as error:
+        raise UserError(f"power can't be measured: NVML doesn't start: {error}") from error
+
+    def joules() -> float:
+        torch.cuda.synchronize(device)
+        return float(nvml.nvmlDeviceGetTotalEnergyConsumption(handle)) * 1e-3
+
+    try:
+        handle = _handle(nvml, device)
+        yield joules
+    except nvml.NVMLError as error:
+        raise UserError(
+            f"power can't be measured: this GPU doesn't tell its energy: {error}"
+        ) from error
+    finally:
+        nvml.nvmlShutdown()
+
+
 def measure_power(
     call: Callable[[], object], *, seconds: float = 5.0, idle_seconds: float = 2.0, device: int = 0
 ) -> Power:
@@ -69,52 +110,22 @@ def measure_power(
         device: the GPU, as PyTorch numbers it.
 
     Raises:
-        UserError: no binding of NVML, no GPU, a GPU without an energy counter, or a duration that
-            isn't positive.
+        UserError: as `energy_counter`, or a duration that isn't positive.
     """
     if not (seconds > 0 and idle_seconds > 0):
         raise UserError(f"seconds = {seconds}, idle_seconds = {idle_seconds}: both must be > 0")
-    if not torch.cuda.is_available():
-        raise UserError("power can't be measured: there is no CUDA device")
-    if not 0 <= device < torch.cuda.device_count():
-        raise UserError(f"device {device}: there are {torch.cuda.device_count()} CUDA devices")
-    nvml = _binding()
-    try:
-        nvml.nvmlInit()
-    except nvml.NVMLError as error:
-        raise UserError(f"power can't be measured: NVML doesn't start: {error}") from error
-    try:
-        return _measured(nvml, call, seconds, idle_seconds, device)
-    except nvml.NVMLError as error:
-        raise UserError(
-            f"power can't be measured: this GPU doesn't tell its energy: {error}"
-        ) from error
-    finally:
-        nvml.nvmlShutdown()
-
-
-def _measured(
-    nvml: Any, call: Callable[[], object], seconds: float, idle_seconds: float, device: int
-) -> Power:
-    handle = _handle(nvml, device)
-
-    def joules() -> float:
-        torch.cuda.synchronize(device)
-        return float(nvml.nvmlDeviceGetTotalEnergyConsumption(handle)) * 1e-3
-
-    call()
-    before, start = joules(), time.perf_counter()
-    time.sleep(idle_seconds)
-    idle_watts = (joules() - before) / (time.perf_counter() - start)
-    before, start, calls = joules(), time.perf_counter(), 0
-    elapsed = 0.0
-    while elapsed < seconds:
+    with energy_counter(device) as joules:
         call()
-        torch.cuda.synchronize(device)
-        calls += 1
+        before, start = joules(), time.perf_counter()
+        time.sleep(idle_seconds)
+        idle_watts = (joules() - before) / (time.perf_counter() - start)
+        before, start, calls = joules(), time.perf_counter(), 0
+        while time.perf_counter() - start < seconds:
+            call()
+            torch.cuda.synchronize(device)
+            calls += 1
+        used = joules() - before
         elapsed = time.perf_counter() - start
-    used = joules() - before
-    elapsed = time.perf_counter() - start
     return Power(
         str(torch.cuda.get_device_name(device)),
         calls,
