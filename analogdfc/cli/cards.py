@@ -71,7 +71,11 @@ class Listed(NamedTuple):
         }
 
 
-@click.command("cards", short_help="List the cards of circuits, devices and machines, or show one.", epilog=_EXAMPLES)
+@click.command(
+    "cards",
+    short_help="List the cards of circuits, devices and machines, or show one.",
+    epilog=_EXAMPLES,
+)
 @click.argument("name", required=False, metavar="[NAME|PATH]")
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers for machines.")
 def command(name: str | None, as_json: bool) -> None:
