@@ -1,15 +1,21 @@
-"""What the paper's MNIST training costs on digital machines, by published constants.
+"""What the paper's MNIST training costs on digital machines and on a chip, with all bands.
 
-`python -m benchmarks.digital`
+`python -m benchmarks.digital`. Digital energies are those of published constants and, on a GPU
+with NVML, measured ones; that of the chip is in closed form.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from typing import NamedTuple
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
+from analogdfc.cli._design import make_model, make_samples
+from analogdfc.errors import UserError
 from analogdfc.estimation.digital import (
     COUNTS,
     DIGITAL_COLUMNS,
@@ -17,9 +23,23 @@ from analogdfc.estimation.digital import (
     band_text,
     baseline,
     digital_cells,
+    engineering,
     sources,
     spread,
 )
+from analogdfc.estimation.digital_card import Band
+from analogdfc.estimation.estimate import (
+    CLOSED_FORM,
+    Estimate,
+    energy_band,
+    estimate,
+    update_angle,
+)
+from analogdfc.estimation.measured import measured, why_not_measured
+from analogdfc.hardware.card import Card
+from analogdfc.hardware.chip import Chip
+from analogdfc.hardware.design import Design
+from analogdfc.hardware.static import StaticChip
 from analogdfc.presets import load_preset
 
 PRESET = "mnist"
@@ -28,6 +48,25 @@ SAMPLES = 55_000
 
 BATCH = 32
 OPTIMIZER = "adam"
+
+CARD = "discrete_100mhz"
+SEED = 0
+"""Of the chip's network, samples and components."""
+
+SUSPECTS = ("wire resistance", "amplifier offset", "finite levels", "device mismatch")
+"""Imperfections whose own share of the chip's angle is told."""
+
+
+class Chips(NamedTuple):
+    """What a sample costs on the chip, and what the update is worth.
+
+    Attributes:
+        found: the estimate.
+        alone: angle of the update on a chip that has one of `SUSPECTS` only, in degrees.
+    """
+
+    found: Estimate
+    alone: dict[str, float]
 
 
 def digital_rows(rules: tuple[str, ...] = tuple(COUNTS), batch: int = BATCH) -> list[Row]:
@@ -49,13 +88,71 @@ def digital_rows(rules: tuple[str, ...] = tuple(COUNTS), batch: int = BATCH) -> 
     )
 
 
-def main() -> int:
-    """Print the table, what its bands are, and its sources."""
-    rows = digital_rows()
-    epochs = rows[0].samples // SAMPLES
-    table = Table(
-        title=f"784-256-256-256-10, {SAMPLES} samples, {epochs} epochs, batch {BATCH}, {OPTIMIZER}"
+def measured_rows() -> list[Row]:
+    """The same training, measured on the GPU at hand; some two minutes."""
+    experiment = load_preset(PRESET).experiment("dfc", "learned")
+    return list(
+        measured(
+            list(experiment.sizes),
+            batch=BATCH,
+            samples=SAMPLES,
+            epochs=experiment.plan.epochs,
+            steps=int(experiment.options["steps"]),
+            optimizer=OPTIMIZER,
+        )
     )
+
+
+def on_the_chip(sizes: Sequence[int] | None = None, samples: int = 2) -> Chips:
+    """A random network of the paper's sizes on a chip, in closed form.
+
+    Args:
+        sizes: neurons of layers 0..L; by default the paper's.
+        samples: random inputs that results are means over.
+    """
+    if sizes is None:
+        sizes = load_preset(PRESET).experiment("dfc", "learned").sizes
+    model, _ = make_model(None, tuple(sizes), SEED)
+    data = make_samples(model.network, samples, SEED, 0.25)
+    design = Design.of(
+        model.network,
+        model.feedback,
+        Card.load(CARD),
+        controller=model.controller,
+        tau_v=model.tau_v,
+        scaling=True,
+    )
+    found = estimate(design, SEED, data.x, data.step, method=CLOSED_FORM, limits=False)
+    card = design.card
+    alone = {}
+    for name in SUSPECTS:
+        others = [other for other in card.imperfections if other != name]
+        one = design.on(card.without(*others))
+        static = StaticChip.of(Chip.of(one, SEED))
+        alone[name] = update_angle(one, static, static.solve(data.x, data.step), data.step)
+    return Chips(found, alone)
+
+
+def chip_band(found: Estimate) -> Band:
+    """Energy of a sample with its spread, the card's own figure included.
+
+    Raises:
+        UserError: a card from which no spread follows.
+    """
+    band = energy_band(found)
+    if band is None:
+        raise UserError(f"{CARD}: the amplifiers lack what a spread of their current follows from")
+    low, high = min(band.low, found.joules), max(band.high, found.joules)
+    own = f"the card's supply current: {engineering(found.joules, 'J')}"
+    return Band(low, high, f"{band.reason}; {own}")
+
+
+def table_of(rows: Sequence[Row], found: Estimate) -> Table:
+    """Digital machines by rule, then the chip."""
+    seen = rows[0].samples
+    sizes = "-".join(map(str, found.design.sizes))
+    work = f"{SAMPLES} samples, {seen // SAMPLES} epochs, batch {BATCH}, {OPTIMIZER}"
+    table = Table(title=f"{sizes}, {work}")
     for k, name in enumerate(DIGITAL_COLUMNS):
         table.add_column(name, justify="left" if k in (0, 2) else "right", no_wrap=True)
     for rule in COUNTS:
@@ -63,23 +160,74 @@ def main() -> int:
         cells = digital_cells([row for row in rows if row.rule == rule])
         for k, line in enumerate(cells):
             table.add_row(*(line if k == 0 else ("", "", *line[2:])))
-    console = Console(width=max(Console().width, 120))
-    console.print(table)
-    console.print("A sample, over all machines and formats:")
+    table.add_section()
+    band = chip_band(found)
+    whole = band.scaled(seen)
+    machine = f"analog chip, {CARD}"
+    table.add_row("dfc", "", machine, "", band_text(band), band_text(whole), style="bold")
+    return table
+
+
+def caveats(chips: Chips) -> list[str]:
+    """What has to be known beside the chip's energy, from the figures themselves."""
+    found, design = chips.found, chips.found.design
+    lines = [
+        f"The chip: {found.method}, random weights, {engineering(found.seconds, 's')} a sample at "
+        f"{engineering(found.watts, 'W')}."
+    ]
+    for item, why in found.energy.unknown.items():
+        lines.append(f"Unknown and not in its energy: {item}: {why}.")
+    lines.append(
+        f"Its update is {found.update_angle:.1f} degrees from the ideal network's; the energy is "
+        "that of a sample, whatever its update is worth."
+    )
+    shares = sorted(chips.alone.items(), key=lambda pair: -pair[1])
+    alone = ", ".join(f"{name} {degrees:.1f}" for name, degrees in shares)
+    wire, n_in, n = design.card.wire, design.sizes[0], design.sizes[1]
+    lines.append(
+        f"With one imperfection alone, in degrees: {alone}. Wires of {wire.word or 0:g} ohm a cell "
+        f"(word line) and {wire.bit or 0:g} (bit line), arrays not tiled: the first has "
+        f"{2 * (n_in + 1)} x {n} devices."
+    )
+    return lines
+
+
+def main() -> int:
+    """Print the table, what its bands are, and its sources."""
+    torch.set_num_threads(1)
+    rows = digital_rows()
+    lacking = why_not_measured()
+    if lacking is None:
+        rows += measured_rows()
+    chips = on_the_chip()
+    console = Console(width=max(Console().width, 130))
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+    console.print(table_of(rows, chips.found))
+    say("Nothing was measured: " + lacking if lacking else "Rows marked (measured): on this GPU.")
+    for line in caveats(chips):
+        say(line)
+    say("A sample, over all machines and formats:")
     for rule in COUNTS:
         band = spread([row for row in rows if row.rule == rule])
-        console.print(f"  {rule}: {band_text(band)} ({band.reason})", soft_wrap=True)
-    console.print(
+        say(f"  {rule}: {band_text(band)} ({band.reason})")
+    say(
         "The papers train in fp64: in shorter formats, the small steps of the output target that "
         "the rules of deep feedback control learn from may drown in rounding."
     )
-    console.print("Bands:")
+    say("Bands:")
+    named = [r for r in rows if r.rule == "dfc" and "(measured)" in r.machine]
     for machine in ("Horowitz", "NVIDIA H200"):
-        row = next(r for r in rows if r.machine.startswith(machine) and r.rule == "dfc")
-        console.print(f"  {row.machine}, dfc: {row.energy.reason}", soft_wrap=True)
-    console.print("Sources:")
-    for source in sources(rows):
-        console.print(f"  {source}", soft_wrap=True)
+        named.append(next(r for r in rows if r.machine.startswith(machine) and r.rule == "dfc"))
+    for row in named:
+        say(f"  {row.machine}, dfc: {row.energy.reason}")
+    say(f"  analog chip: {chip_band(chips.found).reason}")
+    say("Sources:")
+    card = chips.found.design.card.card
+    for source in (*sources(rows), f"analog chip: {card.name}: {card.source}"):
+        say(f"  {source}")
     return 0
 
 

@@ -19,7 +19,7 @@ ALL = (*builtin_cards(), *builtin_device_cards(), *builtin_digital_cards())
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(COMMANDS, "cards", "List the cards of circuits, devices and machines, or show one.")
+    monkeypatch.setitem(COMMANDS, "cards", "List all cards, or show one.")
 
 
 def run(*arguments: str) -> Result:
@@ -108,5 +108,5 @@ def test_a_wrong_card_is_named_with_its_file_and_key(tmp_path: Path) -> None:
 
 def test_help_starts_with_what_it_does_and_has_an_example() -> None:
     shown = run("--help").output
-    assert "List the cards of circuits, devices and machines, or show one." in shown
+    assert "List all cards, or show one." in shown
     assert "analogdfc cards pcm_nandakumar2019" in shown

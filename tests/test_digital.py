@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -17,6 +19,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import analogdfc.dynamics.steady as steady
+from analogdfc.cli._design import make_model, make_samples
 from analogdfc.errors import UserError
 from analogdfc.estimation import (
     Band,
@@ -33,8 +36,11 @@ from analogdfc.estimation import (
     spread,
     training,
 )
-from analogdfc.estimation.digital import COUNTS, engineering
+from analogdfc.estimation.digital import COUNTS, band_text, engineering
 from analogdfc.estimation.digital_card import Constants
+from analogdfc.estimation.estimate import ideal_update
+from analogdfc.hardware.chip import Chip
+from analogdfc.hardware.static import StaticChip
 from analogdfc.learning import DFC, AnalyticDFC, LearningRule, SteadyStateDFC, get_rule
 from analogdfc.network import Network
 from benchmarks import digital as benchmark
@@ -301,17 +307,70 @@ def test_simulating_the_loop_costs_a_few_hundred_times_backpropagation() -> None
     assert dfc_row.energy.low > bp_row.energy.high
 
 
-def test_the_benchmark_has_the_published_network_steps_and_epochs(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_benchmark_has_the_published_network_steps_and_epochs() -> None:
     rows = {row.rule: row for row in benchmark.digital_rows()}
     for rule in COUNTS:
         done = training(MNIST, rule, 55_000, 100, batch=32, steps=1000, optimizer="adam")
         assert rows[rule].operations == done
+
+
+@pytest.fixture(scope="module")
+def small_chip() -> benchmark.Chips:
+    return benchmark.on_the_chip((5, 4, 2))
+
+
+def test_the_benchmark_lays_machines_and_chip_side_by_side_with_their_sources(
+    small_chip: benchmark.Chips, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(benchmark, "on_the_chip", lambda: small_chip)
+    monkeypatch.setattr(benchmark, "why_not_measured", lambda: "there is no GPU")
     assert benchmark.main() == 0
     printed = capsys.readouterr().out
     for word in ("dfc-ss-simulated", "Horowitz 2014, 45 nm, fp32", "ISSCC 2014", "low: "):
         assert word in printed
+    assert "Nothing was measured: there is no GPU" in printed
+    assert f"{small_chip.found.update_angle:.1f} degrees from the ideal network's" in printed
+    (line,) = [line for line in printed.splitlines() if "analog chip, discrete_100mhz" in line]
+    band = benchmark.chip_band(small_chip.found)
+    assert band_text(band) in line
+    assert band_text(band.scaled(100 * 55_000)) in line
+    assert "analog chip: Behavioural 100 MHz op-amps" in printed
+
+
+def test_the_benchmark_prints_measured_rows_where_there_are_any(
+    small_chip: benchmark.Chips, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = baseline([5, 4, 2], ("dfc",))[0]
+    energy = Band(1e-3, 2e-3, "low: least of 3 measurements; high: most of 3 measurements")
+    ours = replace(row, machine="a GPU (measured), fp32", source="NVML", energy=energy)
+    monkeypatch.setattr(benchmark, "on_the_chip", lambda: small_chip)
+    monkeypatch.setattr(benchmark, "why_not_measured", lambda: None)
+    monkeypatch.setattr(benchmark, "measured_rows", lambda: [ours])
+    assert benchmark.main() == 0
+    printed = capsys.readouterr().out
+    (line,) = [line for line in printed.splitlines() if "1 mJ .. 2 mJ" in line]
+    assert "a GPU (measured), fp32" in line
+    assert "a GPU (measured), fp32, dfc: low: least of 3 measurements" in printed
+    assert "a GPU (measured): NVML" in printed
+    assert "Nothing was measured" not in printed
+
+
+def test_the_chips_band_holds_the_cards_own_figure_and_each_imperfection_turns_its_update(
+    small_chip: benchmark.Chips,
+) -> None:
+    found = small_chip.found
+    band = benchmark.chip_band(found)
+    assert band.low <= found.joules <= band.high
+    assert found.method == "closed form"
+    assert all(0 < degrees < 90 for degrees in small_chip.alone.values())
+    others = [n for n in found.design.card.imperfections if n != "amplifier offset"]
+    alone = found.design.on(found.design.card.without(*others))
+    data = make_samples(make_model(None, (5, 4, 2), 0)[0].network, 2, 0, 0.25)
+    update = ideal_update(found.design, data.x, data.step)
+    chip = StaticChip.of(Chip.of(alone, 0))
+    turned = chip.gradient(chip.solve(data.x, data.step)).flat()
+    cosine = float(update @ turned / (update.norm() * turned.norm()))
+    assert small_chip.alone["amplifier offset"] == pytest.approx(math.degrees(math.acos(cosine)))
 
 
 @pytest.mark.parametrize(
@@ -321,6 +380,11 @@ def test_the_benchmark_has_the_published_network_steps_and_epochs(
 )  # fmt: skip
 def test_numbers_are_written_with_three_digits_and_a_prefix(value: float, text: str) -> None:
     assert engineering(value, "J") == text
+
+
+def test_a_number_may_have_more_digits() -> None:
+    assert engineering(23.456e6, "Hz", digits=4) == "23.46 MHz"
+    assert engineering(999.96e3, "Hz", digits=4) == "1 MHz"
 
 
 # Cards

@@ -14,6 +14,7 @@ from strategies import network_of
 from analogdfc import records
 from analogdfc.cli import cli
 from analogdfc.controller import PI
+from analogdfc.estimation.measured import why_not_measured
 from analogdfc.feedback import DirectFeedback
 from analogdfc.records import Quantity
 from analogdfc.storage import Model, model_tree
@@ -109,6 +110,11 @@ def test_an_item_that_the_card_cannot_tell_is_named(tmp_path: Path) -> None:
         (["--sweep", "gravity=1"], "'gravity' is unknown"),
         (["--rules", "magic"], "unknown rule 'magic'"),
         (["--accuracy", "0"], "--accuracy"),
+        pytest.param(
+            ["--measure"],
+            "--measure: ",
+            marks=pytest.mark.skipif(why_not_measured() is None, reason="there is a GPU"),
+        ),
         (["--method", "guess"], "--method"),
         (["no-such-file.h5"], "no-such-file.h5"),
         (["--card", "nowhere"], "unknown card 'nowhere'"),

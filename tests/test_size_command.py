@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,19 @@ CARD = Card.load("discrete_100mhz")
 SOUGHT = ("gain", "offset")
 FIXED = [f"--fix={n}={v!r}" for n, v in own_values(CARD).items() if n not in SOUGHT]
 SMALL = ["--sizes", "3-4-2", "--samples", "1", "--chips", "1", "--duration", "10", "--unseen", "3"]
-RUN = ["size", *SMALL, *FIXED, "--trials", "24", "--jobs", "1", "--max-angle", "6"]
+TRIALS = 8
+RUN = ["size", *SMALL, *FIXED, "--trials", str(TRIALS), "--jobs", "1", "--max-angle", "6"]
 
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, list(arguments))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_generations() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("analogdfc.estimation.sizing.search.POPULATION", TRIALS)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +75,9 @@ def test_the_record_holds_trials_with_units_and_the_printed_numbers(
         record.number("results/specification/gain/value")
         == printed["specification"]["gain"]["value"]
     )
-    offsets = record.array("trials/offset", units="V", shape=(24,))
-    angles = record.array("trials/angle", units="degree", shape=(24,), finite=False)
-    feasible = record.array("trials/feasible", shape=(24,)).astype(bool)
+    offsets = record.array("trials/offset", units="V", shape=(TRIALS,))
+    angles = record.array("trials/angle", units="degree", shape=(TRIALS,), finite=False)
+    feasible = record.array("trials/feasible", shape=(TRIALS,)).astype(bool)
     assert feasible.any()
     assert np.all(angles[feasible] <= printed["aimed_angle_degree"])
     assert offsets[1] == 1e-5
@@ -128,6 +137,9 @@ def test_a_bound_that_no_design_keeps_is_one_line_and_code_2(tmp_path: Path) -> 
         (["--fix", "gain=1e4", "--range", "gain=1e2:1e3"], "both a fixed value and a range"),
         (["--card", "nowhere"], "unknown card"),
         (["--storage", "t.h5"], "four names"),
+        (["--storage", "."], ".: is a directory; a file is written here"),
+        (["--storage", "nowhere/s.journal"], "its directory doesn't exist"),
+        (["--fix", "gain=1e4", "--fix", "gain=1e5"], "'gain' is given twice"),
         (["--max-angle", "0"], "--max-angle"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +15,16 @@ from hypothesis import strategies as st
 from strategies import network_of, normal
 from torch import Tensor
 
+from analogdfc.cli import _size
+from analogdfc.cli._design import Samples
 from analogdfc.comparison import UpdateDifference
 from analogdfc.dynamics import Update
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.estimation.sizing import finding
-from analogdfc.estimation.sizing.finding import Options, Verification, size
+from analogdfc.estimation.sizing.finding import Options, Sizing, Verification, size
 from analogdfc.estimation.sizing.noise import difference_deviations, noise_norm
 from analogdfc.estimation.sizing.polish import Start, margins, polished, unsafe
-from analogdfc.estimation.sizing.search import POPULATION, cheapest, front, search
+from analogdfc.estimation.sizing.search import cheapest, front, search
 from analogdfc.estimation.sizing.specification import (
     REQUIREMENTS,
     card_text,
@@ -47,6 +50,9 @@ from analogdfc.spice.simulator import get_simulator
 CARD = Card.load("discrete_100mhz")
 OWN = own_values(CARD)
 OWN_BUT_OFFSET = {name: value for name, value in OWN.items() if name != "offset"}
+POPULATION = 8
+"""Designs of a generation, fewer than in earnest."""
+
 SOUGHT = {"bandwidth": (2e6, 2e8), "offset": (1e-4, 2e-2), "levels": (8.0, 256.0)}
 
 
@@ -60,6 +66,13 @@ def problem_of(max_angle: float = 8.0, **changes: object) -> Problem:
     fixed = {n: v for n, v in OWN.items() if n not in SOUGHT}
     options = {"seeds": (0,), "ranges": SOUGHT, "fixed": fixed, **changes}
     return Problem.of(design_of(), x, step, max_angle=max_angle, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_generations() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("analogdfc.estimation.sizing.search.POPULATION", POPULATION)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +196,19 @@ def test_a_bad_range_is_refused(text: str) -> None:
         parse_ranges([text])
 
 
+def test_a_requirement_is_given_once() -> None:
+    with pytest.raises(UserError, match="--fix gain=1e4: 'gain' is given twice"):
+        parse_fixed(["gain=1e3", "gain=1e4"])
+    with pytest.raises(UserError, match="--range gain=2:3: 'gain' is given twice"):
+        parse_ranges(["gain=1e2:1e3", "gain=2:3"])
+
+
+@pytest.mark.parametrize("bound", ["duration", "phase_margin"])
+def test_a_bound_of_nothing_is_refused(bound: str) -> None:
+    with pytest.raises(UserError, match="both must be > 0"):
+        problem_of(**{bound: 0.0})
+
+
 def test_a_requirement_is_either_fixed_or_sought() -> None:
     with pytest.raises(UserError, match="both a fixed value and a range"):
         problem_of(fixed={**OWN})
@@ -198,6 +224,12 @@ def test_a_written_card_reads_as_the_same_card_and_keeps_sources() -> None:
     assert text.count("Wan et al.") == 1
     (line,) = [line for line in text.splitlines() if line.startswith("gain =")]
     assert r"sized \"here\"" in line
+
+
+def test_a_name_with_quotes_is_written_so_that_it_reads_back() -> None:
+    identity = CARD.card.model_copy(update={"name": 'my "best" \\ card'})
+    text = card_text(CARD.model_copy(update={"card": identity}), CARD, "here")
+    assert Card.parse(text).card.name == 'my "best" \\ card'
 
 
 # A trial
@@ -478,3 +510,30 @@ def test_a_design_that_fails_the_simulation_is_tightened(
     monkeypatch.setattr(finding, "verify", hopeless)
     with pytest.raises(ConvergenceError, match=r"no design kept the bound of 8 .*8\.5 .aimed at"):
         size(problem, simulator, options._replace(rounds=1))
+
+
+# Chips that the search never saw
+
+
+def test_unseen_chips_without_a_rest_state_are_counted_and_have_no_angle(
+    problem: Problem, trials: list[Outcome], final: Outcome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def sizing(*angles: float) -> Sizing:
+        return Sizing(
+            problem, tuple(trials), trials[0], final, problem.aim, final.values, {}, angles, None
+        )
+
+    found = _size.numbers(sizing(3.0, math.nan, 9.0, 4.0, 5.0))["unseen_chips"]
+    assert found == {
+        "chips": 5,
+        "chips_without_rest_state": 1,
+        "share_within_bound": pytest.approx(0.6),
+        "median_angle_degree": pytest.approx(4.5),
+        "largest_angle_degree": 9.0,
+    }
+    none = sizing(math.nan, math.nan)
+    assert "median_angle_degree" not in _size.numbers(none)["unseen_chips"]
+    _size.show(none, "random weights", Samples(problem.x, problem.step, "2 samples"))
+    printed = capsys.readouterr().out
+    assert "2 further chips: 0% keep the bound; 2 have no rest state\n" in printed
+    assert "raise --chips or lower --safety" in printed

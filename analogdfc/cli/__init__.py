@@ -17,7 +17,7 @@ from analogdfc.errors import UserError
 # Name and one line of help; here rather than in the modules, which `--help` doesn't import.
 COMMANDS = {
     "align": "Angles of the updates of chosen rules to the ideal updates.",
-    "cards": "List the cards of circuits, devices and machines, or show one.",
+    "cards": "List all cards, or show one.",
     "compare": "Lay the three realisations of a network side by side.",
     "crossbar": "Error of a matrix product on an array of devices, by cause.",
     "doctor": "Say what is installed, what is missing and how to install it.",

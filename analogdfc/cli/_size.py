@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 from rich.table import Table
@@ -12,6 +13,7 @@ from rich.table import Table
 from analogdfc import records
 from analogdfc.cli._console import make_console
 from analogdfc.cli._design import Samples
+from analogdfc.estimation.digital import engineering
 from analogdfc.estimation.sizing.finding import Sizing, Verification
 from analogdfc.estimation.sizing.specification import REQUIREMENTS
 from analogdfc.estimation.sizing.trial import CONSTRAINTS
@@ -54,13 +56,7 @@ def numbers(sizing: Sizing) -> dict[str, Any]:
         "trials_that_keep_all_bounds": sum(o.keeps(problem, problem.aim) for o in sizing.trials),
     }
     if sizing.yield_angles:
-        angles = sorted(a for a in sizing.yield_angles if not math.isnan(a))
-        out["unseen_chips"] = {
-            "chips": len(sizing.yield_angles),
-            "share_within_bound": sizing.good_chips,
-            "median_angle_degree": angles[len(angles) // 2],
-            "largest_angle_degree": angles[-1],
-        }
+        out["unseen_chips"] = _unseen(sizing)
     found = sizing.verification
     out["verification"] = NO_SIMULATION if found is None else _verified(found)
     out["rejected"] = {
@@ -68,6 +64,19 @@ def numbers(sizing: Sizing) -> dict[str, Any]:
         for k, (aim, v) in enumerate(sizing.rejected, start=1)
     }
     return out
+
+
+def _unseen(sizing: Sizing) -> dict[str, float]:
+    """How further chips did; angles of those that have a rest state, if there are any."""
+    angles = [a for a in sizing.yield_angles if not math.isnan(a)]
+    found = {
+        "chips": len(sizing.yield_angles),
+        "chips_without_rest_state": len(sizing.yield_angles) - len(angles),
+        "share_within_bound": sizing.good_chips,
+    }
+    if angles:
+        found |= {"median_angle_degree": median(angles), "largest_angle_degree": max(angles)}
+    return found
 
 
 def _row(sizing: Sizing, name: str) -> dict[str, Any]:
@@ -174,7 +183,7 @@ def show(sizing: Sizing, origin: str, data: Samples) -> None:
 
     problem, final = sizing.problem, sizing.final
     say(f"network {'-'.join(map(str, problem.design.sizes))}, {origin}")
-    say(f"{data.source}; {len(problem.seeds)} chips; card: {problem.design.card.card.name}")
+    say(f"{data.source}; {_chips(len(problem.seeds))}; card: {problem.design.card.card.name}")
     kept = sum(o.keeps(problem, problem.aim) for o in sizing.trials)
     say(f"{len(sizing.trials)} designs tried, {kept} keep all bounds")
     console.print(_table(sizing))
@@ -188,13 +197,13 @@ def show(sizing: Sizing, origin: str, data: Samples) -> None:
         )
     card = sizing.design.card
     say(
-        f"conductances: R_on {1e-3 / card.device.g_max:.4g} kohm (given) to R_off "
-        f"{1e-3 / card.device.g_min:.4g} kohm; quiescent current of an amplifier "
-        f"{1e6 * card.amplifier.quiescent_current:.4g} uA"
+        f"conductances: R_on {_si(1 / card.device.g_max, 'ohm')} (given) to R_off "
+        f"{_si(1 / card.device.g_min, 'ohm')}; quiescent current of an amplifier "
+        f"{_si(card.amplifier.quiescent_current, 'A')}"
     )
     say(
-        f"energy of a sample {1e6 * final.energy:.4g} uJ, over {1e6 * problem.seconds:.4g} us; "
-        f"settles in {1e6 * final.settling:.4g} us; phase margin {final.phase_margin:.3g} degrees"
+        f"energy of a sample {_si(final.energy, 'J')}, over {_si(problem.seconds, 's')}; "
+        f"settles in {_si(final.settling, 's')}; phase margin {final.phase_margin:.3g} degrees"
     )
     say(
         f"angle of the worst chip, static model: {final.angle:.3g} degrees (static "
@@ -203,17 +212,33 @@ def show(sizing: Sizing, origin: str, data: Samples) -> None:
     )
     _say_simulated(say, sizing)
     if sizing.yield_angles:
-        about = numbers(sizing)["unseen_chips"]
-        say(
-            f"{about['chips']} further chips: {about['share_within_bound']:.0%} keep the bound; "
-            f"median {about['median_angle_degree']:.3g}, largest "
+        _say_unseen(say, sizing)
+
+
+def _si(value: float, unit: str) -> str:
+    return engineering(value, unit, digits=4)
+
+
+def _chips(count: int) -> str:
+    return "1 chip" if count == 1 else f"{count} chips"
+
+
+def _say_unseen(say: Callable[..., None], sizing: Sizing) -> None:
+    about = _unseen(sizing)
+    text = f"{about['chips']} further chips: {about['share_within_bound']:.0%} keep the bound"
+    if lost := about["chips_without_rest_state"]:
+        text += f"; {lost} have no rest state"
+    if "median_angle_degree" in about:
+        text += (
+            f"; median {about['median_angle_degree']:.3g}, largest "
             f"{about['largest_angle_degree']:.3g} degrees"
         )
-        if sizing.good_chips < _ENOUGH:
-            say("to size for more of them, raise --chips or lower --safety")
+    say(text)
+    if sizing.good_chips < _ENOUGH:
+        say("to size for more of them, raise --chips or lower --safety")
 
 
-def _say_simulated(say: Any, sizing: Sizing) -> None:
+def _say_simulated(say: Callable[..., None], sizing: Sizing) -> None:
     for aim, failed in sizing.rejected:
         say(f"a design that aimed at {aim:.3g} was given up: simulated, {failed.worst:.3g} degrees")
     v = sizing.verification

@@ -73,13 +73,13 @@ class Listed(NamedTuple):
 
 @click.command(
     "cards",
-    short_help="List the cards of circuits, devices and machines, or show one.",
+    short_help="List all cards, or show one.",
     epilog=_EXAMPLES,
 )
 @click.argument("name", required=False, metavar="[NAME|PATH]")
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers for machines.")
 def command(name: str | None, as_json: bool) -> None:
-    """List the cards of circuits, devices and machines, or show one.
+    """List all cards, or show one.
 
     Without an argument, all cards that come with the package; with the name of one or the path of
     your own, every number of it with its unit and source.

@@ -35,6 +35,7 @@ from analogdfc.estimation.convergence_figure import convergence_figure
 from analogdfc.estimation.digital import COUNTS
 from analogdfc.estimation.estimate import METHODS, against_bandwidth, amplifiers, estimate
 from analogdfc.estimation.figures import estimate_figure
+from analogdfc.estimation.measured import FORMATS, REPEATS, measured, why_not_measured
 from analogdfc.estimation.sweep import Parameter, parse, sweep
 from analogdfc.hardware.card import Card
 from analogdfc.hardware.design import Design
@@ -114,6 +115,12 @@ Example:
     show_default=True,
     help="Samples of the training whose energy is laid beside that of digital machines.",
 )
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="Measure the digital rules on a CUDA GPU too, by its NVML energy counter; about 20 s a "
+    "rule.",
+)
 @training_options
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers for machines.")
 @click.option(
@@ -149,6 +156,8 @@ def command(
         check_figure(beside(output))
     parameters = [parse(text) for text in options["sweeps"]]
     rules = _rules(options["rules"])
+    if options["measure"] and (why := why_not_measured()) is not None:
+        raise UserError(f"--measure: {why}")
     given = _given(record, weights, card, seed, options)
     model, origin = make_model(given.weights, sizes, given.seed)
     check_trainable(model.network.sizes, options)
@@ -268,6 +277,11 @@ def _work(
             )
             swept.append((parameter, points))
     rows = baseline(design.sizes, rules, options["training_samples"]) if rules else []
+    if options["measure"] and rules:
+        with progress_bar("measuring", len(FORMATS) * REPEATS * len(rules)) as bar:
+            rows += measured(
+                design.sizes, rules, samples=options["training_samples"], progress=bar.update
+            )
     return Work(found, bandwidths, swept, rows, options["training_samples"])
 
 

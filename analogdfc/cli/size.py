@@ -238,6 +238,8 @@ def _check_outputs(output: Path, storage: Path | None) -> Path:
             f"{output}: the record, its figure (.png), card (.toml) and {storage} need four names"
         )
     for path in (*beside, storage):
+        if path.is_dir():
+            raise UserError(f"{path}: is a directory; a file is written here")
         check_figure(path)
     return storage
 

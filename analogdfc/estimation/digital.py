@@ -98,7 +98,7 @@ class Row:
     Attributes:
         rule: the learning rule.
         machine: machine and number format.
-        source: citation of its constants.
+        source: citation of its constants, or what it was measured with.
         samples: samples seen, over all epochs.
         operations: what was done.
         bytes: bytes read and written in this format where nothing stays on the chip.
@@ -221,17 +221,17 @@ def sources(rows: Sequence[Row]) -> list[str]:
     return [f"{machine}: {source}" for source, machine in found.items()]
 
 
-def engineering(value: float, unit: str = "") -> str:
-    """A number with three digits and the prefix of its unit: 0.00123 J is '1.23 mJ'."""
+def engineering(value: float, unit: str = "", digits: int = 3) -> str:
+    """A number with few digits and the prefix of its unit: 0.00123 J is '1.23 mJ'."""
     if value == 0:
         return f"0 {unit}".strip()
     prefixes = {-5: "f", -4: "p", -3: "n", -2: "u", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T"}
     power = math.floor(math.log10(abs(value)) / 3)
-    # 999.7 would be written as 1e+03.
-    if abs(float(f"{value:.3g}")) >= 1000 ** (power + 1):
+    # 999.7 would be written as 1e+03 in three digits.
+    if abs(float(f"{value:.{digits}g}")) >= 1000 ** (power + 1):
         power += 1
     power = min(max(power, min(prefixes)), max(prefixes))
-    return f"{value / 1000.0**power:.3g} {prefixes[power]}{unit}".strip()
+    return f"{value / 1000.0**power:.{digits}g} {prefixes[power]}{unit}".strip()
 
 
 def band_text(band: Band) -> str:

@@ -37,7 +37,7 @@ PerSecond = Annotated[float, BeforeValidator(si("1/s")), Field(gt=0)]
 
 @dataclass(frozen=True)
 class Band:
-    """An energy by published constants, which is never known better than this.
+    """An energy and its spread: it is never known better than this.
 
     Attributes:
         low: least, in joules.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
@@ -12,6 +13,7 @@ from matplotlib.ticker import ScalarFormatter
 from analogdfc.estimation.sizing.finding import Sizing
 from analogdfc.estimation.sizing.search import front
 from analogdfc.estimation.sizing.specification import REQUIREMENTS
+from analogdfc.estimation.sizing.trial import Outcome
 
 _FINAL = "#D55E00"
 
@@ -34,65 +36,20 @@ def _trials(figure: Figure, axes: Axes, sizing: Sizing) -> None:
     working = [o for o in sizing.trials if o.works]
     kept = [o for o in working if o.keeps(problem, problem.aim)]
     broken = [o for o in working if not o.keeps(problem, problem.aim)]
-    axes.scatter(
-        [1e6 * o.energy for o in broken],
-        [o.angle for o in broken],
-        s=14,
-        marker="x",
-        color="0.75",
-        label="a bound is broken",
-    )
+    axes.scatter(*_places(broken), s=14, marker="x", color="0.75", label="a bound is broken")
     best = front([*kept, sizing.final])
-    axes.step(
-        [1e6 * o.energy for o in best],
-        [o.angle for o in best],
-        where="post",
-        color="0.4",
-        linewidth=0.8,
-        label="Pareto front",
-    )
-    everything = [*kept, sizing.final]
-    efforts = [o.effort for o in everything]
-    scale = Normalize(min(efforts), max(max(efforts), min(efforts) + 1e-9))
+    axes.step(*_places(best), where="post", color="0.4", linewidth=0.8, label="Pareto front")
+    efforts = [o.effort for o in (*kept, sizing.final)]
     dots = axes.scatter(
-        [1e6 * o.energy for o in kept],
-        [o.angle for o in kept],
+        *_places(kept),
         c=[o.effort for o in kept],
-        norm=scale,
+        norm=Normalize(min(efforts), max(max(efforts), min(efforts) + 1e-9)),
         s=22,
         cmap="viridis",
         label="all bounds kept",
     )
-    axes.scatter(
-        [1e6 * sizing.final.energy],
-        [sizing.final.angle],
-        s=150,
-        marker="*",
-        color=_FINAL,
-        zorder=3,
-        label="specification, static model",
-    )
-    if sizing.verification is not None:
-        axes.scatter(
-            [1e6 * sizing.final.energy],
-            [sizing.verification.worst],
-            s=250,
-            marker="_",
-            color="#000000",
-            zorder=4,
-            label="the same, simulated, with noise",
-        )
-    axes.axhline(problem.max_angle, color="#000000", linewidth=0.8, linestyle="--")
-    axes.text(
-        0.99,
-        problem.max_angle,
-        "bound",
-        transform=axes.get_yaxis_transform(),
-        ha="right",
-        va="bottom",
-        fontsize=8,
-    )
     figure.colorbar(dots, ax=axes, label="effort (decades)")
+    _final(axes, sizing)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(ScalarFormatter())
@@ -104,31 +61,44 @@ def _trials(figure: Figure, axes: Axes, sizing: Sizing) -> None:
     axes.legend(fontsize=8, loc="upper left", framealpha=0.9)
 
 
+def _places(outcomes: Sequence[Outcome]) -> tuple[list[float], list[float]]:
+    """Energies in microjoules and angles in degrees."""
+    return [1e6 * o.energy for o in outcomes], [o.angle for o in outcomes]
+
+
+def _final(axes: Axes, sizing: Sizing) -> None:
+    """The finished design, by the static model and simulated, under the bound."""
+    bound = sizing.problem.max_angle
+    ((energy,), (angle,)) = _places([sizing.final])
+    label = "specification, static model"
+    axes.scatter(energy, angle, s=150, marker="*", color=_FINAL, zorder=3, label=label)
+    if sizing.verification is not None:
+        worst, label = sizing.verification.worst, "the same, simulated, with noise"
+        axes.scatter(energy, worst, s=250, marker="_", color="#000000", zorder=4, label=label)
+    axes.axhline(bound, color="#000000", linewidth=0.8, linestyle="--")
+    right = axes.get_yaxis_transform()
+    axes.text(0.99, bound, "bound", transform=right, ha="right", va="bottom", fontsize=8)
+
+
 def _specification(axes: Axes, sizing: Sizing) -> None:
     """Bars from the easy end of a range to the value; a tick where the bound alone would break."""
-    problem = sizing.problem
-    names = [n for n in REQUIREMENTS if n in problem.ranges]
+    ranges = sizing.problem.ranges
+    names = [n for n in REQUIREMENTS if n in ranges]
     for row, name in enumerate(reversed(names)):
-        low, high = problem.ranges[name]
-        requirement = REQUIREMENTS[name]
-
-        def place(value: float, name: str = name) -> float:
-            low, high = problem.ranges[name]
-            share = math.log(value / low) / math.log(high / low)
-            return 1 - share if REQUIREMENTS[name].loose_high else share
-
-        value = sizing.final.values[name]
-        axes.barh(row, place(value), color="#0072B2", height=0.55)
-        loose = place(sizing.margins[name])
-        axes.plot([loose, loose], [row - 0.4, row + 0.4], color=_FINAL, linewidth=2)
+        requirement, value = REQUIREMENTS[name], sizing.final.values[name]
+        low, high = ranges[name]
         easy, hard = (high, low) if requirement.loose_high else (low, high)
-        axes.text(0, row + 0.3, requirement.text(easy), fontsize=7, color="0.4", va="bottom")
-        axes.text(
-            1, row + 0.3, requirement.text(hard), fontsize=7, color="0.4", va="bottom", ha="right"
+        reached, loose = (
+            math.log(v / easy) / math.log(hard / easy) for v in (value, sizing.margins[name])
         )
-        inside = place(value) > 0.7
+        axes.barh(row, reached, color="#0072B2", height=0.55)
+        axes.plot([loose, loose], [row - 0.4, row + 0.4], color=_FINAL, linewidth=2)
+        for place, end, side in ((0, easy, "left"), (1, hard, "right")):
+            text = requirement.text(end)
+            axes.text(place, row + 0.3, text, fontsize=7, color="0.4", va="bottom", ha=side)
+        inside = reached > 0.7
         axes.text(
-            place(value) + (-0.02 if inside else 0.02),
+            reached + (-0.02 if inside else 0.02),
             row,
             f"{requirement.side} {requirement.text(value)}",
             fontsize=8,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,7 +131,7 @@ class Sizing:
     unsafe: Mapping[str, float]
     yield_angles: tuple[float, ...]
     verification: Verification | None
-    rejected: tuple[tuple[float, Verification], ...] = field(default=())
+    rejected: tuple[tuple[float, Verification], ...] = ()
 
     @property
     def design(self) -> Design:
@@ -150,7 +150,7 @@ class Sizing:
         base, problem = self.problem.design.card, self.problem
         identity = base.card.model_copy(update={"name": f"sized: {base.card.name}"[:120]})
         card = self.design.card.model_copy(update={"card": identity})
-        bound = f"sized for an angle of {problem.max_angle:g} degrees on {len(problem.seeds)} chips"
+        bound = f"sized for an angle of {problem.max_angle:g} degrees, chips: {len(problem.seeds)}"
         return specification.card_text(card, base, bound)
 
     @property

@@ -1,13 +1,14 @@
 """Noise of an update that is read as an average, in closed form.
 
-The average of white noise over a time T that is long against the loop's settling has the variance
-of its density at low frequency over T. So every amplifier adds what a static error would add that
-is drawn anew for every sample: on its output,
+White noise of one-sided density S, averaged over a time T that is long against the loop's settling,
+has the variance S / (2 T). So every amplifier adds what a static error would add that is drawn anew
+for every sample: on its output, of variance
 
     [2 k T_0 R_f^2 sum G + (e_n R_f sum G)^2 / 2] / T,
 
-with sum G over all conductances at its summing node (circuit measurements, section D). The tanh
-cells and the inverters are left out: their noise reaches the update through single devices.
+with sum G over all conductances at its summing node, which make its thermal noise (4 k T_0 G each,
+at a temperature T_0) and set the gain R_f sum G of the input noise e_n. The tanh cells
+and the inverters are left out: their noise reaches the update through single devices.
 """
 
 from __future__ import annotations

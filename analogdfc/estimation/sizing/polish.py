@@ -11,9 +11,6 @@ from analogdfc.estimation.sizing.trial import Outcome, Problem
 from analogdfc.estimation.sizing.workers import Workers
 
 _SHARED_PASSES = 2
-_LAST_PASSES = 6
-
-Step = Callable[[], object]
 
 
 class Start(NamedTuple):
@@ -50,18 +47,17 @@ def polished(workers: Workers, start: Start) -> Outcome:
             angle = workers.try_one(values).angle
             share = math.sqrt(angle**2 + (aim**2 - angle**2) / (len(names) - k))
             values[name] = _loosened(workers, values, name, share)
-    for _ in range(_LAST_PASSES):
+    while True:  # each pass loosens something, on a finite grid
         near = {n: w[1] for n in names if len(w := _looser(problem, values, n)) > 1}
         tried = workers.try_all([{**values, n: v} for n, v in near.items()])
         loose = [n for n, o in zip(near, tried, strict=True) if o.keeps(problem, aim)]
         if not loose:
-            break
+            return workers.try_one(values)
         for name in loose:
             values[name] = _loosened(workers, values, name, aim)
-    return workers.try_one(values)
 
 
-def margins(workers: Workers, final: Outcome, progress: Step) -> dict[str, float]:
+def margins(workers: Workers, final: Outcome, progress: Callable[[], object]) -> dict[str, float]:
     """How far each requirement could go alone until a bound breaks, the angle's own among them.
 
     Args:
@@ -145,9 +141,8 @@ def _loosened(workers: Workers, values: Mapping[str, float], name: str, aim: flo
 
     good, bad, stride = 0, len(way), 1
     while bad - good > 1:
-        k = min(good + stride, (good + bad) // 2) if bad < len(way) else good + stride
-        if k >= len(way):
-            k = len(way) - 1
+        unbroken = bad == len(way)
+        k = min(good + stride, bad - 1 if unbroken else (good + bad) // 2)
         if keeps(k):
             good, stride = k, 4 * stride
         else:

@@ -18,6 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor
 
+from analogdfc import __version__
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.estimation.sizing.specification import REQUIREMENTS, own_values, tightest
 from analogdfc.estimation.sizing.trial import CONSTRAINTS, Outcome, Problem
@@ -130,7 +131,7 @@ def _finished(study: optuna.Study) -> list[FrozenTrial]:
 
 def _study(problem: Problem, storage: Path | None) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    wanted = fingerprint(problem)
+    wanted = _fingerprint(problem)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -159,10 +160,11 @@ def _study(problem: Problem, storage: Path | None) -> optuna.Study:
     return study
 
 
-def fingerprint(problem: Problem) -> dict[str, str]:
+def _fingerprint(problem: Problem) -> dict[str, str]:
     """What must be the same for trials to belong to the problem, each as a short text."""
     design = problem.design
     parts: dict[str, Any] = {
+        "version": __version__,
         "card": design.card.model_dump(exclude={"text"}),
         "network": [_digest(t) for t in (*design.weights, *design.biases, *design.feedback)],
         "controller": [str(design.controller), design.tau_v],

@@ -6,16 +6,14 @@ import difflib
 import json
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from analogdfc.errors import UserError
+from analogdfc.estimation.digital import engineering
 from analogdfc.estimation.sweep import parameters
 from analogdfc.hardware.card import Card
 from analogdfc.hardware.entries import units
-
-ENGINEERING = {9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "u", -9: "n", -12: "p"}
-"""Prefixes of printed values by power of ten."""
 
 
 class Requirement(NamedTuple):
@@ -48,9 +46,7 @@ class Requirement(NamedTuple):
             return f"{value:.0f}" if self.whole else f"{value:.4g}"
         if self.unit == "V/s":
             return f"{value * 1e-6:.4g} V/us"
-        power = 3 * math.floor(math.log10(value) / 3 + 1e-12)
-        power = min(max(power, min(ENGINEERING)), max(ENGINEERING))
-        return f"{value / 10.0**power:.4g} {ENGINEERING[power]}{self.unit}"
+        return engineering(value, self.unit, digits=4)
 
 
 REQUIREMENTS: dict[str, Requirement] = {
@@ -196,11 +192,13 @@ def parse_fixed(texts: Iterable[str]) -> dict[str, float]:
     """Requirements that are given: 'gain=1e4' or 'bandwidth=20 MHz', in SI units without a unit.
 
     Raises:
-        UserError: not of this form, an unknown name, a value of another unit or out of the allowed.
+        UserError: not of this form, an unknown name, one that is given twice, a value of another
+            unit or out of the allowed.
     """
-    fixed = {}
+    fixed: dict[str, float] = {}
+    form = "NAME=VALUE, such as gain=1e4 or bandwidth=20MHz"
     for text in texts:
-        name, value = _split(text, "--fix", "NAME=VALUE, such as gain=1e4 or bandwidth=20MHz")
+        name, value = _split(text, "--fix", form, fixed)
         fixed[name] = _number(value, REQUIREMENTS[name], f"--fix {text}")
     return fixed
 
@@ -211,12 +209,13 @@ def parse_ranges(texts: Iterable[str]) -> dict[str, tuple[float, float]]:
     Raises:
         UserError: as `parse_fixed`; or a range whose ends are the wrong way round.
     """
-    ranges = {}
+    ranges: dict[str, tuple[float, float]] = {}
+    form = "NAME=LOW:HIGH, such as offset=10uV:1mV"
     for text in texts:
-        name, value = _split(text, "--range", "NAME=LOW:HIGH, such as offset=10uV:1mV")
+        name, value = _split(text, "--range", form, ranges)
         low, mark, high = value.partition(":")
         if not mark:
-            raise UserError(f"--range {text}: write NAME=LOW:HIGH, such as offset=10uV:1mV")
+            raise UserError(f"--range {text}: write {form}")
         ends = [_number(v, REQUIREMENTS[name], f"--range {text}") for v in (low, high)]
         if not ends[0] < ends[1]:
             raise UserError(f"--range {text}: the first number must be below the second")
@@ -224,7 +223,8 @@ def parse_ranges(texts: Iterable[str]) -> dict[str, tuple[float, float]]:
     return ranges
 
 
-def _split(text: str, option: str, form: str) -> tuple[str, str]:
+def _split(text: str, option: str, form: str, before: Container[str]) -> tuple[str, str]:
+    """Name and value of NAME=VALUE, of a name that isn't among those before."""
     name, mark, value = text.partition("=")
     name = name.strip()
     if not mark or not value.strip():
@@ -236,6 +236,8 @@ def _split(text: str, option: str, form: str) -> tuple[str, str]:
             f"{option} {text}: unknown requirement '{name}'{hint} Allowed are "
             f"{', '.join(REQUIREMENTS)}"
         )
+    if name in before:
+        raise UserError(f"{option} {text}: '{name}' is given twice")
     return name, value.strip()
 
 
@@ -270,7 +272,8 @@ def card_text(card: Card, original: Card, source: str) -> str:
     """
     sources = tomllib.loads(original.text)
     known = parameters()
-    lines = ["[card]", f'name = "{card.card.name}"', f'source = "{card.card.source}"']
+    lines = ["[card]"]
+    lines += [f"{key} = {_quoted(getattr(card.card, key))}" for key in ("name", "source")]
     for section, values in card.model_dump(exclude_none=True).items():
         if section == "card" or not values:
             continue
@@ -278,7 +281,12 @@ def card_text(card: Card, original: Card, source: str) -> str:
         for key, value in values.items():
             same = getattr(getattr(original, section), key) == value
             old = sources.get(section, {}).get(key, {}).get("source", source)
-            about = json.dumps(old if same else source, ensure_ascii=False)
+            about = _quoted(old if same else source)
             unit = known[f"{section}.{key}"]
             lines.append(f'{key} = {{ value = {value!r}, unit = "{unit}", source = {about} }}')
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A TOML string; JSON's escapes are among TOML's."""
+    return json.dumps(text, ensure_ascii=False)

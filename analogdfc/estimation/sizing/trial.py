@@ -22,7 +22,7 @@ from analogdfc.hardware.energy.closed import closed_form
 from analogdfc.hardware.settling import Settling, predict
 from analogdfc.hardware.static import StaticChip, StaticState
 
-MORE_LEVELS = (1.03, 1.1, 1.25, 1.5, 2.0)
+_MORE_LEVELS = (1.03, 1.1, 1.25, 1.5, 2.0)
 """Factors on the number of levels that must do as well: at one number alone, the nominal
 conductances may lie close to levels by luck."""
 
@@ -69,6 +69,10 @@ class Problem:
             raise UserError(f"angle {self.max_angle}: it must lie between 0 and 90 degrees")
         if not 0 < self.safety <= 1:
             raise UserError(f"safety {self.safety}: it must be above 0 and at most 1")
+        if not (self.duration > 0 and self.phase_margin > 0):
+            raise UserError(
+                f"duration {self.duration}, phase margin {self.phase_margin}: both must be > 0"
+            )
         if not self.seeds or not len(self.x):
             raise UserError("sizing needs at least one chip and one sample")
         if not self.ranges:
@@ -124,7 +128,7 @@ class Problem:
         return ideal_update(self.design, self.x, self.step), found.layers
 
     def realised(self, values: Mapping[str, float]) -> Design:
-        """The design with these properties, (SI units by name); fixed ones are added."""
+        """The design with these properties (SI units, by name); fixed ones are added."""
         both = {**values, **self.fixed}
         return self.design.on(specification.with_values(self.design.card, both))
 
@@ -204,7 +208,8 @@ def evaluate(problem: Problem, values: Mapping[str, float], enough: float = math
             return Outcome(kept, max(angles), max(angles))
         worst = problem.seeds[max(range(len(angles)), key=angles.__getitem__)]
         finer = [problem.realised({**kept, "levels": n}) for n in _more_levels(problem, kept)]
-        static = max(*angles, *(_angle(problem, *_solved(problem, d, worst)) for d in finer), 0.0)
+        angles += [_angle(problem, *_solved(problem, d, worst)) for d in finer]
+        static = max(angles)
         first, state = solved[0]
         energy = closed_form(first, state, duration=problem.seconds).total.mean()
     except UserError as error:
@@ -253,7 +258,7 @@ def _more_levels(problem: Problem, values: Mapping[str, float]) -> list[float]:
     if "levels" not in problem.ranges:
         return []
     own, most = values["levels"], problem.ranges["levels"][1]
-    more = {min(float(math.ceil(own * factor)), most) for factor in MORE_LEVELS}
+    more = {min(float(math.ceil(own * factor)), most) for factor in _MORE_LEVELS}
     return sorted(more - {own})
 
 
@@ -267,8 +272,9 @@ def noise_angle(problem: Problem, design: Design) -> float:
 def _slewing(design: Design, state: StaticState, step: Tensor) -> float:
     """Time that the largest swing of an amplifier takes at the slew rate, in seconds.
 
-    From the free state to rest, or the controller's jump k_p e at the release. An amplifier that
-    never reaches its slew rate takes less of it, so this is an upper limit.
+    From the free state to rest, or the jump of the controller's output stage at the release,
+    k_p e / (1 - alpha k_p). An amplifier that never reaches its slew rate takes less of it, so this
+    is an upper limit.
     """
     pi = design.controller
     jump = design.card.scale.control * pi.k_p / (1 - pi.alpha * pi.k_p) * float(step.abs().max())
