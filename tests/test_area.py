@@ -128,3 +128,10 @@ def test_what_the_card_lacks_is_unknown_and_not_in_the_total() -> None:
     }
     left = whole.by_component()
     assert part.total == near(whole.total - left[AMPLIFIERS] - left[RESISTORS])
+
+
+def test_a_network_without_tanh_cells_needs_no_number_for_them() -> None:
+    found = area(design_of(network_of([3, 2]), CARD.replace("area", tanh=None)))
+    assert not found.unknown
+    assert TANH_CELLS not in found.by_component()
+    assert area(design_of(network_of([3, 2, 2]), CARD.replace("area", tanh=None))).unknown

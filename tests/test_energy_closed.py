@@ -123,6 +123,24 @@ def test_a_chip_that_stays_free_takes_a_constant_power() -> None:
     assert float(stored.max()) < 1e-9
 
 
+@pytest.mark.parametrize("sizes", [(3, 2), (3, 4, 2), (3, 4, 5, 3, 2)])
+def test_a_chip_that_stays_free_takes_what_one_without_a_target_step_takes(
+    sizes: tuple[int, ...],
+) -> None:
+    design = design_of(sizes)
+    chip, (x, step) = Chip.of(design, 1), inputs_of(sizes)
+    static = StaticChip.of(chip)
+    state = static.solve(x, step)
+    idle = replace(
+        state, rest_pass=state.free_pass, rest_control=state.free_control, goal=state.free.v[-1]
+    )
+    ours = closed_form(static, idle, duration=design.seconds)
+    (theirs,) = measure([chip], x, torch.zeros_like(step), duration=1.0)
+    for key, joules in theirs.energy.items.items():
+        atol = 1e-7 * float(theirs.drawn.max())
+        torch.testing.assert_close(ours.items[key], joules, rtol=1e-4, atol=atol, msg=str(key))
+
+
 def test_a_refolded_chip_takes_what_the_chip_of_its_weights_takes() -> None:
     design = design_of((5, 4, 2))
     other = replace(design, weights=tuple(0.6 * w for w in design.weights), scaling=False)
@@ -165,7 +183,34 @@ def test_a_loop_that_runs_away_has_no_closed_form() -> None:
         closed(wrong, 1)
 
 
-@pytest.mark.parametrize("duration", [0.0, -1.0, float("nan")])
+def test_unrounded_weights_are_in_the_devices() -> None:
+    design = design_of((3, 4, 2))
+    chip = StaticChip.of(Chip.of(design))
+    moved = tuple(w + 1e-3 for w in design.weights)  # a hundredth of a level and more
+    fine = chip.refolded(moved, design.biases, rounded=False).devices(1)
+    coarse = chip.refolded(moved, design.biases).devices(1)
+    unit, least = design.weight_unit(1), design.card.device.g_min
+    expected = least + unit * moved[0].clamp(min=0)
+    torch.testing.assert_close(fine[0][:, :-1], expected, rtol=1e-12, atol=0)
+    assert float((coarse[0][:, :-1] - expected).abs().max()) > 1e-3 * unit
+
+
+def test_no_time_takes_no_energy() -> None:
+    design = design_of((3, 4, 2))
+    none, some = closed(design, 1, 0.0), closed(design, 1, 1.0)
+    assert none.items.keys() == some.items.keys()
+    assert none.total.tolist() == [0.0, 0.0]
+
+
+def test_a_rest_beyond_the_rails_has_no_closed_form() -> None:
+    # The waveforms stop at the rails, and take what they take there.
+    design = design_of((3, 4, 2))
+    weak = replace(design, feedback=tuple(0.02 * q for q in design.feedback))
+    with pytest.raises(ConvergenceError, match=r"sample \d .* would need .* beyond .* 1\.5 V"):
+        closed(weak, 1)
+
+
+@pytest.mark.parametrize("duration", [-1.0, float("nan"), float("inf")])
 def test_a_duration_that_is_none_is_refused(duration: float) -> None:
     with pytest.raises(UserError, match="duration"):
         closed(design_of((3, 4, 2)), 1, duration)

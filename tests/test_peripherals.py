@@ -109,6 +109,8 @@ def test_writes_take_the_mean_over_both_devices_of_every_pair() -> None:
         joules = 2.0**2 * 10e-9 * math.fsum(devices) / len(devices)
         expected = [n * joules for n in counts]
         assert found.items[WRITES, f"layer {i}"].tolist() == near(expected)
+    one, two = (found.items[WRITES, f"layer {i}"] for i in (1, 2))
+    assert found.total.tolist() == near((one + two).tolist())
 
 
 def test_what_a_write_costs_is_unknown_where_the_card_lacks_it() -> None:

@@ -324,6 +324,19 @@ def test_elasticities_are_those_of_another_prediction() -> None:
     assert found.limit == TAU_U
 
 
+def test_feedback_weights_that_just_fit_the_window_have_an_elasticity() -> None:
+    here = neuron()[0]
+    device = here.design.card.device
+    fits = (device.g_max - device.g_min) / here.design.feedback_unit(1)
+    full = replace(here.design, feedback=(0.99 * fits * torch.ones(1, 1).double(),), scaling=False)
+    found = predict(full, None, here.x, here.step).elasticities[FEEDBACK]
+    assert (
+        found
+        == predict(replace(full, scaling=True), None, here.x, here.step).elasticities[FEEDBACK]
+    )
+    assert found < 0
+
+
 def test_wires_that_take_part_of_the_loop_gain_take_part_of_the_time() -> None:
     here = case((3, 4, 2), 1, 1).at_bandwidth(30)
     resistive = here.on(here.design.card.replace("wire", word=300.0, bit=300.0))
@@ -371,6 +384,16 @@ def test_an_unstable_loop_has_no_settling_time_but_an_eigenvalue_and_a_remedy() 
     assert advice == pytest.approx(product, rel=0.02)
     better = here.at_bandwidth(1.02 * advice)
     assert predict(better.design, CHIP, here.x, here.step, limits=False).time.item() > 0
+
+
+@pytest.mark.parametrize("product", [30.0, 2e4])
+def test_no_amplifier_is_advised_where_none_would_help(product: float) -> None:
+    # Integral control alone of two lags: too much feedback oscillates through any amplifier.
+    here = made((3, 4, 2), 1, 0.0, product)
+    strong = replace(here.design, feedback=tuple(16 * q for q in here.design.feedback))
+    with pytest.raises(ConvergenceError) as refused:
+        predict(strong, CHIP, here.x, here.step)
+    assert str(refused.value).endswith("per tau_u. Lower the feedback weights")
 
 
 # Waveforms
@@ -437,3 +460,15 @@ def test_a_target_step_of_zero_is_refused() -> None:
     step = here.step * torch.tensor([[1.0], [0.0]])
     with pytest.raises(UserError, match="target step is 0"):
         predict(here.design, CHIP, here.x, step)
+
+
+def test_a_rest_beyond_the_rails_has_no_settling_time() -> None:
+    here = case((3, 4, 2), 1, 1)
+    design = here.design.on(here.design.card.without("finite levels"))
+    weak = replace(design, feedback=tuple(0.01 * q for q in design.feedback))
+    high = weak.on(weak.card.replace("amplifier", saturation=None))
+    state = StaticChip.of(Chip.of(high, CHIP)).solve(here.x, here.step)
+    assert float(state.volts_rest["controller.pi"].abs().max()) > 1.5
+    assert float(predict(high, CHIP, here.x, here.step, limits=False).time) > 0
+    with pytest.raises(ConvergenceError, match=r"sample 0 .* 'controller\.pi' would need .* V"):
+        predict(weak, CHIP, here.x, here.step)

@@ -221,6 +221,19 @@ def test_single_precision_is_near_double() -> None:
     torch.testing.assert_close(state.u.double(), static.solve(x, step).u, rtol=1e-3, atol=1e-4)
 
 
+def test_single_precision_finds_the_free_phase_of_a_poor_reset_switch() -> None:
+    network = network_of([5, 8, 6, 4], seed=0)
+    card = CARD.replace("passive", tolerance=0.05, r_switch=5e4)
+    static = StaticChip.of(chip_of(network, card, readout=Readout(auto_zero=False)))
+    x, step = inputs_of(network, batch=64)
+    single = static.to(dtype=torch.float32).solve(x.float(), 0.1 * step.float(), tolerance=1e-4)
+    double = static.solve(x, 0.1 * step)
+    assert float(double.free_control.abs().max()) > 0.01
+    torch.testing.assert_close(
+        single.free_control.double(), double.free_control, rtol=1e-4, atol=1e-5
+    )
+
+
 def test_a_target_out_of_reach_names_its_sample() -> None:
     network = network_of([3, 4, 2], seed=1)
     design = chip_of(network, CARD.ideal(), pi=PI(2.0, 1e-9)).design
@@ -231,6 +244,33 @@ def test_a_target_out_of_reach_names_its_sample() -> None:
     step[1] = 100.0
     with pytest.raises(ConvergenceError, match=r"^sample 1 \(counted from 0\)"):
         StaticChip.of(chip).solve(x, step)
+
+
+def test_a_rest_that_needs_more_volts_than_there_are_is_told_apart() -> None:
+    network = network_of([3, 4, 2], seed=1)
+    state = StaticChip.of(chip_of(network)).solve(*inputs_of(network))
+    needed = max(float(state.volts_rest[f"controller.{n}"].abs().max()) for n in ("pi", "inv"))
+    state.check_rails(None)
+    state.check_rails(max(needed, float(state.volts_rest["layer2.soma"].abs().max())))
+    with pytest.raises(ConvergenceError, match="would need"):
+        state.check_rails(0.99 * needed)
+
+
+def test_no_samples_are_refused() -> None:
+    static = StaticChip.of(chip_of(network_of([3, 4, 2], seed=1)))
+    with pytest.raises(UserError, match="no samples"):
+        static.solve(torch.zeros(0, 3), torch.zeros(0, 2))
+
+
+@pytest.mark.parametrize("sizes", [[2, 1], [3, 4, 5, 3, 2]])
+def test_weights_beyond_the_window_rest_where_their_equations_say(sizes: list[int]) -> None:
+    network = network_of(sizes, seed=1)
+    with torch.no_grad():
+        network.weights[0].mul_(8)
+    chip = chip_of(network, BARE.replace("device", levels=None))
+    assert "W1" in chip.design.shrunk_layers()
+    x, step = inputs_of(network)
+    check(chip, x, 0.1 * step, volts=1e-9, relative=1e-7)
 
 
 @pytest.mark.parametrize(("x", "step"), [((2, 4), (2, 2)), ((2, 3), (2, 1)), ((2, 3), (3, 2))])

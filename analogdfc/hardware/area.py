@@ -82,16 +82,19 @@ def area(design: Design) -> AreaEstimate:
     """
     section = design.card.area
     values = {name: getattr(section, key) for name, key in _KEYS.items()}
-    unknown = {c: f"[area] {_KEYS[c]} is missing" for c, v in values.items() if v is None}
+    unknown: dict[str, str] = {}
     items: dict[tuple[str, str], float] = {}
     for part, amounts in _amounts(Chip.of(design)).items():
         for component, amount in amounts.items():
             value = values[component]
-            if value is None or amount == 0:
+            if amount == 0:
+                continue
+            if value is None:
+                unknown[component] = f"[area] {_KEYS[component]} is missing"
                 continue
             dense = component in (CAPACITORS, RESISTORS)
             items[component, part] = amount / value if dense else amount * value
-    return AreaEstimate(items, unknown)
+    return AreaEstimate(items, {c: unknown[c] for c in AREA_COMPONENTS if c in unknown})
 
 
 def _amounts(chip: Chip) -> dict[str, dict[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from analogdfc.errors import UserError
 from analogdfc.hardware.chip import Chip
 from analogdfc.hardware.energy import items
 from analogdfc.hardware.energy.items import Energy
@@ -62,11 +64,19 @@ def measure_circuit(
         progress: called after each sample with the number finished.
 
     Raises:
-        UserError: ngspice is missing or refuses the netlist.
+        UserError: a duration that isn't positive and finite, shapes that don't fit, or ngspice is
+            missing or refuses the netlist.
         ConvergenceError: a run that doesn't converge.
     """
-    netlist = Netlist.of(chip, "macro")
     design = chip.design
+    if not 0 < duration < math.inf:
+        raise UserError(f"duration {duration}: it must be > 0 and finite")
+    if x.shape != (len(x), design.sizes[0]) or step.shape != (len(x), design.sizes[-1]):
+        raise UserError(
+            f"inputs {tuple(x.shape)} and target steps {tuple(step.shape)}: expected "
+            f"(batch, {design.sizes[0]}) and (batch, {design.sizes[-1]})"
+        )
+    netlist = Netlist.of(chip, "macro")
     longest = longest or design.tau_v / 10
     benches = [
         Testbench(design, a, b, duration, longest)

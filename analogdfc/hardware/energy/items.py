@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -54,7 +55,7 @@ class Energy:
 
     Attributes:
         items: joules by component (of `COMPONENTS`) and part ('layer 1'..'layer L',
-            'controller'), each (batch,).
+            'controller'), each (batch,), or (1,) where it is the same for all samples.
         unknown: components that can't be told, with what the card lacks for each; they are not in
             the total.
     """
@@ -64,8 +65,8 @@ class Energy:
 
     @property
     def total(self) -> Tensor:
-        """Sum of the known items, (batch,), in joules."""
-        return torch.stack(list(self.items.values())).sum(dim=0)
+        """Sum of the known items, (batch,), in joules; 0, (1,), where none is known."""
+        return _total(self.items.values())
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -82,7 +83,7 @@ class Energy:
         return {part: self._sum(part, 1) for part in self.parts}
 
     def _sum(self, name: str, place: int) -> Tensor:
-        return torch.stack([e for key, e in self.items.items() if key[place] == name]).sum(dim=0)
+        return _total(e for key, e in self.items.items() if key[place] == name)
 
     def __add__(self, other: Energy) -> Energy:
         """The energies of two phases or of separate items together."""
@@ -94,3 +95,9 @@ class Energy:
     def scaled(self, factor: float) -> Energy:
         """The energy of so many repetitions."""
         return Energy({key: factor * e for key, e in self.items.items()}, self.unknown)
+
+
+def _total(joules: Iterable[Tensor]) -> Tensor:
+    """Sum of tensors (batch,) or (1,)."""
+    known = list(joules)
+    return reduce(torch.add, known) if known else torch.zeros(1, dtype=torch.float64)

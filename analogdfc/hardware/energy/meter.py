@@ -5,6 +5,7 @@ Work is accumulated step by step while the equations are integrated; no waveform
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -57,7 +58,8 @@ def measure(
         chips: the chips, of the same layer sizes and scale of time.
         x: inputs, (batch, n_0), dimensionless.
         step: steps of the output target, (batch, n_L).
-        duration: length of the controlled phase, in units of the controller's time.
+        duration: length of the controlled phase, in units of the controller's time; 0 takes
+            nothing.
         tolerance: error of a time step, in volts.
         longest: longest time step, in units of the controller's time; a tenth of tau_v by default.
         progress: called after each of these with the number finished.
@@ -66,14 +68,17 @@ def measure(
         One result a chip.
 
     Raises:
-        UserError: a duration that isn't positive, or chips that can't run together.
+        UserError: a duration that is negative or isn't finite, chips that can't run together, or
+            an amplifier that leaves its supply voltages, for want of a saturation in the card.
         ConvergenceError: no operating point, or a step size too small.
     """
-    if not duration > 0:
-        raise UserError(f"duration {duration}: it must be > 0")
+    if not 0 <= duration < math.inf:
+        raise UserError(f"duration {duration}: it must be finite and >= 0")
     model = Behavioural(chips, Rung.FULL, tolerance=tolerance)
     release = model.release(x, step)
     meter = _Meter(model, release)
+    if duration == 0:
+        return [meter.result(c, release.free, release.free) for c in range(len(chips))]
     design = chips[0].design
     steps = max(1, round(duration / (longest or design.tau_v / 10)))
     states = model.integrator.run(
@@ -126,6 +131,7 @@ class _Meter:
         self._ends = _joined(first.resistors)
         zeros = partial(release.free.new_zeros, *release.free.shape[:2])
         self.time = 0.0
+        self.highest = zeros()  # magnitude of an output
         self.output, self.work = zeros(n), zeros(n)  # integrals of |I_out| and of V_out I_out
         self.given = zeros()  # work of the sources
         self.squares = zeros(len(self._ends[0]))  # integrals of the resistors' squared voltages
@@ -158,6 +164,7 @@ class _Meter:
         current[..., self.pi] += integrating
         current[..., self.error] -= held
         self.time += h
+        self.highest = torch.maximum(self.highest, out.abs().amax(dim=-1))
         self.output += h * current[..., :n].abs()
         self.work += h * out * current[..., :n]
         drive = out[..., self.error] - self.zero - x[..., self.pi]
@@ -204,6 +211,12 @@ class _Meter:
 
     def _amplifiers(self, c: int, nodal: NodalEquations, table: _Table) -> Tensor:
         amplifier = nodal.chip.design.card.amplifier
+        highest = float(self.highest[c].max())
+        if highest > amplifier.supply:
+            raise UserError(
+                f"an amplifier's output reaches {highest:.3g} V, but its supply has "
+                f"{amplifier.supply:.3g} V: set [amplifier] saturation below that"
+            )
         idle = 2 * amplifier.supply * amplifier.quiescent_current * self.time
         taken = idle + amplifier.supply * self.output[c]
         for bank, nodes in nodal.banks.items():

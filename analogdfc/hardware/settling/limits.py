@@ -106,7 +106,8 @@ def _changes(loops: Loops, k: int) -> Iterator[tuple[str, Loops]]:
         more = replace(controller, k_p=_MORE * controller.k_p)
         yield K_P, loops.on(replace(design, controller=more))
     feedback = tuple(_MORE * q for q in design.feedback)
-    yield FEEDBACK, loops.on(replace(design, feedback=feedback), loops.point.with_control(_MORE))
+    stronger = replace(design, feedback=feedback, scaling=True)  # they may leave the window
+    yield FEEDBACK, loops.on(stronger, loops.point.with_control(_MORE))
     wire = card.wire
     if wire.word is not None or wire.bit is not None or wire.capacitance is not None:
         bare = design.on(card.without("wire resistance", "line capacitance"))
@@ -160,7 +161,7 @@ def bandwidth_ratio(loops: Loops, k: int) -> float | None:
     product = _product(loops)
     if product is None or is_large(LoopTransfer(loops.chip, loops.point, loops.crossbars)):
         return None
-    critical = _critical(loops, k, product, _SEARCH[0])
+    critical = _critical(loops, k, product, min(product, _SEARCH[0]))
     if critical is None:
         return math.inf
     return product / (critical * loops.chip.design.tau_v_seconds)
@@ -181,11 +182,13 @@ def complaint(loops: Loops, k: int, spectrum: Spectrum) -> str:
     if len(growing):
         what = f"slowest mode {growing[0].real * design.tau_u_seconds:+.3g} per tau_u"
     product = _product(loops)
-    critical = None if product is None else _critical(loops, k, product, _SEARCH[1])
+    critical = None
+    if product is not None:
+        critical = _critical(loops, k, product, max(product, _SEARCH[1]))
+    less = "k_p or the feedback weights" if design.controller.k_p > 0 else "the feedback weights"
     if critical is None:
-        return f"The loop is unstable: {what}. Lower k_p or the feedback weights"
+        return f"The loop is unstable: {what}. Lower {less}"
     return (
         f"The loop is unstable: {what}. Raise the amplifier's gain-bandwidth above "
-        f"{critical * design.tau_v_seconds:.3g} / tau_v ({critical:.3g} Hz), or lower k_p or the "
-        "feedback weights"
+        f"{critical * design.tau_v_seconds:.3g} / tau_v ({critical:.3g} Hz), or lower {less}"
     )

@@ -1,7 +1,8 @@
 """How fast a chip's control loop settles, how far it is from oscillating, and what limits it.
 
-From the linearisation of the full amplifier model, without slewing, at the rest state that the
-static model finds; chips of any size.
+From the linearisation of the full amplifier model at the rest state that the static model finds;
+chips of any size. Large steps are followed as if they were small: slewing, rails on the way and the
+change of the tanh cells' slopes take no part.
 """
 
 from __future__ import annotations
@@ -175,9 +176,9 @@ def predict(
         state: free and rest state of this chip for these samples, where they are known already.
 
     Raises:
-        ConvergenceError: the loop is unstable, or a sample has no rest state. The message has the
-            eigenvalue and what to change.
-        UserError: a band that is none, shapes that don't fit, or a target step of 0.
+        ConvergenceError: the loop is unstable, or a sample has no rest state within the rails. The
+            message has the eigenvalue or the voltage, and what to change.
+        UserError: a band that is none, shapes that don't fit, no samples, or a target step of 0.
     """
     if not 0 < band < 1:
         raise UserError(f"band {band}: it must lie between 0 and 1")
@@ -186,15 +187,10 @@ def predict(
     chip = Chip.of(design, seed)
     if state is None:
         state = StaticChip.of(chip).solve(x.cpu().double(), step.cpu().double())
+    state.check_rails(design.card.amplifier.saturation)
     loops = Loops(chip, OperatingPoint.of(state), x.cpu().double().numpy(), Crossbars())
-    spectra = [loops.spectrum(k) for k in range(len(x))]
-    for k, spectrum in enumerate(spectra):
-        if spectrum.unstable:
-            raise ConvergenceError(complaint(loops, k, spectrum))
-    waveforms = tuple(
-        Waveforms(s, loops.point.sample(k), loops.x[k], band) for k, s in enumerate(spectra)
-    )
-    margins = [s.margins() for s in spectra]
+    waveforms = _stable(loops, band)
+    margins = [w.spectrum.margins() for w in waveforms]
     elasticities: dict[str, float] = {}
     ratio = None
     if limits:
@@ -215,6 +211,17 @@ def predict(
         ratio,
         elasticities,
         waveforms,
+    )
+
+
+def _stable(loops: Loops, band: float) -> tuple[Waveforms, ...]:
+    """Waveforms of all samples, unless the loop of one is unstable."""
+    spectra = [loops.spectrum(k) for k in range(len(loops.x))]
+    for k, spectrum in enumerate(spectra):
+        if spectrum.unstable:
+            raise ConvergenceError(complaint(loops, k, spectrum))
+    return tuple(
+        Waveforms(s, loops.point.sample(k), loops.x[k], band) for k, s in enumerate(spectra)
     )
 
 

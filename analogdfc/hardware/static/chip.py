@@ -32,6 +32,9 @@ from analogdfc.hardware.static.folding import fold_control, fold_layers
 
 _ROUNDS = 50
 
+_ROUNDINGS = 64
+"""Units in the last place in which two rounds of the free phase may differ."""
+
 
 @dataclass(frozen=True)
 class StaticChip:
@@ -108,7 +111,9 @@ class StaticChip:
         loop = self.loop._replace(
             weights=tuple(w for w, _ in pairs), biases=tuple(b for _, b in pairs)
         )
-        return StaticChip(self.chip, self.layers, self.control, loop, tuple(weights), tuple(biases))
+        return StaticChip(
+            self.chip, self.layers, self.control, loop, tuple(weights), tuple(biases), rounded
+        )
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -162,7 +167,7 @@ class StaticChip:
             tolerance: residual of Newton's method, relative to the error of the free state.
 
         Raises:
-            UserError: shapes that don't fit, or numbers that aren't finite.
+            UserError: shapes that don't fit, no samples, or numbers that aren't finite.
             ConvergenceError: a sample without a rest state; the message names it.
         """
         self._check(x, step)
@@ -247,6 +252,8 @@ class StaticChip:
 
     def _check(self, x: Tensor, step: Tensor) -> None:
         sizes = self.chip.design.sizes
+        if len(x) == 0:
+            raise UserError("no samples: at least one is needed")
         if x.shape != (len(x), sizes[0]) or step.shape != (len(x), sizes[-1]):
             raise UserError(
                 f"inputs {tuple(x.shape)} and target steps {tuple(step.shape)}: expected "
@@ -266,10 +273,11 @@ class StaticChip:
             return base, c.baseline.expand_as(base.v[-1])
         # Without auto-zero the reset switch leaves a little of the error: a weak loop.
         free, u = base, torch.zeros_like(base.v[-1])
+        near = _ROUNDINGS * torch.finfo(u.dtype).eps
         for _ in range(_ROUNDS):
             last, u = u, c.follow * free.v[-1] / c.scale
             free = rest(self.loop, base.v_ff[0], u)
-            if bool(((u - last).abs() <= 1e-14).all()):
+            if bool(((u - last).abs() <= near * (1 + u.abs())).all()):
                 return free, c.baseline + c.scale * u
         raise ConvergenceError("the free phase does not settle: the reset switch is too resistive")
 
@@ -323,6 +331,31 @@ class StaticState:
     def volts_rest(self) -> dict[str, Tensor]:
         """The same under control."""
         return self.chip.volts(self.rest, self.rest_control, self.goal)
+
+    def check_rails(self, limit: float | None) -> None:
+        """Refuse a rest state that amplifiers with rails don't reach.
+
+        The static model has no rails. Those of the controller and of the output have to let the
+        loop close; a hidden neuron whose potential is clipped has a saturated tanh anyway.
+
+        Args:
+            limit: largest magnitude of an output, in volts; None for no limit.
+
+        Raises:
+            ConvergenceError: a sample whose rest state needs more; the message names it.
+        """
+        if limit is None:
+            return
+        banks = [n for n in self.volts_rest if n.startswith("controller")]
+        for bank in (*banks, f"layer{self.chip.chip.design.depth}.soma"):
+            most = self.volts_rest[bank].abs().amax(dim=-1)
+            k = int(most.argmax())
+            if float(most[k]) > limit:
+                raise ConvergenceError(
+                    f"sample {k} (counted from 0): at rest '{bank}' would need "
+                    f"{float(most[k]):.3g} V, beyond the amplifiers' {limit:.3g} V. Take smaller "
+                    "target steps, stronger feedback weights or fewer volts in [scale]"
+                )
 
     @cached_property
     def presynaptic(self) -> tuple[Tensor, ...]:
