@@ -87,6 +87,13 @@ def test_a_stricter_accuracy_takes_longer_and_costs_more(found: Estimate) -> Non
     assert strict.joules > found.joules
 
 
+def test_a_settle_can_wait_for_the_control_signal_too(found: Estimate) -> None:
+    longer = estimate(design_of(), 0, *samples(), until="control", settling=found.settling)
+    assert longer.settle_time == pytest.approx(float(found.settling.time.max()))
+    with pytest.raises(UserError, match="until 'morning': there are update, control"):
+        estimate(design_of(), 0, *samples(), until="morning")
+
+
 def test_amplifiers_are_counted_as_the_chip_has_them() -> None:
     assert amplifiers(design_of()) == NodalEquations.of(Chip.of(design_of())).amplifiers
 

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from analogdfc.dynamics.steady import SteadyState, steady_state
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.estimation import hardware_rule
 from analogdfc.estimation.hardware_rule import (
     HardwareDFC,
     ReadingNoise,
@@ -32,6 +31,7 @@ from analogdfc.hardware.chip import Chip
 from analogdfc.hardware.design import Design, Readout
 from analogdfc.hardware.mapping import Balanced, Mapping, PerLayer
 from analogdfc.hardware.static import StaticChip
+from analogdfc.hardware.static import chip as static_chip
 from analogdfc.learning import SteadyStateDFC
 from analogdfc.losses import Loss, SoftmaxCrossEntropy, SquaredError
 from analogdfc.network import Network
@@ -199,8 +199,8 @@ def test_a_sample_without_a_rest_state_is_named(monkeypatch: pytest.MonkeyPatch)
 
     network = network_of([5, 4, 3], seed=1)
     rule = HardwareDFC(network, chip_of(network))
-    monkeypatch.setattr(hardware_rule, "steady_state", failing)
-    with pytest.raises(ConvergenceError, match="sample 1 of the mini-batch"):
+    monkeypatch.setattr(static_chip, "steady_state", failing)
+    with pytest.raises(ConvergenceError, match=r"sample 1 \(counted from 0\)"):
         rule.backward(*samples_of(network))
 
 

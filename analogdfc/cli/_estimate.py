@@ -275,9 +275,10 @@ def settling_table(found: Estimate) -> Table:
     slowest = s.slowest[int(s.slowest.real.argmax())]
     rows = [
         ("free phase", "us", f"{1e6 * found.free_time:.4g}"),
-        (f"settle, until the update is within {found.accuracy:g} degree", "us",
-         f"{1e6 * found.settle_time:.4g}"),
+        ("settle", "us", f"{1e6 * found.settle_time:.4g}"),
         ("time of one sample", "us", f"{1e6 * found.seconds:.4g}"),
+        (f"update within {found.accuracy:g} degree", "us",
+         f"{1e6 * float(s.update_time(found.accuracy).max()):.4g}"),
         (f"control signal within {100 * s.band:g} %", "us", f"{1e6 * float(s.time.max()):.4g}"),
         ("slowest mode of the loop", "1/us", f"{1e-6 * float(slowest.real):+.4g}"),
         ("one mode dominates", "", "yes" if bool(s.dominated.all()) else

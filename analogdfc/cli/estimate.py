@@ -33,7 +33,14 @@ from analogdfc.errors import UserError
 from analogdfc.estimation import baseline
 from analogdfc.estimation.convergence_figure import convergence_figure
 from analogdfc.estimation.digital import COUNTS
-from analogdfc.estimation.estimate import METHODS, against_bandwidth, amplifiers, estimate
+from analogdfc.estimation.estimate import (
+    ENDS,
+    METHODS,
+    UPDATE,
+    against_bandwidth,
+    amplifiers,
+    estimate,
+)
 from analogdfc.estimation.figures import estimate_figure
 from analogdfc.estimation.measured import FORMATS, REPEATS, measured, why_not_measured
 from analogdfc.estimation.sweep import Parameter, parse, sweep
@@ -78,7 +85,15 @@ Example:
     type=click.FloatRange(min=0, max=90, min_open=True, max_open=True),
     default=1.0,
     show_default=True,
-    help="A settle lasts until the update is within this angle of that at rest, in degrees.",
+    help="The update has settled when it is within this angle of that at rest, in degrees.",
+)
+@click.option(
+    "--until",
+    type=click.Choice(ENDS),
+    default=UPDATE,
+    show_default=True,
+    help="What a settle waits for: the direction of the update, within --accuracy, or the control "
+    "signal, within 2 %, so that the update has its size too.",
 )
 @click.option(
     "--learning-rate",
@@ -239,7 +254,7 @@ def _work(
     options: dict[str, Any],
 ) -> Work:
     method = options["method"]
-    arguments = {"accuracy": options["accuracy"], "learning_rate": options["learning_rate"]}
+    arguments = {name: options[name] for name in ("accuracy", "until", "learning_rate")}
     with progress_bar("estimate", 3) as bar:
 
         def stage(name: str) -> None:

@@ -35,6 +35,10 @@ from analogdfc.measures import angle
 WAVEFORMS, CLOSED_FORM = "waveforms", "closed form"
 METHODS = (WAVEFORMS, CLOSED_FORM)
 
+UPDATE, CONTROL = "update", "control"
+ENDS = (UPDATE, CONTROL)
+"""What a settle waits for."""
+
 _MOST_AMPLIFIERS = 250
 """Amplifiers up to which the waveforms of the full model take seconds."""
 
@@ -144,6 +148,7 @@ def estimate(
     step: Tensor,
     *,
     accuracy: float = 1.0,
+    until: str = UPDATE,
     learning_rate: float = 0.1,
     method: str | None = None,
     settling: Settling | None = None,
@@ -159,6 +164,9 @@ def estimate(
         step: steps of the output target, (batch, n_L).
         accuracy: angle to the update at rest, in degrees, for which the settle has to be long
             enough.
+        until: what a settle waits for, of `ENDS`: the direction of the update, within the
+            accuracy; or the control signal, within its band of 2 %, so that the update has its
+            size too.
         learning_rate: of the update, for the number of pulses that write it.
         method: of `METHODS`; by default waveforms of small designs, else the closed form.
         settling: the loop's settling where it is known already.
@@ -172,6 +180,8 @@ def estimate(
     """
     if method is not None and method not in METHODS:
         raise UserError(f"method {method!r}: there are {', '.join(METHODS)}")
+    if until not in ENDS:
+        raise UserError(f"until {until!r}: there are {', '.join(ENDS)}")
     if not (learning_rate > 0 and accuracy > 0):
         raise UserError(f"learning_rate = {learning_rate}, accuracy = {accuracy}: both must be > 0")
     say = progress or (lambda _: None)
@@ -183,7 +193,8 @@ def estimate(
         say("settling")
         settling = predict(design, seed, x, step, limits=limits, state=state)
     free_time = float(settling.free_phase(accuracy).max())
-    settle_time = float(settling.update_time(accuracy).max())
+    times = settling.update_time(accuracy) if until == UPDATE else settling.time
+    settle_time = float(times.max())
     if method is None:
         method = WAVEFORMS if amplifiers(design) <= _MOST_AMPLIFIERS else CLOSED_FORM
     say(method)

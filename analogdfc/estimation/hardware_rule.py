@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from analogdfc.dynamics.steady import free_pass, steady_state
-from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.dynamics.steady import free_pass
+from analogdfc.errors import UserError
 from analogdfc.estimation.reading_noise import ReadingNoise, reading_sigma
 from analogdfc.hardware.analog import AnalogNetwork
 from analogdfc.hardware.chip import Chip
@@ -103,7 +103,12 @@ class HardwareDFC(LearningRule):
     @torch.no_grad()
     def outputs(self, x: Tensor) -> Tensor:
         """Measured output r_L of the free phase with the network's weights, (batch, n_L)."""
-        return self._free_output(self.refold(), x)
+        static = self.refold()
+        if static.control.follow is None:
+            return free_pass(static.loop, x).r[-1]
+        # Without auto-zero the reset switch leaves a little of the control signal in the free
+        # phase, which doesn't depend on the step.
+        return static.solve(x, x.new_zeros(len(x), self.network.sizes[-1])).free_pass.r[-1]
 
     @torch.no_grad()
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -116,13 +121,17 @@ class HardwareDFC(LearningRule):
             UserError: a weight that the conductance window can't hold.
             ConvergenceError: a sample without a rest state.
         """
-        seen, state = self._settled(self.refold(), x, y)
+        state = self.refold().solve(
+            x,
+            lambda seen: self.target_stepsize * self.loss.error(seen, y),
+            tolerance=self.tolerance,
+        )
         pairs = zip(self.differences(state), state.presynaptic, strict=True)
         for i, (d, r) in enumerate(pairs):
             d = d / -len(x)
             self.network.weights[i].grad = d.T @ r
             self.network.biases[i].grad = d.sum(dim=0)
-        return self.loss.value(seen, y).mean()
+        return self.loss.value(state.free_pass.r[-1], y).mean()
 
     def differences(self, state: StaticState) -> tuple[Tensor, ...]:
         """d_1..d_L as read, (batch, n_i), with the amplifiers' noise if the rule has any.
@@ -138,36 +147,6 @@ class HardwareDFC(LearningRule):
             drawn = normal(d.shape, self.generator, dtype=d.dtype, device=d.device)
             out.append(torch.addcmul(d, slope * sigma.to(d), drawn))
         return tuple(out)
-
-    def _free_output(self, static: StaticChip, x: Tensor) -> Tensor:
-        if static.control.follow is None:
-            return free_pass(static.loop, x).r[-1]
-        # Without auto-zero the reset switch leaves a little of the control signal in the free
-        # phase, which doesn't depend on the step.
-        return static.solve(x, x.new_zeros(len(x), self.network.sizes[-1])).free.r[-1]
-
-    def _settled(self, static: StaticChip, x: Tensor, y: Tensor) -> tuple[Tensor, StaticState]:
-        """Output of the free phase, and both states of the chip."""
-        c = static.control
-        if c.follow is not None or not c.relative:
-            seen = self._free_output(static, x)
-            step = self.target_stepsize * self.loss.error(seen, y)
-            return seen, static.solve(x, step, tolerance=self.tolerance)
-        # As `StaticChip.solve`, without a second free phase for the output that makes the step.
-        free = free_pass(static.loop, x)
-        seen = free.r[-1]
-        goal = self.loss.target(seen, y, self.target_stepsize)
-        zero = c.stored(seen)
-        found = steady_state(static.loop, free, c.target(goal, zero), tolerance=self.tolerance)
-        if not bool(found.converged.all()):
-            k = int(torch.nonzero(~found.converged)[0])
-            raise ConvergenceError(
-                f"sample {k} of the mini-batch (counted from 0): the controlled chip has no rest "
-                f"state; residual {float(found.residual[k]):.3g} of the first error"
-            )
-        u_free = c.baseline.expand_as(seen)
-        u = c.baseline + c.scale * found.u
-        return seen, StaticState(static, x, free, found.layers, u_free, u, goal, zero)
 
     def _check_window(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
         layers = zip(weights, biases, self.static.largest, strict=True)

@@ -8,7 +8,7 @@ chip with static imperfections is an ideal loop with other weights, biases, feed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -158,23 +158,29 @@ class StaticChip:
         return tuple(window / layer.unit for layer in self.layers)
 
     @torch.no_grad()
-    def solve(self, x: Tensor, step: Tensor, *, tolerance: float = 1e-10) -> StaticState:
+    def solve(
+        self, x: Tensor, step: Tensor | Callable[[Tensor], Tensor], *, tolerance: float = 1e-10
+    ) -> StaticState:
         """Free state and rest state under control.
 
         Args:
             x: inputs, (batch, n_0), dimensionless.
-            step: step of the output target, r* - r_L of the free phase, (batch, n_L).
+            step: step of the output target, r* - r_L of the free phase, (batch, n_L); or what
+                makes it of the r_L that is measured in the free phase.
             tolerance: residual of Newton's method, relative to the error of the free state.
 
         Raises:
             UserError: shapes that don't fit, no samples, or numbers that aren't finite.
             ConvergenceError: a sample without a rest state; the message names it.
         """
-        self._check(x, step)
+        self._check(x, step if isinstance(step, Tensor) else x.new_zeros(len(x), self._outputs))
         loop, c = self.loop, self.control
         first = torch.addmm(loop.biases[0], x, loop.weights[0].T)
         base = rest(loop, first, None)
         free, u_free = self._free(base)
+        if not isinstance(step, Tensor):
+            step = step(free.v[-1])
+            self._check(x, step)
         goal = free.v[-1] if c.relative else self._nominal_output(x)
         goal = goal + step
         zero = c.stored(free.v[-1])
@@ -261,6 +267,10 @@ class StaticChip:
             )
         if not (torch.isfinite(x).all() and torch.isfinite(step).all()):
             raise UserError("inputs and target steps must be finite numbers")
+
+    @property
+    def _outputs(self) -> int:
+        return self.chip.design.sizes[-1]
 
     def _nominal_output(self, x: Tensor) -> Tensor:
         ideal = self.loop._replace(weights=self.weights, biases=self.biases)
