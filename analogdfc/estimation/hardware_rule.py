@@ -67,7 +67,7 @@ class HardwareDFC(LearningRule):
         limits: Sequence[float] | None = None,
         noise: ReadingNoise | None = None,
         generator: torch.Generator | None = None,
-        tolerance: float = 1e-8,
+        tolerance: float = 1e-6,
     ) -> None:
         super().__init__(network)
         if not target_stepsize > 0:
