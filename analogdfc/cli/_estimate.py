@@ -332,7 +332,8 @@ def show(design: Design, origin: str, source: str, work: Work) -> None:
         console.print(sweep_table(parameter, points))
     if work.rows:
         console.print(digital_table(work.rows, found, work.samples))
-        for line in sources(work.rows):
+        card = design.card.card
+        for line in (*sources(work.rows), f"this chip: {card.name}: {card.source}"):
             say(console, line, style="dim")
 
 

@@ -205,11 +205,7 @@ def estimate(
         seen = _observed(chip, x, step, state, settling, accuracy)
     else:
         settle = closed_form(static, state, duration=settle_time)
-    # Nothing moves any more when the free phase has settled: a rest state of its own.
-    idle = replace(
-        state, rest_pass=state.free_pass, rest_control=state.free_control, goal=state.free.v[-1]
-    )
-    free = closed_form(static, idle, duration=free_time)
+    free = _free_phase(static, state, free_time)
     border, pulses = _border(design, static, state, learning_rate)
     return Estimate(
         design,
@@ -226,6 +222,14 @@ def estimate(
         pulses,
         area(design),
     )
+
+
+def _free_phase(static: StaticChip, state: StaticState, duration: float) -> Energy:
+    # Nothing moves any more when the free phase has settled: a rest state of its own.
+    still = replace(
+        state, rest_pass=state.free_pass, rest_control=state.free_control, goal=state.free.v[-1]
+    )
+    return closed_form(static, still, duration=duration)
 
 
 _BEYOND = 1.25
