@@ -188,7 +188,7 @@ class Bench:
         return circuits
 
     def ladder(self, size: Size, circuits: dict[int, list[Trajectory]]) -> None:
-        """Every rung against macro cells, median of the chips, as in `circuit.md`, C."""
+        """Every rung against macro cells, median of the chips."""
         shown = [*(f"v{i}" for i in range(1, len(size.layers))), "u", "u settled", "e"]
         table = self.table(
             f"Ladder against macro cells, {size.name}: median of chips {_listed(size.chips)}, %",

@@ -268,7 +268,7 @@ def test_offsets_of_the_tanh_cells_shift_their_inputs(rung: Rung) -> None:
 
 
 def test_mismatch_of_the_devices_is_absorbed_in_place() -> None:
-    # circuit.md, B3: a chip with wrong conductances learns as the network that it has become.
+    # A chip with wrong conductances learns as the network that it has become.
     network = network_of([3, 4, 2], seed=1)
     x, step = inputs_of(network, 3)
     design = design_of(network, IDEAL.replace("device", mismatch=0.1))
@@ -498,7 +498,7 @@ def at_bandwidth(gbw: float, seeds: int) -> list[Chip]:
 
 @pytest.mark.parametrize("gbw", [100e6, 30e6])
 def test_every_rung_of_the_ladder_comes_closer_to_the_full_model(gbw: float) -> None:
-    # The table of circuit.md, C.
+    # The table of the prototype's report, C.
     x, step = inputs_of(network_of([3, 4, 2], seed=1))
     chips = at_bandwidth(gbw, 2)
     runs = {r: Behavioural(chips, r).run(x, step, dt=0.04, steps=50) for r in Rung}
@@ -515,7 +515,7 @@ def test_every_rung_of_the_ladder_comes_closer_to_the_full_model(gbw: float) -> 
 
 @pytest.mark.parametrize("gbw", [100e6, 30e6])
 def test_the_update_needs_no_more_than_the_static_rung(gbw: float) -> None:
-    # circuit.md, C, over 20 tau_u as there.
+    # The prototype's report, C, over 20 tau_u as there.
     x, step = inputs_of(network_of([3, 4, 2], seed=1))
     chips = at_bandwidth(gbw, 5)
     static, full = (
@@ -553,7 +553,7 @@ def median_error(card: Card, readout: Readout) -> float:
 def test_double_sampling_removes_most_of_what_offsets_do_to_the_update() -> None:
     offsets = only("amplifier offset", "tanh offset")
     raw = median_error(offsets, Readout(double_sampling=False))
-    assert raw > 0.05  # circuit.md, B2: some 20 % at 1 mV
+    assert raw > 0.05  # The prototype's report, B2: some 20 % at 1 mV
     assert median_error(offsets, Readout()) < raw / 3
 
 
@@ -621,7 +621,7 @@ def test_samples_run_together_are_what_each_is_alone() -> None:
 
 
 def test_a_run_of_the_papers_euler_step_is_off_by_more_than_the_ideal_circuit() -> None:
-    # circuit.md, B, last row against the first.
+    # The prototype's report, B, last row against the first.
     network = network_of([3, 4, 2], seed=1)
     x, step = inputs_of(network)
     design, target = design_of(network), network(x).detach() + step

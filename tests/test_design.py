@@ -1,4 +1,4 @@
-"""From a network to components: against numbers worked by hand from `circuit.md`, A."""
+"""From a network to components: against numbers worked by hand."""
 
 from __future__ import annotations
 

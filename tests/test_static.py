@@ -133,7 +133,7 @@ def test_amplifiers_of_low_gain_without_a_leak_rest_where_their_equations_say() 
 
 
 def test_finite_gain_adds_to_the_leak_as_the_prototype_showed() -> None:
-    # circuit.md, A: alpha_eff = alpha + (m + alpha) / A0', with one input of gain m = 1.
+    # alpha_eff = alpha + (m + alpha) / A0', with one input of gain m = 1.
     network = network_of([3, 4, 2], seed=1)
     for gain in (1e2, 1e3, 1e5):
         card = CARD.ideal().replace("amplifier", gain=gain)

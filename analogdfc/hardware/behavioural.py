@@ -44,7 +44,7 @@ class Behavioural:
     Args:
         chips: the chips; the same layer sizes and seconds per unit of time, anything else may
             differ (seeds, cards, readout).
-        rung: detail of the amplifier model (`circuit.md`, C).
+        rung: detail of the amplifier model.
         tolerance: error of a time step in volts.
         device: where the equations are integrated.
 

@@ -1,6 +1,6 @@
 """The linearised loop of a chip of any size, in the frequency domain.
 
-The nodal equations of the chip (`circuit.md`, C, the full model without slewing) are solved stage
+The nodal equations of the chip (the full amplifier model without slewing) are solved stage
 by stage at complex frequencies s. The loop is cut at the outputs of the n_L PI amplifiers: what the
 cut drives comes back as -L(s) times it, and the modes of the loop are the zeros of det(I + L(s)).
 The little that runs backwards, from an amplifier's summing node through the output resistance of
