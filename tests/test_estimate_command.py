@@ -108,6 +108,7 @@ def test_an_item_that_the_card_cannot_tell_is_named(tmp_path: Path) -> None:
     ("options", "complaint"),
     [
         (["--sweep", "gravity=1"], "'gravity' is unknown"),
+        (["--sweep", "gain=1e3", "--sweep", "amplifier.gain=1e4"], "gain is given twice"),
         (["--rules", "magic"], "unknown rule 'magic'"),
         (["--accuracy", "0"], "--accuracy"),
         pytest.param(

@@ -169,7 +169,7 @@ def command(
     check_figure(figure_path)
     if options["target_accuracy"] is not None:
         check_figure(beside(output))
-    parameters = [parse(text) for text in options["sweeps"]]
+    parameters = _parameters(options["sweeps"])
     rules = _rules(options["rules"])
     if options["measure"] and (why := why_not_measured()) is not None:
         raise UserError(f"--measure: {why}")
@@ -235,6 +235,15 @@ def _given(
         if silent(name) and f"readout/{name}" in kept:
             readout[name] = bool(kept[f"readout/{name}"])
     return _Given(record, technology, seed, readout)
+
+
+def _parameters(texts: tuple[str, ...]) -> list[Parameter]:
+    found = [parse(text) for text in texts]
+    names = [parameter.name for parameter in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"--sweep: {name} is given twice; give all its values at once")
+    return found
 
 
 def _rules(text: str) -> list[str]:
