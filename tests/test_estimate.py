@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -148,9 +149,9 @@ def test_an_unstable_design_has_no_estimate_but_an_eigenvalue_and_a_remedy() -> 
         ({"accuracy": -1.0}, "accuracy = -1.0"),
     ],
 )
-def test_bad_arguments_are_refused(options: dict[str, object], complaint: str) -> None:
+def test_bad_arguments_are_refused(options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
-        estimate(design_of(), 0, *samples(), **options)  # type: ignore[arg-type]
+        estimate(design_of(), 0, *samples(), **options)
 
 
 # The band of the supply current
@@ -252,6 +253,8 @@ def test_settling_against_bandwidth_is_that_of_the_scaled_amplifiers() -> None:
     x, step = samples(1)
     points = against_bandwidth(design_of(), 0, x, step, (0.01, 1.0))
     assert math.isnan(points[0].control)
+    assert "unstable" in points[0].reason
+    assert points[1].reason == ""
     own = estimate(design_of(), 0, x, step).settling
     assert points[1].hertz == 100e6
     assert points[1].control == pytest.approx(float(own.time), rel=1e-6)

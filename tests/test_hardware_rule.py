@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -193,8 +194,8 @@ def test_a_weight_beyond_the_window_is_refused() -> None:
 
 
 def test_a_sample_without_a_rest_state_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(*args: object, **kwargs: object) -> SteadyState:
-        found = steady_state(*args, **kwargs)  # type: ignore[arg-type]
+    def failing(*args: Any, **kwargs: Any) -> SteadyState:
+        found = steady_state(*args, **kwargs)
         return found._replace(converged=torch.tensor([True, False, True, True]))
 
     network = network_of([5, 4, 3], seed=1)

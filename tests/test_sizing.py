@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -61,11 +62,11 @@ def design_of(card: Card = CARD, readout: Readout | None = None) -> Design:
     return Design.of(network, DirectFeedback.transposed(network), card, readout=readout)
 
 
-def problem_of(max_angle: float = 8.0, **changes: object) -> Problem:
+def problem_of(max_angle: float = 8.0, **changes: Any) -> Problem:
     x, step = normal(1, 2, 3), 0.15 * normal(2, 2, 2).sign()
     fixed = {n: v for n, v in OWN.items() if n not in SOUGHT}
-    options = {"seeds": (0,), "ranges": SOUGHT, "fixed": fixed, **changes}
-    return Problem.of(design_of(), x, step, max_angle=max_angle, **options)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"seeds": (0,), "ranges": SOUGHT, "fixed": fixed, **changes}
+    return Problem.of(design_of(), x, step, max_angle=max_angle, **options)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -49,6 +49,34 @@ class Sizes(click.ParamType[tuple[int, ...]]):
         return sizes
 
 
+TARGET_STEPSIZE = click.option(
+    "--target-stepsize",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.25,
+    show_default=True,
+    help="Stepsize lambda of the output target.",
+)
+"""How far the target of a sample lies from the output."""
+
+BACKEND = click.option(
+    "--backend",
+    type=click.Choice(["auto", "shared", "batch"]),
+    default="auto",
+    show_default=True,
+    help="How ngspice is run: PySpice's shared library, or `ngspice -b`.",
+)
+TIME_LIMIT = click.option(
+    "--time-limit",
+    type=click.FloatRange(min=1),
+    default=600.0,
+    show_default=True,
+    help="Seconds that one circuit simulation may take.",
+)
+"""What commands that run ngspice have in common."""
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the numbers for machines.")
+
+
 def design_options(command: _Command) -> _Command:
     """The options that make a design; adds them to a command."""
     options = [

@@ -260,12 +260,13 @@ def settling_numbers(found: Estimate) -> dict[str, Any]:
     return out
 
 
-def bandwidth_numbers(points: Sequence[AtBandwidth]) -> dict[str, list[float]]:
-    """Settling with other amplifiers; nan where the loop is unstable."""
+def bandwidth_numbers(points: Sequence[AtBandwidth]) -> dict[str, list[Any]]:
+    """Settling with other amplifiers; nan where the loop doesn't settle."""
     return {
         "gain_bandwidth_hertz": [p.hertz for p in points],
         "control_us": [1e6 * p.control for p in points],
         "update_us": [1e6 * p.update for p in points],
+        "reason": [p.reason for p in points],
     }
 
 

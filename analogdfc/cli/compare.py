@@ -14,6 +14,10 @@ import torch
 from analogdfc import records
 from analogdfc.cli import _report
 from analogdfc.cli._design import (
+    BACKEND,
+    JSON,
+    TARGET_STEPSIZE,
+    TIME_LIMIT,
     Samples,
     design_options,
     make_design,
@@ -74,13 +78,7 @@ Example:
     show_default=True,
     help="Detail of the behavioural model's amplifiers.",
 )
-@click.option(
-    "--target-stepsize",
-    type=click.FloatRange(min=0, min_open=True),
-    default=0.25,
-    show_default=True,
-    help="Stepsize lambda of the output target.",
-)
+@TARGET_STEPSIZE
 @click.option(
     "--duration",
     type=click.FloatRange(min=1),
@@ -95,27 +93,15 @@ Example:
     show_default=True,
     help="Switch each imperfection off alone and report what the update gains.",
 )
-@click.option(
-    "--backend",
-    type=click.Choice(["auto", "shared", "batch"]),
-    default="auto",
-    show_default=True,
-    help="How ngspice is run: PySpice's shared library, or `ngspice -b`.",
-)
+@BACKEND
 @click.option("--jobs", type=click.IntRange(min=1), help="Simulations at a time.  [default: cores]")
-@click.option(
-    "--time-limit",
-    type=click.FloatRange(min=1),
-    default=600.0,
-    show_default=True,
-    help="Seconds that one circuit simulation may take.",
-)
+@TIME_LIMIT
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0, min_open=True),
     help="Exit with code 1 when the NRMSE of a signal in a parity exceeds this many percent.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the numbers for machines.")
+@JSON
 @click.option(
     "-o",
     "--output",

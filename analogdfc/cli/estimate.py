@@ -13,6 +13,8 @@ from click.core import ParameterSource
 from analogdfc import records
 from analogdfc.cli import _estimate
 from analogdfc.cli._design import (
+    JSON,
+    TARGET_STEPSIZE,
     Samples,
     design_options,
     make_design,
@@ -73,13 +75,7 @@ Example:
     show_default=True,
     help="Inputs that energies are a mean over; the slowest decides how long a settle takes.",
 )
-@click.option(
-    "--target-stepsize",
-    type=click.FloatRange(min=0, min_open=True),
-    default=0.25,
-    show_default=True,
-    help="Stepsize lambda of the output target.",
-)
+@TARGET_STEPSIZE
 @click.option(
     "--accuracy",
     type=click.FloatRange(min=0, max=90, min_open=True, max_open=True),
@@ -137,7 +133,7 @@ Example:
     "rule.",
 )
 @training_options
-@click.option("--json", "as_json", is_flag=True, help="Print the numbers for machines.")
+@JSON
 @click.option(
     "-o",
     "--output",

@@ -14,6 +14,10 @@ from tqdm import tqdm
 from analogdfc import records
 from analogdfc.cli import _size
 from analogdfc.cli._design import (
+    BACKEND,
+    JSON,
+    TARGET_STEPSIZE,
+    TIME_LIMIT,
     design_options,
     make_design,
     make_model,
@@ -72,13 +76,7 @@ Examples:
     show_default=True,
     help="Further chips on which the result is tried.",
 )
-@click.option(
-    "--target-stepsize",
-    type=click.FloatRange(min=0, min_open=True),
-    default=0.25,
-    show_default=True,
-    help="Stepsize lambda of the output target.",
-)
+@TARGET_STEPSIZE
 @click.option(
     "--duration",
     type=click.FloatRange(min=1),
@@ -142,21 +140,9 @@ Examples:
     show_default=True,
     help="Chips simulated in ngspice, the worst first; the behavioural model has all of them.",
 )
-@click.option(
-    "--backend",
-    type=click.Choice(["auto", "shared", "batch"]),
-    default="auto",
-    show_default=True,
-    help="How ngspice is run: PySpice's shared library, or `ngspice -b`.",
-)
-@click.option(
-    "--time-limit",
-    type=click.FloatRange(min=1),
-    default=600.0,
-    show_default=True,
-    help="Seconds that one circuit simulation may take.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the numbers for machines.")
+@BACKEND
+@TIME_LIMIT
+@JSON
 @click.option(
     "-o",
     "--output",

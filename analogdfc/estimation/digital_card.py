@@ -15,10 +15,10 @@ from analogdfc.hardware.entries import (
     Identity,
     Section,
     builtin_texts,
+    find_card,
     first_problem,
     kind_of,
     parse_toml,
-    read_text,
     si,
 )
 
@@ -304,16 +304,7 @@ class DigitalCard(Section):
         Raises:
             UserError: no such file or name, or a file that isn't a valid card.
         """
-        path = Path(name)
-        if path.suffix == ".toml" or path.exists():
-            return cls.parse(read_text(path, "digital card"), str(path))
-        cards = builtin_texts(FOLDER)
-        if str(name) not in cards:
-            raise UserError(
-                f"unknown digital card {str(name)!r}; give the path of a TOML file or one of "
-                f"{', '.join(cards)}"
-            )
-        return cls.parse(cards[str(name)], str(name))
+        return cls.parse(*find_card(name, "digital card", FOLDER))
 
 
 def builtin_digital_cards() -> tuple[str, ...]:

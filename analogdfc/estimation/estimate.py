@@ -277,13 +277,15 @@ class AtBandwidth(NamedTuple):
 
     Attributes:
         hertz: its gain-bandwidth.
-        control: settling time of the control signal, in seconds; nan for an unstable loop.
-        update: time that the update needs, in seconds; nan for an unstable loop.
+        control: settling time of the control signal, in seconds; nan where it doesn't settle.
+        update: time that the update needs, in seconds; nan where it doesn't settle.
+        reason: why it doesn't, else empty.
     """
 
     hertz: float
     control: float
     update: float
+    reason: str = ""
 
 
 def against_bandwidth(
@@ -319,10 +321,11 @@ def against_bandwidth(
         other = design.on(with_bandwidth(design.card, factor * own))
         try:
             found = predict(other, seed, x, step, limits=False, state=state)
+        except ConvergenceError as error:
+            points.append(AtBandwidth(factor * own, math.nan, math.nan, str(error)))
+        else:
             times = float(found.time.max()), float(found.update_time(accuracy).max())
-        except ConvergenceError:
-            times = math.nan, math.nan
-        points.append(AtBandwidth(factor * own, *times))
+            points.append(AtBandwidth(factor * own, *times))
         if progress is not None:
             progress()
     return points

@@ -75,16 +75,14 @@ def _settling(axes: Axes, found: Estimate, bandwidths: Sequence[AtBandwidth]) ->
         axes.text(0.5, 0.5, "amplifiers without delay", transform=axes.transAxes, ha="center")
         return
     x = [1e-6 * p.hertz for p in stable]
-    names = (
-        "control signal within 2 %",
-        f"update within {found.accuracy:g} degree",
+    lines = (
+        ("control signal within 2 %", [p.control for p in stable], "#0072B2"),
+        (f"update within {found.accuracy:g} degree", [p.update for p in stable], "#D55E00"),
     )
-    for name, times, colour in zip(
-        names, zip(*(p[1:] for p in stable), strict=True), ("#0072B2", "#D55E00"), strict=True
-    ):
+    for name, times, colour in lines:
         axes.plot(x, [1e6 * t for t in times], marker="o", color=colour, label=name)
     for k, point in enumerate(p for p in bandwidths if not math.isfinite(p.control)):
-        once = "unstable" if k == 0 else None
+        once = "does not settle" if k == 0 else None
         axes.axvline(1e-6 * point.hertz, color="0.5", linestyle=":", label=once)
     own = found.design.card.amplifier.gain_bandwidth
     if own is not None:

@@ -29,10 +29,10 @@ from analogdfc.hardware.entries import (
     VoltPerRootHertz,
     VoltPerSecond,
     builtin_texts,
+    find_card,
     first_problem,
     kind_of,
     parse_toml,
-    read_text,
 )
 
 
@@ -323,19 +323,7 @@ class Card(Section):
         Raises:
             UserError: no such file or name, or a file that isn't a valid card.
         """
-        path = Path(name)
-        if path.suffix != ".toml" and not path.exists():
-            return cls._builtin(str(name))
-        return cls.parse(read_text(path, "technology card"), str(path))
-
-    @classmethod
-    def _builtin(cls, name: str) -> Card:
-        cards = builtin_texts()
-        if name not in cards:
-            raise UserError(
-                f"unknown card {name!r}; give the path of a TOML file or one of {', '.join(cards)}"
-            )
-        return cls.parse(cards[name], name)
+        return cls.parse(*find_card(name, "card", file="technology card"))
 
 
 def builtin_cards() -> tuple[str, ...]:

@@ -46,10 +46,10 @@ from analogdfc.hardware.devices import (
 from analogdfc.hardware.entries import (
     Section,
     builtin_texts,
+    find_card,
     first_problem,
     kind_of,
     parse_toml,
-    read_text,
 )
 
 FOLDER = "devices"
@@ -167,16 +167,7 @@ class DeviceCard(Section):
         Raises:
             UserError: no such file or name, or a file that isn't a valid card.
         """
-        path = Path(name)
-        if path.suffix == ".toml" or path.exists():
-            return cls.parse(read_text(path, "device card"), str(path))
-        cards = builtin_texts(FOLDER)
-        if str(name) not in cards:
-            raise UserError(
-                f"unknown device card {str(name)!r}; give the path of a TOML file or one of "
-                f"{', '.join(cards)}"
-            )
-        return cls.parse(cards[str(name)], str(name))
+        return cls.parse(*find_card(name, "device card", FOLDER))
 
 
 def builtin_device_cards() -> tuple[str, ...]:

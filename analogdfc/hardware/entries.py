@@ -191,6 +191,35 @@ def builtin_texts(folder: str = "") -> dict[str, str]:
     return {name: files[name].read_text(encoding="utf-8") for name in sorted(files)}
 
 
+def find_card(
+    name: str | Path, what: str, folder: str = "", *, file: str | None = None
+) -> tuple[str, str]:
+    """The text of a card by path, or of one that comes with the package by name.
+
+    Args:
+        name: a path, or a name without `.toml`.
+        what: what error messages call it, 'card' or 'device card'.
+        folder: folder of `calibration` with the cards of this kind.
+        file: what they call its file; by default the same.
+
+    Returns:
+        The text, and what error messages call the card.
+
+    Raises:
+        UserError: no such file or name.
+    """
+    path = Path(name)
+    if path.suffix == ".toml" or path.exists():
+        return read_text(path, file or what), str(path)
+    cards = builtin_texts(folder)
+    if str(name) not in cards:
+        raise UserError(
+            f"unknown {what} {str(name)!r}; give the path of a TOML file or one of "
+            f"{', '.join(cards)}"
+        )
+    return cards[str(name)], str(name)
+
+
 def _initials(name: str) -> str:
     return "".join(word[0] for word in name.split("_"))
 

@@ -192,7 +192,10 @@ def _crossbar(device: Device) -> _Probe:
 def _amplifier(device: Device, part: str, supply: float) -> list[_Probe]:
     """Of each device of an amplifier, what it adds to the amplifier's supply and output."""
     if device.leaf == "vout":
-        lost: Callable[..., Array] = lambda i, v: supply * np.abs(i) - v * i  # noqa: E731
+
+        def lost(i: Array, v: Array) -> Array:
+            return supply * np.abs(i) - v * i
+
         flows = f"i({device.name})"
         return [_Probe(items.OUTPUT_STAGES, part, (flows, device.nodes[1]), lost)]
     if device.leaf == "iq":
@@ -208,6 +211,9 @@ def _tanh(device: Device, part: str, supply: float) -> list[_Probe]:
     if device.leaf == "btail":
         return [_Probe(items.TANH, part, (current,), lambda i: 2 * supply * i)]
     if device.leaf == "bout":
-        taken: Callable[..., Array] = lambda i, v: i * (v + supply)  # noqa: E731
+
+        def taken(i: Array, v: Array) -> Array:
+            return i * (v + supply)
+
         return [_Probe(items.TANH, part, (current, device.nodes[0]), taken)]
     return []

@@ -145,8 +145,8 @@ class _Meter:
 
     def _crossbars(self) -> Iterator[_Form]:
         for k, crossbar in enumerate(self.nodals[0].crossbars):
-            wires = self._stack(lambda m, k=k: _wires(m, k))  # type: ignore[misc]
-            all_ = self._stack(lambda m, k=k: m.crossbars[k].admittance)  # type: ignore[misc]
+            wires = self._stack(partial(_wires, k=k))
+            all_ = self._stack(partial(_admittance, k=k))
             component = items.FEEDBACK if crossbar.feedback else items.FORWARD
             yield _Form(component, crossbar.group, crossbar.nodes, all_ - wires)
             yield _Form(items.WIRES, crossbar.group, crossbar.nodes, wires)
@@ -273,6 +273,10 @@ class _Table(NamedTuple):
 
 def _joined(kinds: Sequence[Elements]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return np.concatenate([e.a for e in kinds]), np.concatenate([e.b for e in kinds])
+
+
+def _admittance(nodal: NodalEquations, k: int) -> Array:
+    return nodal.crossbars[k].admittance
 
 
 def _wires(nodal: NodalEquations, k: int) -> Array:

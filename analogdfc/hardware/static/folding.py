@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -27,7 +28,7 @@ class _Gains:
         self._r_out = a.output_resistance or 0.0
 
     def __call__(self, *loads: Tensor) -> Tensor:
-        total = torch.stack(torch.broadcast_tensors(*loads)).sum(dim=0)  # type: ignore[no-untyped-call]
+        total = reduce(torch.add, loads)
         return self._inverse * (1 + self._r_out * total)
 
 
