@@ -9,13 +9,13 @@ from typing import Literal
 
 from torch import Tensor
 
+from analogdfc.circuit.amplifiers import Rung
+from analogdfc.circuit.behavioural import Behavioural
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
 from analogdfc.dynamics import RungeKutta4, Trajectory, Update, simulate
 from analogdfc.dynamics.loop import free_state
 from analogdfc.errors import UserError
-from analogdfc.hardware.amplifiers import Rung
-from analogdfc.hardware.behavioural import Behavioural
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design
 from analogdfc.measures import angle
 
 Kind = Literal["parity", "deviation"]

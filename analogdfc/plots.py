@@ -13,10 +13,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analogdfc.circuit.design import Design
 from analogdfc.dynamics import Trajectory, Update
 from analogdfc.errors import UserError
 from analogdfc.files import write_whole
-from analogdfc.hardware.design import Design
 from analogdfc.training.metrics import Metrics
 
 # Colours of Okabe and Ito, told apart by the colour blind. The reference is broad and pale, so that

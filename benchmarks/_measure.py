@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from analogdfc.analysis.stability import with_bandwidth
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.amplifiers import Rung
+from analogdfc.circuit.behavioural import Behavioural
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design, Readout
 from analogdfc.comparison import Comparison, Kind, compare, ideal_run
 from analogdfc.controller import PI
 from analogdfc.dynamics import Trajectory
 from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.amplifiers import Rung
-from analogdfc.hardware.behavioural import Behavioural
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design, Readout
-from analogdfc.hardware.stability import with_bandwidth
 from analogdfc.network import Network
 from analogdfc.spice.circuit import Circuit
 from analogdfc.spice.netlist import Fidelity

@@ -22,9 +22,9 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import linear
 
-from analogdfc.hardware.analog import AnalogNetwork, analog
-from analogdfc.hardware.converters import ADC, DAC
-from analogdfc.hardware.mapping import Balanced, Equal, Mapping, OffsetColumn, Tiling
+from analogdfc.arrays.converters import ADC, DAC
+from analogdfc.arrays.layers import AnalogNetwork, analog
+from analogdfc.arrays.mapping import Balanced, Equal, Mapping, OffsetColumn, Tiling
 from analogdfc.network import Network
 
 CARD = "pcm_nandakumar2019"

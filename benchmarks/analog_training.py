@@ -24,12 +24,12 @@ from rich.progress import Progress
 from rich.table import Table
 
 from analogdfc import records
+from analogdfc.arrays.layers import AnalogNetwork, analog
+from analogdfc.arrays.mapping import Balanced, Mapping, PerLayer, Scheme, Split
+from analogdfc.arrays.optimizer import Counts, PulsedUpdate
+from analogdfc.cards.device import DeviceCard
 from analogdfc.datasets import Dataset, digits
 from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.analog import AnalogNetwork, analog
-from analogdfc.hardware.analog_optimizer import Counts, PulsedUpdate
-from analogdfc.hardware.device_card import DeviceCard
-from analogdfc.hardware.mapping import Balanced, Mapping, PerLayer, Scheme, Split
 from analogdfc.learning import SteadyStateDFC
 from analogdfc.losses import SoftmaxCrossEntropy
 from analogdfc.network import Network

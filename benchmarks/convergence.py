@@ -24,18 +24,18 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from analogdfc.arrays.optimizer import ReprogramWriter
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
 from analogdfc.datasets import digits
-from analogdfc.estimation.convergence import RULES, Convergence, Course, converge, on_devices
-from analogdfc.estimation.convergence_figure import convergence_figure
-from analogdfc.estimation.hardware_rule import HardwareDFC
 from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.analog_optimizer import ReprogramWriter
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design
 from analogdfc.learning import SteadyStateDFC
 from analogdfc.losses import SoftmaxCrossEntropy
 from analogdfc.network import Network
+from analogdfc.onchip.convergence import RULES, Convergence, Course, converge, on_devices
+from analogdfc.onchip.figure import convergence_figure
+from analogdfc.onchip.rule import HardwareDFC
 from analogdfc.plots import check_figure, save_figure
 from analogdfc.training.optimizers import SGD, Adam, OptimizerSettings
 

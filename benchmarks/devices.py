@@ -18,8 +18,8 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import linear
 
-from analogdfc.hardware.device_card import DeviceCard
-from analogdfc.hardware.devices import Programmed
+from analogdfc.cards.device import DeviceCard
+from analogdfc.devices import Programmed
 
 CARD = "pcm_nandakumar2019"
 SIZE, BATCH = 256, 32

@@ -14,9 +14,21 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
+from analogdfc.circuit.static import StaticChip
 from analogdfc.cli._design import make_model, make_samples
-from analogdfc.errors import UserError
-from analogdfc.estimation.digital import (
+from analogdfc.cost.estimate import (
+    CLOSED_FORM,
+    Estimate,
+    energy_band,
+    estimate,
+    update_angle,
+)
+from analogdfc.digital.card import Band
+from analogdfc.digital.measured import measured, why_not_measured
+from analogdfc.digital.training import (
     COUNTS,
     DIGITAL_COLUMNS,
     Row,
@@ -27,19 +39,7 @@ from analogdfc.estimation.digital import (
     sources,
     spread,
 )
-from analogdfc.estimation.digital_card import Band
-from analogdfc.estimation.estimate import (
-    CLOSED_FORM,
-    Estimate,
-    energy_band,
-    estimate,
-    update_angle,
-)
-from analogdfc.estimation.measured import measured, why_not_measured
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design
-from analogdfc.hardware.static import StaticChip
+from analogdfc.errors import UserError
 from analogdfc.presets import load_preset
 
 PRESET = "mnist"

@@ -11,11 +11,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.energy import Energy
-from analogdfc.hardware.energy.closed import closed_form
-from analogdfc.hardware.energy.meter import measure
-from analogdfc.hardware.static import StaticChip
+from analogdfc.analysis.energy import Energy
+from analogdfc.analysis.energy.closed import closed_form
+from analogdfc.analysis.energy.meter import measure
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.static import StaticChip
 from analogdfc.spice.energy import measure_circuit
 from analogdfc.spice.simulator import get_simulator
 from benchmarks._measure import case, cores

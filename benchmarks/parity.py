@@ -24,9 +24,9 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from analogdfc.circuit.amplifiers import Rung
 from analogdfc.comparison import Comparison
 from analogdfc.dynamics import Trajectory
-from analogdfc.hardware.amplifiers import Rung
 from analogdfc.spice.netlist import Fidelity
 from benchmarks._measure import Case, case, cores, worst_angle, worst_norm
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from analogdfc.hardware.settling import observed, predict
+from analogdfc.analysis.settling import observed, predict
 from benchmarks._measure import Case, case, cores
 
 NETWORKS = ((3, 4, 2), (16, 10, 10))

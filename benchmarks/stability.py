@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from analogdfc.analysis.stability import critical_bandwidth, growth_rate, slowest_mode
 from analogdfc.controller import PI
-from analogdfc.hardware.stability import critical_bandwidth, growth_rate, slowest_mode
 from benchmarks._measure import case
 
 NETWORKS = (((3, 4, 2), 1), ((4, 5, 3), 0), ((3, 4, 4, 2), 4))

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from analogdfc.experiments.targets import NullSpaceShares, NullSpaceToy
 from analogdfc.learning import DirectFeedbackAlignment
 from analogdfc.learning.targets import (
     DDTPRHL,
@@ -32,7 +33,6 @@ from analogdfc.learning.targets import (
 from analogdfc.losses import Loss, SoftmaxCrossEntropy
 from analogdfc.network import Network
 from analogdfc.plots import check_figure, save_figure
-from analogdfc.theory.targets import NullSpaceShares, NullSpaceToy
 from benchmarks.dfc import seconds
 
 SIZES = [784, 256, 256, 256, 256, 256, 10]

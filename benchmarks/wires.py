@@ -34,7 +34,7 @@ from scipy.sparse.linalg import splu
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
-from analogdfc.hardware.wires import Iterative, Lines, WiredArray, transfer_matrix
+from analogdfc.wires import Iterative, Lines, WiredArray, transfer_matrix
 
 QUOTED = {1: 0.5, 32: 3.5}
 """Seconds that the bars take badcrossbar to need, by inputs, for 128 x 128 cells at 1 ohm."""

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analogdfc import __version__, records
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
 from analogdfc.controller import PI
 from analogdfc.dynamics import Readings, Trajectory
 from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design
 from analogdfc.network import Network
 from analogdfc.records import Quantity
 from analogdfc.spice.circuit import Circuit

@@ -11,24 +11,9 @@ from strategies import generator, network_of, normal
 from torch import Tensor
 from torch.nn.functional import linear
 
-from analogdfc.errors import UserError
-from analogdfc.hardware.analog import AnalogNetwork, analog
-from analogdfc.hardware.analog_optimizer import PulsedUpdate, PulseWriter
-from analogdfc.hardware.converters import ADC, DAC
-from analogdfc.hardware.device_card import DeviceCard
-from analogdfc.hardware.devices import (
-    Curve,
-    DeviceModel,
-    Faults,
-    LinearStep,
-    OneShot,
-    Pulses,
-    RandomTelegraph,
-    ReadNoise,
-    Window,
-    WriteVerify,
-)
-from analogdfc.hardware.mapping import (
+from analogdfc.arrays.converters import ADC, DAC
+from analogdfc.arrays.layers import AnalogNetwork, analog
+from analogdfc.arrays.mapping import (
     Balanced,
     Cell,
     Equal,
@@ -43,6 +28,21 @@ from analogdfc.hardware.mapping import (
     Split,
     Tiling,
 )
+from analogdfc.arrays.optimizer import PulsedUpdate, PulseWriter
+from analogdfc.cards.device import DeviceCard
+from analogdfc.devices import (
+    Curve,
+    DeviceModel,
+    Faults,
+    LinearStep,
+    OneShot,
+    Pulses,
+    RandomTelegraph,
+    ReadNoise,
+    Window,
+    WriteVerify,
+)
+from analogdfc.errors import UserError
 from analogdfc.learning import RULES, Backpropagation, make_rule
 from analogdfc.network import Network
 

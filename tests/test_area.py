@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given, settings
 from strategies import network_of, small_networks
 
-from analogdfc.controller import PI
-from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.area import (
+from analogdfc.analysis.area import (
     AMPLIFIERS,
     AREA_COMPONENTS,
     CAPACITORS,
@@ -20,10 +18,12 @@ from analogdfc.hardware.area import (
     TANH_CELLS,
     area,
 )
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design
-from analogdfc.hardware.energy.items import CONTROLLER
+from analogdfc.analysis.energy.items import CONTROLLER
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
+from analogdfc.controller import PI
+from analogdfc.feedback import DirectFeedback
 from analogdfc.network import Network
 from analogdfc.spice.netlist import Netlist
 

@@ -16,16 +16,16 @@ from scipy.optimize import linear_sum_assignment, root
 from strategies import autograd_jacobian, network_of, normal, seeds, small_networks
 from torch import Tensor
 
+from analogdfc.cards.technology import IMPERFECTIONS, Card
+from analogdfc.circuit.amplifiers import Rung
+from analogdfc.circuit.behavioural import Behavioural
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design, Readout
 from analogdfc.controller import PI
 from analogdfc.dynamics import Euler, RungeKutta4, Trajectory, Update, simulate
 from analogdfc.dynamics.loop import Loop
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.amplifiers import Rung
-from analogdfc.hardware.behavioural import Behavioural
-from analogdfc.hardware.card import IMPERFECTIONS, Card
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design, Readout
 from analogdfc.network import Network
 
 CARD = Card.load("discrete_100mhz")

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from analogdfc.cards.technology import IMPERFECTIONS, Card, builtin_cards
 from analogdfc.errors import UserError
-from analogdfc.hardware.card import IMPERFECTIONS, Card, builtin_cards
 
 CALIBRATION = Path(__file__).parents[1] / "calibration"
 CARDS = sorted(CALIBRATION.glob("*.toml"))

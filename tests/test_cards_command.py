@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from analogdfc.cards.device import DeviceCard, builtin_device_cards
+from analogdfc.cards.technology import builtin_cards
 from analogdfc.cli import COMMANDS, cli
-from analogdfc.estimation import DigitalCard, builtin_digital_cards
-from analogdfc.hardware.card import builtin_cards
-from analogdfc.hardware.device_card import DeviceCard, builtin_device_cards
+from analogdfc.digital.card import DigitalCard, builtin_digital_cards
 
 CALIBRATION = Path(__file__).parents[1] / "calibration"
 ALL = (*builtin_cards(), *builtin_device_cards(), *builtin_digital_cards())

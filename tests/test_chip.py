@@ -10,11 +10,11 @@ from scipy import stats
 from strategies import network_of
 from torch import Tensor
 
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design
 
 CARD = Card.load("discrete_100mhz")
 MISMATCH, TOLERANCE, OFFSET = 0.02, 0.002, 1e-3

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analogdfc import records
+from analogdfc.cards.technology import Card
 from analogdfc.cli import cli
-from analogdfc.hardware.card import Card
 
 SMALL = ["--sizes", "3-4-2", "--samples", "1", "--duration", "5"]
 

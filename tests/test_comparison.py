@@ -11,12 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.design import Design, Readout
 from analogdfc.comparison import UpdateDifference, causes, compare, ideal_run, nrmse
 from analogdfc.dynamics import Trajectory
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.design import Design, Readout
 from analogdfc.network import Network
 
 CARD = Card.load("discrete_100mhz")

@@ -16,6 +16,8 @@ from scipy.integrate import solve_ivp
 from strategies import autograd_jacobian, network_of, normal, seeds, small_networks
 from torch import Tensor
 
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.design import Design
 from analogdfc.controller import PD, PI, PID, Controller, I, P
 from analogdfc.dynamics import (
     Euler,
@@ -29,8 +31,6 @@ from analogdfc.dynamics import (
 from analogdfc.dynamics.steady import SteadyState, free_pass, steady_state
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.design import Design
 from analogdfc.learning import AnalyticDFC, SteadyStateDFC
 from analogdfc.measures import condition3, slowest_eigenvalue, stability_matrix
 from analogdfc.network import Network

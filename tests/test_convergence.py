@@ -13,9 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analogdfc import records
+from analogdfc.cards.technology import Card
 from analogdfc.datasets import Dataset, digits
 from analogdfc.errors import UserError
-from analogdfc.estimation.convergence import (
+from analogdfc.losses import SquaredError
+from analogdfc.network import Network
+from analogdfc.onchip.convergence import (
     RULES,
     Convergence,
     Course,
@@ -25,10 +28,7 @@ from analogdfc.estimation.convergence import (
     on_chip,
     on_devices,
 )
-from analogdfc.estimation.convergence_figure import convergence_figure
-from analogdfc.hardware.card import Card
-from analogdfc.losses import SquaredError
-from analogdfc.network import Network
+from analogdfc.onchip.figure import convergence_figure
 from analogdfc.records import Quantity
 from analogdfc.training.optimizers import SGD, Adam
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import generator, normal
 
+from analogdfc.arrays.converters import ADC, DAC, Converter
 from analogdfc.errors import UserError
-from analogdfc.hardware.converters import ADC, DAC, Converter
 
 KINDS = pytest.mark.parametrize("kind", [DAC, ADC])
 

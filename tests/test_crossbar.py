@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from analogdfc.errors import UserError
-from analogdfc.hardware.crossbar import dual_rail, terminal_admittance
+from analogdfc.wires.terminals import dual_rail, terminal_admittance
 
 Array = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analogdfc import records
+from analogdfc.cards.device import DeviceCard
 from analogdfc.cli import COMMANDS, cli
-from analogdfc.hardware.device_card import DeviceCard
 from analogdfc.records import Quantity
 
 HELP = "Error of a matrix product on an array of devices, by cause."

@@ -13,24 +13,7 @@ from hypothesis import strategies as st
 from strategies import normal
 from torch import Tensor
 
-from analogdfc.errors import UserError
-from analogdfc.hardware.crossbar_error import (
-    CAUSES,
-    Product,
-    cases,
-    measure,
-)
-from analogdfc.hardware.device_card import DeviceCard
-from analogdfc.hardware.devices import (
-    DeviceModel,
-    Faults,
-    OneShot,
-    Spread,
-    StuckCell,
-    Window,
-)
-from analogdfc.hardware.devices.curves import Curve
-from analogdfc.hardware.mapping import (
+from analogdfc.arrays.mapping import (
     Balanced,
     Fixed,
     Mapping,
@@ -41,7 +24,24 @@ from analogdfc.hardware.mapping import (
     Split,
     Tiling,
 )
-from analogdfc.hardware.wires import Lines, WiredArray, transfer_matrix
+from analogdfc.arrays.product_error import (
+    CAUSES,
+    Product,
+    cases,
+    measure,
+)
+from analogdfc.cards.device import DeviceCard
+from analogdfc.devices import (
+    DeviceModel,
+    Faults,
+    OneShot,
+    Spread,
+    StuckCell,
+    Window,
+)
+from analogdfc.devices.curves import Curve
+from analogdfc.errors import UserError
+from analogdfc.wires import Lines, WiredArray, transfer_matrix
 
 IDEAL = DeviceModel(Window(1e-6, 25e-6))
 NO_LINES = Lines(0.0, 0.0)
@@ -248,7 +248,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not() -> None:
 def test_blocks_of_draws_are_independent_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     product = Product(W, X, card("pcm_nandakumar2019"), NO_LINES)
     whole = measure(product, samples=60)
-    monkeypatch.setattr("analogdfc.hardware.crossbar_error._AT_ONCE", W.numel() * 2 * 7)
+    monkeypatch.setattr("analogdfc.arrays.product_error._AT_ONCE", W.numel() * 2 * 7)
     blocks = measure(product, samples=60)
     assert blocks.total == pytest.approx(whole.total, rel=0.1)
     assert blocks.spread == pytest.approx(whole.spread, rel=0.4)

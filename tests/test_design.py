@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from strategies import network_of, normal, seeds
 from torch import Tensor
 
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design, Readout, compensation
 from analogdfc.controller import PI
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design, Readout, compensation
 from analogdfc.network import Network
 
 CARD = Card.load("discrete_100mhz").without("finite levels", "line capacitance")

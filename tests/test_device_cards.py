@@ -13,10 +13,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from analogdfc.errors import UserError
-from analogdfc.hardware.card import Card, builtin_cards
-from analogdfc.hardware.device_card import DeviceCard, builtin_device_cards
-from analogdfc.hardware.devices import (
+from analogdfc.cards.device import DeviceCard, builtin_device_cards
+from analogdfc.cards.technology import Card, builtin_cards
+from analogdfc.devices import (
     Curve,
     DeviceModel,
     Measured,
@@ -31,6 +30,7 @@ from analogdfc.hardware.devices import (
     Temperature,
     WriteVerify,
 )
+from analogdfc.errors import UserError
 
 FOLDER = Path(__file__).parents[1] / "calibration" / "devices"
 CARDS = sorted(FOLDER.glob("*.toml"))

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from scipy import signal, stats
 from torch import Tensor
 
-from analogdfc.errors import UserError
-from analogdfc.hardware.devices import (
+from analogdfc.devices import (
     IMPERFECTIONS,
     Curve,
     DeviceModel,
@@ -44,6 +43,7 @@ from analogdfc.hardware.devices import (
     arrhenius,
     stuck_cells,
 )
+from analogdfc.errors import UserError
 
 US = 1e-6
 DRAWS = 1_000_000

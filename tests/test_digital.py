@@ -19,28 +19,26 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import analogdfc.dynamics.steady as steady
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.static import StaticChip
 from analogdfc.cli._design import make_model, make_samples
-from analogdfc.errors import UserError
-from analogdfc.estimation import (
+from analogdfc.cost.estimate import ideal_update
+from analogdfc.digital import (
     Band,
-    DigitalCard,
     Operations,
     baseline,
-    builtin_digital_cards,
     digital_cells,
     digital_energy,
-    measure_power,
     operations,
     power,
     sources,
     spread,
     training,
 )
-from analogdfc.estimation.digital import COUNTS, band_text, engineering
-from analogdfc.estimation.digital_card import Constants
-from analogdfc.estimation.estimate import ideal_update
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.static import StaticChip
+from analogdfc.digital.card import Constants, DigitalCard, builtin_digital_cards
+from analogdfc.digital.power import measure_power
+from analogdfc.digital.training import COUNTS, band_text, engineering
+from analogdfc.errors import UserError
 from analogdfc.learning import DFC, AnalyticDFC, LearningRule, SteadyStateDFC, get_rule
 from analogdfc.network import Network
 from benchmarks import digital as benchmark

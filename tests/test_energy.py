@@ -7,19 +7,19 @@ import torch
 from hypothesis import given, settings
 from strategies import network_of, normal, seeds, small_networks
 
+from analogdfc.analysis.energy import COMPONENTS, Energy
+from analogdfc.analysis.energy.items import OUTPUT_STAGES, QUIESCENT, TANH
+from analogdfc.analysis.energy.meter import Metered, measure
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design, Readout
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.crossbar import dual_rail, terminal_admittance, wire_admittance
-from analogdfc.hardware.design import Design, Readout
-from analogdfc.hardware.energy import COMPONENTS, Energy
-from analogdfc.hardware.energy.items import OUTPUT_STAGES, QUIESCENT, TANH
-from analogdfc.hardware.energy.meter import Metered, measure
 from analogdfc.network import Network
 from analogdfc.spice.energy import measure_circuit
 from analogdfc.spice.flat import devices
 from analogdfc.spice.simulator import get_simulator
+from analogdfc.wires.terminals import dual_rail, terminal_admittance, wire_admittance
 from benchmarks._measure import Case, case
 from benchmarks.energy import HALVED_BAR, ITEM_BAR, LARGE, SEEDS, SMALL, TOTAL_BAR, worst_item
 

@@ -11,18 +11,18 @@ import torch
 from strategies import network_of, normal
 from torch import Tensor
 
+from analogdfc.analysis.energy import Energy, _path
+from analogdfc.analysis.energy._arrays import array_power
+from analogdfc.analysis.energy.closed import closed_form
+from analogdfc.analysis.energy.meter import Metered, measure
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design, Readout
+from analogdfc.circuit.static import StaticChip
 from analogdfc.controller import PI
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.crossbar import dual_rail, terminal_admittance, wire_admittance
-from analogdfc.hardware.design import Design, Readout
-from analogdfc.hardware.energy import Energy, _path
-from analogdfc.hardware.energy._arrays import array_power
-from analogdfc.hardware.energy.closed import closed_form
-from analogdfc.hardware.energy.meter import Metered, measure
-from analogdfc.hardware.static import StaticChip
+from analogdfc.wires.terminals import dual_rail, terminal_admittance, wire_admittance
 
 CARD = Card.load("discrete_100mhz")
 DURATION = 20.0

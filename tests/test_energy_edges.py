@@ -8,12 +8,12 @@ import pytest
 import torch
 from strategies import network_of, normal
 
+from analogdfc.analysis.energy.meter import measure
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design, Readout
 from analogdfc.controller import PI
 from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design, Readout
-from analogdfc.hardware.energy.meter import measure
 from analogdfc.network import Network
 from analogdfc.spice.energy import measure_circuit
 from analogdfc.spice.simulator import get_simulator

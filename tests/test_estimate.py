@@ -10,8 +10,13 @@ import torch
 from strategies import network_of, normal
 from torch import Tensor
 
-from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.estimation.estimate import (
+from analogdfc.analysis.energy.items import CONVERTERS, QUIESCENT, WRITES
+from analogdfc.analysis.energy.meter import measure
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
+from analogdfc.circuit.nodal import NodalEquations
+from analogdfc.cost.estimate import (
     CLOSED_FORM,
     WAVEFORMS,
     Estimate,
@@ -21,14 +26,9 @@ from analogdfc.estimation.estimate import (
     estimate,
     ideal_update,
 )
-from analogdfc.estimation.sweep import BANDWIDTH, parameters, parse, sweep, varied
+from analogdfc.cost.sweep import BANDWIDTH, parameters, parse, sweep, varied
+from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design
-from analogdfc.hardware.energy.items import CONVERTERS, QUIESCENT, WRITES
-from analogdfc.hardware.energy.meter import measure
-from analogdfc.hardware.nodal import NodalEquations
 from analogdfc.learning import SteadyStateDFC
 
 CARD = Card.load("discrete_100mhz")

@@ -14,7 +14,7 @@ from strategies import network_of
 from analogdfc import records
 from analogdfc.cli import cli
 from analogdfc.controller import PI
-from analogdfc.estimation.measured import why_not_measured
+from analogdfc.digital.measured import why_not_measured
 from analogdfc.feedback import DirectFeedback
 from analogdfc.records import Quantity
 from analogdfc.storage import Model, model_tree

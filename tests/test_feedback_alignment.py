@@ -26,6 +26,13 @@ from analogdfc.datasets import (
     xor,
 )
 from analogdfc.errors import UserError
+from analogdfc.experiments.alignment import (
+    LinearAlignment,
+    Weights,
+    draw,
+    flow_field,
+    single_pair,
+)
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning.alignment import (
     Dropout,
@@ -38,13 +45,6 @@ from analogdfc.learning.controls import Backpropagation, DirectFeedbackAlignment
 from analogdfc.losses import SoftmaxCrossEntropy
 from analogdfc.measures import angle
 from analogdfc.network import Network
-from analogdfc.theory.alignment import (
-    LinearAlignment,
-    Weights,
-    draw,
-    flow_field,
-    single_pair,
-)
 
 NAMES = ("tanh", "linear", "relu", "sigmoid", "piecewise-linear")
 BAR = 1e-8

@@ -15,27 +15,27 @@ from scipy.integrate import quad
 from strategies import network_of, normal, seeds, small_networks
 from torch import Tensor
 
+from analogdfc.analysis.reading_noise import SomaNoise, reading_sigma, soma_noise
+from analogdfc.arrays.layers import AnalogNetwork, analog
+from analogdfc.arrays.mapping import Balanced, Mapping, PerLayer
+from analogdfc.arrays.optimizer import PulsedUpdate
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design, Readout
+from analogdfc.circuit.static import StaticChip
+from analogdfc.circuit.static import chip as static_chip
 from analogdfc.dynamics.steady import SteadyState, steady_state
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.estimation.hardware_rule import (
+from analogdfc.feedback import DirectFeedback
+from analogdfc.learning import SteadyStateDFC
+from analogdfc.losses import Loss, SoftmaxCrossEntropy, SquaredError
+from analogdfc.network import Network
+from analogdfc.onchip.rule import (
     HardwareDFC,
     ReadingNoise,
     exact_weights,
     with_room,
 )
-from analogdfc.estimation.reading_noise import SomaNoise, reading_sigma, soma_noise
-from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.analog import AnalogNetwork, analog
-from analogdfc.hardware.analog_optimizer import PulsedUpdate
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design, Readout
-from analogdfc.hardware.mapping import Balanced, Mapping, PerLayer
-from analogdfc.hardware.static import StaticChip
-from analogdfc.hardware.static import chip as static_chip
-from analogdfc.learning import SteadyStateDFC
-from analogdfc.losses import Loss, SoftmaxCrossEntropy, SquaredError
-from analogdfc.network import Network
 
 CARD = Card.load("discrete_100mhz")
 PCM = "pcm_nandakumar2019"

@@ -13,6 +13,15 @@ from strategies import autograd_jacobian, network_of, normal, seeds
 from torch import Tensor
 
 from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.experiments.targets import (
+    DAMPINGS,
+    NullSpaceToy,
+    TargetAlignment,
+    null_space_share,
+    output_direction,
+    sample_updates,
+    target_alignment,
+)
 from analogdfc.learning.base import RULES, LearningRule
 from analogdfc.learning.ideal import ParameterUpdate, backprop_update
 from analogdfc.learning.targets import (
@@ -27,15 +36,6 @@ from analogdfc.learning.targets import (
 from analogdfc.losses import LOSSES, Loss, SoftmaxCrossEntropy, SquaredError
 from analogdfc.measures import angle
 from analogdfc.network import Network
-from analogdfc.theory.targets import (
-    DAMPINGS,
-    NullSpaceToy,
-    TargetAlignment,
-    null_space_share,
-    output_direction,
-    sample_updates,
-    target_alignment,
-)
 
 
 def sizes_with_hidden_layers() -> st.SearchStrategy[list[int]]:

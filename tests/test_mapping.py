@@ -14,19 +14,7 @@ from strategies import generator, normal
 from torch.nn.functional import linear
 
 from analogdfc import records
-from analogdfc.errors import UserError
-from analogdfc.hardware.device_card import DeviceCard
-from analogdfc.hardware.devices import (
-    Curve,
-    DeviceModel,
-    Exponential,
-    LinearStep,
-    Pulses,
-    SoftBounds,
-    Window,
-    WriteVerify,
-)
-from analogdfc.hardware.mapping import (
+from analogdfc.arrays.mapping import (
     Balanced,
     Equal,
     Fixed,
@@ -47,6 +35,18 @@ from analogdfc.hardware.mapping import (
     write_csv,
     write_hdf5,
 )
+from analogdfc.cards.device import DeviceCard
+from analogdfc.devices import (
+    Curve,
+    DeviceModel,
+    Exponential,
+    LinearStep,
+    Pulses,
+    SoftBounds,
+    Window,
+    WriteVerify,
+)
+from analogdfc.errors import UserError
 
 US = 1e-6
 WINDOW = Window(1 * US, 41 * US)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from analogdfc.digital import baseline, digital_cells, measured, operations, power, sources
+from analogdfc.digital.measured import FORMATS, training_step, why_not_measured
+from analogdfc.digital.training import COUNTS
 from analogdfc.errors import UserError
-from analogdfc.estimation import baseline, digital_cells, measured, operations, power, sources
-from analogdfc.estimation.digital import COUNTS
-from analogdfc.estimation.measured import FORMATS, training_step, why_not_measured
 from analogdfc.learning import DFC, AnalyticDFC, SteadyStateDFC
 
 SIZES = [6, 5, 3]

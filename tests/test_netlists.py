@@ -23,16 +23,16 @@ from scipy.interpolate import PchipInterpolator
 from strategies import seeds, small_networks
 
 from analogdfc import records
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.behavioural import Behavioural
+from analogdfc.circuit.chip import Chip, Stage
+from analogdfc.circuit.design import Design, Readout
+from analogdfc.circuit.nodal import NodalEquations
 from analogdfc.comparison import compare, ideal_run
 from analogdfc.controller import PI
 from analogdfc.dynamics import Readings, Trajectory
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.behavioural import Behavioural
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.chip import Chip, Stage
-from analogdfc.hardware.design import Design, Readout
-from analogdfc.hardware.nodal import NodalEquations
 from analogdfc.network import Network
 from analogdfc.records import Record
 from analogdfc.spice.deck import check_deck, logical_lines, spice_number
@@ -465,9 +465,9 @@ import sys
 sys.modules["PySpice"] = None  # importing it is an error
 import torch
 from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
 from analogdfc.network import Network
 from analogdfc.spice.netlist import Netlist
 from analogdfc.spice.testbench import Testbench

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from analogdfc.cards.technology import IMPERFECTIONS
+from analogdfc.circuit.amplifiers import Rung
+from analogdfc.circuit.design import Readout
 from analogdfc.comparison import Comparison
 from analogdfc.controller import PI
 from analogdfc.dynamics import Trajectory
-from analogdfc.hardware.amplifiers import Rung
-from analogdfc.hardware.card import IMPERFECTIONS
-from analogdfc.hardware.design import Readout
 from analogdfc.spice.simulator import get_simulator
 from benchmarks._measure import Case, case, worst_angle, worst_norm
 from benchmarks.parity import (

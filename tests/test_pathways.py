@@ -13,6 +13,8 @@ from scipy.integrate import solve_ivp
 from strategies import autograd_jacobian, generator, network_of, normal, seeds, small_networks
 from torch import Tensor
 
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.design import Design
 from analogdfc.controller import PI
 from analogdfc.dynamics import (
     Euler,
@@ -27,8 +29,6 @@ from analogdfc.dynamics.loop import feedback_jacobians, free_state, presynaptic,
 from analogdfc.dynamics.steady import free_pass, rest, sensitivity, steady_state
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback, Feedback, NetworkFeedback
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.design import Design
 from analogdfc.learning import DFC, AnalyticDFC, LearningRule, SteadyStateDFC
 from analogdfc.measures import condition2, condition3, slowest_eigenvalue, stability_matrix
 from analogdfc.network import Network

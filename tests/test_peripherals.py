@@ -14,19 +14,19 @@ from hypothesis import strategies as st
 from strategies import network_of, normal, seeds
 from torch import Tensor
 
-from analogdfc.dynamics import Update
-from analogdfc.errors import UserError
-from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design
-from analogdfc.hardware.energy.items import CONTROLLER, CONVERTERS, WRITES
-from analogdfc.hardware.energy.peripherals import (
+from analogdfc.analysis.energy.items import CONTROLLER, CONVERTERS, WRITES
+from analogdfc.analysis.energy.peripherals import (
     converters,
     pulses_per_update,
     weight_steps,
     writes,
 )
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
+from analogdfc.dynamics import Update
+from analogdfc.errors import UserError
+from analogdfc.feedback import DirectFeedback
 from analogdfc.network import Network
 
 CARD = Card.load("discrete_100mhz")

@@ -9,10 +9,8 @@ import torch
 from strategies import generator, normal
 from torch import Tensor
 
-from analogdfc.hardware.analog_array import AnalogArray
-from analogdfc.hardware.device_card import DeviceCard
-from analogdfc.hardware.devices import DeviceModel, Faults, LinearStep, Pulses, Window
-from analogdfc.hardware.mapping import (
+from analogdfc.arrays.array import AnalogArray
+from analogdfc.arrays.mapping import (
     Balanced,
     Equal,
     Fixed,
@@ -22,6 +20,8 @@ from analogdfc.hardware.mapping import (
     Scheme,
     Split,
 )
+from analogdfc.cards.device import DeviceCard
+from analogdfc.devices import DeviceModel, Faults, LinearStep, Pulses, Window
 
 US = 1e-6
 WINDOW = Window(1 * US, 41 * US)

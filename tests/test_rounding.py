@@ -6,7 +6,7 @@ import pytest
 import torch
 from strategies import generator, normal
 
-from analogdfc.hardware.rounding import (
+from analogdfc.arrays.rounding import (
     Coincidence,
     Deterministic,
     DeterministicCoincidence,

@@ -12,13 +12,7 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
-from analogdfc.controller import PI
-from analogdfc.dynamics import Readings, Trajectory
-from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.hardware.behavioural import Behavioural
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design
-from analogdfc.hardware.settling import (
+from analogdfc.analysis.settling import (
     BANDWIDTH,
     FEEDBACK,
     K_P,
@@ -30,12 +24,18 @@ from analogdfc.hardware.settling import (
     predict,
     terminals,
 )
-from analogdfc.hardware.settling.modes import Spectrum
-from analogdfc.hardware.settling.rational import Modal, poles
-from analogdfc.hardware.settling.terminals import Crossbars
-from analogdfc.hardware.settling.transfer import LoopTransfer, OperatingPoint
-from analogdfc.hardware.stability import critical_bandwidth, slowest_mode, with_bandwidth
-from analogdfc.hardware.static import StaticChip
+from analogdfc.analysis.settling.modes import Spectrum
+from analogdfc.analysis.settling.rational import Modal, poles
+from analogdfc.analysis.settling.terminals import Crossbars
+from analogdfc.analysis.settling.transfer import LoopTransfer, OperatingPoint
+from analogdfc.analysis.stability import critical_bandwidth, slowest_mode, with_bandwidth
+from analogdfc.circuit.behavioural import Behavioural
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
+from analogdfc.circuit.static import StaticChip
+from analogdfc.controller import PI
+from analogdfc.dynamics import Readings, Trajectory
+from analogdfc.errors import ConvergenceError, UserError
 from benchmarks._measure import Case, case
 from benchmarks.settling import BAR, CHIP, measure
 

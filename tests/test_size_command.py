@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analogdfc import records
+from analogdfc.cards.technology import Card
 from analogdfc.cli import cli
-from analogdfc.estimation.sizing.specification import REQUIREMENTS, own_values
-from analogdfc.hardware.card import Card
+from analogdfc.sizing.specification import REQUIREMENTS, own_values
 
 CARD = Card.load("discrete_100mhz")
 SOUGHT = ("gain", "offset")
@@ -30,7 +30,7 @@ def run(*arguments: str) -> Result:
 @pytest.fixture(scope="module", autouse=True)
 def small_generations() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analogdfc.estimation.sizing.search.POPULATION", TRIALS)
+        patch.setattr("analogdfc.sizing.search.POPULATION", TRIALS)
         yield
 
 

@@ -16,17 +16,22 @@ from hypothesis import strategies as st
 from strategies import network_of, normal
 from torch import Tensor
 
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip, Stage
+from analogdfc.circuit.design import Design, Readout
+from analogdfc.circuit.static import StaticChip
 from analogdfc.cli import _size
 from analogdfc.cli._design import Samples
 from analogdfc.comparison import UpdateDifference
 from analogdfc.dynamics import Update
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.estimation.sizing import finding
-from analogdfc.estimation.sizing.finding import Options, Sizing, Verification, size
-from analogdfc.estimation.sizing.noise import difference_deviations, noise_norm
-from analogdfc.estimation.sizing.polish import Start, margins, polished, unsafe
-from analogdfc.estimation.sizing.search import cheapest, front, search
-from analogdfc.estimation.sizing.specification import (
+from analogdfc.feedback import DirectFeedback
+from analogdfc.sizing import finding
+from analogdfc.sizing.finding import Options, Sizing, Verification, size
+from analogdfc.sizing.noise import difference_deviations, noise_norm
+from analogdfc.sizing.polish import Start, margins, polished, unsafe
+from analogdfc.sizing.search import cheapest, front, search
+from analogdfc.sizing.specification import (
     REQUIREMENTS,
     card_text,
     default_ranges,
@@ -39,13 +44,8 @@ from analogdfc.estimation.sizing.specification import (
     tightest,
     with_values,
 )
-from analogdfc.estimation.sizing.trial import Outcome, Problem, evaluate
-from analogdfc.estimation.sizing.workers import Workers
-from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.chip import Chip, Stage
-from analogdfc.hardware.design import Design, Readout
-from analogdfc.hardware.static import StaticChip
+from analogdfc.sizing.trial import Outcome, Problem, evaluate
+from analogdfc.sizing.workers import Workers
 from analogdfc.spice.simulator import get_simulator
 
 CARD = Card.load("discrete_100mhz")
@@ -72,7 +72,7 @@ def problem_of(max_angle: float = 8.0, **changes: Any) -> Problem:
 @pytest.fixture(scope="module", autouse=True)
 def small_generations() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analogdfc.estimation.sizing.search.POPULATION", POPULATION)
+        patch.setattr("analogdfc.sizing.search.POPULATION", POPULATION)
         yield
 
 

@@ -8,15 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analogdfc.dynamics import Readings, Trajectory
-from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.stability import (
+from analogdfc.analysis.stability import (
     critical_bandwidth,
     growth_rate,
     slowest_mode,
     with_bandwidth,
 )
+from analogdfc.circuit.chip import Chip
+from analogdfc.dynamics import Readings, Trajectory
+from analogdfc.errors import ConvergenceError, UserError
 from benchmarks._measure import case
 from benchmarks.stability import CHIP, CONTROLLER, NETWORKS, TARGET, measure
 

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from strategies import network_of, normal, seeds, small_networks
 from torch import Tensor
 
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.amplifiers import Rung
+from analogdfc.circuit.behavioural import Behavioural
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design, Readout
+from analogdfc.circuit.static import StaticChip, StaticState
 from analogdfc.controller import PI
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.amplifiers import Rung
-from analogdfc.hardware.behavioural import Behavioural
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design, Readout
-from analogdfc.hardware.static import StaticChip, StaticState
 from analogdfc.learning.steady import SteadyStateDFC
 from analogdfc.network import Network
 

@@ -15,12 +15,7 @@ from hypothesis import strategies as st
 from analogdfc.controller import PI
 from analogdfc.dynamics import Loop
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.feedback import DirectFeedback
-from analogdfc.learning import AnalyticDFC, SleepPhase, SteadyStateDFC, minimum_norm_update
-from analogdfc.measures import stability_matrix
-from analogdfc.network import Network
-from analogdfc.records import Quantity
-from analogdfc.theory import (
+from analogdfc.experiments import (
     FIGURES,
     Configurations,
     FeedbackLearning,
@@ -31,10 +26,15 @@ from analogdfc.theory import (
     find,
     finite_minimum_norm_update,
 )
-from analogdfc.theory.figures import draw, windowed
-from analogdfc.theory.jobs import Curves, run_jobs
-from analogdfc.theory.measuring import measure
-from analogdfc.theory.toy import _Learner, backward, control_rule, pretrained, student
+from analogdfc.experiments.figures import draw, windowed
+from analogdfc.experiments.jobs import Curves, run_jobs
+from analogdfc.experiments.measuring import measure
+from analogdfc.experiments.toy import _Learner, backward, control_rule, pretrained, student
+from analogdfc.feedback import DirectFeedback
+from analogdfc.learning import AnalyticDFC, SleepPhase, SteadyStateDFC, minimum_norm_update
+from analogdfc.measures import stability_matrix
+from analogdfc.network import Network
+from analogdfc.records import Quantity
 
 TOY = ToySettings(
     teacher=(15, 8, 5),

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from analogdfc import records
 from analogdfc.cli import cli, verify_theory
+from analogdfc.experiments import Configurations, Plan, ToyRun
 from analogdfc.records import Quantity
-from analogdfc.theory import Configurations, Plan, ToyRun
 
 # Two epochs of the reduced experiments, all in one process.
 SMALL = ["--quick", "--epochs", "2", "--pretraining", "1", "--sweep-epochs", "1", "--jobs", "1"]

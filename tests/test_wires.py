@@ -20,8 +20,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.hardware.crossbar import terminal_admittance
-from analogdfc.hardware.wires import (
+from analogdfc.wires import (
     Cell,
     Exact,
     Iterative,
@@ -32,7 +31,8 @@ from analogdfc.hardware.wires import (
     WiredArray,
     transfer_matrix,
 )
-from analogdfc.hardware.wires.exact import Factorised
+from analogdfc.wires.exact import Factorised
+from analogdfc.wires.terminals import terminal_admittance
 
 Array = NDArray[np.float64]
 

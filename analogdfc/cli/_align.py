@@ -12,10 +12,10 @@ from torch import Tensor
 from analogdfc import records
 from analogdfc.cli._console import make_console
 from analogdfc.datasets import Dataset
+from analogdfc.experiments.rule_alignment import REFERENCES, WHOLE, RuleAlignment
 from analogdfc.network import Network
 from analogdfc.records import Quantity
 from analogdfc.storage import Model, network_tree
-from analogdfc.theory.rule_alignment import REFERENCES, WHOLE, RuleAlignment
 
 _LEGEND = """\
 Angles of the weight updates, of all layers together, in degrees; 90 is no relation, above it the

@@ -15,8 +15,8 @@ from rich.table import Table
 from torch import Tensor
 
 from analogdfc import records
+from analogdfc.arrays.product_error import CAUSES, CrossbarError, Product
 from analogdfc.cli._console import make_console
-from analogdfc.hardware.crossbar_error import CAUSES, CrossbarError, Product
 from analogdfc.records import Quantity
 
 _LEGEND = """\

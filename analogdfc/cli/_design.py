@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.design import Design, Readout
 from analogdfc.controller import PI
 from analogdfc.datasets import Dataset, digits
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.design import Design, Readout
 from analogdfc.learning import DFC
 from analogdfc.network import Network
 from analogdfc.storage import Model, read_model

@@ -11,15 +11,15 @@ from rich.console import Console
 from rich.table import Table
 
 from analogdfc import records
+from analogdfc.circuit.design import Design
 from analogdfc.cli._console import make_console
 from analogdfc.cli._design import Samples
 from analogdfc.cli._estimate_training import Trained, training_table
-from analogdfc.estimation import DIGITAL_COLUMNS, Row, digital_cells, sources
-from analogdfc.estimation.digital import engineering
-from analogdfc.estimation.digital_card import Band
-from analogdfc.estimation.estimate import AtBandwidth, Estimate, energy_band
-from analogdfc.estimation.sweep import Parameter, Point
-from analogdfc.hardware.design import Design
+from analogdfc.cost.estimate import AtBandwidth, Estimate, energy_band
+from analogdfc.cost.sweep import Parameter, Point
+from analogdfc.digital import DIGITAL_COLUMNS, Row, digital_cells, sources
+from analogdfc.digital.card import Band
+from analogdfc.digital.training import engineering
 from analogdfc.records import Quantity
 from analogdfc.storage import Model, model_tree
 

@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 import click
 from rich.table import Table
 
+from analogdfc.analysis.energy import writes
+from analogdfc.analysis.energy.items import WRITES
+from analogdfc.cards.device import DeviceCard
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
 from analogdfc.cli._design import digits_for, progress_bar
+from analogdfc.cost.estimate import Estimate
+from analogdfc.digital import Band, Row, spread
+from analogdfc.digital.training import band_text, engineering
 from analogdfc.errors import UserError
-from analogdfc.estimation import Band, Row, spread
-from analogdfc.estimation.convergence import Convergence, OnChip, converge, on_chip
-from analogdfc.estimation.digital import band_text, engineering
-from analogdfc.estimation.estimate import Estimate
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design
-from analogdfc.hardware.device_card import DeviceCard
-from analogdfc.hardware.energy import writes
-from analogdfc.hardware.energy.items import WRITES
+from analogdfc.onchip.convergence import Convergence, OnChip, converge, on_chip
 
 
 class Trained(NamedTuple):

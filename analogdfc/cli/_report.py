@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from rich.table import Table
 
 from analogdfc import records
+from analogdfc.circuit.design import Design
 from analogdfc.cli._console import make_console
 from analogdfc.cli._design import Samples
 from analogdfc.comparison import ONSET, Cause, Comparison
 from analogdfc.dynamics import Trajectory, Update
-from analogdfc.hardware.design import Design
 from analogdfc.records import Quantity
 from analogdfc.storage import Model, model_tree
 

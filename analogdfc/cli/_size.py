@@ -13,11 +13,11 @@ from rich.table import Table
 from analogdfc import records
 from analogdfc.cli._console import make_console
 from analogdfc.cli._design import Samples
-from analogdfc.estimation.digital import engineering
-from analogdfc.estimation.sizing.finding import Sizing, Verification
-from analogdfc.estimation.sizing.specification import REQUIREMENTS
-from analogdfc.estimation.sizing.trial import CONSTRAINTS
+from analogdfc.digital.training import engineering
 from analogdfc.records import Quantity
+from analogdfc.sizing.finding import Sizing, Verification
+from analogdfc.sizing.specification import REQUIREMENTS
+from analogdfc.sizing.trial import CONSTRAINTS
 from analogdfc.storage import Model, model_tree
 
 NO_SIMULATION = "not verified: --no-verify left the simulation out"

@@ -18,6 +18,9 @@ from analogdfc.cli._align import Setting
 from analogdfc.cli._design import Sizes, progress_bar
 from analogdfc.datasets import DATASETS, load_dataset
 from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.experiments.rule_alignment import Ideals, RuleAlignment
+from analogdfc.experiments.rule_alignment_figure import alignment_figure
+from analogdfc.experiments.targets import DAMPINGS
 from analogdfc.learning import RULES, LearningRule, get_rule, make_rule
 from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.learning.targets import TargetRule
@@ -25,9 +28,6 @@ from analogdfc.losses import LOSSES
 from analogdfc.network import Network
 from analogdfc.plots import check_figure, save_figure
 from analogdfc.storage import read_model
-from analogdfc.theory.rule_alignment import Ideals, RuleAlignment
-from analogdfc.theory.rule_alignment_figure import alignment_figure
-from analogdfc.theory.targets import DAMPINGS
 from analogdfc.training import FeedbackPlan, Plan, Trainer
 from analogdfc.training.experiment import FEEDBACKS
 from analogdfc.training.metrics import are_classes

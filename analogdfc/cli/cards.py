@@ -10,12 +10,12 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
+from analogdfc.cards.device import DeviceCard, builtin_device_cards
+from analogdfc.cards.entries import kind_of, parse_toml, read_text
+from analogdfc.cards.technology import Card, builtin_cards
 from analogdfc.cli._console import make_console
+from analogdfc.digital.card import DigitalCard, builtin_digital_cards
 from analogdfc.errors import UserError
-from analogdfc.estimation import DigitalCard, builtin_digital_cards
-from analogdfc.hardware.card import Card, builtin_cards
-from analogdfc.hardware.device_card import DeviceCard, builtin_device_cards
-from analogdfc.hardware.entries import kind_of, parse_toml, read_text
 
 # The first line keeps click from wrapping the example.
 _EXAMPLES = """\b

@@ -12,6 +12,10 @@ import click
 import torch
 
 from analogdfc import records
+from analogdfc.circuit.amplifiers import Rung
+from analogdfc.circuit.behavioural import Behavioural
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
 from analogdfc.cli import _report
 from analogdfc.cli._design import (
     BACKEND,
@@ -27,10 +31,6 @@ from analogdfc.cli._design import (
     read_card,
 )
 from analogdfc.comparison import Cause, Comparison, Kind, causes, compare, ideal_run
-from analogdfc.hardware.amplifiers import Rung
-from analogdfc.hardware.behavioural import Behavioural
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.design import Design
 from analogdfc.plots import check_figure, comparison_figure, save_figure
 from analogdfc.spice.circuit import Circuit
 from analogdfc.spice.simulator import get_simulator

@@ -12,15 +12,7 @@ import torch
 from torch import Tensor
 
 from analogdfc import records
-from analogdfc.cli import _crossbar
-from analogdfc.cli._design import progress_bar
-from analogdfc.cli._matrix import MOST, path_of, read_matrix
-from analogdfc.errors import UserError
-from analogdfc.hardware.crossbar_error import Product, cases, measure
-from analogdfc.hardware.device_card import DeviceCard
-from analogdfc.hardware.devices import StuckCell
-from analogdfc.hardware.draws import check_number
-from analogdfc.hardware.mapping import (
+from analogdfc.arrays.mapping import (
     Balanced,
     Fixed,
     Mapping,
@@ -33,8 +25,16 @@ from analogdfc.hardware.mapping import (
     Split,
     Tiling,
 )
-from analogdfc.hardware.wires import Lines
+from analogdfc.arrays.product_error import Product, cases, measure
+from analogdfc.cards.device import DeviceCard
+from analogdfc.cli import _crossbar
+from analogdfc.cli._design import progress_bar
+from analogdfc.cli._matrix import MOST, path_of, read_matrix
+from analogdfc.devices import StuckCell
+from analogdfc.devices.draws import check_number
+from analogdfc.errors import UserError
 from analogdfc.plots import check_figure, save_figure
+from analogdfc.wires import Lines
 
 _SCHEMES: dict[str, type[Scheme]] = {
     "split": Split,

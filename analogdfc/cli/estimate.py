@@ -11,6 +11,8 @@ import torch
 from click.core import ParameterSource
 
 from analogdfc import records
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.design import Design
 from analogdfc.cli import _estimate
 from analogdfc.cli._design import (
     JSON,
@@ -31,11 +33,7 @@ from analogdfc.cli._estimate_training import (
     training_numbers,
     training_options,
 )
-from analogdfc.errors import UserError
-from analogdfc.estimation import baseline
-from analogdfc.estimation.convergence_figure import convergence_figure
-from analogdfc.estimation.digital import COUNTS
-from analogdfc.estimation.estimate import (
+from analogdfc.cost.estimate import (
     ENDS,
     METHODS,
     UPDATE,
@@ -43,11 +41,13 @@ from analogdfc.estimation.estimate import (
     amplifiers,
     estimate,
 )
-from analogdfc.estimation.figures import estimate_figure
-from analogdfc.estimation.measured import FORMATS, REPEATS, measured, why_not_measured
-from analogdfc.estimation.sweep import Parameter, parse, sweep
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.design import Design
+from analogdfc.cost.figures import estimate_figure
+from analogdfc.cost.sweep import Parameter, parse, sweep
+from analogdfc.digital import baseline
+from analogdfc.digital.measured import FORMATS, REPEATS, measured, why_not_measured
+from analogdfc.digital.training import COUNTS
+from analogdfc.errors import UserError
+from analogdfc.onchip.figure import convergence_figure
 from analogdfc.plots import check_figure, save_figure
 
 _FACTORS = (0.05, 0.1, 0.2, 0.5, 1.0, 3.0)

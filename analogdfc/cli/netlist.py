@@ -8,8 +8,8 @@ from typing import Any
 import click
 import torch
 
+from analogdfc.circuit.chip import Chip
 from analogdfc.cli._design import design_options, make_design, make_model, make_samples, read_card
-from analogdfc.hardware.chip import Chip
 from analogdfc.spice.netlist import FIDELITIES, Netlist
 from analogdfc.spice.testbench import Testbench
 

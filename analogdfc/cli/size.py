@@ -26,12 +26,12 @@ from analogdfc.cli._design import (
     read_card,
 )
 from analogdfc.errors import UserError
-from analogdfc.estimation.sizing.figure import sizing_figure
-from analogdfc.estimation.sizing.finding import Options, Sizing, size
-from analogdfc.estimation.sizing.specification import REQUIREMENTS, parse_fixed, parse_ranges
-from analogdfc.estimation.sizing.trial import Problem
 from analogdfc.files import write_whole
 from analogdfc.plots import check_figure, save_figure
+from analogdfc.sizing.figure import sizing_figure
+from analogdfc.sizing.finding import Options, Sizing, size
+from analogdfc.sizing.specification import REQUIREMENTS, parse_fixed, parse_ranges
+from analogdfc.sizing.trial import Problem
 from analogdfc.spice.simulator import get_simulator
 
 # The first line keeps click from wrapping the example.

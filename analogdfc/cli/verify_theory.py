@@ -21,10 +21,10 @@ from tqdm import tqdm
 from analogdfc import records
 from analogdfc.cli._console import make_console
 from analogdfc.errors import UserError
+from analogdfc.experiments import FIGURES, Curves, Finding, Job, Plan, find, run_jobs
+from analogdfc.experiments.figures import draw
 from analogdfc.plots import check_figure, save_figure
 from analogdfc.records import Quantity
-from analogdfc.theory import FIGURES, Curves, Finding, Job, Plan, find, run_jobs
-from analogdfc.theory.figures import draw
 
 _KIND = "verify-theory"
 _EXAMPLES = """\b

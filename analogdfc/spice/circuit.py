@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.probes import trajectory
 from analogdfc.dynamics import Trajectory
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.probes import trajectory
 from analogdfc.spice.netlist import Fidelity, Netlist
 from analogdfc.spice.simulator import Simulator, Waveforms, stop_all
 from analogdfc.spice.testbench import Testbench

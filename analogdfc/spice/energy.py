@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from analogdfc.analysis.energy import items
+from analogdfc.analysis.energy.items import Energy
+from analogdfc.analysis.energy.meter import Metered
+from analogdfc.circuit.chip import Chip
 from analogdfc.errors import UserError
-from analogdfc.hardware.chip import Chip
-from analogdfc.hardware.energy import items
-from analogdfc.hardware.energy.items import Energy
-from analogdfc.hardware.energy.meter import Metered
 from analogdfc.spice.flat import Device, devices
 from analogdfc.spice.netlist import Netlist
 from analogdfc.spice.simulator import Simulator, Waveforms, stop_all

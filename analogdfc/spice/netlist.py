@@ -12,10 +12,10 @@ import numpy as np
 from torch import Tensor
 
 from analogdfc import __version__
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip, LayerParts, Stage
 from analogdfc.errors import UserError
 from analogdfc.files import write_whole
-from analogdfc.hardware.card import Card
-from analogdfc.hardware.chip import Chip, LayerParts, Stage
 
 Fidelity = Literal["ideal", "macro"]
 FIDELITIES: tuple[Fidelity, ...] = ("ideal", "macro")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from analogdfc.circuit.design import Design
+from analogdfc.circuit.probes import probes
 from analogdfc.dynamics.loop import free_state
-from analogdfc.hardware.design import Design
-from analogdfc.hardware.probes import probes
 from analogdfc.spice.netlist import number
 
 EDGE = 1e-5

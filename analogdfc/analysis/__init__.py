@@ -1,0 +1,1 @@
+"""What follows from a chip's circuit: settling, stability, noise, energy, area."""

@@ -1,0 +1,129 @@
+"""Area of a chip, estimated from its technology card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from analogdfc.analysis.energy.items import CONTROLLER, layer_name
+from analogdfc.circuit.chip import Chip, Stage
+from analogdfc.circuit.design import Design
+
+DEVICES = "devices"
+AMPLIFIERS = "amplifiers"
+TANH_CELLS = "tanh cells"
+CAPACITORS = "capacitors"
+RESISTORS = "resistors"
+AREA_COMPONENTS = (DEVICES, AMPLIFIERS, TANH_CELLS, CAPACITORS, RESISTORS)
+"""Names of the items, in the order of a table."""
+
+NOTE = (
+    "an estimate from the card: components side by side, without routing, bias circuits, pads, "
+    "switches, track-and-hold and converters"
+)
+
+_KEYS = {
+    DEVICES: "device",
+    AMPLIFIERS: "amplifier",
+    TANH_CELLS: "tanh",
+    CAPACITORS: "capacitor_density",
+    RESISTORS: "resistor_density",
+}
+
+
+@dataclass(frozen=True)
+class AreaEstimate:
+    """Area by component and part; an estimate, see `note`.
+
+    Attributes:
+        items: square metres by component (of `AREA_COMPONENTS`) and part ('layer 1'..'layer L',
+            'controller').
+        unknown: components that can't be told, with what the card lacks for each; they are not in
+            the total.
+        note: what the estimate leaves out.
+    """
+
+    items: Mapping[tuple[str, str], float]
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    note: str = NOTE
+
+    @property
+    def total(self) -> float:
+        """Sum of the known items, in square metres."""
+        return sum(self.items.values())
+
+    def by_component(self) -> dict[str, float]:
+        """Square metres of each known component over all parts, in the order of a table."""
+        found = [c for c in AREA_COMPONENTS if any(c == name for name, _ in self.items)]
+        return {c: sum(a for (name, _), a in self.items.items() if name == c) for c in found}
+
+    def by_part(self) -> dict[str, float]:
+        """Square metres of each part over all known components."""
+        parts = dict.fromkeys(part for _, part in self.items)
+        return {p: sum(a for (_, part), a in self.items.items() if part == p) for p in parts}
+
+
+def area(design: Design) -> AreaEstimate:
+    """Area of the components of a design, from section [area] of its card: an estimate.
+
+    Devices: two per weight, bias row and feedback weight. Amplifiers: five per hidden neuron, two
+    per output, three per channel of the controller. Tanh cells: two per hidden neuron. Capacitors:
+    C_f of the somas, C_i of the integrators, compensation. Resistors: all around the amplifiers,
+    and the leaks. Values are nominal, of `Chip.of(design)`; routing, bias circuits, pads, switches,
+    track-and-hold and converters are not in it.
+
+    Args:
+        design: the design.
+
+    Returns:
+        Square metres; a component for which the card has no number is unknown.
+    """
+    section = design.card.area
+    values = {name: getattr(section, key) for name, key in _KEYS.items()}
+    unknown: dict[str, str] = {}
+    items: dict[tuple[str, str], float] = {}
+    for part, amounts in _amounts(Chip.of(design)).items():
+        for component, amount in amounts.items():
+            value = values[component]
+            if amount == 0:
+                continue
+            if value is None:
+                unknown[component] = f"[area] {_KEYS[component]} is missing"
+                continue
+            dense = component in (CAPACITORS, RESISTORS)
+            items[component, part] = amount / value if dense else amount * value
+    return AreaEstimate(items, {c: unknown[c] for c in AREA_COMPONENTS if c in unknown})
+
+
+def _amounts(chip: Chip) -> dict[str, dict[str, float]]:
+    """Numbers, farads and ohms of the components of each part."""
+    amounts = {}
+    for i, parts in enumerate(chip.layers, start=1):
+        crossbars = (parts.w_plus, parts.w_minus, parts.q_plus, parts.q_minus)
+        amounts[layer_name(i)] = {
+            DEVICES: float(sum(g.numel() for g in crossbars)),
+            TANH_CELLS: float(sum(len(offset) for offset in parts.tanh_offset.values())),
+            **_around(parts.stages.values()),
+        }
+    controller = chip.controller
+    around = _around(controller.stages.values())
+    around[CAPACITORS] += _total(controller.c_i)
+    around[RESISTORS] += _total(1 / controller.g_leak[controller.g_leak > 0])
+    amounts[CONTROLLER] = around
+    return amounts
+
+
+def _around(stages: Iterable[Stage]) -> dict[str, float]:
+    """Amplifiers of some stages, with their resistors and capacitors."""
+    stages = list(stages)
+    return {
+        AMPLIFIERS: float(sum(len(s.r_f) for s in stages)),
+        CAPACITORS: sum(_total(s.c_f) for s in stages),
+        RESISTORS: sum(_total(r) for s in stages for r in (s.r_f, *s.r_in)),
+    }
+
+
+def _total(values: Tensor) -> float:
+    return float(values.sum())

@@ -1,0 +1,284 @@
+"""Energy of a settle, from the waveforms of the behavioural realisation.
+
+Work is accumulated step by step while the equations are integrated; no waveform is stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analogdfc.analysis.energy import items
+from analogdfc.analysis.energy.items import Energy
+from analogdfc.circuit.amplifiers import Rung
+from analogdfc.circuit.behavioural import Behavioural, Release
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.nodal import Elements, NodalEquations
+from analogdfc.errors import UserError
+from analogdfc.wires.terminals import wire_admittance
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Metered:
+    """What one chip has taken.
+
+    Attributes:
+        energy: where it has gone.
+        drawn: what supplies and sources gave, by Kirchhoff's laws the total of `energy`, (batch,),
+            in joules. The sources are those of inputs, bias and targets, and the auto-zero's.
+    """
+
+    energy: Energy
+    drawn: Tensor
+
+
+def measure(
+    chips: Sequence[Chip],
+    x: Tensor,
+    step: Tensor,
+    *,
+    duration: float,
+    tolerance: float = 2e-6,
+    longest: float | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> list[Metered]:
+    """Energy from the release of the controller on.
+
+    Args:
+        chips: the chips, of the same layer sizes and scale of time.
+        x: inputs, (batch, n_0), dimensionless.
+        step: steps of the output target, (batch, n_L).
+        duration: length of the controlled phase, in units of the controller's time; 0 takes
+            nothing.
+        tolerance: error of a time step, in volts.
+        longest: longest time step, in units of the controller's time; a tenth of tau_v by default.
+        progress: called after each of these with the number finished.
+
+    Returns:
+        One result a chip.
+
+    Raises:
+        UserError: a duration that is negative or isn't finite, chips that can't run together, or
+            an amplifier that leaves its supply voltages, for want of a saturation in the card.
+        ConvergenceError: no operating point, or a step size too small.
+    """
+    if not 0 <= duration < math.inf:
+        raise UserError(f"duration {duration}: it must be finite and >= 0")
+    model = Behavioural(chips, Rung.FULL, tolerance=tolerance)
+    release = model.release(x, step)
+    meter = _Meter(model, release)
+    if duration == 0:
+        return [meter.result(c, release.free, release.free) for c in range(len(chips))]
+    design = chips[0].design
+    steps = max(1, round(duration / (longest or design.tau_v / 10)))
+    states = model.integrator.run(
+        release.system,
+        release.free,
+        duration / steps * design.seconds,
+        steps,
+        watched=model.model.watched,
+        observe=meter.add,
+    )
+    first = last = next(states)
+    for k, state in enumerate(states, start=1):
+        last = state
+        if progress is not None:
+            progress(k)
+    return [meter.result(c, first, last) for c in range(len(chips))]
+
+
+class _Form(NamedTuple):
+    """A part of the circuit whose power is a quadratic form of its voltages."""
+
+    component: str
+    group: str
+    nodes: NDArray[np.intp]
+    siemens: Tensor  # (chips, nodes, nodes)
+
+
+class _Meter:
+    """Work in several chips.
+
+    A step counts with the voltages in its middle and the currents of its mean slope, so that the
+    charge that flows into a capacitor is exact.
+    """
+
+    def __init__(self, model: Behavioural, release: Release) -> None:
+        self.nodals = model.model.nodal
+        self.sources, self.zero = release.sources, release.zero
+        self.n = n = model.model.amplifiers
+        first = self.nodals[0]
+        self.pi, self.error = first.banks["controller.pi"], first.banks["controller.error"]
+        self._y = self._stack(lambda m: m.conductance[n:])
+        self._c = self._stack(lambda m: m.capacitance[n : 2 * n, : 2 * n])
+        self._c_i = self._stack(lambda m: m.chip.controller.c_i.numpy()[None])
+        self._g_i = self._stack(lambda m: 1 / m.chip.controller.stages["pi"].r_in[0].numpy()[None])
+        channels = release.system.channels
+        cells = sum(map(len, first.tanh_input))
+        self._cells = channels.source[:cells], channels.row[:cells]
+        self._tanh = [t[..., :cells] for t in (channels.sign, channels.offset, channels.scale)]
+        self.forms = [*self._crossbars()]
+        self._ends = _joined(first.resistors)
+        zeros = partial(release.free.new_zeros, *release.free.shape[:2])
+        self.time = 0.0
+        self.highest = zeros()  # magnitude of an output
+        self.output, self.work = zeros(n), zeros(n)  # integrals of |I_out| and of V_out I_out
+        self.given = zeros()  # work of the sources
+        self.squares = zeros(len(self._ends[0]))  # integrals of the resistors' squared voltages
+        self.branch = zeros(len(self.pi))  # and of the squared current through C_i
+        self.spent = [zeros() for _ in self.forms]
+        self.sunk, self.taken = zeros(cells), zeros(cells)  # by the tanh cells, of their limit
+
+    def _stack(self, pick: Callable[[NodalEquations], Array]) -> Tensor:
+        values = np.stack([pick(m) for m in self.nodals])
+        return torch.from_numpy(values).to(self.sources.device)
+
+    def _crossbars(self) -> Iterator[_Form]:
+        for k, crossbar in enumerate(self.nodals[0].crossbars):
+            wires = self._stack(partial(_wires, k=k))
+            all_ = self._stack(partial(_admittance, k=k))
+            component = items.FEEDBACK if crossbar.feedback else items.FORWARD
+            yield _Form(component, crossbar.group, crossbar.nodes, all_ - wires)
+            yield _Form(items.WIRES, crossbar.group, crossbar.nodes, wires)
+
+    def add(self, h: float, before: Tensor, after: Tensor) -> None:
+        """Take a step of h seconds into account."""
+        n = self.n
+        z, rate = (before + after) / 2, (after - before) / h
+        p = torch.cat([z[..., : 2 * n], self.sources], dim=-1)
+        x, out = p[..., :n], p[..., n : 2 * n]
+        integrating = self._c_i * rate[..., -len(self.pi) :]
+        held = self.zero * self._g_i
+        current = p @ self._y.mT
+        current[..., :n] += rate[..., : 2 * n] @ self._c.mT
+        current[..., self.pi] += integrating
+        current[..., self.error] -= held
+        self.time += h
+        self.highest = torch.maximum(self.highest, out.abs().amax(dim=-1))
+        self.output += h * current[..., :n].abs()
+        self.work += h * out * current[..., :n]
+        drive = out[..., self.error] - self.zero - x[..., self.pi]
+        self.given += h * (self.sources * current[..., n:]).sum(dim=-1)
+        self.given -= h * (held * drive).sum(dim=-1)
+        self.squares += h * self._across(p) ** 2
+        self.branch += h * integrating**2
+        for spent, form in zip(self.spent, self.forms, strict=True):
+            v = p[..., form.nodes]
+            spent += h * (v * (v @ form.siemens)).sum(dim=-1)
+        source, row = self._cells
+        sign, offset, scale = self._tanh
+        limit = torch.tanh((sign * z[..., source] + offset) / scale)
+        self.sunk += h * limit
+        self.taken += h * limit * z[..., row]
+
+    def _across(self, p: Tensor) -> Tensor:
+        """Voltages on the resistors; the auto-zero is in series with the integrators' inputs."""
+        a, b = self._ends
+        volts = p[..., a] - p[..., b]
+        for node, zero in zip(self.n + self.error, self.zero.unbind(-1), strict=True):
+            volts[..., (a == node) & np.isin(b, self.pi)] -= zero.unsqueeze(-1)
+        return volts
+
+    def result(self, c: int, first: Tensor, last: Tensor) -> Metered:
+        """Energies of chip c between two states."""
+        nodal = self.nodals[c]
+        table = _Table({})
+        drawn = self.given[c].clone()
+        drawn += self._amplifiers(c, nodal, table)
+        for spent, form in zip(self.spent, self.forms, strict=True):
+            table.add(form.component, form.group, spent[c])
+        start = 0
+        for kind in nodal.resistors:
+            stop = start + len(kind.a)
+            g = torch.from_numpy(kind.value).to(self.squares.device)
+            table.add(items.RESISTORS, kind.group, self.squares[c][:, start:stop] @ g)
+            start = stop
+        r_p = nodal.chip.controller.stages["pi"].r_f.to(self.branch.device)
+        table.add(items.RESISTORS, "controller", self.branch[c] @ r_p)
+        self._capacitors(c, nodal, table, first[c], last[c])
+        drawn += self._tanh_cells(c, nodal, table)
+        return Metered(Energy(table.items), drawn)
+
+    def _amplifiers(self, c: int, nodal: NodalEquations, table: _Table) -> Tensor:
+        amplifier = nodal.chip.design.card.amplifier
+        highest = float(self.highest[c].max())
+        if highest > amplifier.supply:
+            raise UserError(
+                f"an amplifier's output reaches {highest:.3g} V, but its supply has "
+                f"{amplifier.supply:.3g} V: set [amplifier] saturation below that"
+            )
+        idle = 2 * amplifier.supply * amplifier.quiescent_current * self.time
+        taken = idle + amplifier.supply * self.output[c]
+        for bank, nodes in nodal.banks.items():
+            group = bank.split(".")[0]
+            lost = amplifier.supply * self.output[c] - self.work[c]
+            rest = lost.new_full(lost.shape[:1], idle * len(nodes))
+            table.add(items.QUIESCENT, group, rest)
+            table.add(items.OUTPUT_STAGES, group, lost[:, nodes].sum(dim=-1))
+        return taken.sum(dim=-1)
+
+    def _tanh_cells(self, c: int, nodal: NodalEquations, table: _Table) -> Tensor:
+        """What the cells take from their supplies; they also take some from their virtual grounds.
+
+        The tail current flows into the lower supply, what the output doesn't give comes from the
+        upper one.
+        """
+        card, cells = nodal.chip.design.card, len(self._cells[0])
+        drawn = self.given.new_zeros(self.given.shape[1])
+        names = [bank.split(".")[0] for bank in nodal.banks for _ in nodal.banks[bank]]
+        groups = [names[k] for k in np.concatenate([*nodal.tanh_output, []]).astype(int)]
+        for k in range(cells):
+            most = card.tanh.current * card.amplifier.supply
+            supplied = most * (2 * self.time - self.sunk[c][:, k])
+            drawn = drawn + supplied
+            table.add(items.TANH, groups[k], supplied + card.tanh.current * self.taken[c][:, k])
+        return drawn
+
+    def _capacitors(
+        self, c: int, nodal: NodalEquations, table: _Table, first: Tensor, last: Tensor
+    ) -> None:
+        for name, kinds in ((items.CAPACITORS, nodal.capacitors), (items.LINES, nodal.lines)):
+            for kind in kinds:
+                joules = [self._charge(kind, self.sources[c], z) for z in (first, last)]
+                table.add(name, kind.group, joules[1] - joules[0])
+        squares = last[:, -len(self.pi) :] ** 2 - first[:, -len(self.pi) :] ** 2
+        table.add(items.CAPACITORS, "controller", (self._c_i[c] / 2 * squares).sum(dim=-1))
+
+    def _charge(self, kind: Elements, sources: Tensor, z: Tensor) -> Tensor:
+        """Energy that capacitors hold, (batch,)."""
+        p = torch.cat([z[:, : 2 * self.n], sources, z.new_zeros(len(z), 1)], dim=-1)
+        farads = torch.from_numpy(kind.value).to(z.device)
+        return (p[:, kind.a] - p[:, kind.b]) ** 2 @ farads / 2
+
+
+class _Table(NamedTuple):
+    items: dict[tuple[str, str], Tensor]
+
+    def add(self, component: str, group: str, joules: Tensor) -> None:
+        """Add to an item; 'layer1' is the part 'layer 1'."""
+        part = items.CONTROLLER if group == "controller" else items.layer_name(int(group[5:]))
+        before = self.items.get((component, part))
+        self.items[component, part] = joules if before is None else before + joules
+
+
+def _joined(kinds: Sequence[Elements]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    return np.concatenate([e.a for e in kinds]), np.concatenate([e.b for e in kinds])
+
+
+def _admittance(nodal: NodalEquations, k: int) -> Array:
+    return nodal.crossbars[k].admittance
+
+
+def _wires(nodal: NodalEquations, k: int) -> Array:
+    wire = nodal.chip.design.card.wire
+    return wire_admittance(nodal.crossbars[k].g, wire.word, wire.bit)

@@ -1,0 +1,194 @@
+"""What limits a loop's settling and its stability: the same loop with something changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analogdfc.analysis.settling.modes import Spectrum, is_large
+from analogdfc.analysis.settling.terminals import Crossbars
+from analogdfc.analysis.settling.transfer import LoopTransfer, OperatingPoint
+from analogdfc.analysis.settling.waveforms import Waveforms
+from analogdfc.analysis.stability import with_bandwidth
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
+
+Array = NDArray[np.float64]
+
+BANDWIDTH = "amplifier bandwidth"
+K_P = "k_p"
+FEEDBACK = "feedback weights"
+WIRES = "wire RC"
+TAU_V = "tau_v"
+TAU_U = "tau_u"
+PARAMETERS = (BANDWIDTH, K_P, FEEDBACK, WIRES, TAU_V, TAU_U)
+"""What can limit the settling."""
+
+_MORE = 1.1
+"""Factor by which a parameter is changed for its elasticity."""
+
+_SEARCH = 0.1, 1e4
+"""Products of gain-bandwidth and tau_v between which the critical one is sought."""
+
+
+@dataclass(frozen=True)
+class Loops:
+    """The samples of a chip, and the same chip with something changed.
+
+    Attributes:
+        chip: the chip.
+        point: operating points of all samples.
+        x: their inputs, (batch, n_0), dimensionless.
+        crossbars: those that are known already.
+    """
+
+    chip: Chip
+    point: OperatingPoint
+    x: Array
+    crossbars: Crossbars
+
+    def spectrum(self, k: int) -> Spectrum:
+        """What the loop of sample k does."""
+        return Spectrum(LoopTransfer(self.chip, self.point.sample(k), self.crossbars))
+
+    def on(self, design: Design, point: OperatingPoint | None = None) -> Loops:
+        """The chip of the same seed of another design, linearised where this one is or there."""
+        chip = Chip.of(design, self.chip.seed)
+        return Loops(chip, point or self.point, self.x, self.crossbars)
+
+    def at_bandwidth(self, hertz: float) -> Loops:
+        """With another amplifier, of which the state at rest takes no notice."""
+        design = self.chip.design
+        return self.on(design.on(with_bandwidth(design.card, hertz)))
+
+
+def elasticities_of(loops: Loops, k: int, base: Waveforms) -> dict[str, float]:
+    """Elasticity of the settling time by parameter; inf where the change makes it unstable.
+
+    Each by another prediction with a tenth more of the parameter. The wires are taken off instead,
+    which to first order comes to the same and needs no new solution of the crossbars.
+
+    Args:
+        loops: the samples.
+        k: the sample.
+        base: its waveforms.
+    """
+    found: dict[str, float] = {}
+    if base.time_of_modes == 0:
+        return found
+    for name, changed in _changes(loops, k):
+        spectrum = changed.spectrum(0)
+        if spectrum.unstable:
+            found[name] = math.inf
+            continue
+        rate = -base.slowest.real / _MORE
+        waves = Waveforms(spectrum, changed.point, changed.x[0], base.band, rate=rate)
+        if name == WIRES:
+            found[name] = 1 - waves.time_of_modes / base.time_of_modes
+        else:
+            ratio = max(waves.time_of_modes, 1e-9 * base.time_of_modes) / base.time_of_modes
+            found[name] = math.log(ratio) / math.log(_MORE)
+    return found
+
+
+def _changes(loops: Loops, k: int) -> Iterator[tuple[str, Loops]]:
+    """Sample k on chips with one parameter changed."""
+    design = loops.chip.design
+    loops = replace(loops, point=loops.point.sample(k), x=loops.x[k : k + 1])
+    card, controller = design.card, design.controller
+    if card.amplifier.gain_bandwidth is not None:
+        yield BANDWIDTH, loops.at_bandwidth(_MORE * card.amplifier.gain_bandwidth)
+    if controller.k_p > 0 and _MORE * controller.k_p * controller.alpha < 1:
+        more = replace(controller, k_p=_MORE * controller.k_p)
+        yield K_P, loops.on(replace(design, controller=more))
+    feedback = tuple(_MORE * q for q in design.feedback)
+    stronger = replace(design, feedback=feedback, scaling=True)  # they may leave the window
+    yield FEEDBACK, loops.on(stronger, loops.point.with_control(_MORE))
+    wire = card.wire
+    if wire.word is not None or wire.bit is not None or wire.capacitance is not None:
+        bare = design.on(card.without("wire resistance", "line capacitance"))
+        yield WIRES, loops.on(bare)
+    yield TAU_V, loops.on(replace(design, tau_v=_MORE * design.tau_v))
+    slower = replace(controller, tau_u=_MORE * controller.tau_u)
+    yield TAU_U, loops.on(replace(design, controller=slower))
+
+
+def _critical(loops: Loops, k: int, start: float, end: float) -> float | None:
+    """Gain-bandwidth between two products with tau_v at which the loop's stability changes first.
+
+    Coming from `start`; None where it doesn't. Within half a percent; within a factor of 2 for a
+    large chip.
+    """
+    tau = loops.chip.design.tau_v_seconds
+    large = is_large(loops.spectrum(k).loop)
+
+    def unstable(log_product: float) -> bool:
+        return loops.at_bandwidth(math.exp(log_product) / tau).spectrum(k).unstable > 0
+
+    here, there = math.log(start), math.log(end)
+    stride = math.copysign(math.log(2 if large else 10 ** (1 / 8)), there - here)
+    before = unstable(here)
+    while (there - here) * stride > 0:
+        further = here + stride
+        if unstable(further) != before:
+            while not large and abs(further - here) > 5e-3:
+                middle = (here + further) / 2
+                if unstable(middle) == before:
+                    here = middle
+                else:
+                    further = middle
+            # On the stable side.
+            return math.exp(further if before else here) / tau
+        here = further
+    return None
+
+
+def _product(loops: Loops) -> float | None:
+    hertz = loops.chip.design.card.amplifier.gain_bandwidth
+    return None if hertz is None else hertz * loops.chip.design.tau_v_seconds
+
+
+def bandwidth_ratio(loops: Loops, k: int) -> float | None:
+    """The amplifier's gain-bandwidth over the critical one of sample k.
+
+    The critical one is the first, coming down, at which the loop oscillates. inf if there is none
+    down to 0.1 / tau_v; None for an infinitely fast amplifier or a large chip.
+    """
+    product = _product(loops)
+    if product is None or is_large(LoopTransfer(loops.chip, loops.point, loops.crossbars)):
+        return None
+    critical = _critical(loops, k, product, min(product, _SEARCH[0]))
+    if critical is None:
+        return math.inf
+    return product / (critical * loops.chip.design.tau_v_seconds)
+
+
+def complaint(loops: Loops, k: int, spectrum: Spectrum) -> str:
+    """What to say of an unstable loop: the eigenvalue and what to change.
+
+    Args:
+        loops: the samples.
+        k: the sample whose loop is unstable.
+        spectrum: of that sample.
+    """
+    design = loops.chip.design
+    found = spectrum.modes().values
+    growing = found[found.real > 0]
+    what = f"{spectrum.unstable} of its modes grow"
+    if len(growing):
+        what = f"slowest mode {growing[0].real * design.tau_u_seconds:+.3g} per tau_u"
+    product = _product(loops)
+    critical = None
+    if product is not None:
+        critical = _critical(loops, k, product, max(product, _SEARCH[1]))
+    less = "k_p or the feedback weights" if design.controller.k_p > 0 else "the feedback weights"
+    if critical is None:
+        return f"The loop is unstable: {what}. Lower {less}"
+    return (
+        f"The loop is unstable: {what}. Raise the amplifier's gain-bandwidth above "
+        f"{critical * design.tau_v_seconds:.3g} / tau_v ({critical:.3g} Hz), or lower {less}"
+    )

@@ -1,0 +1,288 @@
+"""Modes, stability and margins of a loop from its loop gain L(s)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.linalg
+import scipy.optimize
+from numpy.typing import NDArray
+
+from analogdfc.analysis.settling.rational import Complex, Modal, poles
+from analogdfc.analysis.settling.transfer import LoopTransfer
+
+Array = NDArray[np.float64]
+
+_PER_DECADE = 12
+_PER_DECADE_LARGE = 8
+_LARGE = 500  # amplifiers from which the grid is coarser
+
+_OFFSET = 1e-3
+"""Distance of the contour from the imaginary axis, in units of 1 / tau_u."""
+
+_TURN = 0.8
+"""Radians that a locus may turn around -1 from one point to the next."""
+
+_SKETCHES = 3
+_FASTEST = 4.0
+"""Modes are sought up to this rate, relative to the slowest visible one."""
+
+
+@dataclass(frozen=True)
+class Modes:
+    """Zeros of det(I + L(s)) of one sample, slowest or least stable first.
+
+    Attributes:
+        values: (m,), in rad/s; of a pair the one with imaginary part >= 0.
+        at_cut: residues of the PI amplifiers' output after the release, (m, n_L), in volts.
+    """
+
+    values: Complex
+    at_cut: Complex
+
+
+def is_large(loop: LoopTransfer) -> bool:
+    """Whether every look at a loop takes a good part of a second."""
+    return sum(len(bank.g_x) for bank in loop.banks.values()) > _LARGE
+
+
+class Spectrum:
+    """What one sample's loop does along a line beside the imaginary axis.
+
+    Args:
+        loop: transfer functions of a batch of one.
+    """
+
+    def __init__(self, loop: LoopTransfer) -> None:
+        self.loop = loop
+        design = loop.chip.design
+        self.rate = 1 / design.tau_u_seconds
+        fastest = max(10 / design.tau_v_seconds, 10 * self.rate)
+        if loop.numbers.inverse_omega > 0:
+            fastest = max(fastest, 1 / loop.numbers.inverse_omega)
+        density = _PER_DECADE_LARGE if is_large(loop) else _PER_DECADE
+        decades = math.log10(10 * fastest / (0.03 * self.rate))
+        high = np.geomspace(0.03 * self.rate, 10 * fastest, math.ceil(density * decades))
+        low = np.geomspace(3e-4, 0.015, 5) * self.rate
+        self.s = _OFFSET * self.rate + 1j * np.concatenate([[0.0], low, high])
+        self.gain = loop.loop_gain(self.s)[0]
+        for _ in range(8):
+            places = np.flatnonzero(np.abs(self._turns).max(axis=1) > _TURN)
+            if not len(places):
+                break
+            self._refine(places)
+
+    def _refine(self, places: NDArray[np.intp]) -> None:
+        """Put points behind those at these places."""
+        w = self.s.imag
+        new = np.where(
+            w[places] > 0, np.sqrt(w[places] * w[places + 1]), 0.5 * (w[places] + w[places + 1])
+        )
+        s = self.s[0].real + 1j * new
+        order = np.argsort(np.concatenate([self.s, s]).imag)
+        self.gain = np.concatenate([self.gain, self.loop.loop_gain(s)[0]])[order]
+        self.s = np.concatenate([self.s, s])[order]
+        for name in ("_strands", "_turns", "response", "poles"):
+            self.__dict__.pop(name, None)
+
+    @cached_property
+    def _turns(self) -> Array:
+        """By how much each locus turns around -1 between points, (points - 1, n_L), in radians."""
+        a, b = self._strands
+        return np.asarray(np.angle((1 + b) / (1 + a)))
+
+    @cached_property
+    def unstable(self) -> int:
+        """Number of unstable modes by the argument principle.
+
+        One that is counted must also be found; else the points lay too far apart.
+        """
+        for _ in range(3):
+            turned = float(self._turns.sum())
+            count = round(-turned / math.pi) + self.loop.unstable_stages()
+            if count == 0 or (self._zeros(self._starts(stable=False)).real > 0).any():
+                return count
+            self._refine(np.arange(len(self.s) - 1))
+        return count
+
+    def margins(self) -> tuple[float, float]:
+        """Gain margin (a factor) and phase margin (radians) of the worst characteristic locus.
+
+        The gain margin is the least factor above 1, for all channels alike, at which the loop
+        would oscillate; infinite if there is none. The phase margin is the least lag, of all
+        channels alike, that does so; pi if no locus leaves the unit circle.
+        """
+        gain, phase = math.inf, math.pi
+        for a, b in zip(*self._strands, strict=True):
+            # Where a strand crosses the negative real axis.
+            crosses = (a.imag * b.imag < 0) & (np.minimum(a.real, b.real) < 0)
+            if crosses.any():
+                p, q = a[crosses], b[crosses]
+                at = p.real + (q.real - p.real) * p.imag / (p.imag - q.imag)
+                inside = at[(at < 0) & (at > -1)]
+                if len(inside):
+                    gain = min(gain, float(-1 / inside.min()))
+            crosses = (np.abs(a) > 1) != (np.abs(b) > 1)
+            if crosses.any():
+                p, q = np.log(a[crosses]), np.log(b[crosses])
+                turn = (q.imag - p.imag + np.pi) % (2 * np.pi) - np.pi
+                angle = p.imag + turn * p.real / (p.real - q.real)
+                phase = min(phase, float(np.abs(np.abs(angle) % (2 * np.pi) - np.pi).min()))
+        return gain, phase
+
+    @cached_property
+    def _strands(self) -> tuple[Complex, Complex]:
+        """Eigenvalues of L at each point and, matched with them, at the next, (points - 1, n_L).
+
+        Matched by distance on a logarithmic scale.
+        """
+        loci: Complex = np.linalg.eigvals(self.gain)
+        loci = np.where(loci == 0, 1e-300, loci)  # a channel without feedback
+        for k in range(1, len(loci)):
+            gap = np.log(loci[k][None, :]) - np.log(loci[k - 1][:, None])
+            turn = (gap.imag + np.pi) % (2 * np.pi) - np.pi
+            loci[k] = loci[k][scipy.optimize.linear_sum_assignment(gap.real**2 + turn**2)[1]]
+        return loci[:-1], loci[1:]
+
+    # Time
+
+    @cached_property
+    def response(self) -> dict[str, Complex]:
+        """Deviations from rest after the release along the line, (points, n), by stage."""
+        found = self.loop.response(self.s, self.gain[None])
+        return {name: v[0] for name, v in found.items()}
+
+    @cached_property
+    def poles(self) -> Complex:
+        """Poles of what the loop does and shows; good for signals, not one by one in clusters."""
+        source = np.random.default_rng(0)
+        n = self.gain.shape[-1]
+        left, right = source.standard_normal((2, n)), source.standard_normal((n, 2))
+        closed = left @ np.linalg.inv(np.eye(n) + self.gain) @ right
+        columns = [closed.reshape(len(self.s), -1).astype(complex)]
+        for name, values in self.response.items():
+            v = values * (self.s + self.rate)[:, None]
+            if name != "controller.inv":
+                v = v @ source.standard_normal((v.shape[1], _SKETCHES))
+            columns.append(v)
+        scaled = [c / max(float(np.abs(c).max()), 1e-300) for c in columns]
+        return poles(self.s, np.concatenate(scaled, axis=1), tolerance=1e-7)
+
+    def modal(self, transforms: Complex) -> Modal:
+        """Transforms along the line as sums of decaying terms."""
+        return Modal.fit(self.s, transforms, self.poles[self.poles.real < 0])
+
+    def modes(self) -> Modes:
+        """The slowest zeros of det(I + L(s)), or the unstable ones."""
+        found = self._zeros(self._starts(stable=False)) if self.unstable else self._slow_zeros()
+        kept: list[int] = []
+        for k in np.argsort(-found.real):
+            if all(abs(found[k] - found[j]) > 1e-7 * abs(found[k]) for j in kept):
+                kept.append(int(k))
+        values = found[kept]
+        return Modes(values, self._residues(values))
+
+    def _starts(self, *, stable: bool) -> Complex:
+        p = self.poles[(self.poles.imag >= 0) & (self.poles.real < 1e3 * np.abs(self.s).max())]
+        p = p[np.abs(p) > 1e-4 * self.rate]
+        # Fast artefacts on the right of a stable loop lead nowhere.
+        p = p[(p.real < 0) | (np.abs(p) < self.s.imag.max())]
+        p = p[p.real < 0] if stable else p[p.real > -2 * self.rate]
+        out: Complex = p[np.argsort(-p.real)][: 3 * self.gain.shape[-1] + 5]
+        return out
+
+    def _slow_zeros(self) -> Complex:
+        """The slowest zeros of a stable loop."""
+        starts, found = self._starts(stable=True), np.zeros(0, dtype=complex)
+        while len(starts):
+            end = _FASTEST * starts[0].real
+            found = self._zeros(starts[starts.real > end])
+            if (found.real > end).any():
+                break
+            # The slowest start is an artefact; it says nothing about what is slow.
+            starts = starts[1:]
+        return found
+
+    def _zeros(self, starts: Complex) -> Complex:
+        """Zeros near the starting points, by successive linear problems (Ruhe 1973)."""
+        if not len(starts):
+            return starts
+        first = _thinned(starts, 0.05)
+        found = self._newton(_thinned(np.concatenate([starts, *self._near(first)])))
+        if not len(found):
+            return found
+        # From exact zeros their close neighbours are easily seen.
+        near = np.concatenate(self._near(_thinned(found, 0.05)))
+        new = [z for z in _thinned(near) if np.abs(found - z).min() > 1e-5 * abs(z)]
+        if new:
+            found = np.concatenate([found, self._newton(np.array(new))])
+        real = np.abs(found.imag) < 1e-7 * np.abs(found)
+        return np.where(real, found.real + 0j, found.real + 1j * np.abs(found.imag))
+
+    def _near(self, points: Complex) -> list[Complex]:
+        """Zeros of the loop linearised around each point, where they lie near it."""
+        pairs = zip(points, self._linear(points), strict=True)
+        return [v[np.abs(v - z) < 0.4 * abs(z)] for z, v in pairs]
+
+    def _newton(self, z: Complex) -> Complex:
+        """Zeros to which iterations from these points converge."""
+        moved = np.full(len(z), np.inf)
+        for _ in range(6):
+            now = z.copy()
+            for k, values in enumerate(self._linear(z)):
+                now[k] = values[np.abs(values - z[k]).argmin()] if len(values) else np.nan
+            moved = np.abs(now - z) / np.abs(now)
+            z, moved = now[np.isfinite(now)], moved[np.isfinite(now)]
+            if np.all(moved < 1e-8):
+                break
+        return z[moved < 1e-6]
+
+    def _linear(self, points: Complex) -> list[Complex]:
+        """Eigenvalues of the loop, times s, linearised around each point.
+
+        s takes most of the integrators' pole away.
+        """
+        step = 1e-5 * np.abs(points)
+        s = np.concatenate([points - step, points + step])
+        eye = np.eye(self.gain.shape[-1])
+        with np.errstate(all="ignore"):  # an iteration may stray anywhere
+            g = (eye + self.loop.loop_gain_where_found(s)[0]) * s[:, None, None]
+        low, high = g[: len(points)], g[len(points) :]
+        value, slope = (low + high) / 2, (high - low) / (2 * step[:, None, None])
+        out = []
+        for k, z in enumerate(points):
+            if np.isfinite(value[k]).all() and np.isfinite(slope[k]).all():
+                # Eigenvalues of a pencil, whose second matrix may be singular.
+                shift = scipy.linalg.eigvals(value[k], slope[k])
+                out.append(z - shift[np.isfinite(shift)])
+            else:
+                out.append(np.zeros(0, dtype=complex))
+        return out
+
+    def _residues(self, values: Complex) -> Complex:
+        """Of (I + L)^-1 p = F^-1 p with p the open loop's response: v w^T p / (w^T F' v)."""
+        if not len(values):
+            return np.zeros((0, self.gain.shape[-1]), dtype=complex)
+        step = 1e-5 * np.abs(values)
+        gain = self.loop.loop_gain(np.concatenate([values - step, values + step]))[0]
+        m = len(values)
+        slope = (gain[m:] - gain[:m]) / (2 * step[:, None, None])
+        closed = np.eye(gain.shape[-1]) + (gain[:m] + gain[m:]) / 2
+        push = self.loop.open_response(values)[0]
+        left, _, right = np.linalg.svd(closed)
+        w, v = left[..., -1].conj(), right[:, -1].conj()
+        share = np.einsum("kn,kn->k", w, push[..., 0]) / np.einsum("ki,kij,kj->k", w, slope, v)
+        out: Complex = share[:, None] * v
+        return out
+
+
+def _thinned(z: Complex, distance: float = 1e-4) -> Complex:
+    """Some of the points, no two of them closer than that, relatively."""
+    kept: list[complex] = []
+    for value in z:
+        if all(abs(value - other) > distance * abs(value) for other in kept):
+            kept.append(value)
+    return np.array(kept, dtype=complex)

@@ -1,0 +1,1 @@
+"""Arrays of devices: mapping, converters, layers of a network on them, pulsed updates."""

@@ -1,0 +1,203 @@
+"""A network whose weights are analog arrays, for any learning rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as Map
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from analogdfc.arrays.array import AnalogArray
+from analogdfc.arrays.converters import ADC, DAC
+from analogdfc.arrays.mapping import Cell, Mapping, table
+from analogdfc.arrays.mapping.export import Column
+from analogdfc.cards.device import DeviceCard
+from analogdfc.devices import DeviceModel
+from analogdfc.devices.draws import Streams, check_number
+from analogdfc.errors import UserError
+from analogdfc.network import Network
+
+__all__ = ["AnalogArray", "AnalogNetwork", "analog"]
+
+
+class _Sources(NamedTuple):
+    """Streams of random numbers, independent of each other."""
+
+    reads: torch.Generator
+    writes: torch.Generator
+    converters: torch.Generator
+
+
+class AnalogNetwork(Network):
+    """A network whose weights and biases are read from arrays of devices.
+
+    `weights[i]` and `biases[i]` are what the last `read` found; a learning rule uses them as those
+    of any network and writes their `.grad`. What an ordinary optimiser writes into them is lost at
+    the next read: `PulsedUpdate` makes the step on the devices.
+
+    Made by `analog`.
+
+    Args:
+        network: the network whose weights are mapped.
+        model: the device.
+        seed: of every random number.
+        mapping: how the weights are laid out.
+        dac: converter of the inputs of each layer; None for a fully analog path.
+        adc: converter of each array's columns, in units of the scale; None for none.
+        stuck: known stuck cells by layer, 1..L.
+
+    Attributes:
+        arrays: the arrays of layers 1..L.
+        time: seconds since the arrays were programmed.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        model: DeviceModel,
+        seed: int,
+        *,
+        mapping: Mapping,
+        dac: DAC | None = None,
+        adc: ADC | None = None,
+        stuck: Map[int, Sequence[Cell]] | None = None,
+    ) -> None:
+        stuck = stuck or {}
+        for i in stuck:
+            if not 1 <= i <= network.depth:
+                raise UserError(f"stuck cells of layer {i}; there are layers 1..{network.depth}")
+        first = network.weights[0]
+        super().__init__(
+            network.sizes,
+            dtype=first.dtype,
+            device=first.device,
+            generator=torch.Generator().manual_seed(0),
+        )
+        self.activations = network.activations
+        self.dac, self.adc = dac, adc
+        self.time = 0.0
+        streams = Streams(torch.Generator(first.device).manual_seed(seed))
+        self.sources = _Sources(streams["reads"], streams["writes"], streams["converters"])
+        arrays = []
+        for i, (w, b) in enumerate(zip(network.weights, network.biases, strict=True), start=1):
+            weight, bias = w.detach().double(), b.detach().double()
+            try:
+                layout = mapping.layout(weight, bias, model.window)
+                target = layout.conductances(weight, bias)
+                source = streams[f"layer {i}"]
+                arrays.append(AnalogArray(layout, model, target, source, stuck.get(i, ())))
+            except UserError as error:
+                raise UserError(f"layer {i}: {error}") from error
+            with torch.no_grad():
+                self.biases[i - 1].copy_(b)
+        self.arrays = tuple(arrays)
+        self._conductances: dict[int, Tensor] = {}
+        self.read()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; the next read sees what drift and retention have done.
+
+        Raises:
+            UserError: a negative or non-finite time.
+        """
+        self.time += check_number("time to wait", seconds, "s", low=0.0)
+
+    @torch.no_grad()
+    def read(self) -> None:
+        """Read all weights anew, with the noise of a read; they stay so until the next."""
+        for i, array in enumerate(self.arrays):
+            if self.adc is None:
+                matrix = array.matrix(self.time, self.sources.reads)
+            else:  # the sums of each array are converted, so each device must be known
+                self._conductances[i] = array.read(self.time, self.sources.reads)
+                matrix = array.layout.decode(self._conductances[i]) * array.layout.scale
+            weight, bias = array.layout.parts(matrix)
+            self.weights[i].copy_(weight)
+            if bias is not None:
+                self.biases[i].copy_(bias)
+
+    def tables(self) -> dict[str, dict[str, Column]]:
+        """Every device of `layer1`..`layerL`, for `write_csv` and `write_hdf5`; see `table`."""
+        return {
+            f"layer{i}": table(array.layout, array.devices.target, array.model, array.devices)
+            for i, array in enumerate(self.arrays, start=1)
+        }
+
+    def potentials(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Potentials v_1..v_L without feedback, through the converters where there are any.
+
+        The converters cross the forward pass only; the control loop of a rule is analog.
+        """
+        if self.dac is None and self.adc is None:
+            return super().potentials(x)
+        v, r = [], x
+        for i in range(self.depth):
+            v.append(self._converted(i, r))
+            r = self.activations[i].function(v[-1])
+        return tuple(v)
+
+    def _converted(self, i: int, r: Tensor) -> Tensor:
+        source = self.sources.converters
+        weight, bias, layout = self.weights[i], self.biases[i], self.arrays[i].layout
+        if self.dac is not None:
+            r = self.dac(r, source)
+        out = linear(r, weight, bias)
+        if self.adc is None:
+            return out
+        adc: Callable[[Tensor], Tensor] = partial(self.adc, generator=source)
+        with torch.no_grad():
+            digital = layout.product(self._conductances[i], r, adc=adc)
+            if not layout.mapping.bias_rows:
+                digital = digital + bias
+        # The gradient is that of the product of the last read.
+        return out + (digital - out).detach()
+
+
+def analog(
+    network: Network,
+    card: DeviceCard | DeviceModel | str | Path,
+    seed: int,
+    *,
+    mapping: Mapping | None = None,
+    dac: DAC | None = None,
+    adc: ADC | None = None,
+    stuck: Map[int, Sequence[Cell]] | None = None,
+) -> AnalogNetwork:
+    """The network on arrays of devices, programmed at time 0 and read once.
+
+    Args:
+        network: its weights are the targets; it stays as it is.
+        card: the device: a card, its name or path, or a model with some imperfections left out.
+        seed: of every random number: devices, writes, reads, pulses; >= 0.
+        mapping: how the weights are laid out; by default differential pairs, one scale a layer
+            and one bias row.
+        dac: converter of the inputs of each layer; None for a fully analog path.
+        adc: converter of each array's columns, in units of the layer's scale; None for none.
+
+        stuck: known stuck cells by layer, 1..L, beside those that are drawn.
+
+    Raises:
+        UserError: an unknown card, a negative seed, weights that the arrays can't hold, a stuck
+            cell outside of its array.
+
+    >>> from analogdfc.network import Network
+    >>> source = torch.Generator().manual_seed(0)
+    >>> network = analog(Network([3, 4, 2], generator=source), "pcm_nandakumar2019", seed=1)
+    >>> network.wait(3600.0)
+    >>> network.read()
+    >>> network(torch.ones(1, 3, dtype=torch.float64)).shape
+    torch.Size([1, 2])
+    """
+    if seed < 0:
+        raise UserError(f"seed {seed}: a seed must be >= 0")
+    if isinstance(card, str | Path):
+        card = DeviceCard.load(card)
+    model = card.model() if isinstance(card, DeviceCard) else card
+    return AnalogNetwork(
+        network, model, seed, mapping=mapping or Mapping(), dac=dac, adc=adc, stuck=stuck
+    )

@@ -1,0 +1,356 @@
+"""The optimiser's step as what devices can do: pulses, writes, or exact writes for reference."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+
+from analogdfc.arrays.layers import AnalogArray, AnalogNetwork
+from analogdfc.arrays.rounding import (
+    Coincidence,
+    Deterministic,
+    DeterministicCoincidence,
+    MixedPrecision,
+    Rounding,
+    Stochastic,
+)
+from analogdfc.devices.draws import check_number
+from analogdfc.errors import UserError
+
+
+@dataclass
+class Counts:
+    """What the training of one layer has cost so far.
+
+    Attributes:
+        up: pulses that raise a conductance.
+        down: pulses that lower one.
+        writes: devices that were programmed.
+        attempts: writes that this took, those repeated by write and verify counted.
+        clipped: changes cut off: writes to beyond the window, more pulses than lead through it.
+    """
+
+    up: int = 0
+    down: int = 0
+    writes: int = 0
+    attempts: int = 0
+    clipped: int = 0
+
+
+class Writer(ABC):
+    """How a layer's devices follow a change of its weights."""
+
+    step = 1.0
+    """Change of a weight that counts as one, in units of the scale."""
+
+    def __init__(self, array: AnalogArray) -> None:
+        self.array = array
+        self.counts = Counts()
+
+    @abstractmethod
+    def apply(self, change: Tensor, now: float, generator: torch.Generator) -> None:
+        """Change the weights.
+
+        Args:
+            change: in units of the scale times `step`, (outputs, inputs + bias rows).
+            now: seconds since the network was made.
+            generator: source of random numbers.
+        """
+
+    def state(self) -> Tensor | None:
+        """What is kept from step to step beside the devices."""
+        return None
+
+    def restore(self, state: Tensor | None) -> None:
+        """Take up a kept state."""
+        return
+
+    def _aim(self, last: Tensor, change: Tensor) -> Tensor:
+        """Targets within the window, from the last ones."""
+        wanted = last + change
+        moved = change != 0
+        self.counts.clipped += int((moved & (wanted.abs() > 1 + 1e-9)).sum())
+        return wanted.clamp(-1, 1)
+
+
+class IdealWriter(Writer):
+    """Every weight is set exactly: the reference."""
+
+    def apply(self, change: Tensor, now: float, generator: torch.Generator) -> None:
+        """Set the devices."""
+        done = self.array.write_exactly(self._aim(self.array.stored(), change), now)
+        self.counts.writes += done
+        self.counts.attempts += done
+
+
+class _Stepping(Writer):
+    def __init__(self, array: AnalogArray, rounding: Rounding) -> None:
+        super().__init__(array)
+        self.rounding = rounding
+        self.left = torch.zeros(self._shape(), dtype=array.devices.g.dtype, device=self._place())
+
+    def _shape(self) -> tuple[int, ...]:
+        return len(self.array.layout.scale), self.array.layout.shape[-1]
+
+    def _place(self) -> torch.device:
+        return self.array.devices.g.device
+
+    def state(self) -> Tensor:
+        """What the accumulator holds, in steps."""
+        return self.left.clone()
+
+    def restore(self, state: Tensor | None) -> None:
+        """Fill the accumulator."""
+        if state is not None:
+            self.left = state.to(self.left).clone()
+
+    def _some(self, change: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Places of the weights that step, (k,), and their steps, (slices, k)."""
+        shape = self._shape()
+        cube = (-1, *shape[-2:])
+        wanted, left = change.expand(shape).view(cube), self.left.view(cube)
+        which, whole, left = self.rounding.some(wanted, left, generator)
+        self.left = left.view(shape)
+        return which, whole
+
+
+class PulseWriter(_Stepping):
+    """Pulses of the mean device's mean step, sent blindly: nobody looks at what they did.
+
+    Raises:
+        UserError: devices without pulses, or slices of different significance, which would need a
+            carry from one to the next.
+    """
+
+    def __init__(self, array: AnalogArray, rounding: Rounding) -> None:
+        layout, model = array.layout, array.model
+        if model.pulses is None:
+            raise UserError(
+                "this device has no pulsed update (its card has no section [pulse]); give "
+                "`granularity`, the smallest change that is written"
+            )
+        if not layout.mapping.slicing.even:
+            raise UserError(
+                "pulses on slices of different significance; use slices in equal parts, or give "
+                "`granularity`, the smallest change that is written"
+            )
+        super().__init__(array, rounding)
+        scheme = layout.mapping.scheme
+        self.step = model.pulses.mean_step(model.window) * scheme.step(model.window)
+
+    def _shape(self) -> tuple[int, ...]:
+        return self.array.layout.shape[0], *super()._shape()
+
+    def apply(self, change: Tensor, now: float, generator: torch.Generator) -> None:
+        """Send the pulses; each slice has its own, for a part in equal shares."""
+        weights, whole = self._some(change, generator)
+        if not len(weights):
+            return
+        most = math.ceil(2 / self.step)  # takes a weight through the whole window
+        self.counts.clipped += int((whole.abs() > most).sum())
+        whole = whole.clamp(-most, most).to(torch.int64)
+        pulses = self.array.pulse_weights(weights, whole, now, generator)
+        self.counts.up += int(pulses.clamp(min=0).sum())
+        self.counts.down -= int(pulses.clamp(max=0).sum())
+
+
+class ReprogramWriter(_Stepping):
+    """Devices are programmed anew where their weight changes, with the error of a write.
+
+    The new target is the last one plus the change; it is remembered digitally, so that what the
+    levels of a device can't show isn't lost.
+
+    Args:
+        array: the devices.
+        rounding: how changes become multiples of the granularity.
+        granularity: smallest change that is written, in units of the scale, > 0.
+    """
+
+    def __init__(self, array: AnalogArray, rounding: Rounding, granularity: float) -> None:
+        super().__init__(array, rounding)
+        self.step = check_number("granularity", granularity, low=0.0, high=2.0, open_low=True)
+        self.wanted = array.stored()
+        self.restored = False
+
+    def state(self) -> Tensor:
+        """What the accumulator holds, in steps, and the targets, in units of the scale."""
+        return torch.stack([self.left, self.wanted])
+
+    def restore(self, state: Tensor | None) -> None:
+        """Fill the accumulator, and remember the targets."""
+        if state is not None:
+            self.left, self.wanted = state.to(self.left).clone().unbind()
+            self.restored = True
+
+    def apply(self, change: Tensor, now: float, generator: torch.Generator) -> None:
+        """Write where the target changes."""
+        weights, steps = self._some(change, generator)
+        wanted = self.wanted.view(-1)
+        aim = self._aim(wanted[weights], steps[0] * self.step)
+        wanted[weights] = aim
+        if self.restored:  # the devices may hold something else than what is remembered
+            self.restored = False
+            writes, attempts = self.array.write(self.wanted, now, generator)
+        elif len(weights):
+            writes, attempts = self.array.write_weights(weights, aim, now, generator)
+        else:
+            return
+        self.counts.writes += writes
+        self.counts.attempts += attempts
+
+
+MODES: dict[str, Callable[[], Rounding] | None] = {
+    "stochastic": Stochastic,
+    "deterministic": Deterministic,
+    "mixed-precision": MixedPrecision,
+    "coincidence": Coincidence,
+    "deterministic-coincidence": DeterministicCoincidence,
+    "ideal": None,
+}
+"""Names of the ways to make a step; the ideal one needs no rounding."""
+
+
+class PulsedUpdate(torch.optim.Optimizer):
+    """An optimiser whose step is made by the devices.
+
+    A digital optimiser says what the step should be (plain gradient descent, momentum, Adam); the
+    devices do what they can of it. After each step the weights are read anew.
+
+    Biases that aren't in the arrays take the digital optimiser's step as it is.
+
+    Args:
+        network: the network, from `analog`.
+        optimizer: any optimiser of the network's parameters.
+        mode: `stochastic`, `deterministic` or `mixed-precision` make whole steps of each device;
+            `coincidence` and `deterministic-coincidence` make them by pulse trains on rows and
+            columns; `ideal` sets every device exactly.
+        granularity: program the devices anew, in multiples of this fraction of the largest
+            representable weight, instead of sending pulses; needed for devices without pulses.
+        period: seconds between steps, in which the devices age.
+
+    Attributes:
+        writers: what moves the devices of layers 1..L; `counts` says what it cost.
+
+    Raises:
+        UserError: an unknown mode, an optimiser of other parameters, devices that can't be pulsed
+            without a granularity, a value out of range.
+
+    >>> from analogdfc.arrays.layers import analog
+    >>> from analogdfc.learning import Backpropagation
+    >>> from analogdfc.network import Network
+    >>> source = torch.Generator().manual_seed(0)
+    >>> network = analog(Network([3, 4, 2], generator=source), "ecram_mo_kim2019", seed=1)
+    >>> rule = Backpropagation(network)
+    >>> optimizer = PulsedUpdate(network, torch.optim.SGD(network.parameters(), lr=0.1))
+    >>> x, y = torch.ones(1, 3).double(), torch.ones(1, 2).double()
+    >>> loss = rule.backward(x, y)
+    >>> optimizer.step()
+    >>> optimizer.counts[0].up > 0
+    True
+    """
+
+    def __init__(
+        self,
+        network: AnalogNetwork,
+        optimizer: torch.optim.Optimizer,
+        mode: str = "stochastic",
+        *,
+        granularity: float | None = None,
+        period: float = 0.0,
+    ) -> None:
+        if mode not in MODES:
+            raise UserError(f"unknown mode {mode!r} of an update; there are {', '.join(MODES)}")
+        check_number("period", period, "s", low=0.0)
+        own = {id(p) for p in network.parameters()}
+        if any(id(p) not in own for group in optimizer.param_groups for p in group["params"]):
+            raise UserError("the optimiser holds parameters that aren't this analog network's")
+        super().__init__(network.parameters(), {})
+        self.network = network
+        self.inner = optimizer
+        self.period = period
+        # Shared, so that a scheduler of either changes the step.
+        self.param_groups = optimizer.param_groups
+        self.writers = tuple(_writer(a, MODES[mode], granularity) for a in network.arrays)
+        # Kept, since fresh memory of this size costs as much as the arithmetic on it.
+        self._changes = [torch.empty_like(a.stored()) for a in network.arrays]
+
+    @property
+    def counts(self) -> tuple[Counts, ...]:
+        """What training has cost so far, layers 1..L."""
+        return tuple(writer.counts for writer in self.writers)
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Make one step and read the weights anew.
+
+        Args:
+            closure: evaluates the loss anew; passed on to the digital optimiser.
+        """
+        network = self.network
+        for i in range(network.depth):
+            for part, p in self._parts(i):
+                part.copy_(p)
+        loss = self.inner.step() if closure is None else self.inner.step(closure)
+        network.wait(self.period)
+        for i, writer in enumerate(self.writers):
+            writer.apply(self._change(i, writer.step), network.time, network.sources.writes)
+        network.read()
+        return loss
+
+    def _parts(self, i: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """What the buffer of array i has of its weights and biases, and these themselves."""
+        network, buffer = self.network, self._changes[i]
+        rows = network.arrays[i].layout.mapping.bias_rows
+        inputs = buffer.shape[1] - rows
+        yield buffer[:, :inputs], network.weights[i]
+        if rows:
+            yield buffer[:, inputs:], network.biases[i].unsqueeze(-1)
+
+    def _change(self, i: int, step: float) -> Tensor:
+        """What the digital optimiser has changed in array i, in steps of this part of its scale."""
+        layout, out = self.network.arrays[i].layout, self._changes[i]
+        for part, p in self._parts(i):
+            torch.sub(p, part, out=part)
+        rows = layout.mapping.bias_rows
+        if rows > 1:
+            out[:, -rows:] /= rows
+        # One number that isn't finite makes the sum so, at less cost than a look at each.
+        if not bool(out.sum().isfinite()):
+            layout.mapping.matrix(out)  # names it
+        return out.div_(layout.scale * step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the digital optimiser and of the accumulators; the devices are the network's."""
+        return {**self.inner.state_dict(), "left": [writer.state() for writer in self.writers]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up a state that `state_dict` gave."""
+        state = dict(state_dict)
+        for writer, left in zip(self.writers, state.pop("left"), strict=True):
+            writer.restore(left)
+        self.inner.load_state_dict(state)
+        self.param_groups = self.inner.param_groups
+
+
+def _writer(
+    array: AnalogArray, rounding: Callable[[], Rounding] | None, granularity: float | None
+) -> Writer:
+    if rounding is None:
+        if granularity is not None:
+            raise UserError("the ideal write is exact; leave the granularity out")
+        return IdealWriter(array)
+    if granularity is None:
+        return PulseWriter(array, rounding())
+    return ReprogramWriter(array, rounding(), granularity)

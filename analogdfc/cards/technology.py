@@ -1,0 +1,331 @@
+"""Technology cards: one TOML file a process, every number with its unit and its source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from analogdfc.cards.entries import (
+    IN_SI,
+    Ampere,
+    Farad,
+    FaradPerSquareMetre,
+    Fraction,
+    Gain,
+    Hertz,
+    Identity,
+    Joule,
+    Levels,
+    Ohm,
+    OhmPerSquareMetre,
+    Second,
+    Section,
+    Siemens,
+    SquareMetre,
+    Volt,
+    VoltPerRootHertz,
+    VoltPerSecond,
+    builtin_texts,
+    find_card,
+    first_problem,
+    kind_of,
+    parse_toml,
+)
+from analogdfc.errors import UserError
+
+
+class Scale(Section):
+    """Section [scale]: volts and seconds that stand for the dimensionless quantities.
+
+    Attributes:
+        time: seconds per unit of time of the controller.
+        activation: volts per unit of v and r.
+        control: volts per unit of u and e.
+    """
+
+    time: Second
+    activation: Volt
+    control: Volt
+
+
+class Device(Section):
+    """Section [device]: the conductances of the crossbars.
+
+    Attributes:
+        g_unit: siemens per unit of weight; a layer whose weights don't fit takes less.
+        g_min: lowest programmable conductance; both devices of a pair carry it.
+        g_max: highest programmable conductance.
+        mismatch: relative standard deviation of a conductance; none by default.
+        levels: programmable conductances from g_min to g_max, evenly spaced; any by default.
+    """
+
+    g_unit: Siemens
+    g_min: Siemens
+    g_max: Siemens
+    mismatch: Fraction | None = None
+    levels: Levels | None = None
+
+    @model_validator(mode="after")
+    def _window(self) -> Device:
+        if self.g_min >= self.g_max:
+            raise ValueError(f"g_min = {self.g_min:g} S must stay below g_max = {self.g_max:g} S")
+        return self
+
+
+class Wire(Section):
+    """Section [wire]: the crossbars' lines, from one cell to the next.
+
+    Attributes:
+        word: resistance of a segment of a row; none by default.
+        bit: resistance of a segment of a column; none by default.
+        capacitance: of a segment of either to ground; lumped at the end where the amplifier is.
+            Takes effect with a finite gain_bandwidth; none by default.
+    """
+
+    word: Ohm | None = None
+    bit: Ohm | None = None
+    capacitance: Farad | None = None
+
+
+class Passive(Section):
+    """Section [passive]: resistors and capacitors outside the crossbars.
+
+    Attributes:
+        r_integrator: input resistor R_i of the controller's integrator.
+        r_switch: on-resistance of the reset switch.
+        tolerance: relative standard deviation of a resistor or capacitor; none by default.
+    """
+
+    r_integrator: Ohm
+    r_switch: Ohm
+    tolerance: Fraction | None = None
+
+
+class Amplifier(Section):
+    """Section [amplifier]: the operational amplifier; what is left out is ideal.
+
+    Attributes:
+        supply: magnitude of either supply voltage.
+        quiescent_current: supply current of one amplifier at rest.
+        gain: open-loop gain A0 at low frequency.
+        gain_bandwidth: unity-gain frequency of the dominant pole.
+        second_pole: frequency of the second pole; takes effect with a finite gain_bandwidth.
+        slew_rate: fastest change of the output; takes effect with a finite gain_bandwidth.
+        output_resistance: resistance in series with the output.
+        input_capacitance: from the inverting input to ground; takes effect with a finite
+            gain_bandwidth, and the feedback resistors are then compensated by
+            C_c = sqrt(C_in / (R_f omega_t)).
+        saturation: magnitude at which the output stage limits.
+        offset: standard deviation of the input offset.
+        noise: white noise referred to the input, in V per root hertz. Enters the noise of an
+            estimated update; waveforms are without noise.
+        pole_capacitance: that the input pair charges at the dominant pole; gives a band of supply
+            currents to lay beside `quiescent_current`.
+    """
+
+    supply: Volt
+    quiescent_current: Ampere
+    gain: Gain | None = None
+    gain_bandwidth: Hertz | None = None
+    second_pole: Hertz | None = None
+    slew_rate: VoltPerSecond | None = None
+    output_resistance: Ohm | None = None
+    input_capacitance: Farad | None = None
+    saturation: Volt | None = None
+    offset: Volt | None = None
+    noise: VoltPerRootHertz | None = None
+    pole_capacitance: Farad | None = None
+
+    @property
+    def delays(self) -> Amplifier:
+        """The amplifier with what only a finite gain_bandwidth brings into effect.
+
+        Without a dominant pole a second one, a slew rate or an input capacitance would have
+        nothing to act on.
+        """
+        if self.gain_bandwidth is not None:
+            return self
+        off = {"second_pole": None, "slew_rate": None, "input_capacitance": None}
+        return self.model_copy(update=off)
+
+
+class Tanh(Section):
+    """Section [tanh]: the cell whose current is I_t tanh(V / scale.activation).
+
+    Attributes:
+        current: I_t, the largest output current.
+        offset: standard deviation of the input offset; none by default.
+    """
+
+    current: Ampere
+    offset: Volt | None = None
+
+
+class Write(Section):
+    """Section [write]: a pulse that changes a conductance.
+
+    Attributes:
+        voltage: of the pulse.
+        duration: of the pulse.
+    """
+
+    voltage: Volt | None = None
+    duration: Second | None = None
+
+
+class Converters(Section):
+    """Section [converters]: where signals cross between digital and analog.
+
+    Attributes:
+        input_dac: energy of one conversion of an input to its two rails.
+        target_dac: energy of one conversion of an output's target step.
+        output_adc: energy of one conversion of an output.
+    """
+
+    input_dac: Joule | None = None
+    target_dac: Joule | None = None
+    output_adc: Joule | None = None
+
+
+class Area(Section):
+    """Section [area]: what a component takes on the chip.
+
+    Attributes:
+        device: one device of a crossbar with its share of the lines.
+        amplifier: one amplifier.
+        tanh: one tanh cell.
+        capacitor_density: capacitance per area.
+        resistor_density: resistance per area.
+    """
+
+    device: SquareMetre | None = None
+    amplifier: SquareMetre | None = None
+    tanh: SquareMetre | None = None
+    capacitor_density: FaradPerSquareMetre | None = None
+    resistor_density: OhmPerSquareMetre | None = None
+
+
+IMPERFECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
+    "device mismatch": (("device", "mismatch"),),
+    "finite levels": (("device", "levels"),),
+    "passive tolerance": (("passive", "tolerance"),),
+    "wire resistance": (("wire", "word"), ("wire", "bit")),
+    "line capacitance": (("wire", "capacitance"),),
+    "finite gain": (("amplifier", "gain"),),
+    "finite bandwidth": (("amplifier", "gain_bandwidth"),),
+    "second pole": (("amplifier", "second_pole"),),
+    "slew rate": (("amplifier", "slew_rate"),),
+    "output resistance": (("amplifier", "output_resistance"),),
+    "input capacitance": (("amplifier", "input_capacitance"),),
+    "saturation": (("amplifier", "saturation"),),
+    "amplifier offset": (("amplifier", "offset"),),
+    "tanh offset": (("tanh", "offset"),),
+}
+"""Names of the imperfections, with the keys of the card that set them; all are optional."""
+
+
+class Card(Section):
+    """A technology: every number in SI units, every imperfection optional.
+
+    The sections [write], [converters] and [area] are for estimates; what they leave out is unknown.
+    """
+
+    card: Identity
+    scale: Scale
+    device: Device
+    wire: Wire = Wire()
+    passive: Passive
+    amplifier: Amplifier
+    tanh: Tanh
+    write: Write = Write()
+    converters: Converters = Converters()
+    area: Area = Area()
+    text: str = Field(default="", exclude=True)
+
+    @property
+    def imperfections(self) -> tuple[str, ...]:
+        """Names of the imperfections that this card has."""
+
+        def present(keys: tuple[tuple[str, str], ...]) -> bool:
+            return any(getattr(getattr(self, section), key) is not None for section, key in keys)
+
+        return tuple(name for name, keys in IMPERFECTIONS.items() if present(keys))
+
+    def without(self, *names: str) -> Card:
+        """The same card with the named imperfections switched off.
+
+        Raises:
+            UserError: a name that isn't in `IMPERFECTIONS`.
+        """
+        changes: dict[str, dict[str, None]] = {}
+        for name in names:
+            if name not in IMPERFECTIONS:
+                raise UserError(f"unknown imperfection {name!r}; {', '.join(IMPERFECTIONS)}")
+            for section, key in IMPERFECTIONS[name]:
+                changes.setdefault(section, {})[key] = None
+        return self._with(changes)
+
+    def ideal(self) -> Card:
+        """The same card without any imperfection."""
+        return self.without(*IMPERFECTIONS)
+
+    def replace(self, section: str, **values: float | None) -> Card:
+        """The same card with other values, in SI units, in one section.
+
+        Raises:
+            UserError: a section or key that doesn't exist, or a value out of its range.
+        """
+        known = type(self).model_fields
+        if section not in known or section == "text":
+            raise UserError(f"unknown section {section!r} of a technology card")
+        for key in values:
+            if key not in type(getattr(self, section)).model_fields:
+                raise UserError(f"unknown key {key!r} in section [{section}] of a technology card")
+        return self._with({section: values})
+
+    def _with(self, changes: dict[str, Any]) -> Card:
+        data = self.model_dump(exclude_none=True)
+        for section, values in changes.items():
+            data[section].update(values)
+            data[section] = {k: v for k, v in data[section].items() if v is not None}
+        try:
+            return Card.model_validate({**data, "text": self.text}, context=IN_SI)
+        except ValidationError as error:
+            raise UserError(f"{self.card.name}: {first_problem(error, Card)}") from error
+
+    @classmethod
+    def parse(cls, text: str, where: str = "card") -> Card:
+        """The card written in a TOML text.
+
+        Args:
+            text: the content of a card file.
+            where: what error messages call it.
+
+        Raises:
+            UserError: not TOML, an unknown key, a missing key, unit or source, a value out of
+                range; the message names the file, the key and what is allowed.
+        """
+        data = parse_toml(text, where)
+        if kind_of(data) == "device":
+            raise UserError(f"{where}: this is the card of a device, not of a circuit")
+        try:
+            card = cls.model_validate({**data, "text": text})
+        except ValidationError as error:
+            raise UserError(f"{where}: {first_problem(error, Card)}") from error
+        return card
+
+    @classmethod
+    def load(cls, name: str | Path) -> Card:
+        """A card by path, or a card that comes with the package by name (without `.toml`).
+
+        Raises:
+            UserError: no such file or name, or a file that isn't a valid card.
+        """
+        return cls.parse(*find_card(name, "card", file="technology card"))
+
+
+def builtin_cards() -> tuple[str, ...]:
+    """Names of the cards that come with the package."""
+    return tuple(builtin_texts())

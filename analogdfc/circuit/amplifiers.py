@@ -1,0 +1,385 @@
+"""Amplifier models of increasing detail, from a chip's nodal equations to a semilinear system."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.nodal import NodalEquations
+from analogdfc.dynamics.semilinear import Channels, Semilinear
+
+Array = NDArray[np.float64]
+
+NO_LIMIT = 1e6
+"""Volts at which a switched-off limit lies; double precision sees a straight line."""
+
+CLAMP_GAIN = 10.0
+"""Volts at the input that one volt beyond the rails is worth; the macro cell has the same."""
+
+_NANOSECOND = 1e-9  # unit of the second lag's extra unknown, so that it reads in volts
+
+
+# Unknowns read, rows written, and for each chip gain, sign, offset and scale of every channel.
+_Group = tuple[NDArray[np.intp], NDArray[np.intp], list[tuple[Array, Array, Array, Array]]]
+
+
+class Rung(IntEnum):
+    """How much of an amplifier the model keeps; each adds to those before.
+
+    STATIC: gain, offsets, mismatch, wires: amplifiers without delay (M1).
+    CONTROL_LAG: and one lag in the controller that stands for all amplifiers of the loop (M3).
+    ONE_LAG: one lag an amplifier (M5).
+    TWO_LAG: second order an amplifier (M6).
+    FULL: dominant and second pole, slew rate, rails, input, compensation, output resistance (M7).
+    """
+
+    STATIC = 1
+    CONTROL_LAG = 3
+    ONE_LAG = 5
+    TWO_LAG = 6
+    FULL = 7
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """An amplifier's parameters as they enter the equations; a switched-off effect is 0."""
+
+    inverse_gain: float
+    inverse_omega: float
+    inverse_pole: float
+    r_out: float
+    linear_range: float
+    saturation: float
+
+    @classmethod
+    def of(cls, card: Card) -> _Numbers:
+        a = card.amplifier.delays
+        omega = 2 * math.pi * a.gain_bandwidth if a.gain_bandwidth else math.inf
+        return cls(
+            1 / a.gain if a.gain else 0.0,
+            1 / omega,
+            1 / (2 * math.pi * a.second_pole) if a.second_pole else 0.0,
+            a.output_resistance or 0.0,
+            a.slew_rate / omega if a.slew_rate else NO_LIMIT,
+            a.saturation if a.saturation is not None else NO_LIMIT,
+        )
+
+
+@dataclass(frozen=True)
+class _Matrices:
+    """Of one chip and one phase: M dz/dt = A z + S s + c, with s the source voltages."""
+
+    mass: Array
+    linear: Array
+    sources: Array
+    constant: Array
+
+
+class AmplifierModel:
+    """The equations of several chips at one rung, free and released.
+
+    Args:
+        nodal: nodal equations of the chips; all of the same layer sizes.
+        rung: the amplifier model.
+        device: where the equations live.
+
+    Attributes:
+        outputs: indices of the amplifiers' output voltages among the unknowns.
+    """
+
+    def __init__(
+        self, nodal: Sequence[NodalEquations], rung: Rung, device: torch.device | str = "cpu"
+    ) -> None:
+        self.nodal = list(nodal)
+        self.device = torch.device(device)
+        self.rung = rung
+        self.numbers = [_Numbers.of(n.chip.design.card) for n in self.nodal]
+        first = self.nodal[0]
+        self.amplifiers = n = first.amplifiers
+        self.integrators = len(first.banks["controller.pi"])
+        full = rung is Rung.FULL
+        self.outputs = np.arange(n, 2 * n) if full else np.arange(n)
+        blocks = 4 if full else 2 if rung is Rung.TWO_LAG else 1
+        self.unknowns = blocks * n + self.integrators
+        self._capacitor = np.arange(blocks * n, self.unknowns)
+        self.channels = self._channels()
+
+    def _tensor(self, values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
+
+    @property
+    def watched(self) -> Tensor:
+        """Unknowns that are voltages; the second lag also has a derivative for an unknown."""
+        every = np.arange(self.unknowns)
+        derivatives = self.amplifiers + np.arange(self.amplifiers)
+        if self.rung is Rung.TWO_LAG:
+            every = np.delete(every, derivatives)
+        return self._tensor(every)
+
+    def relaxed(self, system: Semilinear) -> Semilinear:
+        """The same equations without slewing; their rest is where Newton's method can start."""
+        c = system.channels
+        cells = sum(map(len, self.nodal[0].tanh_input))
+        wide = torch.ones_like(c.gain)
+        wide[..., cells : c.tanh] = NO_LIMIT
+        channels = c._replace(gain=c.gain * wide, scale=c.scale * wide)
+        return Semilinear(system.mass, system.linear, system.constant, channels)
+
+    def system(self, released: bool) -> tuple[Semilinear, Tensor]:
+        """The equations of a phase.
+
+        Args:
+            released: the controller runs; else it is held in reset, its target follows the output
+                and, with auto-zero, nothing flows into its integrator.
+
+        Returns:
+            The system with its constant for zero sources, (chips, 1, n), and the matrix from
+            source voltages to it, (chips, n, sources).
+        """
+        all_ = [self._matrices(k, released) for k in range(len(self.nodal))]
+
+        def stack(name: str) -> Tensor:
+            return self._tensor(np.stack([getattr(m, name) for m in all_]))
+
+        constant = stack("constant").unsqueeze(1)
+        system = Semilinear(stack("mass"), stack("linear"), constant, self.channels)
+        return system, stack("sources")
+
+    def summing_voltage(self, bank: str, z: Tensor) -> Tensor:
+        """Voltage of a stage's summing nodes at rest, (chips, batch, n)."""
+        nodes = self.nodal[0].banks[bank]
+        if self.rung is Rung.FULL:
+            return z[..., nodes]
+        out = []
+        for k, nodal in enumerate(self.nodal):
+            gain = self._tensor(self._inverse_gain(k)[nodes])
+            out.append(self._tensor(nodal.offset[nodes]) - gain * z[k][..., nodes])
+        return torch.stack(out)
+
+    def error_input(self, zero: Tensor) -> Tensor:
+        """Right-hand side of a voltage in series with the integrators' input resistors.
+
+        Args:
+            zero: that voltage, (chips, batch, n_L), taken off the error amplifier's output.
+
+        Returns:
+            (chips, batch, unknowns), to be added to the constant.
+        """
+        out = torch.zeros(*zero.shape[:2], self.unknowns, dtype=zero.dtype, device=self.device)
+        for k, nodal in enumerate(self.nodal):
+            g, scale = self._input_conductance(nodal), self._row_scale(nodal)
+            out[k][:, nodal.banks["controller.pi"]] -= self._tensor(g * scale) * zero[k]
+            if self.rung is Rung.FULL:
+                loaded = self._tensor(g * self.numbers[k].r_out) * zero[k]
+                out[k][:, self.outputs[nodal.banks["controller.error"]]] += loaded
+        return out
+
+    # Pieces of the matrices
+
+    @staticmethod
+    def _row_scale(nodal: NodalEquations) -> float:
+        # Kirchhoff's rows in volts, like all others.
+        return 1 / nodal.chip.design.card.device.g_unit
+
+    @staticmethod
+    def _input_conductance(nodal: NodalEquations) -> Array:
+        return 1 / nodal.chip.controller.stages["pi"].r_in[0].numpy()
+
+    def _phase_conductance(self, k: int, released: bool) -> Array:
+        nodal = self.nodal[k]
+        y = nodal.conductance
+        if released:
+            return y
+        y = y.copy()
+        x, o = nodal.x("controller.pi"), nodal.o("controller.pi")
+        on = np.full(len(x), 1 / nodal.chip.design.card.passive.r_switch)
+        nodal._between(y, x, o, on)
+        if nodal.chip.design.readout.auto_zero:
+            nodal._between(y, nodal.o("controller.error"), x, -self._input_conductance(nodal))
+        # The target follows the output: its source repeats the last soma with the other sign.
+        follow = nodal.o(f"layer{nodal.chip.design.depth}.soma")
+        target = nodal.source("target")
+        y[:, follow] -= y[:, target]
+        y[:, target] = 0
+        return y
+
+    def _matrices(self, k: int, released: bool) -> _Matrices:
+        y = self._phase_conductance(k, released)
+        return self._full(k, y) if self.rung is Rung.FULL else self._lagged(k, y)
+
+    def _branch(self, k: int) -> tuple[Array, Array, NDArray[np.intp]]:
+        parts = self.nodal[k].chip.controller
+        return (
+            parts.c_i.numpy(),
+            parts.stages["pi"].r_f.numpy(),
+            self.nodal[k].banks["controller.pi"],
+        )
+
+    def _full(self, k: int, y: Array) -> _Matrices:
+        nodal, p, n = self.nodal[k], self.numbers[k], self.amplifiers
+        scale, eye = self._row_scale(nodal), np.eye(n)
+        x, o, a, q = (slice(b * n, (b + 1) * n) for b in range(4))
+        mass = np.zeros((self.unknowns, self.unknowns))
+        linear = np.zeros_like(mass)
+        constant = np.zeros(self.unknowns)
+        mass[x, : 2 * n] = scale * nodal.capacitance[:n, : 2 * n]
+        mass[o, : 2 * n] = p.r_out * nodal.capacitance[n : 2 * n, : 2 * n]
+        linear[x, : 2 * n] = -scale * y[:n, : 2 * n]
+        linear[o, : 2 * n] = -p.r_out * y[n : 2 * n, : 2 * n]
+        linear[o, o] -= eye
+        linear[o, q] += eye
+        mass[a, a], linear[a, a] = p.inverse_omega * eye, -p.inverse_gain * eye
+        mass[q, q], linear[q, q], linear[q, a] = p.inverse_pole * eye, -eye, eye
+        c_i, r_p, pi = self._branch(k)
+        vc = self._capacitor
+        mass[pi, vc] -= scale * c_i
+        mass[pi + n, vc] += p.r_out * c_i
+        mass[vc, vc] = r_p * c_i
+        linear[vc, pi + n], linear[vc, pi], linear[vc, vc] = 1, -1, -1
+        sources = np.zeros((self.unknowns, nodal.sources))
+        sources[x] = -scale * y[:n, 2 * n :]
+        sources[o] = -p.r_out * y[n : 2 * n, 2 * n :]
+        return _Matrices(mass, linear, sources, constant)
+
+    def _loading(self, k: int) -> Array:
+        nodal, n = self.nodal[k], self.amplifiers
+        return 1 + self.numbers[k].r_out * np.diag(nodal.conductance)[n : 2 * n]
+
+    def _inverse_gain(self, k: int) -> Array:
+        return self.numbers[k].inverse_gain * self._loading(k)
+
+    def _lagged(self, k: int, y: Array) -> _Matrices:
+        """Amplifiers with their summing nodes eliminated.
+
+        x = V_os - (1/A0' + s/omega_t' + s^2/(omega_t' p2)) V in Kirchhoff's law of the node, up to
+        the order of s that the rung keeps.
+        """
+        nodal, p, n = self.nodal[k], self.numbers[k], self.amplifiers
+        scale = self._row_scale(nodal)
+        gain, omega = self._inverse_gain(k), p.inverse_omega * self._loading(k)
+        yxx, yxo = y[:n, :n], y[:n, n : 2 * n]
+        lag = self._first_order(k, yxx, gain, omega)
+        v, vc = slice(0, n), self._capacitor
+        mass = np.zeros((self.unknowns, self.unknowns))
+        linear = np.zeros_like(mass)
+        constant = np.zeros(self.unknowns)
+        mass[v, v] = scale * lag
+        linear[v, v] = -scale * (yxo - yxx * gain)
+        constant[v] = -scale * yxx @ nodal.offset
+        if self.rung is Rung.TWO_LAG:
+            w = slice(n, 2 * n)
+            cxx = np.diag(np.diag(nodal.capacitance)[:n])
+            mass[v, w] = -scale / _NANOSECOND * (yxx * (omega * p.inverse_pole) + cxx * omega)
+            mass[w, v], linear[w, w] = np.eye(n) * _NANOSECOND, np.eye(n)
+        c_i, r_p, pi = self._branch(k)
+        mass[pi, vc] -= scale * c_i
+        mass[vc, vc] = r_p * c_i
+        linear[vc, pi], linear[vc, vc] = 1 + gain[pi], -1
+        constant[vc] = -nodal.offset[pi]
+        if self.rung >= Rung.ONE_LAG:
+            mass[vc, pi] = -omega[pi]
+        sources = np.zeros((self.unknowns, nodal.sources))
+        sources[v] = -scale * y[:n, 2 * n :]
+        return _Matrices(mass, linear, sources, constant)
+
+    def _first_order(self, k: int, yxx: Array, gain: Array, omega: Array) -> Array:
+        nodal, n = self.nodal[k], self.amplifiers
+        cxo = nodal.capacitance[:n, n : 2 * n]
+        if self.rung >= Rung.ONE_LAG:
+            lag = cxo - yxx * omega
+            if self.rung is Rung.TWO_LAG:
+                lag = lag - np.diag(np.diag(nodal.capacitance)[:n] * gain)
+            return lag
+        out = np.zeros_like(cxo)
+        for bank, nodes in nodal.banks.items():
+            if bank.endswith(".soma"):
+                out[nodes, nodes] = cxo[nodes, nodes]
+        if self.rung is Rung.CONTROL_LAG:
+            error = nodal.banks["controller.error"]
+            feedback = nodal.conductance[error, error + n]
+            out[error, error] = feedback * self._loop_lag(k, yxx, omega)
+        return out
+
+    def _loop_lag(self, k: int, yxx: Array, omega: Array) -> float:
+        """Sum of the lags on the way from the error to the output layer, in seconds."""
+        nodal, n = self.nodal[k], self.amplifiers
+        own = np.diag(yxx) * omega - np.diag(nodal.capacitance[:n, n : 2 * n])
+
+        def lag(bank: str, extra: float = 0.0) -> float:
+            nodes = nodal.banks[bank]
+            return float((own[nodes] / -nodal.conductance[nodes, nodes + n] - extra).mean())
+
+        pi = nodal.chip.controller.stages["pi"]
+        inputs = np.diag(yxx)[nodal.banks["controller.pi"]] * omega[nodal.banks["controller.pi"]]
+        r_p = pi.r_f.numpy()
+        pi_lag = float(
+            (r_p * (inputs + pi.c_f.numpy()) + omega[nodal.banks["controller.pi"]]).mean()
+        )
+        soma = f"layer{nodal.chip.design.depth}.soma"
+        tau_v = nodal.chip.layers[-1].stages["soma"]
+        extra = float((tau_v.r_f * tau_v.c_f).mean())
+        return lag("controller.error") + pi_lag + lag("controller.inv") / 2 + lag(soma, extra)
+
+    def _channels(self) -> Channels:
+        """Tanh cells and, in the full model, slewing and rails."""
+        first, n = self.nodal[0], self.amplifiers
+        groups: list[_Group] = []
+        if first.tanh_input:
+            index = self.outputs[np.concatenate(first.tanh_input)]
+            row = np.concatenate(first.tanh_output)
+            groups.append((index, row, [self._tanh(m) for m in self.nodal]))
+        tanh = sum(len(g[0]) for g in groups)
+        if self.rung is Rung.FULL:
+            slew = [
+                self._constant(p.linear_range, -1.0, m.offset, p.linear_range, n)
+                for p, m in zip(self.numbers, self.nodal, strict=True)
+            ]
+            groups.append((np.arange(n), 2 * n + np.arange(n), slew))
+            tanh += n
+            if any(p.saturation < NO_LIMIT for p in self.numbers):
+                rails = [
+                    self._constant(-CLAMP_GAIN * p.saturation, 1.0, 0.0, p.saturation, n)
+                    for p in self.numbers
+                ]
+                a = 2 * n + np.arange(n)
+                groups.append((a, a, rails))
+        return self._joined(groups, tanh)
+
+    @staticmethod
+    def _constant(
+        gain: float, sign: float, offset: Array | float, scale: float, n: int
+    ) -> tuple[Array, Array, Array, Array]:
+        full = np.ones(n)
+        return gain * full, sign * full, offset * full, scale * full
+
+    def _tanh(self, nodal: NodalEquations) -> tuple[Array, Array, Array, Array]:
+        card = nodal.chip.design.card
+        sign = np.concatenate(nodal.tanh_sign)
+        gain = np.full(len(sign), -card.tanh.current * self._row_scale(nodal))
+        offset = np.concatenate(nodal.tanh_offset)
+        return gain, sign, offset, np.full(len(sign), card.scale.activation)
+
+    def _joined(self, groups: list[_Group], tanh: int) -> Channels:
+        if not groups:
+            empty = self._tensor(np.zeros((1, 1, 0)))
+            none = self._tensor(np.zeros(0, dtype=np.intp))
+            return Channels(0, none, none, empty, empty, empty, empty)
+        index = self._tensor(np.concatenate([g[0] for g in groups]))
+        row = self._tensor(np.concatenate([g[1] for g in groups]))
+        chips = range(len(groups[0][2]))
+        values = [
+            self._tensor(
+                np.stack([np.concatenate([g[2][c][part] for g in groups]) for c in chips])
+            ).unsqueeze(1)
+            for part in range(4)
+        ]
+        return Channels(tanh, index, row, *values)

@@ -1,0 +1,235 @@
+"""The behavioural realisation: a chip's equations integrated in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analogdfc.circuit.amplifiers import AmplifierModel, Rung
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.nodal import NodalEquations
+from analogdfc.circuit.probes import probes, trajectory
+from analogdfc.dynamics import Trajectory
+from analogdfc.dynamics.loop import free_state
+from analogdfc.dynamics.semilinear import TRBDF2, Semilinear
+from analogdfc.errors import UserError
+
+
+@dataclass(frozen=True)
+class Release:
+    """Everything that is fixed when the controller is released.
+
+    Attributes:
+        free: unknowns of the free phase, (chips, batch, n).
+        system: the equations from then on.
+        sources: voltages of the sources, (chips, batch, sources).
+        zero: voltages that the auto-zero has stored, (chips, batch, n_L).
+    """
+
+    free: Tensor
+    system: Semilinear
+    sources: Tensor
+    zero: Tensor
+
+
+class Behavioural:
+    """Chips of one network, run together.
+
+    Args:
+        chips: the chips; the same layer sizes and seconds per unit of time, anything else may
+            differ (seeds, cards, readout).
+        rung: detail of the amplifier model.
+        tolerance: error of a time step in volts.
+        device: where the equations are integrated.
+
+    Raises:
+        UserError: no chips, or chips that can't run together.
+    """
+
+    def __init__(
+        self,
+        chips: Sequence[Chip],
+        rung: Rung = Rung.FULL,
+        *,
+        tolerance: float = 2e-6,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if not chips:
+            raise UserError("the behavioural model needs at least one chip")
+        if len({(c.design.sizes, c.design.seconds) for c in chips}) != 1:
+            raise UserError("chips of different layer sizes or time scales can't run together")
+        self.chips = list(chips)
+        self.model = AmplifierModel([NodalEquations.of(c) for c in chips], rung, device)
+        self.integrator = TRBDF2(tolerance)
+
+    def run(
+        self,
+        x: Tensor,
+        step: Tensor,
+        *,
+        dt: float,
+        steps: int,
+        progress: Callable[[int], object] | None = None,
+    ) -> list[Trajectory]:
+        """Release the controller and follow the waveforms.
+
+        Args:
+            x: inputs, (batch, n_0), dimensionless.
+            step: step of the output target, r* - r_L of the free phase, (batch, n_L).
+            dt: spacing of the record, in units of the controller's time.
+            steps: number of intervals recorded.
+            progress: called after each interval with the number finished.
+
+        Returns:
+            One trajectory a chip.
+
+        Raises:
+            ConvergenceError: no operating point, or a step size too small.
+        """
+        if not (dt > 0 and steps >= 1):
+            raise UserError(f"dt = {dt}, steps = {steps}: both must be positive")
+        x, step = self._here(x), self._here(step)
+        release = self.release(x, step)
+        columns = {name: self._columns(name) for name in probes(self.chips[0].design)}
+        shape = len(self.chips), len(x), steps + 1
+        history = {n: x.new_empty(*shape, len(c)) for n, c in columns.items()}
+        seconds = self.chips[0].design.seconds
+        states = self.integrator.run(
+            release.system, release.free, dt * seconds, steps, watched=self.model.watched
+        )
+        for k, z in enumerate(states):
+            for name, nodes in columns.items():
+                history[name][:, :, k] = z[..., nodes]
+            if progress is not None:
+                progress(k)
+        t = torch.arange(steps + 1, dtype=x.dtype, device=x.device) * dt
+        return [
+            trajectory(
+                chip.design,
+                t,
+                x,
+                {n: waves[c] for n, waves in history.items()},
+                {n: release.free[c][:, nodes] for n, nodes in columns.items()},
+            )
+            for c, chip in enumerate(self.chips)
+        ]
+
+    def modes(self, x: Tensor, step: Tensor) -> list[list[NDArray[np.complex128]]]:
+        """Eigenvalues of the released loop at its steady state, slowest or least stable first.
+
+        Args:
+            x: inputs, (batch, n_0).
+            step: steps of the output target, (batch, n_L).
+
+        Returns:
+            For every chip and sample the eigenvalues, in 1 / (unit of the controller's time). A
+            positive real part is a loop that oscillates or runs away.
+
+        Raises:
+            ConvergenceError: no steady state was found.
+        """
+        release = self.release(self._here(x), self._here(step))
+        system = release.system
+        z = system.equilibrium(self.model.relaxed(system).equilibrium(release.free))
+        jacobian = system.jacobian(z).cpu().numpy()
+        seconds = self.chips[0].design.seconds
+        out = []
+        for c in range(len(self.chips)):
+            mass = system.mass[c].cpu().numpy()
+            rows = [_finite_eigenvalues(jacobian[c, b], mass) * seconds for b in range(len(x))]
+            out.append(rows)
+        return out
+
+    def release(self, x: Tensor, step: Tensor) -> Release:
+        """The free phase, and the equations that take over from it.
+
+        Args:
+            x: inputs, (batch, n_0).
+            step: steps of the output target, (batch, n_L).
+
+        Raises:
+            UserError: inputs or steps that don't fit or aren't finite.
+            ConvergenceError: no operating point.
+        """
+        chips, samples = len(self.chips), len(x)
+        sizes = self.chips[0].design.sizes
+        n_out = sizes[-1]
+        if x.shape != (samples, sizes[0]) or step.shape != (samples, n_out):
+            raise UserError(
+                f"inputs {tuple(x.shape)} and target steps {tuple(step.shape)}: expected "
+                f"(batch, {sizes[0]}) and (batch, {sizes[-1]})"
+            )
+        if not (torch.isfinite(x).all() and torch.isfinite(step).all()):
+            raise UserError("inputs and target steps must be finite numbers")
+        units = [c.design.card.scale.activation for c in self.chips]
+        unit = self._here(torch.tensor(units, dtype=torch.float64))[:, None, None]
+        bias = self._here(torch.tensor([1.0, -1.0])).expand(chips, samples, 2)
+        inputs = torch.cat([x, -x], dim=1).expand(chips, -1, -1)
+        zero = x.new_zeros(chips, samples, n_out)
+        held = torch.cat([inputs, bias, zero], dim=2) * unit
+        system, sources = self.model.system(released=False)
+        system = _driven(system, held @ sources.mT)
+        start = self.model.relaxed(system).equilibrium(torch.zeros_like(system.constant))
+        free = system.equilibrium(start)
+        volts = held + _last(self._target(x, step, free), held)
+        zero = self._zero(free)
+        system, sources = self.model.system(released=True)
+        system = _driven(system, volts @ sources.mT)
+        system = _driven(system, self.model.error_input(zero))
+        return Release(free, system, volts, zero)
+
+    def _output(self, bank: str, z: Tensor) -> Tensor:
+        return z[..., self._columns(bank)]
+
+    def _columns(self, bank: str) -> Tensor:
+        """Indices of a stage's output voltages among the unknowns."""
+        nodes = self.model.outputs[self.model.nodal[0].banks[bank]]
+        return torch.from_numpy(nodes).to(self.model.device)
+
+    def _here(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.model.device, torch.float64)
+
+    def _target(self, x: Tensor, step: Tensor, free: Tensor) -> Tensor:
+        """Voltages of the target sources, -r*, (chips, batch, n_L)."""
+        measured = self._output(f"layer{self.chips[0].design.depth}.soma", free)
+        out = []
+        for c, chip in enumerate(self.chips):
+            unit = chip.design.card.scale.activation
+            output = measured[c]
+            if not chip.design.readout.relative_target:
+                output = self._here(free_state(chip.design.loop(), x.cpu()).v[-1]) * unit
+            out.append(-(output + step * unit))
+        return torch.stack(out)
+
+    def _zero(self, free: Tensor) -> Tensor:
+        """Voltages that the auto-zero has stored, (chips, batch, n_L)."""
+        stored = self._output("controller.error", free)
+        stored = stored - self.model.summing_voltage("controller.pi", free)
+        on = [float(c.design.readout.auto_zero) for c in self.chips]
+        return stored * self._here(torch.tensor(on))[:, None, None]
+
+
+def _driven(system: Semilinear, more: Tensor) -> Semilinear:
+    return Semilinear(system.mass, system.linear, system.constant + more, system.channels)
+
+
+def _last(target: Tensor, like: Tensor) -> Tensor:
+    out = torch.zeros_like(like)
+    out[..., -target.shape[-1] :] = target
+    return out
+
+
+def _finite_eigenvalues(
+    jacobian: NDArray[np.float64], mass: NDArray[np.float64]
+) -> NDArray[np.complex128]:
+    """Finite eigenvalues of the pencil (jacobian, mass), by decreasing real part."""
+    inverse = scipy.linalg.eigvals(np.linalg.solve(jacobian, mass))
+    kept = inverse[np.abs(inverse) > 1e-15]
+    values = 1 / kept
+    return values[np.argsort(-values.real)].astype(np.complex128)

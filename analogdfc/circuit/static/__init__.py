@@ -1,0 +1,6 @@
+"""The static model of a chip: every amplifier at rest, folded into an ideal loop."""
+
+from analogdfc.circuit.static.chip import StaticChip, StaticState
+from analogdfc.circuit.static.crossbar import Coupling, coupling
+
+__all__ = ["Coupling", "StaticChip", "StaticState", "coupling"]

@@ -1,0 +1,382 @@
+"""The static model of a chip: every amplifier at rest, folded into an ideal loop.
+
+Each stage at rest gives V_out (G_f + G_S / A0') = G_S V_os - sum G_k V_k, with G_S the sum of all
+conductances at its summing node and A0' = A0 / (1 + R_out G_load). All of that is affine, so a
+chip with static imperfections is an ideal loop with other weights, biases, feedback and damping
+(the model of `Rung.STATIC`, at the cost of the ideal network).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.static.folded import (
+    FoldedControl,
+    FoldedLayer,
+    moved,
+    nominal_pair,
+    on_levels,
+    refolded_layer,
+)
+from analogdfc.circuit.static.folding import fold_control, fold_layers
+from analogdfc.dynamics import Loop, Readings, Update
+from analogdfc.dynamics.loop import free_state
+from analogdfc.dynamics.steady import Pass, rest, steady_state
+from analogdfc.errors import ConvergenceError, UserError
+
+_ROUNDS = 50
+
+_ROUNDINGS = 64
+"""Units in the last place in which two rounds of the free phase may differ."""
+
+
+@dataclass(frozen=True)
+class StaticChip:
+    """A chip with amplifiers without delay, as an ideal loop.
+
+    Attributes:
+        chip: the chip; its weights are those that were folded first.
+        layers: what turns weights into those of the loop, and its signals into voltages.
+        control: the same for the controller.
+        loop: the folded loop, dimensionless. Its potentials are the inputs of the tanh cells, its
+            control signal is counted from that of the free phase and scaled so that all channels
+            share one damping.
+        weights: W_1..W_L that the chip stands for now, (n_i, n_{i-1}).
+        biases: b_1..b_L, (n_i,).
+        rounded: whether they were put on the card's levels.
+    """
+
+    chip: Chip
+    layers: tuple[FoldedLayer, ...]
+    control: FoldedControl
+    loop: Loop
+    weights: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+    rounded: bool = True
+
+    @classmethod
+    def of(cls, chip: Chip) -> StaticChip:
+        """Solve the crossbars of a chip and fold everything else into them."""
+        design = chip.design
+        control, feedback = fold_control(chip)
+        layers = fold_layers(chip, control, feedback)
+        damping = design.controller.alpha
+        if damping == 0:
+            damping = float(control.damping.mean())
+        scale = damping / control.damping if damping > 0 else torch.ones_like(control.damping)
+        control = control._replace(scale=scale)
+        ideal = design.loop()
+        loop = ideal._replace(
+            feedback=tuple(layer.push * scale for layer in layers),
+            controller=replace(ideal.controller, alpha=damping),
+        )
+        bare = cls(chip, layers, control, loop, design.weights, design.biases)
+        return bare.refolded(design.weights, design.biases)
+
+    def refolded(
+        self, weights: Sequence[Tensor], biases: Sequence[Tensor], *, rounded: bool = True
+    ) -> StaticChip:
+        """The chip with its crossbars programmed to other weights.
+
+        The devices keep their relative deviations and every path its share of the wires' drop;
+        feedback, amplifiers and offsets stay. A few elementwise operations a weight.
+
+        Args:
+            weights: nominal W_1..W_L, (n_i, n_{i-1}), in the units of the design. They are not
+                held to the conductance window; see `largest`.
+            biases: b_1..b_L, (n_i,).
+            rounded: put the weights on the card's levels, if it has levels.
+
+        Raises:
+            UserError: a shape that isn't the design's.
+        """
+        sizes = self.chip.design.sizes
+        expected = list(zip(sizes[1:], sizes[:-1], strict=True))
+        if [tuple(w.shape) for w in weights] != expected or [len(b) for b in biases] != [
+            n for n, _ in expected
+        ]:
+            found = [tuple(w.shape) for w in weights]
+            raise UserError(f"weights of shapes {found}: the chip was made for {expected}")
+        with torch.no_grad():
+            pairs = [
+                refolded_layer(layer, w.detach(), b.detach(), rounded=rounded)
+                for layer, w, b in zip(self.layers, weights, biases, strict=True)
+            ]
+        loop = self.loop._replace(
+            weights=tuple(w for w, _ in pairs), biases=tuple(b for _, b in pairs)
+        )
+        return StaticChip(
+            self.chip, self.layers, self.control, loop, tuple(weights), tuple(biases), rounded
+        )
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> StaticChip:
+        """The same chip on another device or in another precision."""
+
+        def move(t: Tensor) -> Tensor:
+            return t.to(device=device, dtype=dtype)
+
+        return StaticChip(
+            self.chip,
+            tuple(moved(layer, move) for layer in self.layers),
+            moved(self.control, move),
+            self.loop._replace(
+                weights=tuple(map(move, self.loop.weights)),
+                biases=tuple(map(move, self.loop.biases)),
+                feedback=tuple(map(move, self.loop.feedback)),
+            ),
+            tuple(map(move, self.weights)),
+            tuple(map(move, self.biases)),
+            self.rounded,
+        )
+
+    def devices(self, i: int) -> tuple[Tensor, Tensor]:
+        """Conductances of layer i's forward crossbar, G+ and G-, (n_i, n_{i-1} + 1), in siemens."""
+        layer, parts, design = self.layers[i - 1], self.chip.layers[i - 1], self.chip.design
+
+        def nominal(w: Tensor, b: Tensor, rounded: bool) -> tuple[Tensor, Tensor]:
+            both = torch.cat([w.detach(), b.detach().unsqueeze(-1)], dim=1).to(parts.w_plus)
+            both = on_levels(both, layer.quantum if rounded else 0.0)
+            return nominal_pair(both, layer.unit, design.card.device.g_min)
+
+        now = nominal(self.weights[i - 1], self.biases[i - 1], self.rounded)
+        made = nominal(design.weights[i - 1], design.biases[i - 1], True)
+        return parts.w_plus * now[0] / made[0], parts.w_minus * now[1] / made[1]
+
+    @property
+    def largest(self) -> tuple[float, ...]:
+        """Largest weight of each layer that fits into the conductance window."""
+        device = self.chip.design.card.device
+        window = device.g_max - device.g_min
+        return tuple(window / layer.unit for layer in self.layers)
+
+    @torch.no_grad()
+    def solve(
+        self, x: Tensor, step: Tensor | Callable[[Tensor], Tensor], *, tolerance: float = 1e-10
+    ) -> StaticState:
+        """Free state and rest state under control.
+
+        Args:
+            x: inputs, (batch, n_0), dimensionless.
+            step: step of the output target, r* - r_L of the free phase, (batch, n_L); or what
+                makes it of the r_L that is measured in the free phase.
+            tolerance: residual of Newton's method, relative to the error of the free state.
+
+        Raises:
+            UserError: shapes that don't fit, no samples, or numbers that aren't finite.
+            ConvergenceError: a sample without a rest state; the message names it.
+        """
+        self._check(x, step if isinstance(step, Tensor) else x.new_zeros(len(x), self._outputs))
+        loop, c = self.loop, self.control
+        first = torch.addmm(loop.biases[0], x, loop.weights[0].T)
+        base = rest(loop, first, None)
+        free, u_free = self._free(base)
+        if not isinstance(step, Tensor):
+            step = step(free.v[-1])
+            self._check(x, step)
+        goal = free.v[-1] if c.relative else self._nominal_output(x)
+        goal = goal + step
+        zero = c.stored(free.v[-1])
+        target = c.target(goal, zero)
+        found = steady_state(loop, base, target, tolerance=tolerance)
+        if not bool(found.converged.all()):
+            k = int(torch.nonzero(~found.converged)[0])
+            raise ConvergenceError(
+                f"sample {k} (counted from 0): Newton's method found no rest state of the "
+                f"controlled chip; residual {float(found.residual[k]):.3g} of its first error"
+            )
+        return StaticState(
+            self, x, free, found.layers, u_free, c.baseline + c.scale * found.u, goal, zero
+        )
+
+    def gradient(self, state: StaticState) -> Update:
+        """Mean of `update` over the batch, weights (1, n_i, n_{i-1}), for one matrix product."""
+        weights, biases = [], []
+        for d, r in zip(state.differences, state.presynaptic, strict=True):
+            weights.append((d.T @ r).div_(len(d)).unsqueeze(0))
+            biases.append(d.mean(dim=0, keepdim=True))
+        return Update(tuple(weights), tuple(biases))
+
+    def update(self, state: StaticState) -> Update:
+        """Weight update of every sample as read from the chip, (phi(v) - phi(v_ff)) r^T at rest.
+
+        Meulemans et al. 2021, Algorithm 2, with the free phase's difference taken off where the
+        design's readout samples twice.
+        """
+        pairs = list(zip(state.differences, state.presynaptic, strict=True))
+        return Update(
+            tuple(d.unsqueeze(-1) * r.unsqueeze(-2) for d, r in pairs),
+            tuple(d for d, _ in pairs),
+        )
+
+    def readings(self, signals: Pass) -> Readings:
+        """Measured signals, (..., n_i), of those of the folded loop."""
+        v, v_ff, r, r_ff = [], [], [], []
+        for layer, a, b, c in zip(self.layers, signals.v, signals.v_ff, signals.r, strict=True):
+            v_ff.append((b - layer.constant) / layer.soma_gain)
+            if layer.act is None or layer.act_ff is None:
+                v.append(a)
+                r.append(a)
+                r_ff.append(v_ff[-1])
+                continue
+            v.append(a - layer.act.input)
+            r.append(torch.addcmul(layer.act.offset, c, layer.act.gain))
+            cell = layer.act_ff
+            r_ff.append(torch.addcmul(cell.offset, torch.tanh(v_ff[-1] + cell.input), cell.gain))
+        return Readings(tuple(v), tuple(v_ff), tuple(r), tuple(r_ff))
+
+    def volts(self, signals: Readings, control: Tensor, goal: Tensor) -> dict[str, Tensor]:
+        """Output voltages of every bank of amplifiers, (..., n).
+
+        Args:
+            signals: the neurons' measured signals.
+            control: control signal behind the PI amplifier, (..., n_L).
+            goal: target r*, (..., n_L).
+        """
+        scale, c = self.chip.design.card.scale, self.control
+        s_v, s_u = scale.activation, scale.control
+        out: dict[str, Tensor] = {}
+        for i, layer in enumerate(self.layers, start=1):
+            out[f"layer{i}.basal"] = -s_v * signals.v_ff[i - 1]
+            out[f"layer{i}.soma"] = s_v * signals.v[i - 1]
+            if layer.inv_gain is not None and layer.inv_offset is not None:
+                r = signals.r[i - 1]
+                out[f"layer{i}.act"] = s_v * r
+                out[f"layer{i}.inv"] = s_v * (layer.inv_offset - layer.inv_gain * r)
+                out[f"layer{i}.act_ff"] = s_v * signals.r_ff[i - 1]
+        out["controller.error"] = c.error(signals.v[-1], goal)
+        out["controller.pi"] = -s_u * control
+        out["controller.inv"] = s_u * (c.inv_gain * control + c.inv_offset)
+        return out
+
+    def _check(self, x: Tensor, step: Tensor) -> None:
+        sizes = self.chip.design.sizes
+        if len(x) == 0:
+            raise UserError("no samples: at least one is needed")
+        if x.shape != (len(x), sizes[0]) or step.shape != (len(x), sizes[-1]):
+            raise UserError(
+                f"inputs {tuple(x.shape)} and target steps {tuple(step.shape)}: expected "
+                f"(batch, {sizes[0]}) and (batch, {sizes[-1]})"
+            )
+        if not (torch.isfinite(x).all() and torch.isfinite(step).all()):
+            raise UserError("inputs and target steps must be finite numbers")
+
+    @property
+    def _outputs(self) -> int:
+        return self.chip.design.sizes[-1]
+
+    def _nominal_output(self, x: Tensor) -> Tensor:
+        ideal = self.loop._replace(weights=self.weights, biases=self.biases)
+        return free_state(ideal, x).v[-1]
+
+    def _free(self, base: Pass) -> tuple[Pass, Tensor]:
+        """The free phase, and its control signal as the circuit has it."""
+        c = self.control
+        if c.follow is None:
+            return base, c.baseline.expand_as(base.v[-1])
+        # Without auto-zero the reset switch leaves a little of the error: a weak loop.
+        free, u = base, torch.zeros_like(base.v[-1])
+        near = _ROUNDINGS * torch.finfo(u.dtype).eps
+        for _ in range(_ROUNDS):
+            last, u = u, c.follow * free.v[-1] / c.scale
+            free = rest(self.loop, base.v_ff[0], u)
+            if bool(((u - last).abs() <= near * (1 + u.abs())).all()):
+                return free, c.baseline + c.scale * u
+        raise ConvergenceError("the free phase does not settle: the reset switch is too resistive")
+
+
+@dataclass(frozen=True)
+class StaticState:
+    """Where a chip comes to rest, free and under control.
+
+    Attributes:
+        chip: the chip.
+        x: inputs, (batch, n_0).
+        free_pass: signals of the folded loop in the free phase.
+        rest_pass: the same under control.
+        free_control: control signal behind the PI amplifier in the free phase, (batch, n_L).
+        rest_control: the same under control.
+        goal: target r*, (batch, n_L).
+        zero: what the auto-zero has stored, (batch, n_L), in volts.
+    """
+
+    chip: StaticChip
+    x: Tensor
+    free_pass: Pass
+    rest_pass: Pass
+    free_control: Tensor
+    rest_control: Tensor
+    goal: Tensor
+    zero: Tensor
+
+    @cached_property
+    def free(self) -> Readings:
+        """Measured signals of the free phase, (batch, n_i)."""
+        return self.chip.readings(self.free_pass)
+
+    @cached_property
+    def rest(self) -> Readings:
+        """Measured signals under control, (batch, n_i)."""
+        return self.chip.readings(self.rest_pass)
+
+    @cached_property
+    def u(self) -> Tensor:
+        """Measured control signal, (batch, n_L)."""
+        c = self.chip.control
+        return c.inv_gain * self.rest_control + c.inv_offset
+
+    @cached_property
+    def volts_free(self) -> dict[str, Tensor]:
+        """Output voltages of every bank of amplifiers in the free phase, (batch, n)."""
+        return self.chip.volts(self.free, self.free_control, self.free.v[-1])
+
+    @cached_property
+    def volts_rest(self) -> dict[str, Tensor]:
+        """The same under control."""
+        return self.chip.volts(self.rest, self.rest_control, self.goal)
+
+    def check_rails(self, limit: float | None) -> None:
+        """Refuse a rest state that amplifiers with rails don't reach.
+
+        The static model has no rails. Those of the controller and of the output have to let the
+        loop close; a hidden neuron whose potential is clipped has a saturated tanh anyway.
+
+        Args:
+            limit: largest magnitude of an output, in volts; None for no limit.
+
+        Raises:
+            ConvergenceError: a sample whose rest state needs more; the message names it.
+        """
+        if limit is None:
+            return
+        banks = [n for n in self.volts_rest if n.startswith("controller")]
+        for bank in (*banks, f"layer{self.chip.chip.design.depth}.soma"):
+            most = self.volts_rest[bank].abs().amax(dim=-1)
+            k = int(most.argmax())
+            if float(most[k]) > limit:
+                raise ConvergenceError(
+                    f"sample {k} (counted from 0): at rest '{bank}' would need "
+                    f"{float(most[k]):.3g} V, beyond the amplifiers' {limit:.3g} V. Take smaller "
+                    "target steps, stronger feedback weights or fewer volts in [scale]"
+                )
+
+    @cached_property
+    def presynaptic(self) -> tuple[Tensor, ...]:
+        """Measured r_0..r_{L-1} under control, (batch, n_i)."""
+        return (self.x, *self.rest.r[:-1])
+
+    @cached_property
+    def differences(self) -> tuple[Tensor, ...]:
+        """phi(v) - phi(v_ff) of layers 1..L as read, (batch, n_i)."""
+        out = [a - b for a, b in zip(self.rest.r, self.rest.r_ff, strict=True)]
+        if self.chip.control.double_sampling:
+            free = zip(self.free.r, self.free.r_ff, strict=True)
+            out = [d - (a - b) for d, (a, b) in zip(out, free, strict=True)]
+        return tuple(out)

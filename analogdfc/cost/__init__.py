@@ -1,0 +1,1 @@
+"""What learning costs on a chip: time, energy and area."""

@@ -1,0 +1,357 @@
+"""What one sample costs on a chip: time, energy and area, from the card and the network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from torch import Tensor
+
+from analogdfc.analysis.area import AreaEstimate, area
+from analogdfc.analysis.energy import items
+from analogdfc.analysis.energy.closed import closed_form
+from analogdfc.analysis.energy.items import Energy
+from analogdfc.analysis.energy.meter import measure
+from analogdfc.analysis.energy.peripherals import (
+    converters,
+    pulses_per_update,
+    weight_steps,
+    writes,
+)
+from analogdfc.analysis.settling import Observed, Settling, observed, predict
+from analogdfc.analysis.stability import with_bandwidth
+from analogdfc.circuit.behavioural import Behavioural
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
+from analogdfc.circuit.static import StaticChip, StaticState
+from analogdfc.digital.card import Band
+from analogdfc.dynamics import Update
+from analogdfc.dynamics.steady import free_pass, steady_state
+from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.measures import angle
+
+WAVEFORMS, CLOSED_FORM = "waveforms", "closed form"
+METHODS = (WAVEFORMS, CLOSED_FORM)
+
+UPDATE, CONTROL = "update", "control"
+ENDS = (UPDATE, CONTROL)
+"""What a settle waits for."""
+
+_MOST_AMPLIFIERS = 250
+"""Amplifiers up to which the waveforms of the full model take seconds."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one sample costs.
+
+    A sample is a free phase, in which the layers settle one after another, then the settle under
+    control, then the write of the weights, which takes no time of its own here.
+
+    Attributes:
+        design: the design.
+        method: 'waveforms' of the behavioural model or 'closed form', for the settle.
+        settling: the loop's settling.
+        accuracy: angle to the update at rest for which a settle is long enough, in degrees.
+        free_time: duration of the free phase, in seconds: what the slowest sample needs.
+        settle_time: duration of the settle, in seconds: what the slowest sample needs.
+        free: energy of the free phase, a mean over samples, tensors (1,).
+        settle: energy of the settle.
+        border: energy of converters and weight writes.
+        update_angle: angle of the chip's update at rest to that of the ideal network, in degrees;
+            both are means over the samples.
+        observed: settling that the waveforms of the behavioural model show, in seconds; None for
+            the closed form.
+        pulses: pulses that a sample sends to the layers' devices; None where the card has no
+            levels.
+        area: area of the components.
+    """
+
+    design: Design
+    method: str
+    settling: Settling
+    accuracy: float
+    free_time: float
+    settle_time: float
+    free: Energy
+    settle: Energy
+    border: Energy
+    update_angle: float
+    observed: Observed | None
+    pulses: tuple[float, ...] | None
+    area: AreaEstimate
+
+    @property
+    def energy(self) -> Energy:
+        """Energy of one sample, by component and part."""
+        return self.free + self.settle + self.border
+
+    @property
+    def joules(self) -> float:
+        """Known energy of one sample."""
+        return float(self.energy.total)
+
+    @property
+    def seconds(self) -> float:
+        """Time of one sample."""
+        return self.free_time + self.settle_time
+
+    @property
+    def watts(self) -> float:
+        """Mean power while samples follow each other."""
+        return self.joules / self.seconds
+
+
+_EFFICIENCY = 15.0, 25.0
+"""g_m / I_D of a transistor in moderate and in weak inversion, per volt."""
+
+_BRANCHES = 2.0, 8.0
+"""Supply current of an amplifier over the current of one input transistor: five transistors, and
+two stages."""
+
+
+def energy_band(found: Estimate) -> Band | None:
+    """Energy of a sample where the amplifiers' supply current is not the card's but a rule's.
+
+    I_D = 2 pi GBW C / (g_m / I_D), and the amplifier takes k I_D: g_m / I_D from 15 to 25 per volt,
+    k from 2 (five transistors) to 8 (two stages). The spread of how well an amplifier of this
+    bandwidth is designed; everything else stays as it is.
+
+    Returns:
+        Joules; None where the card lacks the gain-bandwidth or the capacitance of the pole.
+    """
+    amplifier = found.design.card.amplifier
+    if amplifier.gain_bandwidth is None or amplifier.pole_capacitance is None:
+        return None
+    g_m = 2 * math.pi * amplifier.gain_bandwidth * amplifier.pole_capacitance
+    idle = float(found.energy.by_component()[items.QUIESCENT])
+    least, most = (
+        found.joules + idle * (k * g_m / ratio / amplifier.quiescent_current - 1)
+        for k, ratio in zip(_BRANCHES, reversed(_EFFICIENCY), strict=True)
+    )
+    reason = "low: g_m / I_D = 25 / V in five transistors; high: 15 / V in two stages"
+    return Band(least, most, reason)
+
+
+def amplifiers(design: Design) -> int:
+    """Number of operational amplifiers of a design."""
+    *hidden, output = design.sizes[1:]
+    return 5 * sum(hidden) + (2 + 3) * output
+
+
+def estimate(
+    design: Design,
+    seed: int | None,
+    x: Tensor,
+    step: Tensor,
+    *,
+    accuracy: float = 1.0,
+    until: str = UPDATE,
+    learning_rate: float = 0.1,
+    method: str | None = None,
+    settling: Settling | None = None,
+    limits: bool = True,
+    progress: Callable[[str], object] | None = None,
+) -> Estimate:
+    """What a sample costs on a chip of a design.
+
+    Args:
+        design: the design.
+        seed: seed of the chip; None for nominal components.
+        x: inputs, (batch, n_0), dimensionless; results are means over them.
+        step: steps of the output target, (batch, n_L).
+        accuracy: angle to the update at rest, in degrees, for which the settle has to be long
+            enough.
+        until: what a settle waits for, of `ENDS`: the direction of the update, within the
+            accuracy; or the control signal, within its band of 2 %, so that the update has its
+            size too.
+        learning_rate: of the update, for the number of pulses that write it.
+        method: of `METHODS`; by default waveforms of small designs, else the closed form.
+        settling: the loop's settling where it is known already.
+        limits: find what limits the settling, and the critical bandwidth.
+        progress: called with the name of each stage before it starts.
+
+    Raises:
+        UserError: an unknown method, or a learning rate or accuracy that isn't positive.
+        ConvergenceError: an unstable loop: the message names the eigenvalue and what to change; or
+            no steady state.
+    """
+    if method is not None and method not in METHODS:
+        raise UserError(f"method {method!r}: there are {', '.join(METHODS)}")
+    if until not in ENDS:
+        raise UserError(f"until {until!r}: there are {', '.join(ENDS)}")
+    if not (learning_rate > 0 and accuracy > 0):
+        raise UserError(f"learning_rate = {learning_rate}, accuracy = {accuracy}: both must be > 0")
+    say = progress or (lambda _: None)
+    chip = Chip.of(design, seed)
+    say("static model")
+    static = StaticChip.of(chip)
+    state = static.solve(x, step)
+    if settling is None:
+        say("settling")
+        settling = predict(design, seed, x, step, limits=limits, state=state)
+    free_time = float(settling.free_phase(accuracy).max())
+    times = settling.update_time(accuracy) if until == UPDATE else settling.time
+    settle_time = float(times.max())
+    if method is None:
+        method = WAVEFORMS if amplifiers(design) <= _MOST_AMPLIFIERS else CLOSED_FORM
+    say(method)
+    seen = None
+    if method == WAVEFORMS:
+        (metered,) = measure([chip], x, step, duration=settle_time / design.seconds)
+        settle = metered.energy
+        seen = _observed(chip, x, step, state, settling, accuracy)
+    else:
+        settle = closed_form(static, state, duration=settle_time)
+    free = _free_phase(static, state, free_time)
+    border, pulses = _border(design, static, state, learning_rate)
+    return Estimate(
+        design,
+        method,
+        settling,
+        accuracy,
+        free_time,
+        settle_time,
+        _mean(free),
+        _mean(settle),
+        border,
+        update_angle(design, static, state, step),
+        seen,
+        pulses,
+        area(design),
+    )
+
+
+def _free_phase(static: StaticChip, state: StaticState, duration: float) -> Energy:
+    # Nothing moves any more when the free phase has settled: a rest state of its own.
+    still = replace(
+        state, rest_pass=state.free_pass, rest_control=state.free_control, goal=state.free.v[-1]
+    )
+    return closed_form(static, still, duration=duration)
+
+
+_BEYOND = 1.25
+"""How much longer than predicted the settling is watched."""
+
+
+def _observed(
+    chip: Chip, x: Tensor, step: Tensor, state: StaticState, settling: Settling, accuracy: float
+) -> Observed:
+    """Settling in the behavioural realisation, in seconds."""
+    design = chip.design
+    latest = max(float(settling.time.max()), float(settling.update_time(accuracy).max()))
+    dt = design.tau_v / 10
+    steps = math.ceil(_BEYOND * latest / design.seconds / dt) + 1
+    (run,) = Behavioural([chip], tolerance=2e-5).run(x, step, dt=dt, steps=steps)
+    found = observed(
+        run,
+        state,
+        band=settling.band,
+        angle=accuracy,
+        double_sampling=design.readout.double_sampling,
+    )
+    return Observed(found.control * design.seconds, found.update * design.seconds)
+
+
+def _border(
+    design: Design, static: StaticChip, state: StaticState, learning_rate: float
+) -> tuple[Energy, tuple[float, ...] | None]:
+    converted = converters(design)
+    if design.card.device.levels is None:
+        lacks = "[device] levels is missing, so the number of pulses is unknown"
+        return converted + Energy({}, {items.WRITES: lacks}), None
+    sent = pulses_per_update(static.update(state), learning_rate, weight_steps(design))
+    pulses = tuple(float(n.mean()) for n in sent)
+    return converted + writes(design, pulses), pulses
+
+
+def _mean(energy: Energy) -> Energy:
+    means = {key: joules.mean().reshape(1).cpu() for key, joules in energy.items.items()}
+    return Energy(means, energy.unknown)
+
+
+class AtBandwidth(NamedTuple):
+    """Settling with another amplifier.
+
+    Attributes:
+        hertz: its gain-bandwidth.
+        control: settling time of the control signal, in seconds; nan where it doesn't settle.
+        update: time that the update needs, in seconds; nan where it doesn't settle.
+        reason: why it doesn't, else empty.
+    """
+
+    hertz: float
+    control: float
+    update: float
+    reason: str = ""
+
+
+def against_bandwidth(
+    design: Design,
+    seed: int | None,
+    x: Tensor,
+    step: Tensor,
+    factors: Sequence[float],
+    *,
+    accuracy: float = 1.0,
+    progress: Callable[[], object] | None = None,
+) -> list[AtBandwidth]:
+    """Settling while the amplifier is scaled as a whole (`with_bandwidth`).
+
+    Args:
+        design: the design; its card needs a finite gain-bandwidth.
+        seed: seed of the chip.
+        x: inputs, (batch, n_0).
+        step: steps of the output target, (batch, n_L).
+        factors: of the card's gain-bandwidth.
+        accuracy: of the update, in degrees.
+        progress: called after each.
+
+    Raises:
+        UserError: an infinitely fast amplifier.
+    """
+    own = design.card.amplifier.gain_bandwidth
+    if own is None:
+        raise UserError("[amplifier] gain_bandwidth: the card has none that could be varied")
+    state = StaticChip.of(Chip.of(design, seed)).solve(x, step)
+    points = []
+    for factor in factors:
+        other = design.on(with_bandwidth(design.card, factor * own))
+        try:
+            found = predict(other, seed, x, step, limits=False, state=state)
+        except ConvergenceError as error:
+            points.append(AtBandwidth(factor * own, math.nan, math.nan, str(error)))
+        else:
+            times = float(found.time.max()), float(found.update_time(accuracy).max())
+            points.append(AtBandwidth(factor * own, *times))
+        if progress is not None:
+            progress()
+    return points
+
+
+def ideal_update(design: Design, x: Tensor, step: Tensor) -> Tensor:
+    """Mean update at rest of the ideal network, all layers in one vector as `Update.flat`.
+
+    Raises:
+        ConvergenceError: a sample without a steady state.
+    """
+    loop = design.loop()
+    free = free_pass(loop, x)
+    found = steady_state(loop, free, free.v[-1] + step)
+    if not bool(found.converged.all()):
+        raise ConvergenceError("the ideal loop has no steady state on every sample")
+    layers = found.layers
+    weights, biases = [], []
+    for i, phi in enumerate(loop.activations):
+        difference = layers.r[i] - phi.function(layers.v_ff[i])
+        below = x if i == 0 else layers.r[i - 1]
+        weights.append((difference.T @ below / len(x)).unsqueeze(0))
+        biases.append(difference.mean(dim=0, keepdim=True))
+    return Update(tuple(weights), tuple(biases)).flat()
+
+
+def update_angle(design: Design, static: StaticChip, state: StaticState, step: Tensor) -> float:
+    """Angle of a chip's mean update at rest to the ideal network's, in degrees."""
+    return angle(ideal_update(design, state.x, step), static.gradient(state).flat())

@@ -1,0 +1,114 @@
+"""Figures of an estimate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, NullFormatter
+
+from analogdfc.analysis.energy.items import COMPONENTS, QUIESCENT
+from analogdfc.cost.estimate import AtBandwidth, Estimate
+from analogdfc.cost.sweep import Parameter, Point
+from analogdfc.digital.training import engineering
+from analogdfc.plots import label
+
+_COLOURS = (
+    "0.75", "#0072B2", "#D55E00", "#E69F00", "#F0E442", "#009E73", "#56B4E9", "#000000", "#CC79A7",
+    "#8C564B", "#7F3C8D",
+)  # fmt: skip
+
+
+def estimate_figure(
+    found: Estimate,
+    bandwidths: Sequence[AtBandwidth],
+    sweeps: Sequence[tuple[Parameter, Sequence[Point]]] = (),
+) -> Figure:
+    """Energy of a sample by part and component, settling against bandwidth, and sweeps.
+
+    Args:
+        found: the estimate.
+        bandwidths: settling with other amplifiers; may be empty.
+        sweeps: parameters with their points, a panel each.
+    """
+    panels = 3 + len(sweeps)
+    rows = math.ceil(panels / 3)
+    figure = Figure(figsize=(14, 4.2 * rows), layout="constrained")
+    axes = list(figure.subplots(rows, 3, squeeze=False).flat)
+    _stacked(axes[0], found, COMPONENTS)
+    axes[0].set_title("energy of one sample", fontsize=10)
+    _stacked(axes[1], found, [c for c in COMPONENTS if c != QUIESCENT])
+    axes[1].set_title("the same without quiescent currents", fontsize=10)
+    _settling(axes[2], found, bandwidths)
+    for axis, (parameter, points) in zip(axes[3:], sweeps, strict=False):
+        _trade_off(axis, parameter, points)
+    for axis in axes[panels:]:
+        axis.set_axis_off()
+    return figure
+
+
+def _stacked(axes: Axes, found: Estimate, components: Sequence[str]) -> None:
+    energy = found.energy
+    parts = energy.parts
+    bottom = [0.0] * len(parts)
+    for component in components:
+        height = [1e9 * float(energy.items.get((component, part), 0.0)) for part in parts]
+        # A capacitor that was charged before gives back more than it takes; there is no such bar.
+        height = [max(h, 0.0) for h in height]
+        if any(height):
+            colour = _COLOURS[COMPONENTS.index(component)]
+            axes.bar(parts, height, bottom=bottom, color=colour, label=component, width=0.7)
+            bottom = [b + h for b, h in zip(bottom, height, strict=True)]
+    label(axes, "", "", "energy of a sample (nJ)")
+    axes.tick_params(axis="x", labelsize=8)
+    axes.set_axisbelow(True)
+    if axes.patches:
+        axes.legend(fontsize=7)
+
+
+def _settling(axes: Axes, found: Estimate, bandwidths: Sequence[AtBandwidth]) -> None:
+    label(axes, "settling against amplifier bandwidth", "gain-bandwidth (MHz)", "time (us)")
+    stable = [p for p in bandwidths if math.isfinite(p.control)]
+    if not stable:
+        axes.text(0.5, 0.5, "amplifiers without delay", transform=axes.transAxes, ha="center")
+        return
+    x = [1e-6 * p.hertz for p in stable]
+    lines = (
+        ("control signal within 2 %", [p.control for p in stable], "#0072B2"),
+        (f"update within {found.accuracy:g} degree", [p.update for p in stable], "#D55E00"),
+    )
+    for name, times, colour in lines:
+        axes.plot(x, [1e6 * t for t in times], marker="o", color=colour, label=name)
+    for k, point in enumerate(p for p in bandwidths if not math.isfinite(p.control)):
+        once = "does not settle" if k == 0 else None
+        axes.axvline(1e-6 * point.hertz, color="0.5", linestyle=":", label=once)
+    own = found.design.card.amplifier.gain_bandwidth
+    if own is not None:
+        axes.axvline(1e-6 * own, color="0.75", linewidth=4, zorder=0, label="the card's")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xticks(x, [f"{value:g}" for value in x])
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=8)
+
+
+def _trade_off(axes: Axes, parameter: Parameter, points: Sequence[Point]) -> None:
+    title = f"sweep of {parameter.name}"
+    label(axes, title, "energy of a sample (nJ)", "angle of the update (degree)")
+    works = [(p.value, p.estimate) for p in points if p.estimate is not None]
+    if not works:
+        axes.text(0.5, 0.5, "no value works", transform=axes.transAxes, ha="center")
+        return
+    joules = [1e9 * e.joules for _, e in works]
+    angles = [e.update_angle for _, e in works]
+    axes.plot(joules, angles, color="#0072B2", marker="o")
+    axes.margins(0.15)
+    if max(joules) > 5 * min(joules):
+        axes.set_xscale("log")
+    unit = "" if parameter.unit == "1" else parameter.unit
+    for j, a, (value, _) in zip(joules, angles, works, strict=True):
+        text = engineering(value, unit)
+        axes.annotate(text, (j, a), fontsize=8, xytext=(4, 4), textcoords="offset points")

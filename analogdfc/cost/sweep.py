@@ -1,0 +1,160 @@
+"""The trade-off between energy and the update, while a parameter of the card varies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, get_args
+
+from pydantic import BaseModel
+from torch import Tensor
+
+from analogdfc.analysis.stability import with_bandwidth
+from analogdfc.cards.entries import units
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.design import Design
+from analogdfc.cost.estimate import CLOSED_FORM, Estimate, estimate
+from analogdfc.errors import ConvergenceError, UserError
+
+BANDWIDTH = "bandwidth"
+"""Name of a parameter that scales the amplifier as a whole: its gain-bandwidth, with second pole,
+slew rate and quiescent current in proportion, as a larger bias current does."""
+
+
+class Parameter(NamedTuple):
+    """A number of the card that is varied.
+
+    Attributes:
+        name: as on the command line, 'amplifier.gain'.
+        values: in SI units.
+        unit: the SI unit.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    unit: str
+
+
+class Point(NamedTuple):
+    """One value of a sweep.
+
+    Attributes:
+        value: of the parameter, in SI units.
+        estimate: what a sample costs; None where the design doesn't work.
+        reason: why it doesn't, else empty.
+    """
+
+    value: float
+    estimate: Estimate | None
+    reason: str
+
+
+def parameters(card: type[Card] = Card) -> dict[str, str]:
+    """Names of all numbers of a card, 'section.key', with their SI units."""
+    found = {BANDWIDTH: "Hz"}
+    for section, field in card.model_fields.items():
+        kind = field.annotation
+        if section == "card" or not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            continue
+        for key, inner in kind.model_fields.items():
+            found[f"{section}.{key}"] = _unit(inner)
+    return found
+
+
+def parse(text: str) -> Parameter:
+    """A parameter as the command line has it: 'amplifier.gain=1e3,1e4' or 'bandwidth=10MHz,1e8'.
+
+    A number without a unit is in the SI unit. A key that only one section has needs no section.
+
+    Raises:
+        UserError: not of this form, an unknown name, or a value of another unit.
+    """
+    name, mark, values = text.partition("=")
+    known = parameters()
+    full = [n for n in known if name in (n, n.partition(".")[2])]
+    if not mark or not values.strip():
+        raise UserError(f"{text!r}: write NAME=VALUE,VALUE,..., such as bandwidth=30MHz,100MHz")
+    if len(full) != 1:
+        what = "is ambiguous" if full else "is unknown"
+        raise UserError(f"{name!r} {what}; a card has {', '.join(full or known)}")
+    unit = known[full[0]]
+    return Parameter(full[0], tuple(_value(v, unit, text) for v in values.split(",")), unit)
+
+
+def varied(design: Design, parameter: Parameter, value: float) -> Design:
+    """The design with one number of its card changed.
+
+    Raises:
+        UserError: a value out of its range, or a bandwidth of an infinitely fast amplifier.
+    """
+    card = design.card
+    if parameter.name == BANDWIDTH:
+        scaled = with_bandwidth(card, value)
+        assert card.amplifier.gain_bandwidth is not None
+        ratio = value / card.amplifier.gain_bandwidth
+        idle = ratio * card.amplifier.quiescent_current
+        return design.on(scaled.replace("amplifier", quiescent_current=idle))
+    section, _, key = parameter.name.partition(".")
+    return design.on(card.replace(section, **{key: value}))
+
+
+def sweep(
+    design: Design,
+    seed: int | None,
+    x: Tensor,
+    step: Tensor,
+    parameter: Parameter,
+    *,
+    progress: Callable[[], object] | None = None,
+    **options: Any,
+) -> list[Point]:
+    """Estimates while one parameter varies; energies in closed form.
+
+    Args:
+        design: the design.
+        seed: seed of the chip, the same for all values.
+        x: inputs, (batch, n_0).
+        step: steps of the output target, (batch, n_L).
+        parameter: what is varied.
+        progress: called after each value.
+        options: further arguments of `estimate`.
+
+    Returns:
+        One point a value. A design without a stable loop is a point without an estimate.
+
+    Raises:
+        UserError: a value that the card doesn't allow.
+    """
+    points = []
+    for value in parameter.values:
+        other = varied(design, parameter, value)
+        try:
+            found = estimate(other, seed, x, step, method=CLOSED_FORM, limits=False, **options)
+            points.append(Point(value, found, ""))
+        except ConvergenceError as error:
+            points.append(Point(value, None, str(error)))
+        if progress is not None:
+            progress()
+    return points
+
+
+def _unit(field: Any) -> str:
+    """SI unit of a field, which its validator knows."""
+    found = [field.annotation, *field.metadata]
+    while found:
+        part = found.pop()
+        unit = getattr(getattr(part, "func", None), "si_unit", None)
+        if unit is not None:
+            return str(unit)
+        found.extend(get_args(part))
+        found.extend(getattr(part, "__metadata__", ()))
+    raise AssertionError(f"a field without a unit: {field}")
+
+
+def _value(text: str, unit: str, whole: str) -> float:
+    try:
+        found: Any = units().Quantity(text.strip())
+        if isinstance(found, int | float) or found.unitless:
+            return float(getattr(found, "magnitude", found))
+        return float(found.to(unit).magnitude)
+    except Exception as error:  # pint raises many kinds, all of them about the text
+        raise UserError(f"{whole!r}: {text.strip()!r} is not a value in {unit}") from error

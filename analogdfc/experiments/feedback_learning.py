@@ -1,0 +1,128 @@
+"""Alignment of learned feedback with the damped pseudoinverse (Meulemans et al. 2021, App. C.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from analogdfc.errors import ConvergenceError
+from analogdfc.experiments.jobs import Curves, Job, Progress
+from analogdfc.experiments.reference import damped_pseudoinverse
+from analogdfc.experiments.toy import descend
+from analogdfc.feedback import DirectFeedback
+from analogdfc.learning import DFC, SleepPhase
+from analogdfc.measures import condition2
+from analogdfc.network import Network
+from analogdfc.records import Quantity
+
+
+@dataclass(frozen=True)
+class FeedbackLearning(Job):
+    """Feedback learning with the forward weights fixed, as in Figs. S3 to S5.
+
+    Attributes:
+        activation: of the hidden layer, 'linear' or 'tanh'.
+        gammas: dampings of the references J^T (J J^T + gamma I)^-1.
+        sleep: the dynamics.
+        sizes: neurons of each layer.
+        samples: number of inputs, drawn uniformly from -1 to 1.
+        batch_size: samples of a minibatch.
+        epochs: passes over the inputs.
+        rate: learning rate of plain SGD.
+        points: measurements an epoch.
+        seed: seed of weights, feedback, inputs, their order and the noise.
+        group: where its curves are kept.
+    """
+
+    activation: str
+    gammas: tuple[float, ...]
+    sleep: SleepPhase
+    sizes: tuple[int, ...] = (20, 10, 5)
+    samples: int = 5000
+    batch_size: int = 128
+    epochs: int = 30
+    rate: float = 0.1
+    points: int = 4
+    seed: int = 0
+    group: str = "feedback learning"
+
+    @property
+    def name(self) -> str:
+        """Where its curves are kept."""
+        return f"{self.group}/{self.activation}, k_p {self.sleep.k_p:g}, alpha {self.sleep.alpha:g}"
+
+    @property
+    def work(self) -> int:
+        """Epochs."""
+        return self.epochs
+
+    def run(self, progress: Progress) -> Curves:
+        """Learn and measure; see `Job.run`. A run that diverges carries the text 'stopped'."""
+        network, feedback, x = _start(self)
+        rule = DFC(
+            network, feedback, sleep=self.sleep, generator=torch.Generator().manual_seed(self.seed)
+        )
+        order = torch.Generator().manual_seed(self.seed + 1)
+        batches = -(-self.samples // self.batch_size)
+        every = max(1, batches // self.points)
+        epochs: list[float] = []
+        angles: list[list[float]] = []
+        ratios: list[float] = []
+        stopped: dict[str, str] = {}
+        try:
+            for epoch in range(self.epochs):
+                parts = torch.split(torch.randperm(self.samples, generator=order), self.batch_size)
+                for k, index in enumerate(parts):
+                    if k % every == 0:
+                        epochs.append(epoch + k / batches)
+                        found, ratio = _alignment(network, feedback, x[index], self.gammas)
+                        angles.append(found)
+                        ratios.append(ratio)
+                    rule.feedback_backward(x[index])
+                    descend(list(feedback.parameters()), self.rate)
+                progress(1)
+        except ConvergenceError as error:
+            stopped["stopped"] = f"epoch {epoch + 1}: {error}"
+            progress(self.epochs - epoch)
+        return {
+            "epoch": Quantity(epochs, "1", "epochs of feedback learning so far"),
+            "gamma": Quantity(list(self.gammas), "1", "damping of the reference"),
+            "angle": Quantity(angles, "degree", "of Q to the reference, (time, gamma)"),
+            "condition2": Quantity(ratios, "1", "share of Q in the row space of J"),
+            **stopped,
+        }
+
+
+def _start(job: FeedbackLearning) -> tuple[Network, DirectFeedback, torch.Tensor]:
+    generator = torch.Generator().manual_seed(job.seed)
+    network = Network(job.sizes, activation=job.activation, generator=generator)
+    feedback = DirectFeedback.random(network, generator)
+    x = 2 * torch.rand(job.samples, job.sizes[0], dtype=torch.float64, generator=generator) - 1
+    return network, feedback, x
+
+
+def _alignment(
+    network: Network, feedback: DirectFeedback, x: torch.Tensor, gammas: tuple[float, ...]
+) -> tuple[list[float], float]:
+    """Angles of Q to the references of each sample and the ratio of Condition 2, minibatch means.
+
+    Returns:
+        An angle in degrees for each gamma, and the ratio.
+    """
+    with torch.no_grad():
+        jacobians = network.jacobians(network.potentials(x))
+        matrices = [q.detach() for q in feedback.matrices]
+        j = torch.cat(jacobians, dim=-1).numpy()
+        q = torch.cat(matrices).numpy()
+        ratio = float(condition2(jacobians, matrices).mean())
+    return [float(_angles(damped_pseudoinverse(j, g), q).mean()) for g in gammas], ratio
+
+
+def _angles(references: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
+    flat, own = references.reshape(len(references), -1), q.ravel()
+    cosine = flat @ own / (np.linalg.norm(flat, axis=1) * np.linalg.norm(own))
+    degrees: NDArray[np.float64] = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    return degrees

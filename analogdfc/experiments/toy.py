@@ -1,0 +1,366 @@
+"""The student-teacher experiment of Meulemans et al. 2021, Figs. 3, 4 and S2."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from analogdfc.controller import PI
+from analogdfc.datasets import Dataset, student_teacher
+from analogdfc.dynamics import Euler
+from analogdfc.errors import ConvergenceError
+from analogdfc.experiments.jobs import Curves, Job, Progress
+from analogdfc.experiments.measuring import NAMES, Measurement, measure
+from analogdfc.feedback import DirectFeedback
+from analogdfc.learning import (
+    DFC,
+    AnalyticDFC,
+    DirectFeedbackAlignment,
+    SleepPhase,
+    SteadyStateDFC,
+)
+from analogdfc.learning.dfc import FeedbackControl
+from analogdfc.measures import condition2
+from analogdfc.network import Network
+from analogdfc.records import Quantity
+
+Method = Literal["dfc", "dfc-ss", "dfc-ssa", "dfa"]
+FeedbackKind = Literal["trained", "fixed", "random"]
+
+_DFC: dict[str, type[FeedbackControl]] = {
+    "dfc": DFC,
+    "dfc-ss": SteadyStateDFC,
+    "dfc-ssa": AnalyticDFC,
+}
+# The published code has a factor of 2 in every update of DFC, and clips what it has then.
+_PUBLISHED = 2.0
+# Settings that have no part in pre-training.
+_FORWARD = (
+    *("epochs", "target_stepsize", "per_sample", "alpha", "k_p", "tau_v", "dt", "steps", "rate"),
+    *("feedback_rate", "before", "after", "damping", "spectra"),
+)
+_SLEEP = SleepPhase(
+    sigma=0.01, alpha=0.25, k_p=0.1, tau_v=0.01, tau_fb=0.3, beta=0.025, dt=0.002, steps=50
+)
+
+
+@dataclass(frozen=True)
+class ToySettings:
+    """Settings of the experiment; the defaults are the published ones.
+
+    Attributes:
+        sizes: neurons of the student's layers, tanh hidden layers and a linear output.
+        teacher: neurons of the teacher's layers.
+        samples: number of samples to learn from, for validation and for testing.
+        teacher_seed: seed of the teacher and of the inputs.
+        seed: seed of the student's weights, its feedback, the order of samples and the noise.
+        epochs: passes of forward learning.
+        batch_size: samples of a minibatch.
+        target_stepsize: lambda.
+        per_sample: lambda steps along the gradient of each sample's ||r - y||^2, so that 0.5 clamps
+            the output to the label; else along that of the mean over batch and outputs, as in the
+            published code. To first order in lambda both give the same weight updates.
+        alpha: leak of the control signal.
+        k_p: proportional gain.
+        tau_v: time constant of the neurons, in units of the controller's.
+        dt: time step of the simulation, in the same unit.
+        steps: number of steps of the simulation.
+        rate: learning rate times lambda, published scale.
+        clip: largest norm of a tensor's gradient, and of the whole feedback's, published scale.
+        pretraining: epochs of feedback learning before forward learning starts.
+        pretraining_rate: learning rate of the feedback in them.
+        feedback_rate: learning rate of the feedback afterwards.
+        before: epochs of feedback learning before each epoch of forward learning.
+        after: epochs of feedback learning after it.
+        sleep: the dynamics of feedback learning.
+        damping: gamma of the MN and GN references.
+        spectra: measure eigenvalues too.
+    """
+
+    sizes: tuple[int, ...] = (15, 10, 10, 5)
+    teacher: tuple[int, ...] = (15, 1000, 1000, 1000, 1000, 5)
+    samples: tuple[int, int, int] = (5000, 1000, 1000)
+    teacher_seed: int = 42
+    seed: int = 0
+    epochs: int = 300
+    batch_size: int = 128
+    target_stepsize: float = 0.05
+    per_sample: bool = False
+    alpha: float = 0.0015
+    k_p: float = 1.5
+    tau_v: float = 0.2
+    dt: float = 0.005
+    steps: int = 1000
+    rate: float = 0.05
+    clip: float = 1.0
+    pretraining: int = 50
+    pretraining_rate: float = 0.1
+    feedback_rate: float = 0.002
+    before: int = 1
+    after: int = 2
+    sleep: SleepPhase = _SLEEP
+    damping: float = 0.0
+    spectra: bool = True
+
+
+@dataclass(frozen=True)
+class ToyRun(Job):
+    """Learning by one method, measured on the first minibatch of every epoch.
+
+    DFA has no published settings of this experiment: it learns by plain SGD with fixed random
+    feedback, at the rate that makes its first weight update as large as that of `dfc-ssa` with
+    fixed feedback.
+
+    Attributes:
+        method: the learning rule.
+        feedback: 'trained' in sleep phases, from a random start; 'fixed' at the product of the
+            transposed initial weights; 'random' for DFA.
+        toy: the settings.
+        group: where its curves are kept.
+    """
+
+    method: Method
+    feedback: FeedbackKind
+    toy: ToySettings
+    group: str = "toy"
+
+    @property
+    def name(self) -> str:
+        """Where its curves are kept."""
+        return f"{self.group}/{self.method} {self.feedback}"
+
+    @property
+    def work(self) -> int:
+        """Epochs of forward learning, those of a simulation counted by what they cost."""
+        return self.toy.epochs * self._weight
+
+    @property
+    def _weight(self) -> int:
+        return 6 if self.method == "dfc" else 1
+
+    def run(self, progress: Progress) -> Curves:
+        """Learn and measure; see `Job.run`.
+
+        A run that diverges ends with its curves so far and the text 'stopped'.
+        """
+        learner = _Learner(self)
+        found: list[Measurement] = []
+        losses: list[float] = []
+        stopped: dict[str, str] = {}
+        before = learner.condition2()
+        try:
+            learner.pretrain()
+            for _ in range(self.toy.epochs):
+                loss, measured = learner.epoch()
+                losses.append(loss)
+                found.append(measured)
+                progress(self._weight)
+        except ConvergenceError as error:
+            stopped["stopped"] = f"epoch {len(losses) + 1}: {error}"
+            progress(self.work - len(losses) * self._weight)
+        return {
+            **{
+                name: Quantity([m[name] for m in found], unit, text)
+                for name, (unit, text) in NAMES.items()
+                if found and name in found[0]
+            },
+            "loss": Quantity(losses, "1", "mean squared error of the epoch, over outputs too"),
+            "condition2_random": Quantity(before, "1", "Condition 2 before feedback learning"),
+            "rate": Quantity(learner.rate, "1", "learning rate of the forward weights"),
+            **stopped,
+        }
+
+
+class _Learner:
+    """A student, its rule and its optimisers."""
+
+    def __init__(self, job: ToyRun) -> None:
+        self.toy = toy = job.toy
+        self.data = _data(toy.teacher, toy.samples, toy.teacher_seed)
+        self.forward_order = _generator(toy, 1)
+        self.feedback_order = _generator(toy, 2)
+        self.network, self.feedback = student(toy, job.feedback)
+        self.rule: FeedbackControl | DirectFeedbackAlignment
+        if job.method == "dfa":
+            self.rule = DirectFeedbackAlignment(self.network, self.feedback)
+            self.rate, self.clip = self._matching_rate(), math.inf
+        else:
+            self.rule = control_rule(job.method, self.network, self.feedback, toy)
+            self.rate = _PUBLISHED * toy.rate / toy.target_stepsize
+            self.clip = toy.clip / _PUBLISHED
+        self.sleeper: _Sleeper | None = None
+        if job.feedback == "trained" and isinstance(self.rule, FeedbackControl):
+            self.sleeper = _Sleeper(self.rule, toy.feedback_rate, toy)
+
+    def condition2(self) -> float:
+        """Ratio of Condition 2 with the weights as they are, mean of a minibatch."""
+        v = self.network.potentials(self.data.x[: self.toy.batch_size])
+        return float(condition2(self.network.jacobians(v), list(self.feedback.matrices)).mean())
+
+    def pretrain(self) -> None:
+        """Learn the feedback before the forward weights."""
+        if self.sleeper is not None:
+            with torch.no_grad():
+                for q, value in zip(self.feedback.matrices, pretrained(self.toy), strict=True):
+                    q.copy_(value)
+
+    def epoch(self) -> tuple[float, Measurement]:
+        """One epoch of forward learning and the feedback learning around it.
+
+        Returns:
+            The mean squared error, and the measurement of the first minibatch.
+        """
+        toy, total = self.toy, 0.0
+        measured: Measurement | None = None
+        self._sleep(toy.before)
+        for x, y in _minibatches(self.data, toy.batch_size, self.forward_order):
+            total += float(backward(self.rule, x, y, toy)) * len(x)
+            if measured is None:
+                measured = measure(self.rule, x, y, toy.damping, spectra=toy.spectra)
+            for parameter in self.network.parameters():
+                descend([parameter], self.rate, self.clip)
+        self._sleep(toy.after)
+        assert measured is not None
+        return total / self.data.y.numel(), measured
+
+    def _sleep(self, epochs: int) -> None:
+        if self.sleeper is not None:
+            for _ in range(epochs):
+                self.sleeper.epoch(self.data, self.feedback_order)
+
+    def _matching_rate(self) -> float:
+        """Rate of DFA at which its first update is as large as that of dfc-ssa."""
+        toy = self.toy
+        x, y = next(_minibatches(self.data, toy.batch_size, _generator(toy, 1)))
+        backward(self.rule, x, y, toy)
+        own = gradient_norm(self.network.parameters())
+        other = control_rule("dfc-ssa", self.network, DirectFeedback.transposed(self.network), toy)
+        backward(other, x, y, toy)
+        rate = _PUBLISHED * toy.rate / toy.target_stepsize
+        return rate * gradient_norm(self.network.parameters()) / own
+
+
+class _Sleeper:
+    """Feedback learning by plain SGD, the whole feedback clipped jointly."""
+
+    def __init__(self, rule: FeedbackControl, rate: float, toy: ToySettings) -> None:
+        self.rule, self.toy = rule, toy
+        self.parameters = list(rule.feedback.parameters())
+        self.rate = rate
+
+    def epoch(self, data: Dataset, order: torch.Generator) -> None:
+        for x, _ in _minibatches(data, self.toy.batch_size, order):
+            self.rule.feedback_backward(x)
+            descend(self.parameters, self.rate, self.toy.clip)
+
+
+def student(toy: ToySettings, kind: FeedbackKind) -> tuple[Network, DirectFeedback]:
+    """The student and its feedback before any learning."""
+    network = Network(toy.sizes, generator=_generator(toy, 0))
+    if kind == "fixed":
+        return network, DirectFeedback.transposed(network)
+    return network, DirectFeedback.random(network, _generator(toy, 3))
+
+
+def control_rule(
+    method: str, network: Network, feedback: DirectFeedback, toy: ToySettings
+) -> FeedbackControl:
+    """The rule of a method of the DFC family, as published: the layers see the last step's u."""
+    return _DFC[method](
+        network,
+        feedback,
+        PI(toy.k_p, toy.alpha),
+        target_stepsize=toy.target_stepsize,
+        tau_v=toy.tau_v,
+        dt=toy.dt,
+        steps=toy.steps,
+        integrator=Euler(proactive=False),
+        sleep=toy.sleep,
+        generator=_generator(toy, 4),
+    )
+
+
+def backward(
+    rule: FeedbackControl | DirectFeedbackAlignment, x: Tensor, y: Tensor, toy: ToySettings
+) -> Tensor:
+    """Fill `.grad` with the loss averaged over batch and outputs; return the mean ||r - y||^2.
+
+    The mean divides the target step; where that keeps its size, it divides the update instead.
+    """
+    if not isinstance(rule, FeedbackControl):
+        return rule.backward(x, y)
+    if not toy.per_sample:
+        rule.target_stepsize = toy.target_stepsize / y.numel()
+        return rule.backward(x, y)
+    loss = rule.backward(x, y)
+    for parameter in rule.network.parameters():
+        if parameter.grad is not None:
+            parameter.grad /= y.numel()
+    return loss
+
+
+def gradient_norm(parameters: Iterable[Tensor]) -> float:
+    """Norm of all gradients together."""
+    gradients = (p.grad for p in parameters)
+    return math.hypot(*(float(torch.linalg.vector_norm(g)) for g in gradients if g is not None))
+
+
+def descend(parameters: Sequence[Tensor], rate: float, clip: float = math.inf) -> None:
+    """A step of plain gradient descent.
+
+    Without `torch.optim`, whose first use costs seconds in every process.
+
+    Args:
+        parameters: what moves, against its `.grad`.
+        rate: learning rate.
+        clip: largest norm of all gradients together; longer ones are scaled down.
+    """
+    norm = gradient_norm(parameters)
+    size = rate * clip / norm if norm > clip else rate
+    with torch.no_grad():
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.add_(parameter.grad, alpha=-size)
+
+
+def pretrained(toy: ToySettings) -> tuple[Tensor, ...]:
+    """Feedback weights after pre-training, which forward learning has no part in."""
+    defaults, forward = ToySettings(), {}
+    for name in _FORWARD:
+        forward[name] = getattr(defaults, name)
+    return _pretrained(replace(toy, **forward))
+
+
+@functools.lru_cache(maxsize=1)
+def _pretrained(toy: ToySettings) -> tuple[Tensor, ...]:
+    network, feedback = student(toy, "trained")
+    rule = control_rule("dfc-ss", network, feedback, toy)
+    rule.generator = _generator(toy, 5)
+    sleeper = _Sleeper(rule, toy.pretraining_rate, toy)
+    data, order = _data(toy.teacher, toy.samples, toy.teacher_seed), _generator(toy, 6)
+    for _ in range(toy.pretraining):
+        sleeper.epoch(data, order)
+    return tuple(q.detach().clone() for q in feedback.matrices)
+
+
+@functools.lru_cache(maxsize=1)
+def _data(sizes: tuple[int, ...], samples: tuple[int, int, int], seed: int) -> Dataset:
+    return student_teacher(sizes, samples, seed)
+
+
+def _generator(toy: ToySettings, use: int) -> torch.Generator:
+    """A stream of random numbers for one use, so that what one method draws moves no other's."""
+    return torch.Generator().manual_seed(8 * toy.seed + use)
+
+
+def _minibatches(
+    data: Dataset, size: int, order: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    for index in torch.split(torch.randperm(len(data.x), generator=order), size):
+        yield data.x[index], data.y[index]

@@ -1,0 +1,206 @@
+"""Deep Feedback Control as a chip computes it: a learning rule on the static model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from analogdfc.analysis.reading_noise import ReadingNoise, reading_sigma
+from analogdfc.arrays.layers import AnalogNetwork
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
+from analogdfc.circuit.static import StaticChip, StaticState
+from analogdfc.devices.draws import normal
+from analogdfc.dynamics.steady import free_pass
+from analogdfc.errors import UserError
+from analogdfc.learning.base import LearningRule
+from analogdfc.losses import Loss, SquaredError
+from analogdfc.network import Network
+
+__all__ = ["HardwareDFC", "ReadingNoise", "exact_weights", "with_room"]
+
+
+class HardwareDFC(LearningRule):
+    """The update of Algorithm 2 (Meulemans et al. 2021) as it is read from a chip at rest.
+
+    In each step the weights, as they were read last, are folded into the static model of the chip:
+    gain errors, offsets, deviations of components, wires, and a readout with or without auto-zero,
+    double sampling and a relative target. What a learning rule computes digitally the chip
+    measures: the output r_L^- of the free phase, from which the loss makes the target step, and
+    d_i = phi(v_i) - phi(v_ff,i) and r_{i-1} at rest. Then Delta W_i = d_i r_{i-1}^T.
+
+    Where the network is an `AnalogNetwork`, its devices are those of the forward crossbars: what
+    they deviate by is in the weights as read, so that the card's levels and its mismatch hold for
+    the feedback crossbars only. Else the chip is programmed to the network's weights, with the
+    card's levels and mismatch.
+
+    Args:
+        network: the network that learns; tanh hidden layers and a linear output, float64.
+        chip: the chip; its seed stays. A design gives nominal components.
+        target_stepsize: step lambda of the output target along the negative loss gradient, > 0.
+        loss: the loss at the output; by default the squared error.
+        limits: the largest weight of each layer for which the conductances leave room; by default
+            those of an analog network's arrays, or those of the design. The chip's siemens per
+            unit of weight follow from them.
+        noise: how the update is read, to add the amplifiers' noise to it; None for none.
+        generator: source of that noise; by default a new one with seed 0.
+        tolerance: residual of Newton's method, relative to the error of the free state.
+
+    Attributes:
+        static: the chip with the weights of the last step.
+
+    Raises:
+        UserError: a network of other sizes than the chip's, a value out of range, limits that the
+            conductance window can't hold, noise on a card without noise of its amplifiers.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        chip: Chip | Design,
+        *,
+        target_stepsize: float = 0.1,
+        loss: Loss | None = None,
+        limits: Sequence[float] | None = None,
+        noise: ReadingNoise | None = None,
+        generator: torch.Generator | None = None,
+        tolerance: float = 1e-6,
+    ) -> None:
+        super().__init__(network)
+        if not target_stepsize > 0:
+            raise UserError(f"target_stepsize = {target_stepsize}: it must be > 0")
+        if isinstance(chip, Design):
+            chip = Chip.of(chip)
+        _check_fit(network, chip.design)
+        if limits is None and isinstance(network, AnalogNetwork):
+            limits = tuple(float(a.layout.scale.max()) for a in network.arrays)
+        if limits is not None:
+            chip = with_room(chip, limits)
+        self.devices = isinstance(network, AnalogNetwork)
+        self.static = StaticChip.of(exact_weights(chip) if self.devices else chip)
+        self.target_stepsize = target_stepsize
+        self.loss = loss or SquaredError()
+        self.noise = noise
+        self.generator = generator or torch.Generator().manual_seed(0)
+        self.tolerance = tolerance
+        self._sigma = None if noise is None else reading_sigma(chip, noise)
+
+    def refold(self) -> StaticChip:
+        """Take the network's weights over into the chip.
+
+        Raises:
+            UserError: a weight that the conductance window can't hold.
+        """
+        weights, biases = list(self.network.weights), list(self.network.biases)
+        if not self.devices:
+            self._check_window(weights, biases)
+        self.static = self.static.refolded(weights, biases, rounded=not self.devices)
+        return self.static
+
+    @torch.no_grad()
+    def outputs(self, x: Tensor) -> Tensor:
+        """Measured output r_L of the free phase with the network's weights, (batch, n_L)."""
+        static = self.refold()
+        if static.control.follow is None:
+            return free_pass(static.loop, x).r[-1]
+        # Without auto-zero the reset switch leaves a little of the control signal in the free
+        # phase, which doesn't depend on the step.
+        return static.solve(x, x.new_zeros(len(x), self.network.sizes[-1])).free_pass.r[-1]
+
+    @torch.no_grad()
+    def backward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Fill `.grad`; see `LearningRule.backward`.
+
+        Returns:
+            The mean loss at the measured output of the free phase.
+
+        Raises:
+            UserError: a weight that the conductance window can't hold.
+            ConvergenceError: a sample without a rest state.
+        """
+        state = self.refold().solve(
+            x,
+            lambda seen: self.target_stepsize * self.loss.error(seen, y),
+            tolerance=self.tolerance,
+        )
+        pairs = zip(self.differences(state), state.presynaptic, strict=True)
+        for i, (d, r) in enumerate(pairs):
+            d = d / -len(x)
+            self.network.weights[i].grad = d.T @ r
+            self.network.biases[i].grad = d.sum(dim=0)
+        return self.loss.value(state.free_pass.r[-1], y).mean()
+
+    def differences(self, state: StaticState) -> tuple[Tensor, ...]:
+        """d_1..d_L as read, (batch, n_i), with the amplifiers' noise if the rule has any.
+
+        The noise is that of each neuron's soma on its own, through the slope phi' at rest.
+        """
+        if self._sigma is None:
+            return state.differences
+        slopes = [1 - r**2 for r in state.rest.r[:-1]]
+        slopes.append(torch.ones_like(state.rest.r[-1]))
+        out = []
+        for d, sigma, slope in zip(state.differences, self._sigma, slopes, strict=True):
+            drawn = normal(d.shape, self.generator, dtype=d.dtype, device=d.device)
+            out.append(torch.addcmul(d, slope * sigma.to(d), drawn))
+        return tuple(out)
+
+    def _check_window(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
+        layers = zip(weights, biases, self.static.largest, strict=True)
+        for i, (w, b, limit) in enumerate(layers, start=1):
+            found = max(float(t.detach().abs().max()) for t in (w, b))
+            if not found <= limit * (1 + 1e-9):
+                raise UserError(
+                    f"layer {i}: a weight of magnitude {found:.4g} lies outside the conductance "
+                    f"window, which holds up to {limit:.4g}; give the rule larger `limits`"
+                )
+
+
+@dataclass(frozen=True)
+class _Roomy(Design):
+    """A design whose conductances leave room for weights that will grow."""
+
+    limits: tuple[float, ...] = ()
+
+    def _largest_weight(self, i: int) -> float:
+        return max(super()._largest_weight(i), self.limits[i - 1])
+
+
+def with_room(chip: Chip, limits: Sequence[float]) -> Chip:
+    """The chip of the same seed with siemens per unit of weight for weights up to limits.
+
+    Raises:
+        UserError: not one limit > 0 a layer, or a design without scaling whose window is smaller.
+    """
+    design = chip.design
+    if len(limits) != design.depth or not all(limit > 0 for limit in limits):
+        raise UserError(f"limits {tuple(limits)}: one number > 0 for each of {design.depth} layers")
+    given = {f.name: getattr(design, f.name) for f in fields(Design)}
+    return Chip.of(_Roomy(**given, limits=tuple(float(limit) for limit in limits)), chip.seed)
+
+
+def exact_weights(chip: Chip) -> Chip:
+    """The chip with the nominal devices in its forward crossbars; all else stays as drawn."""
+    nominal = Chip.of(chip.design).layers
+    layers = tuple(
+        own._replace(w_plus=plain.w_plus, w_minus=plain.w_minus)
+        for own, plain in zip(chip.layers, nominal, strict=True)
+    )
+    return replace(chip, layers=layers)
+
+
+def _check_fit(network: Network, design: Design) -> None:
+    names = [phi.name for phi in network.activations]
+    if network.sizes != design.sizes or set(names[:-1]) - {"tanh"} or names[-1] != "linear":
+        raise UserError(
+            f"a network of {network.sizes} with activations {', '.join(names)} on a chip of "
+            f"{design.sizes}: sizes must be equal, hidden layers tanh and the output linear"
+        )
+    first = network.weights[0]
+    if first.dtype != torch.float64 or first.device.type != "cpu":
+        raise UserError(
+            f"a network in {first.dtype} on {first.device}: a chip is solved in float64 on the CPU"
+        )

@@ -1,0 +1,289 @@
+"""Search for cheap designs with Optuna, in generations that a file remembers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import NSGAIISampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+from torch import Tensor
+
+from analogdfc import __version__
+from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.sizing.specification import REQUIREMENTS, own_values, tightest
+from analogdfc.sizing.trial import CONSTRAINTS, Outcome, Problem
+from analogdfc.sizing.workers import Workers
+
+POPULATION = 24
+"""Designs of a generation; fixed, so that more trials continue a search as if asked for at once."""
+
+_STUDY = "size"
+_PROBLEM = "problem"
+_OUTCOME = "outcome"
+_LARGEST = 10.0
+"""Relative excess of a bound beyond which it makes no difference to the search."""
+
+
+def search(
+    workers: Workers,
+    trials: int,
+    storage: Path | None = None,
+    progress: Callable[[int], object] = lambda _: None,
+) -> list[Outcome]:
+    """Designs of low energy, angle and effort (NSGA-II; Deb et al. 2002), constraints first.
+
+    Generations are drawn, evaluated and recorded as a whole, so that the same seed gives the same
+    trials with any number of processes, and after an interrupt.
+
+    Args:
+        workers: evaluate the designs.
+        trials: how many, those in the storage included; rounded up to whole generations.
+        storage: file of the trials, new or of the same problem; none keeps them in memory.
+        progress: called with the number of trials since the last call.
+
+    Returns:
+        The outcomes in the order of the trials; of an earlier, longer search the first ones.
+
+    Raises:
+        UserError: a storage that can't be used, or that belongs to another problem.
+    """
+    problem = workers.problem
+    study = _study(problem, storage)
+    for stale in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(stale.number, state=TrialState.FAIL)
+    done = _finished(study)
+    progress(min(len(done), trials))
+    generations = -(-trials // POPULATION)
+    while len(done) < generations * POPULATION:
+        before = len(done)
+        _generation(study, workers, before)
+        done = _finished(study)
+        progress(min(len(done), trials) - min(before, trials))
+    return [Outcome(**t.user_attrs[_OUTCOME]) for t in done[: generations * POPULATION]]
+
+
+def _generation(study: optuna.Study, workers: Workers, before: int) -> None:
+    problem = workers.problem
+    seed = (problem.seed * 1_000_003 + before) % 2**32
+    study.sampler = NSGAIISampler(population_size=POPULATION, seed=seed)
+    given = _first(problem) if before == 0 else []
+    distributions = _distributions(problem)
+    asked = []
+    for k in range(POPULATION):
+        if k < len(given):
+            study.enqueue_trial(given[k])
+        asked.append(study.ask(fixed_distributions=distributions))
+    outcomes = workers.try_all([{n: float(v) for n, v in t.params.items()} for t in asked])
+    for trial, outcome in zip(asked, outcomes, strict=True):
+        trial.set_user_attr(_OUTCOME, outcome._asdict())
+        for name, excess in _limited(problem, outcome).items():
+            trial.set_constraint(name, excess)
+        # A chip without a rest state has neither energy nor angle: worse than any that has.
+        values = [outcome.energy, outcome.angle, outcome.effort]
+        study.tell(trial, values if outcome.works else [1.0, 180.0, 100.0])
+
+
+def _limited(problem: Problem, outcome: Outcome) -> dict[str, float]:
+    if not outcome.works:
+        return dict.fromkeys(CONSTRAINTS, _LARGEST)
+    excess = outcome.excess(problem, problem.aim)
+    return {name: min(value, _LARGEST) for name, value in excess.items()}
+
+
+def _distributions(problem: Problem) -> dict[str, BaseDistribution]:
+    return {
+        name: IntDistribution(int(low), int(high), log=True)
+        if REQUIREMENTS[name].whole
+        else FloatDistribution(low, high, log=True)
+        for name, (low, high) in problem.ranges.items()
+    }
+
+
+def _first(problem: Problem) -> list[dict[str, Any]]:
+    """The card's own design, as far as the ranges have it, and the hard end of every range."""
+    own, hard = own_values(problem.design.card), tightest(problem.ranges)
+    card = {
+        name: min(max(own.get(name, hard[name]), low), high)
+        for name, (low, high) in problem.ranges.items()
+    }
+    return [
+        {n: int(v) if REQUIREMENTS[n].whole else v for n, v in point.items()}
+        for point in (card, hard)
+    ]
+
+
+def _finished(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+# The file
+
+
+def _study(problem: Problem, storage: Path | None) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    wanted = _fingerprint(problem)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            backend = JournalStorage(JournalFileBackend(str(storage))) if storage else None
+        if backend is not None and backend.get_all_studies():
+            study = optuna.load_study(study_name=_STUDY, storage=backend)
+        else:
+            study = optuna.create_study(
+                storage=backend, study_name=_STUDY, directions=["minimize"] * 3
+            )
+        stored = study.user_attrs.get(_PROBLEM)
+    except OSError as error:
+        raise UserError(f"{storage}: can't be used as storage: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{storage}: not a storage of trials; remove it or give another --storage"
+        ) from error
+    if stored is None:
+        study.set_user_attr(_PROBLEM, wanted)
+    elif stored != wanted:
+        names = sorted(n for n in {*stored, *wanted} if stored.get(n) != wanted.get(n))
+        raise UserError(
+            f"{storage}: holds the trials of another problem ({', '.join(names)} differ); remove "
+            "it or give another --storage"
+        )
+    return study
+
+
+def _fingerprint(problem: Problem) -> dict[str, str]:
+    """What must be the same for trials to belong to the problem, each as a short text."""
+    design = problem.design
+    parts: dict[str, Any] = {
+        "version": __version__,
+        "card": design.card.model_dump(exclude={"text"}),
+        "network": [_digest(t) for t in (*design.weights, *design.biases, *design.feedback)],
+        "controller": [str(design.controller), design.tau_v],
+        "readout": [str(design.readout), design.scaling],
+        "samples": [_digest(problem.x), _digest(problem.step)],
+        "chips": problem.seeds,
+        "bounds": [
+            float(bound)
+            for bound in (
+                problem.max_angle,
+                problem.safety,
+                problem.phase_margin,
+                problem.duration,
+            )
+        ],
+        "ranges": {n: [float(end) for end in r] for n, r in problem.ranges.items()},
+        "fixed values": {n: float(value) for n, value in problem.fixed.items()},
+        "seed": problem.seed,
+    }
+    return {name: _text_digest(json.dumps(part, sort_keys=True)) for name, part in parts.items()}
+
+
+def _digest(tensor: Tensor) -> str:
+    return _text_digest(json.dumps([list(tensor.shape), tensor.flatten().tolist()]))
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# What comes out
+
+
+def cheapest(problem: Problem, outcomes: Sequence[Outcome], aim: float) -> Outcome:
+    """The design of least effort and energy, in decades, among those that keep all bounds.
+
+    Raises:
+        ConvergenceError: there is none; the message says which bound was closest and what to
+            change.
+    """
+    kept = [o for o in outcomes if o.keeps(problem, aim)]
+    if not kept:
+        raise ConvergenceError(_nothing(problem, outcomes, aim))
+    return min(kept, key=cost)
+
+
+def cost(outcome: Outcome) -> float:
+    """Decades of effort and of energy, in sum."""
+    return outcome.effort + math.log10(outcome.energy)
+
+
+def front(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Those that no other beats in energy and angle both, by increasing energy."""
+    best: list[Outcome] = []
+    for outcome in sorted(outcomes, key=lambda o: (o.energy, o.angle)):
+        if not best or outcome.angle < best[-1].angle:
+            best.append(outcome)
+    return best
+
+
+def _nothing(problem: Problem, outcomes: Sequence[Outcome], aim: float) -> str:
+    working = [o for o in outcomes if o.works]
+    head = f"no design within the ranges keeps all bounds, of {len(outcomes)} tried"
+    if not working:
+        return f"{head}: {outcomes[0].reason}"
+    closest = min(working, key=lambda o: max(o.excess(problem, aim).values()))
+    excess = closest.excess(problem, aim)
+    worst = max(excess, key=excess.__getitem__)
+    return f"{head}. {_closest(problem, closest, worst, aim)}; {_advice(problem, closest, worst)}"
+
+
+def _closest(problem: Problem, o: Outcome, bound: str, aim: float) -> str:
+    tau = problem.design.seconds
+    if bound == "angle":
+        share = f" ({problem.safety:g} of {problem.max_angle:g})"
+        return f"The closest has an angle of {o.angle:.3g} degrees where {aim:.3g}{share} is needed"
+    if bound == "phase margin":
+        return (
+            f"The closest has a phase margin of {o.phase_margin:.3g} degrees where "
+            f"{problem.phase_margin:g} is needed{_because(o)}"
+        )
+    if bound == "settling":
+        found = f"settles in {o.settling / tau:.3g} units of time where {problem.duration:g} are"
+        return f"The closest {found} allowed"
+    return (
+        f"The closest slews for {1e6 * o.slewing:.3g} us where one tau_v, "
+        f"{1e6 * problem.design.tau_v_seconds:.3g} us, is allowed"
+    )
+
+
+def _because(o: Outcome) -> str:
+    return f" ({o.reason})" if o.reason else ""
+
+
+_HELP: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "angle": (
+        "raise --max-angle or lower the card's [device] mismatch",
+        ("noise", "gain", "offset", "levels", "window", "word", "bit"),
+    ),
+    "phase margin": ("lower k_p, the feedback weights or --phase-margin", ("bandwidth",)),
+    "settling": ("raise --duration", ("bandwidth", "gain")),
+    "slewing": ("lower --target-stepsize", ("slew",)),
+}
+
+
+def _advice(problem: Problem, closest: Outcome, bound: str) -> str:
+    first, names = _HELP[bound]
+    held = [n for n in names if n in problem.fixed]
+    hard = tightest(problem.ranges)
+    at_end = [
+        n
+        for n in names
+        if n in hard and abs(math.log(closest.values[n] / hard[n])) < 0.1 * _width(problem, n)
+    ]
+    more = [f"free the fixed {', '.join(held)}"] if held else []
+    more += [f"widen the range of {', '.join(at_end)}"] if at_end else []
+    return ", or ".join([first, *more])
+
+
+def _width(problem: Problem, name: str) -> float:
+    low, high = problem.ranges[name]
+    return math.log(high / low)

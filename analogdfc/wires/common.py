@@ -1,0 +1,83 @@
+"""Arrays whose bit lines are ideal from end to end: one node a column."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analogdfc.wires.ladder import Ladder
+from analogdfc.wires.lines import Lines
+
+
+class CommonBitLines:
+    """The nodal equations of arrays with r_bit = 0, factorised.
+
+    Each row, its word line eliminated, connects the columns with each other; the rows add up.
+
+    Args:
+        g: conductances, (..., rows, columns), in siemens, >= 0.
+        lines: the lines; r_bit = 0.
+    """
+
+    def __init__(self, g: Tensor, lines: Lines) -> None:
+        self._g = g
+        self._word = Ladder(
+            g.mT.contiguous(),
+            lines.r_word,
+            lines.word_lead,
+            first=True,
+            last=lines.driven == "both",
+        )
+        self._drive = self._word.drive().mT
+        seen = g * self._drive
+        self._lead = lines.bit_lead / (2 if lines.sensed == "both" else 1)
+        columns = g.shape[-1]
+        eye = torch.eye(columns, dtype=g.dtype, device=g.device)
+        self._share = eye if self._lead == 0 else self._inverse(seen.sum(-2), eye)
+        self.transfer = self._share @ seen.mT
+
+    def _inverse(self, ground: Tensor, eye: Tensor) -> Tensor:
+        """(1 + lead S)^-1 with S the admittance of the columns, all rows' drivers at ground."""
+        d, e = (x.mT for x in self._word.inverse_factors())
+        weight = d * self._g
+        between = torch.zeros_like(eye).expand(*ground.shape, -1).clone()
+        for row in range(self._g.shape[-2]):  # one by one: their sum is all that must be stored
+            w, x = weight[..., row, :], e[..., row, :]
+            distance = (x[..., :, None] - x[..., None, :]).abs()
+            between += w[..., :, None] * w[..., None, :] * torch.exp(-distance)
+        between.diagonal(dim1=-2, dim2=-1).zero_()
+        s = torch.diag_embed(ground + between.sum(-1)) - between
+        matrix = eye + self._lead * s
+        if matrix.device.type == "cpu":
+            return torch.from_numpy(np.linalg.inv(matrix.numpy()))
+        found: Tensor = torch.linalg.inv(matrix)
+        return found
+
+    def voltages(
+        self, row: Tensor | None, column: Tensor | None, source: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Node voltages for voltages on the terminals and current sources over the cells.
+
+        Arguments and results are those of `Dissection.voltages`.
+        """
+        g, drive = self._g.unsqueeze(-3), self._drive.unsqueeze(-3)
+        word = torch.zeros_like(g)
+        if row is not None:
+            word = drive * row.unsqueeze(-1)
+        current = g * word
+        if source is not None:
+            pushed = self._solve(-source)
+            word, current = word + pushed, current + g * pushed + source
+        bit = self._lead * current.sum(-2)
+        if column is not None:
+            bit = bit + column
+        bit = (bit @ self._share.mT).unsqueeze(-2)
+        bit = bit.expand(*bit.shape[:-2], *self._g.shape[-2:])
+        return word + self._solve(g * bit), bit
+
+    def _solve(self, current: Tensor) -> Tensor:
+        word = self._word
+        if word.ideal:
+            return torch.zeros_like(current)
+        return word.solve(current.mT, extra=1).mT

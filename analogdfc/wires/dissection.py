@@ -1,0 +1,292 @@
+"""Nested dissection of an array: blocks of cells are joined until one block is the whole array.
+
+Neighbouring blocks are joined level by level, all of a level at once, so an array of n x n cells
+costs O(n^3) operations, nearly all of them matrix products.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from analogdfc.wires.elimination import SIDES, Block, Elimination, Workspace, multiply
+from analogdfc.wires.lines import Lines
+
+_TILE = 16
+"""Cells of the blocks inside which node voltages are found by one matrix for all levels."""
+
+
+class _Fold:
+    """Blocks of a grid joined in groups along its rows or along its columns."""
+
+    def __init__(
+        self,
+        grid: Block,
+        factor: int,
+        workspace: Workspace,
+        *,
+        sideways: bool,
+        keep: bool,
+        result: str,
+    ) -> None:
+        self._factor, self._dim = factor, -3 if sideways else -4
+        first, second = ("R", "L") if sideways else ("B", "T")
+        parts = [Block(n, grid.sizes) for n in self._split(grid.n, self._dim)]
+        self._joins = []
+        block = parts[0]
+        for part in parts[1:]:
+            join = Elimination(
+                [(block, first), (part, second)],
+                workspace,
+                keep=keep,
+                result=result if factor == 2 else None,
+            )
+            block = join.take()
+            self._joins.append(join)
+        self.block = block
+
+    def _split(self, x: Tensor, dim: int) -> list[Tensor]:
+        shape = (x.shape[dim] // self._factor, self._factor)
+        start = x.ndim + dim
+        return list(x.reshape(*x.shape[:start], *shape, *x.shape[start + 1 :]).unbind(dim))
+
+    def up(self, current: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Currents (..., grid rows, grid columns, k, t) into the joined blocks; and inside."""
+        first, *others = self._split(current, self._dim)
+        inside = []
+        for join, other in zip(self._joins, others, strict=True):
+            first, inner = join.up([first, other])
+            inside.append(inner)
+        return first, inside
+
+    def down(self, v: Tensor, inside: list[Tensor] | None) -> Tensor:
+        """Voltages of the blocks' terminals from those of the joined ones."""
+        found = []
+        for k in range(len(self._joins) - 1, -1, -1):
+            v, other = self._joins[k].down(v, inside[k] if inside else None)
+            found.append(other)
+        return torch.stack([v, *reversed(found)], self._dim).flatten(self._dim - 1, self._dim)
+
+
+class _Close:
+    """The last blocks: their unconnected ends eliminated one by one, then joined."""
+
+    def __init__(
+        self,
+        grid: Block,
+        workspace: Workspace,
+        *,
+        open_right: bool,
+        open_top: bool,
+        keep: bool,
+    ) -> None:
+        rows, columns = grid.n.shape[-4:-2]
+        self._shape = (rows, columns)
+        self._steps: list[tuple[Elimination, list[tuple[int, int]]]] = []
+        block = {
+            (i, j): grid.pick(slice(i, i + 1), slice(j, j + 1))
+            for i in range(rows)
+            for j in range(columns)
+        }
+
+        def eliminate(parts: list[tuple[tuple[int, int], str]]) -> None:
+            step = Elimination([(block.pop(at), side) for at, side in parts], workspace, keep=keep)
+            block[parts[0][0]] = step.take()
+            self._steps.append((step, [at for at, _ in parts]))
+
+        for i in range(rows):
+            if open_right:
+                eliminate([((i, columns - 1), "R")])
+        for j in range(columns):
+            if open_top:
+                eliminate([((0, j), "T")])
+        for i in range(rows):
+            for j in range(1, columns):
+                eliminate([((i, 0), "R"), ((i, j), "L")])
+        for i in range(1, rows):
+            eliminate([((0, 0), "B"), ((i, 0), "T")])
+        self.block = block[0, 0]
+
+    def up(self, current: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Currents into the whole array's terminals, from those into the last blocks'."""
+        rows, columns = self._shape
+        at = {
+            (i, j): current[..., i : i + 1, j : j + 1, :, :]
+            for i in range(rows)
+            for j in range(columns)
+        }
+        inside = []
+        for step, parts in self._steps:
+            at[parts[0]], inner = step.up([at[part] for part in parts])
+            inside.append(inner)
+        return at[0, 0], inside
+
+    def down(self, v: Tensor, inside: list[Tensor] | None) -> Tensor:
+        """Voltages of the last blocks' terminals, from those of the whole array."""
+        rows, columns = self._shape
+        at = {(0, 0): v}
+        for k in range(len(self._steps) - 1, -1, -1):
+            step, parts = self._steps[k]
+            found = step.down(at[parts[0]], inside[k] if inside else None)
+            at.update(zip(parts, found, strict=True))
+        lines = [torch.cat([at[i, j] for j in range(columns)], -3) for i in range(rows)]
+        return torch.cat(lines, -4)
+
+
+class Dissection:
+    """The nodal equations of arrays whose lines all have resistance, factorised.
+
+    Args:
+        g: conductances, (..., rows, columns), in siemens, >= 0.
+        lines: the lines; r_word and r_bit > 0.
+        keep: whether node voltages will be asked for; the transfer matrix needs less memory.
+    """
+
+    def __init__(self, g: Tensor, lines: Lines, *, keep: bool = True) -> None:
+        self._lines, self._cells = lines, g.shape[-2:]
+        rows, columns = g.shape[-2:]
+        both_driven, both_sensed = lines.driven == "both", lines.sensed == "both"
+        tall, row_factors = _padded(rows + both_sensed)
+        wide, column_factors = _padded(columns + both_driven)
+        self._above, self._right = tall - rows, wide - columns
+        grid = self._leaves(g)
+        self._levels: list[_Fold | _Close] = []
+        self._tiles: tuple[int, torch.Size, tuple[int, int]] | None = None
+        self._in_tiles: Tensor | None = None
+        height = width = 1
+        workspace = Workspace()
+        for factors in (row_factors, column_factors):
+            if factors[-1:] == [2]:  # left to the end, where unconnected ends have been eliminated
+                factors.pop()
+        while row_factors or column_factors:
+            sideways = bool(column_factors) and (width <= height or not row_factors)
+            factor = (column_factors if sideways else row_factors).pop(0)
+            result = f"level {len(self._levels) % 2}"
+            fold = _Fold(grid, factor, workspace, sideways=sideways, keep=keep, result=result)
+            grid = fold.block
+            width, height = (width * factor, height) if sideways else (width, height * factor)
+            self._levels.append(fold)
+            if self._tiles is None and height * width >= _TILE:
+                self._tiles = (len(self._levels), grid.n.shape[:-2], (height, width))
+        close = _Close(
+            grid, workspace, open_right=not both_driven, open_top=not both_sensed, keep=keep
+        )
+        self._levels.append(close)
+        self._sizes = close.block.sizes
+        self.transfer = self._transfer(close.block)
+
+    def _leaves(self, g: Tensor) -> Block:
+        """One cell a block: its word node is the right terminal, its bit node the top one."""
+        lines, (rows, columns) = self._lines, self._cells
+        below, left = [lines.r_bit] * (rows - 1), [lines.r_word] * (columns - 1)
+        if lines.sensed == "both":  # the lead in as many pieces as there are rows to fill up
+            above = [lines.bit_lead / self._above] * self._above
+        else:
+            above = [lines.r_bit] * self._above
+        if lines.driven == "both":
+            right = [lines.word_lead / self._right] * self._right
+        else:
+            right = [lines.r_word] * self._right
+        bit = g.new_tensor([*above, *below, lines.bit_lead]).reciprocal()
+        word = g.new_tensor([lines.word_lead, *left, *right]).reciprocal()
+        shape = (*g.shape[:-2], rows + self._above, columns + self._right)
+        n = g.new_zeros(4, 4, *shape).movedim((0, 1), (-2, -1))
+        for a, b, value in ((0, 2, word), (1, 3, bit[:, None])):
+            n[..., a, b] = value
+            n[..., b, a] = value
+        n[..., self._above :, :columns, 1, 2] = g
+        n[..., self._above :, :columns, 2, 1] = g
+        return Block(n, dict.fromkeys(SIDES, 1))
+
+    def _transfer(self, whole: Block) -> Tensor:
+        total = torch.zeros((), dtype=whole.n.dtype, device=whole.n.device)
+        for out in "TB":
+            for into in "LR":
+                if out in whole.sizes and into in whole.sizes:
+                    total = total + whole.n[..., 0, 0, whole.at(out), whole.at(into)]
+        return total[..., : self._cells[1], self._above :].clone()
+
+    def voltages(
+        self, row: Tensor | None, column: Tensor | None, source: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Node voltages for voltages on the terminals and current sources over the cells.
+
+        Args:
+            row: voltages of the rows' drivers, (..., k, rows), in volts; None for ground.
+            column: voltages behind the sense amplifiers, (..., k, columns); None for ground.
+            source: currents from the word node to the bit node of each cell, in parallel to it,
+                (..., k, rows, columns), in amperes; None for none.
+
+        Returns:
+            Voltages of word-line and bit-line nodes, each (..., k, rows, columns).
+        """
+        if source is None and self._tiles is not None:
+            return self._by_tiles(self._on_terminals(row, column))
+        insides: list[list[Tensor]] = []
+        if source is not None:
+            current = torch.nn.functional.pad(
+                source.movedim(-3, -1), (0, 0, 0, self._right, self._above, 0)
+            ).unsqueeze(-1)
+            zero = torch.zeros_like(current)
+            current = torch.cat([zero, current, -current, zero], -1)
+            for level in self._levels:
+                current, inside = level.up(current)
+                insides.append(inside)
+        v = self._on_terminals(row, column)
+        for k in range(len(self._levels) - 1, -1, -1):
+            v = self._levels[k].down(v, insides[k] if insides else None)
+        v = v.movedim(-2, -4)[..., self._above :, : self._cells[1], :]
+        return v[..., 2], v[..., 1]
+
+    def _by_tiles(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Node voltages from the terminals', by one matrix a tile for all levels inside it."""
+        assert self._tiles is not None
+        below, grid, (height, width) = self._tiles
+        for level in reversed(self._levels[below:]):
+            v = level.down(v, None)
+        if self._in_tiles is None:
+            t = v.shape[-1]
+            unit = torch.eye(t, dtype=v.dtype, device=v.device).expand(*grid, t, t)
+            for level in reversed(self._levels[:below]):
+                unit = level.down(unit, None)
+            nodes = unit[..., [2, 1]].reshape(*grid[:-1], height, grid[-1], width, t, 2)
+            nodes = nodes.movedim((-5, -3), (-2, -1))
+            self._in_tiles = nodes.reshape(*grid, t, 2 * height * width)
+        found = v.new_empty(*v.shape[:-1], self._in_tiles.shape[-1])
+        multiply(v, self._in_tiles, found)
+        found = found.reshape(*v.shape[:-1], 2, height, width)
+        found = found.movedim((-6, -2, -5, -1), (-4, -3, -2, -1))
+        found = found.reshape(*found.shape[:-4], grid[-2] * height, grid[-1] * width)
+        found = found[..., self._above :, : self._cells[1]]
+        return found[..., 0, :, :], found[..., 1, :, :]
+
+    def _on_terminals(self, row: Tensor | None, column: Tensor | None) -> Tensor:
+        pad = torch.nn.functional.pad
+        by_side: dict[str, Tensor | None] = {
+            **dict.fromkeys("LR", None if row is None else pad(row, (self._above, 0))),
+            **dict.fromkeys("TB", None if column is None else pad(column, (0, self._right))),
+        }
+        given = [x[..., :1] for x in (row, column) if x is not None]
+        zero = torch.zeros_like(given[0] + given[-1])
+        parts = []
+        for side in SIDES:
+            if side in self._sizes:
+                value = by_side[side]
+                silent = zero.expand(*zero.shape[:-1], self._sizes[side])
+                parts.append(silent if value is None else zero + value)
+        v = torch.cat(parts, -1)
+        return v[..., None, None, :, :]
+
+
+def _padded(n: int) -> tuple[int, list[int]]:
+    """A length >= n of the form 2^levels times at most 8, and its factors in order of joining."""
+    levels = 0
+    while n > 8 * 2**levels:
+        levels += 1
+    base = -(-n // 2**levels)
+    factors, rest = [], base
+    for prime in (7, 5, 3, 2):
+        while rest % prime == 0:
+            factors.append(prime)
+            rest //= prime
+    return base * 2**levels, factors + [2] * levels

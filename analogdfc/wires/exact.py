@@ -1,0 +1,74 @@
+"""Exact solution of an array's nodal equations, whatever its lines."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from analogdfc.wires.common import CommonBitLines
+from analogdfc.wires.dissection import Dissection
+from analogdfc.wires.lines import Lines
+
+
+class Factorised:
+    """The nodal equations of arrays, factorised once for any number of inputs.
+
+    Args:
+        g: conductances, (..., rows, columns), in siemens, >= 0.
+        lines: resistances of the lines.
+        keep: whether node voltages will be asked for; the transfer matrix alone needs less memory.
+
+    Attributes:
+        transfer: currents out of the columns, held at ground, per volt on the rows,
+            (..., columns, rows), in siemens.
+    """
+
+    def __init__(self, g: Tensor, lines: Lines, *, keep: bool = True) -> None:
+        g = g.detach()
+        # By reciprocity the array, driven at its columns, has the transposed transfer matrix.
+        self._turned = lines.r_bit > 0 and lines.r_word == 0
+        if self._turned:
+            g, lines = turned(g), lines.turned()
+        self._solver: Dissection | CommonBitLines
+        if lines.r_bit == 0:
+            self._solver = CommonBitLines(g, lines)
+        else:
+            self._solver = Dissection(g, lines, keep=keep)
+        found = self._solver.transfer
+        self.transfer = turned(found) if self._turned else found
+
+    def voltages(
+        self, row: Tensor | None, column: Tensor | None, source: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Node voltages for voltages on the terminals and current sources over the cells.
+
+        Args:
+            row: voltages of the rows' drivers, (..., k, rows), in volts; None for ground.
+            column: voltages behind the sense amplifiers, (..., k, columns); None for ground. Row,
+                column or both must be given.
+            source: currents from the word node to the bit node of each cell, in parallel to it,
+                (..., k, rows, columns), in amperes; None for none.
+
+        Returns:
+            Voltages of word-line and bit-line nodes, each (..., k, rows, columns).
+        """
+        row, column = (None if x is None else self._for_each(x, 2) for x in (row, column))
+        source = None if source is None else self._for_each(source, 3)
+        if not self._turned:
+            return self._solver.voltages(row, column, source)
+        if source is not None:
+            source = -turned(source)
+        row, column = (None if x is None else x.flip(-1) for x in (row, column))
+        bit, word = self._solver.voltages(column, row, source)
+        return turned(word), turned(bit)
+
+    def _for_each(self, x: Tensor, own: int) -> Tensor:
+        """Expanded over the arrays; the last dimensions are its own."""
+        arrays, given = self.transfer.shape[:-2], x.shape[:-own]
+        shape = torch.broadcast_shapes(arrays, given)  # type: ignore[no-untyped-call]
+        return x.expand(*shape, *x.shape[-own:])
+
+
+def turned(x: Tensor) -> Tensor:
+    """Transposed about the other diagonal: drivers stay first in their lines, senses last."""
+    return x.mT.flip(-2, -1)
