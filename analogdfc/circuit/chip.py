@@ -6,16 +6,15 @@ offsets from here, so that a mismatch seed gives the same chip to both.
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from analogdfc.cards.technology import Device
+from analogdfc.circuit.conductances import conductances
 from analogdfc.circuit.design import Design, compensation
+from analogdfc.circuit.streams import standard_normal
 from analogdfc.errors import UserError
 
 HIDDEN_AMPLIFIERS = ("basal", "soma", "act", "inv", "act_ff")
@@ -117,29 +116,18 @@ class _Draw:
 
     def __init__(self, design: Design, seed: int | None) -> None:
         self._card = design.card
-        self._seed = seed
-
-    def _normal(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        assert self._seed is not None
-        stream = np.random.default_rng([self._seed, zlib.crc32(name.encode())])
-        return torch.from_numpy(stream.standard_normal(shape))
-
-    def _vary(self, name: str, value: Tensor, sigma: float | None) -> Tensor:
-        if self._seed is None or sigma is None:
-            return value
-        return value * (1 + sigma * self._normal(name, tuple(value.shape)))
-
-    def device(self, name: str, value: Tensor) -> Tensor:
-        return self._vary(name, value, self._card.device.mismatch)
+        self.seed = seed
 
     def passive(self, name: str, value: float, n: int) -> Tensor:
-        nominal = torch.full((n,), value, dtype=torch.float64)
-        return self._vary(name, nominal, self._card.passive.tolerance)
+        nominal, sigma = torch.full((n,), value, dtype=torch.float64), self._card.passive.tolerance
+        if self.seed is None or sigma is None:
+            return nominal
+        return nominal * (1 + sigma * standard_normal(self.seed, name, (n,)))
 
     def offset(self, name: str, sigma: float | None, n: int) -> Tensor:
-        if self._seed is None or sigma is None:
+        if self.seed is None or sigma is None:
             return torch.zeros(n, dtype=torch.float64)
-        return sigma * self._normal(name, (n,))
+        return sigma * standard_normal(self.seed, name, (n,))
 
 
 def _stage(
@@ -165,29 +153,12 @@ def _stage(
     )
 
 
-def _programmed(device: Device, excess: Tensor) -> Tensor:
-    """Nominal conductances, g_min + excess, on the nearest level where levels are few."""
-    if device.levels is None:
-        return device.g_min + excess
-    step = (device.g_max - device.g_min) / (device.levels - 1)
-    return device.g_min + (excess / step).round() * step
-
-
-def _pair(draw: _Draw, name: str, matrix: Tensor, device: Device, unit: float) -> list[Tensor]:
-    """G+ and G- = G_min + max(+-w, 0) G_u."""
-    return [
-        draw.device(f"{name}{sign}", _programmed(device, (factor * matrix).clamp(min=0) * unit))
-        for sign, factor in (("+", 1), ("-", -1))
-    ]
-
-
 def _layer(design: Design, i: int, draw: _Draw) -> LayerParts:
     card, name = design.card, f"layer{i}"
     n = design.sizes[i]
-    weights = torch.cat([design.weights[i - 1], design.biases[i - 1][:, None]], dim=1)
     unit, q_unit = design.weight_unit(i), design.feedback_unit(i)
-    w_plus, w_minus = _pair(draw, f"{name}.w", weights, card.device, unit)
-    q_plus, q_minus = _pair(draw, f"{name}.q", design.feedback[i - 1], card.device, q_unit)
+    w = conductances(design, i, "forward", draw.seed)
+    q = conductances(design, i, "feedback", draw.seed)
     # The soma turns q_unit * S_u amperes per unit of Q u into S_v volts.
     r_soma = card.scale.activation / (card.scale.control * q_unit)
     c_soma = design.tau_v_seconds / r_soma
@@ -210,7 +181,7 @@ def _layer(design: Design, i: int, draw: _Draw) -> LayerParts:
             cell: draw.offset(f"{name}.{cell}.tanh_offset", card.tanh.offset, n)
             for cell in ("act", "act_ff")
         }
-    return LayerParts(w_plus, w_minus, q_plus, q_minus, stages, tanh_offset)
+    return LayerParts(w.plus, w.minus, q.plus, q.minus, stages, tanh_offset)
 
 
 def _controller(design: Design, draw: _Draw) -> ControllerParts:
