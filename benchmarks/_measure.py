@@ -22,8 +22,9 @@ from analogdfc.dynamics import Trajectory
 from analogdfc.feedback import DirectFeedback
 from analogdfc.network import Network
 from analogdfc.spice.circuit import Circuit
+from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.netlist import Fidelity
-from analogdfc.spice.simulator import Simulator, get_simulator
+from analogdfc.spice.simulator import Simulator
 
 CARD = "discrete_100mhz"
 DT, STEPS = 0.02, 1000

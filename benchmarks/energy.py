@@ -17,7 +17,7 @@ from analogdfc.analysis.energy.meter import measure
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.static import StaticChip
 from analogdfc.spice.energy import measure_circuit
-from analogdfc.spice.simulator import get_simulator
+from analogdfc.spice.engines import get_simulator
 from benchmarks._measure import case, cores
 
 SMALL, LARGE = (3, 4, 2), (16, 10, 10)

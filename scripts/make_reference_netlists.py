@@ -30,8 +30,8 @@ from analogdfc.feedback import DirectFeedback
 from analogdfc.network import Network
 from analogdfc.records import Quantity
 from analogdfc.spice.circuit import Circuit
+from analogdfc.spice.engines import get_simulator, ngspice_version
 from analogdfc.spice.netlist import Fidelity, Netlist
-from analogdfc.spice.simulator import get_simulator, ngspice_version
 from analogdfc.spice.testbench import Testbench
 from analogdfc.storage import Model, model_tree
 

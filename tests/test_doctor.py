@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from analogdfc.cli import cli
-from analogdfc.spice import simulator
+from analogdfc.spice import installed
 
 
 def report(*options: str) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -63,8 +63,8 @@ def test_a_package_that_is_too_old_is_not_good(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_missing_simulator_is_found_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulator, "find_binary", lambda: None)
-    monkeypatch.setattr(simulator, "find_shared_library", lambda: None)
+    monkeypatch.setattr(installed, "find_binary", lambda: None)
+    monkeypatch.setattr(installed, "find_shared_library", lambda: None)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     exit_code, findings = report()
     assert exit_code == 1
@@ -73,7 +73,7 @@ def test_a_missing_simulator_is_found_missing(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_simulator_that_does_not_run_is_not_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulator, "find_binary", lambda: "/bin/false")
+    monkeypatch.setattr(installed, "find_binary", lambda: "/bin/false")
     exit_code, findings = report()
     assert exit_code == 1
     assert findings["ngspice"]["note"] == "/bin/false does not run"

@@ -16,7 +16,7 @@ from analogdfc.controller import PI
 from analogdfc.feedback import DirectFeedback
 from analogdfc.network import Network
 from analogdfc.spice.energy import measure_circuit
-from analogdfc.spice.simulator import get_simulator
+from analogdfc.spice.engines import get_simulator
 
 CARD = Card.load("discrete_100mhz")
 

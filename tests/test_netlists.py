@@ -36,9 +36,10 @@ from analogdfc.feedback import DirectFeedback
 from analogdfc.network import Network
 from analogdfc.records import Record
 from analogdfc.spice.deck import check_deck, logical_lines, spice_number
+from analogdfc.spice.engines import ngspice_version
+from analogdfc.spice.installed import find_binary
 from analogdfc.spice.netlist import FIDELITIES, Fidelity, Netlist
 from analogdfc.spice.rawfile import read_rawfile
-from analogdfc.spice.simulator import find_binary, ngspice_version
 from analogdfc.spice.testbench import Testbench as Bench  # pytest collects what starts with Test
 from analogdfc.storage import read_model
 from benchmarks.parity import IDEAL_BAR, SIGNAL_BAR

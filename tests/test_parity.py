@@ -13,7 +13,7 @@ from analogdfc.circuit.design import Readout
 from analogdfc.comparison import Comparison
 from analogdfc.controller import PI
 from analogdfc.dynamics import Trajectory
-from analogdfc.spice.simulator import get_simulator
+from analogdfc.spice.engines import get_simulator
 from benchmarks._measure import Case, case, worst_angle, worst_norm
 from benchmarks.parity import (
     ANGLE_BAR,

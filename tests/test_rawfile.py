@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analogdfc.errors import UserError
+from analogdfc.spice.installed import find_binary
 from analogdfc.spice.rawfile import read_rawfile
-from analogdfc.spice.simulator import find_binary
 
 LOW_PASS = """first-order low pass
 V1 in 0 DC 1 AC 1 PULSE(0 1 0 1n 1n 1 2)

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.spice import shared, simulator
+from analogdfc.spice import engines, installed, process, shared
 from analogdfc.spice.batch import BatchProcess
 from analogdfc.spice.deck import spice_number, stop_time, with_saves
 from analogdfc.spice.diagnosis import raise_for_messages
+from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.rawfile import RawPlot
 from analogdfc.spice.shared import SharedLibrary
-from analogdfc.spice.simulator import Simulator, get_simulator
+from analogdfc.spice.simulator import Simulator
 
 BACKENDS = [BatchProcess, SharedLibrary]
 both = pytest.mark.parametrize("backend", BACKENDS)
@@ -170,7 +171,7 @@ def test_a_run_past_its_time_limit_is_stopped(backend: type[Simulator]) -> None:
 def test_children_of_a_stopped_program_are_stopped_too(tmp_path: Path) -> None:
     script = "(sleep 1; touch late) & sleep 30"
     with pytest.raises(UserError, match="time limit"):
-        simulator.run_limited(["sh", "-c", script], tmp_path, {}, 0.2)
+        process.run_limited(["sh", "-c", script], tmp_path, {}, 0.2)
     time.sleep(1.2)
     assert not (tmp_path / "late").exists()
 
@@ -265,9 +266,9 @@ def test_missing_ngspice_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
     monkeypatch.delenv("NGSPICE_LIBRARY_PATH", raising=False)
     monkeypatch.delenv("ANALOGDFC_NGSPICE", raising=False)
-    assert simulator.find_binary() is None
-    assert simulator.find_shared_library() is None
-    assert simulator.ngspice_version() is None
+    assert installed.find_binary() is None
+    assert installed.find_shared_library() is None
+    assert engines.ngspice_version() is None
     for name in ("shared", "batch", "auto"):
         with pytest.raises(UserError, match=r"apt-get install ngspice libngspice0.*doctor"):
             get_simulator(name)
@@ -285,7 +286,7 @@ def test_a_variable_that_names_no_file_is_an_error_not_another_ngspice(
 
 
 def test_missing_pyspice_leaves_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulator, "has_pyspice", lambda: False)
+    monkeypatch.setattr(engines, "has_pyspice", lambda: False)
     monkeypatch.setattr(shared, "has_pyspice", lambda: False)
     assert get_simulator("auto").name == "batch"
     with pytest.raises(UserError, match="PySpice is missing"):
@@ -295,15 +296,15 @@ def test_missing_pyspice_leaves_the_program(monkeypatch: pytest.MonkeyPatch) -> 
 def test_auto_is_the_shared_library_and_unknown_names_are_refused() -> None:
     assert get_simulator("auto").name == "shared"
     with pytest.raises(UserError, match="simulator 'spectre' is unknown"):
-        get_simulator("spectre")  # type: ignore[arg-type]
+        get_simulator("spectre")
 
 
 def test_program_and_library_tell_their_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    version = simulator.ngspice_version()
+    version = engines.ngspice_version()
     assert version is not None
     assert version[0].isdigit()
-    monkeypatch.setattr(simulator, "find_binary", lambda: None)
-    library = simulator.ngspice_version()
+    monkeypatch.setattr(engines, "find_binary", lambda: None)
+    library = engines.ngspice_version()
     assert library is not None
     assert library.isdigit()
 

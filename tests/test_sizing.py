@@ -46,7 +46,7 @@ from analogdfc.sizing.specification import (
 )
 from analogdfc.sizing.trial import Outcome, Problem, evaluate
 from analogdfc.sizing.workers import Workers
-from analogdfc.spice.simulator import get_simulator
+from analogdfc.spice.engines import get_simulator
 
 CARD = Card.load("discrete_100mhz")
 OWN = own_values(CARD)

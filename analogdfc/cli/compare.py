@@ -33,7 +33,7 @@ from analogdfc.cli._design import (
 from analogdfc.comparison import Cause, Comparison, Kind, causes, compare, ideal_run
 from analogdfc.plots import check_figure, comparison_figure, save_figure
 from analogdfc.spice.circuit import Circuit
-from analogdfc.spice.simulator import get_simulator
+from analogdfc.spice.engines import get_simulator
 
 IDEAL, IDEAL_CELLS = "ideal", "ideal cells"
 BEHAVIOURAL, MACRO_CELLS = "behavioural", "macro cells"

@@ -120,7 +120,7 @@ def _cuda() -> Finding:
 def _ngspice() -> list[Finding]:
     """The program and the shared library; `compare` runs circuits with either."""
     try:
-        from analogdfc.spice.simulator import find_binary, find_shared_library
+        from analogdfc.spice.installed import find_binary, find_shared_library
     except ImportError as error:
         note = f"cannot be looked for: {error}"
         return [Finding(name, "", None, True, False, note) for name in _NGSPICE_PACKAGES]

@@ -32,7 +32,7 @@ from analogdfc.sizing.figure import sizing_figure
 from analogdfc.sizing.finding import Options, Sizing, size
 from analogdfc.sizing.specification import REQUIREMENTS, parse_fixed, parse_ranges
 from analogdfc.sizing.trial import Problem
-from analogdfc.spice.simulator import get_simulator
+from analogdfc.spice.engines import get_simulator
 
 # The first line keeps click from wrapping the example.
 _EXAMPLES = """\b

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from analogdfc.spice.installed import BINARY_VARIABLE, find_binary, missing_ngspice
+from analogdfc.spice.process import run_limited
 from analogdfc.spice.rawfile import RawPlot, read_rawfile
-from analogdfc.spice.simulator import (
-    BINARY_VARIABLE,
-    DECK_NAME,
-    Simulator,
-    find_binary,
-    missing_ngspice,
-    run_limited,
-)
+from analogdfc.spice.simulator import DECK_NAME, Simulator
 
 _RAWFILE = "out.raw"
 

@@ -15,7 +15,8 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.probes import trajectory
 from analogdfc.dynamics import Trajectory
 from analogdfc.spice.netlist import Fidelity, Netlist
-from analogdfc.spice.simulator import Simulator, Waveforms, stop_all
+from analogdfc.spice.process import stop_all
+from analogdfc.spice.simulator import Simulator, Waveforms
 from analogdfc.spice.testbench import Testbench
 
 

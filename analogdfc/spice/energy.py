@@ -19,7 +19,8 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.errors import UserError
 from analogdfc.spice.flat import Device, devices
 from analogdfc.spice.netlist import Netlist
-from analogdfc.spice.simulator import Simulator, Waveforms, stop_all
+from analogdfc.spice.process import stop_all
+from analogdfc.spice.simulator import Simulator, Waveforms
 from analogdfc.spice.testbench import Testbench
 
 Array = NDArray[np.float64]

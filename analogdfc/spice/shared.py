@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from analogdfc.errors import UserError
-from analogdfc.spice.rawfile import RawPlot
-from analogdfc.spice.simulator import (
+from analogdfc.spice.installed import (
     LIBRARY_VARIABLE,
-    Simulator,
     find_shared_library,
     has_pyspice,
     missing_ngspice,
-    run_limited,
 )
+from analogdfc.spice.process import run_limited
+from analogdfc.spice.rawfile import RawPlot
+from analogdfc.spice.simulator import Simulator
 
 _WORKER = Path(__file__).with_name("worker.py")
 

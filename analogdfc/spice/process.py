@@ -1,0 +1,69 @@
+"""A program that runs in a process of its own, until its time limit.
+
+So a run can be stopped, and a crash of the simulator is an error, not the end of the caller.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from analogdfc.errors import UserError
+
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+def run_limited(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], time_limit: float
+) -> tuple[int, list[str]]:
+    """Run a program in a folder, kill it and all its children at the time limit.
+
+    Args:
+        command: program and arguments.
+        folder: its working directory; its standard output and error are kept there.
+        environment: added to the caller's environment.
+        time_limit: in seconds.
+
+    Returns:
+        Exit code (negative: the number of the signal) and the lines that it wrote.
+
+    Raises:
+        UserError: it can't be started, or was stopped at the time limit.
+    """
+    env = {**os.environ, "LC_ALL": "C", "OMP_NUM_THREADS": "1", **environment}
+    env.pop("SPICE_ASCIIRAWFILE", None)
+    streams = [folder / "stderr.txt", folder / "stdout.txt"]
+    with streams[0].open("wb") as err, streams[1].open("wb") as out:
+        try:
+            process = subprocess.Popen(
+                command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise UserError(f"{command[0]}: can't be started: {error.strerror}") from error
+        _running.add(process)
+        try:
+            exit_code = process.wait(time_limit)
+        except subprocess.TimeoutExpired:
+            raise UserError(
+                f"ngspice did not finish within its time limit of {time_limit:g} s and was "
+                "stopped; nothing is returned. Raise the limit or simulate less"
+            ) from None
+        finally:
+            _running.discard(process)
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    text = "\n".join(stream.read_text("utf-8", errors="replace") for stream in streams)
+    return exit_code, [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+
+
+def stop_all() -> None:
+    """Kill every simulation that runs in a thread of this program, when it is interrupted."""
+    for process in list(_running):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
