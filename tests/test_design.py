@@ -15,7 +15,8 @@ from torch import Tensor
 
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
-from analogdfc.circuit.design import Design, Readout, compensation
+from analogdfc.circuit.description import compensation
+from analogdfc.circuit.design import Design, Readout
 from analogdfc.controller import PI
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
@@ -344,13 +345,13 @@ def test_parts_that_do_not_fit_together_are_refused(
         make()
 
 
-@pytest.mark.parametrize(("hidden", "last"), [("relu", "linear"), ("tanh", "tanh")])
+@pytest.mark.parametrize(("hidden", "last"), [("relu", "linear"), ("tanh", "sigmoid")])
 def test_a_network_without_cells_for_its_activations_is_refused(hidden: str, last: str) -> None:
     network = Network([2, 3, 1], hidden, last)
     with pytest.raises(UserError) as error:
         Design.of(network, DirectFeedback.transposed(network), CARD)
     assert f"activations ['{hidden}', '{last}']" in str(error.value)
-    assert "tanh hidden neurons and a linear output" in str(error.value)
+    assert "hidden neurons tanh and linear, and outputs linear and tanh" in str(error.value)
 
 
 # The design as the owner of the scales

@@ -7,13 +7,16 @@ offsets from here, so that a mismatch seed gives the same chip to both.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from analogdfc.circuit.conductances import conductances
-from analogdfc.circuit.design import Design, compensation
+from analogdfc.circuit.assembly import describe
+from analogdfc.circuit.conductances import Crossbar, conductances
+from analogdfc.circuit.description import Array, Description, compensation
+from analogdfc.circuit.design import Design
 from analogdfc.circuit.streams import standard_normal
 from analogdfc.errors import UserError
 
@@ -81,14 +84,12 @@ class Chip:
     Attributes:
         design: what it realises.
         seed: seed of the draw; None for nominal components.
-        layers: components of layers 1..L.
-        controller: components of the controller.
+        circuit: its circuit, with the value of every component.
     """
 
     design: Design
     seed: int | None
-    layers: tuple[LayerParts, ...]
-    controller: ControllerParts
+    circuit: Description
 
     @classmethod
     def of(cls, design: Design, seed: int | None = None) -> Chip:
@@ -106,9 +107,18 @@ class Chip:
         """
         if seed is not None and seed < 0:
             raise UserError(f"seed {seed}: a seed must be >= 0")
-        draw = _Draw(design, seed)
-        layers = tuple(_layer(design, i, draw) for i in range(1, design.depth + 1))
-        return cls(design, seed, layers, _controller(design, draw))
+        return cls(design, seed, describe(design, _Draw(design, seed)))
+
+    @cached_property
+    def layers(self) -> tuple[LayerParts, ...]:
+        """Components of layers 1..L."""
+        draw, depth = _Draw(self.design, self.seed), self.design.depth
+        return tuple(_layer(self.design, i, draw) for i in range(1, depth + 1))
+
+    @cached_property
+    def controller(self) -> ControllerParts:
+        """Components of the controller."""
+        return _controller(self.design, _Draw(self.design, self.seed))
 
 
 class _Draw:
@@ -123,6 +133,10 @@ class _Draw:
         if self.seed is None or sigma is None:
             return nominal
         return nominal * (1 + sigma * standard_normal(self.seed, name, (n,)))
+
+    def pairs(self, design: Design, i: int, kind: Array) -> tuple[Tensor, Tensor]:
+        which: Crossbar = "forward" if kind is Array.FORWARD else "feedback"
+        return conductances(design, i, which, self.seed)
 
     def offset(self, name: str, sigma: float | None, n: int) -> Tensor:
         if self.seed is None or sigma is None:

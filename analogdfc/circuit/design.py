@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from analogdfc.activations import get_activation
 from analogdfc.cards.technology import Card
+from analogdfc.circuit.description import check_activations, check_controller
 from analogdfc.controller import PI, Controller
 from analogdfc.dynamics import Loop
 from analogdfc.errors import UserError
@@ -43,35 +43,38 @@ class Design:
         weights: W_1..W_L, (n_i, n_{i-1}), dimensionless, float64.
         biases: b_1..b_L, (n_i,).
         feedback: Q_1..Q_L, (n_i, n_L).
-        controller: the PI controller, with its leak on u; one unit of its time is
-            `card.scale.time` seconds.
+        controller: the controller; one unit of its time is `card.scale.time` seconds.
         tau_v: time constant of the neurons, in the controller's unit of time.
         card: the technology.
         readout: how the update is read.
         scaling: shrink the conductances of a layer whose weights don't fit the window; without it
             such weights are an error.
+        activations: names of phi_1..phi_L; by default tanh, and a linear output.
 
     Raises:
         UserError: shapes that don't fit, numbers that aren't finite, weights outside the window
-            with `scaling` off, a controller that isn't PI with the leak on u.
+            with `scaling` off, a controller or an activation that has no circuit.
     """
 
     weights: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]
     feedback: tuple[Tensor, ...]
-    controller: PI
+    controller: Controller
     tau_v: float
     card: Card
     readout: Readout = Readout()
     scaling: bool = True
+    activations: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.activations:
+            default = (*["tanh"] * (len(self.weights) - 1), "linear")
+            object.__setattr__(self, "activations", default)
         if not self.tau_v > 0:
             raise UserError(f"tau_v = {self.tau_v}: a time constant must be > 0")
         _check_shapes(self.weights, self.biases, self.feedback)
-        _realised(self.controller)
-        if self.controller.leak != "control":
-            raise UserError(f"{self.controller}: in the circuit, the leak acts on 'control'")
+        check_controller(self.controller)
+        check_activations(self.activations, self.depth)
         for i in range(1, self.depth + 1):
             for kind, largest in (("W", self._largest_weight(i)), ("Q", self._largest_feedback(i))):
                 unit = self.card.device.g_unit * (self._volt_ratio if kind == "Q" else 1)
@@ -96,22 +99,12 @@ class Design:
     ) -> Design:
         """Place a network on a technology.
 
-        A controller whose leak acts on u_int becomes the one with the leak on u that gives the same
-        control signal.
-
         Raises:
-            UserError: an activation for which there is no cell (hidden layers must be 'tanh', the
-                output 'linear'), feedback through a network, a controller without an integral part
-                or with a derivative part, or what the class itself refuses.
+            UserError: feedback through a network, or what the class itself refuses.
         """
         if not isinstance(feedback, DirectFeedback):
             raise UserError(
                 f"{type(feedback).__name__}: the feedback crossbars realise DirectFeedback only"
-            )
-        names = [phi.name for phi in network.activations]
-        if any(name != "tanh" for name in names[:-1]) or names[-1] != "linear":
-            raise UserError(
-                f"activations {names}: the cell library has tanh hidden neurons and a linear output"
             )
 
         def copies(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -121,11 +114,12 @@ class Design:
             copies(list(network.weights)),
             copies(list(network.biases)),
             copies(list(feedback.matrices)),
-            _realised(controller or PI()),
+            controller or PI(),
             tau_v,
             card,
             readout or Readout(),
             scaling,
+            tuple(phi.name for phi in network.activations),
         )
 
     @property
@@ -144,8 +138,7 @@ class Design:
 
     def loop(self) -> Loop:
         """The ideal loop that this design should realise."""
-        hidden = get_activation("tanh")
-        activations = (*[hidden] * (self.depth - 1), get_activation("linear"))
+        activations = tuple(map(get_activation, self.activations))
         return Loop(
             self.weights, self.biases, self.feedback, activations, self.controller, self.tau_v
         )
@@ -225,22 +218,6 @@ class Design:
         return self.controller.tau_u * self.seconds
 
 
-def _realised(controller: Controller) -> PI:
-    """The controller as the circuit has it."""
-    if not controller.integrates or controller.differentiates:
-        raise UserError(
-            f"{controller}: the circuit realises PI control, with an integral part and without a "
-            "derivative part"
-        )
-    c = controller.with_leak_on_control()
-    if c.alpha * c.k_p >= 1:
-        raise UserError(
-            f"{controller}: alpha * k_p = {c.alpha * c.k_p:g} must stay below 1 in the circuit, "
-            "whose integrator has a gain of 1 - alpha k_p"
-        )
-    return PI(c.k_p, c.alpha, c.tau_u)
-
-
 def _check_shapes(
     weights: Sequence[Tensor], biases: Sequence[Tensor], feedback: Sequence[Tensor]
 ) -> None:
@@ -268,16 +245,3 @@ def _check_shapes(
                     "every number must be finite"
                 )
         n_in = n
-
-
-def compensation(c_in: float | None, r_feedback: float, gain_bandwidth: float | None) -> float:
-    """Capacitor across a feedback resistor, C_c = sqrt(C_in / (R_f omega_t)), in farads.
-
-    Args:
-        c_in: input capacitance of the amplifier in farads, None for none.
-        r_feedback: feedback resistor in ohms; 0 needs no compensation.
-        gain_bandwidth: unity-gain frequency in hertz, None for an infinitely fast amplifier.
-    """
-    if c_in is None or gain_bandwidth is None or r_feedback == 0:
-        return 0.0
-    return math.sqrt(c_in / (r_feedback * 2 * math.pi * gain_bandwidth))

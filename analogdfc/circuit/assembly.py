@@ -1,0 +1,140 @@
+"""The circuit of a design: which neurons and controller, and the crossbars between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from analogdfc.circuit.description._builder import Builder, Draw
+from analogdfc.circuit.description.circuit import Description
+from analogdfc.circuit.description.controllers import Wanted, describe_controller
+from analogdfc.circuit.description.elements import (
+    BIAS,
+    INPUT,
+    TARGET,
+    Array,
+    Capacitors,
+    ControlTaps,
+    Crossbar,
+    LayerTaps,
+    Node,
+    Port,
+    Rails,
+    Sources,
+)
+from analogdfc.circuit.description.neurons import HIDDEN, OUTPUT, Place
+from analogdfc.circuit.design import Design
+
+
+class Components(Draw, Protocol):
+    """Where the values of a chip come from."""
+
+    def pairs(self, design: Design, i: int, kind: Array) -> tuple[Tensor, Tensor]:
+        """Conductances G+ and G- of a crossbar of layer i, (n_i, inputs), in siemens."""
+
+
+def describe(design: Design, components: Components) -> Description:
+    """The circuit of a design.
+
+    Args:
+        design: the design.
+        components: where values come from.
+    """
+    build = Builder(design.card, components)
+    sizes, depth = design.sizes, design.depth
+    for port, name in (
+        (INPUT.plus, "in{k}p"),
+        (INPUT.minus, "in{k}n"),
+        (BIAS.plus, "bp"),
+        (BIAS.minus, "bn"),
+        (TARGET, "goal{k}"),
+    ):
+        build.named(port, name)
+    taps: list[LayerTaps] = []
+    for i in range(1, depth + 1):
+        kinds = OUTPUT if i == depth else HIDDEN
+        unit, q_unit = design.weight_unit(i), design.feedback_unit(i)
+        # The soma turns q_unit * S_u amperes per unit of Q u into S_v volts.
+        r_soma = design.card.scale.activation / (design.card.scale.control * q_unit)
+        line = design.column_capacitance(i)
+        place = Place(i, sizes[i], unit, r_soma, design.tau_v_seconds, line)
+        taps.append(kinds[design.activations[i - 1]](build, place))
+    wanted = Wanted(design.controller, design.seconds, sizes[-1], taps[-1].r.port, TARGET)
+    control, auto_zero = describe_controller(build, wanted)
+    crossbars = []
+    for i in range(1, depth + 1):
+        crossbars += _crossbars(design, components, taps, control, i)
+    return Description(
+        tuple(build.banks),
+        (
+            Sources(INPUT.plus.bank, sizes[0]),
+            Sources(INPUT.minus.bank, sizes[0]),
+            Sources(BIAS.plus.bank, 1),
+            Sources(BIAS.minus.bank, 1),
+            Sources(TARGET.bank, sizes[-1]),
+        ),
+        tuple(build.resistors),
+        (*build.capacitors, *_lines(crossbars)),
+        tuple(build.branches),
+        tuple(build.cells),
+        tuple(crossbars),
+        tuple(build.switches),
+        tuple(taps),
+        control,
+        auto_zero,
+        tuple(build.instances),
+        build.nodes,
+    )
+
+
+def _crossbars(
+    design: Design,
+    components: Components,
+    taps: list[LayerTaps],
+    control: ControlTaps,
+    i: int,
+) -> Iterator[Crossbar]:
+    """Both crossbars of layer i."""
+    below = INPUT if i == 1 else _rails(taps[i - 2])
+    # G+ hangs on -u, since the soma inverts.
+    feedback = Rails(control.u_minus.port, control.u.port)
+    forward = (below, BIAS), (design.sizes[i - 1], 1)
+    back = (feedback,), (design.sizes[-1],)
+    for kind, name, (rows, inputs), tap, unit in (
+        (Array.FORWARD, "W", forward, taps[i - 1].v_ff, design.weight_unit(i)),
+        (Array.FEEDBACK, "Q", back, taps[i - 1].v, design.feedback_unit(i)),
+    ):
+        plus, minus = components.pairs(design, i, kind)
+        yield Crossbar(
+            f"{name}{i}",
+            f"layer {i}",
+            kind,
+            rows,
+            inputs,
+            Port(tap.bank, Node.SUMMING),
+            plus,
+            minus,
+            design.row_capacitance(i),
+            design.column_capacitance(i, feedback=kind is Array.FEEDBACK),
+            unit,
+        )
+
+
+def _rails(taps: LayerTaps) -> Rails:
+    assert taps.r_minus is not None
+    return Rails(taps.r.port, taps.r_minus.port)
+
+
+def _lines(crossbars: list[Crossbar]) -> Iterator[Capacitors]:
+    """The lines of the crossbars, lumped at the end where the amplifier is."""
+    for crossbar in crossbars:
+        for rails, n in zip(crossbar.rows, crossbar.sizes, strict=True):
+            for port in rails:
+                farads = torch.full((n,), crossbar.row_farads, dtype=torch.float64)
+                yield Capacitors(crossbar.part, port, None, farads, line=True)
+        columns = len(crossbar.plus)
+        farads = torch.full((columns,), crossbar.column_farads, dtype=torch.float64)
+        yield Capacitors(crossbar.part, crossbar.columns, None, farads, line=True)

@@ -1,0 +1,227 @@
+"""Controllers as circuits: one entry a kind.
+
+Every channel has an error amplifier (+S_u e from r_L and -r*) and an inverter for the second rail;
+between them lies what makes -S_u u of the error:
+
+    P            u = k_p e                                a resistive amplifier
+    I, PI        (1 + k_p tau_u s) / (alpha + tau_u s)    R_leak parallel (R_p + C_i)
+    PI, eq. 4    k_p + 1 / (alpha + tau_u s)              R_p + (R_leak parallel C_i)
+    PD           P less k_d s / (1 + tau_d s) r_L         and a differentiator of the output
+    PID          integrator, differentiator and their sum, in parallel
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from analogdfc.circuit.description._builder import Builder, Input, Stage, none
+from analogdfc.circuit.description.elements import (
+    AutoZero,
+    Bank,
+    Branches,
+    ControlTaps,
+    Instances,
+    Port,
+    Resistors,
+    Tap,
+)
+from analogdfc.controller import Controller
+from analogdfc.errors import UserError
+
+PART = "controller"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a controller's circuit is to do.
+
+    Attributes:
+        controller: the equations.
+        seconds: seconds per unit of its time.
+        n: number of channels.
+        output: outputs r_L of the network.
+        target: sources of -r*.
+    """
+
+    controller: Controller
+    seconds: float
+    n: int
+    output: Port
+    target: Port
+
+
+@dataclass(frozen=True)
+class Law:
+    """The stages between error amplifier and inverter.
+
+    Attributes:
+        out: amplifiers whose outputs are -S_u u.
+        reference: amplifiers into whose summing nodes no current shall flow in the free phase.
+        ohms: proportional part of the feedback over the input, for the lag of the loop.
+    """
+
+    out: Bank
+    reference: Bank
+
+
+Kind = Callable[[Builder, Wanted, Port], Law]
+
+
+def describe_controller(build: Builder, wanted: Wanted) -> tuple[ControlTaps, AutoZero]:
+    """Add a controller; where its signals are measured, and what its auto-zero stores."""
+    scale, n = build.card.scale, wanted.n
+    gain = scale.control / scale.activation
+    error = build.stage(
+        "controller.error",
+        PART,
+        n,
+        gain * build.r_unit,
+        [Input(wanted.output, build.r_unit), Input(wanted.target, build.r_unit)],
+    )
+    build.named(error.bank.o, "e{k}")
+    values = {
+        "r_l": error.r_in[0],
+        "r_g": error.r_in[1],
+        "r_e": error.r_f,
+        "c_e": error.c_f,
+        "os_e": error.offset,
+    }
+    pins = (wanted.output, wanted.target, error.bank.o, "rst", "go", "vdd", "vss")
+    build.instances.append(Instances("error", "e{k}", PART, n, pins, values))
+    law = _law(wanted.controller)(build, wanted, error.bank.o)
+    build.named(law.out.o, "un{k}")
+    inv = build.inverter("controller.inv", PART, law.out.o, n)
+    build.named(inv.bank.o, "up{k}")
+    values = {"r_i": inv.r_in[0], "r_f": inv.r_f, "c_f": inv.c_f, "os": inv.offset}
+    pins = (law.out.o, inv.bank.o, "vdd", "vss")
+    build.instances.append(Instances("inverter", "u{k}", PART, n, pins, values))
+    taps = ControlTaps(Tap(inv.bank.name, 1.0), Tap(law.out.name, -1.0), Tap(error.bank.name, 1.0))
+    return taps, AutoZero(error.bank.o, law.reference.x)
+
+
+def _channel(
+    build: Builder, cell: str, wanted: Wanted, ports: tuple[Port, ...], values: dict[str, Tensor]
+) -> None:
+    pins = (*ports, "rst", "vdd", "vss")
+    build.instances.append(Instances(cell, "c{k}", PART, wanted.n, pins, values))
+
+
+def _leak(build: Builder, wanted: Wanted, r_i: float) -> Tensor:
+    """Leak resistors R_i / alpha, (n,), in ohms; infinite for none."""
+    alpha, n = wanted.controller.alpha, wanted.n
+    if alpha == 0:
+        return torch.full((n,), math.inf, dtype=torch.float64)
+    return build.draw.passive("controller.r_leak", r_i / alpha, n)
+
+
+def _integrating(
+    build: Builder, wanted: Wanted, error: Port, cell: str, r_p: float, c_i: float
+) -> tuple[Stage, Tensor, Tensor]:
+    """An amplifier with R_p and C_i in its feedback; its leak resistors and capacitors."""
+    r_i, n = build.card.passive.r_integrator, wanted.n
+    stage = build.stage(
+        "controller.pi", PART, n, r_p, [Input(error, r_i, zeroed=True)], resistive=False
+    )
+    build.reset(stage.bank)
+    leak = _leak(build, wanted, r_i)
+    farads = build.draw.passive("controller.c_i", c_i, n)
+    values = {
+        "r_i": stage.r_in[0],
+        "r_p": stage.r_f,
+        "c_i": farads,
+        "r_leak": leak,
+        "c_p": stage.c_f,
+        "os_p": stage.offset,
+    }
+    _channel(build, cell, wanted, (error, stage.bank.o), values)
+    return stage, farads, 1 / leak
+
+
+def leak_on_control(build: Builder, wanted: Wanted, error: Port) -> Law:
+    """I and PI with the leak on u (Meulemans et al. 2021, eq. 206): one amplifier.
+
+    C_i = tau_u (1 - alpha k_p) / R_i and R_p = k_p R_i / (1 - alpha k_p).
+
+    Raises:
+        UserError: alpha k_p isn't below 1.
+    """
+    pi, r_i = wanted.controller, build.card.passive.r_integrator
+    remaining = _remaining(pi)
+    # e and u share one voltage scale, S_e = S_u.
+    c_i = pi.tau_u * wanted.seconds / r_i * remaining
+    r_p = pi.k_p * r_i / remaining
+    stage, farads, leak = _integrating(build, wanted, error, "control_pi", r_p, c_i)
+    bank = stage.bank
+    build.branches.append(Branches(PART, bank.o, bank.x, stage.r_f, farads, none(wanted.n)))
+    if pi.alpha > 0:
+        build.resistors.append(Resistors(PART, bank.x, bank.o, leak))
+    return Law(bank, bank)
+
+
+def leak_on_integral(build: Builder, wanted: Wanted, error: Port) -> Law:
+    """PI with the leak on u_int (Meulemans et al. 2021, eq. 4): one amplifier.
+
+    C_i = tau_u / R_i and R_p = k_p R_i, with the leak across the capacitor alone.
+    """
+    pi, r_i = wanted.controller, build.card.passive.r_integrator
+    c_i, r_p = pi.tau_u * wanted.seconds / r_i, pi.k_p * r_i
+    stage, farads, leak = _integrating(build, wanted, error, "control_pi_integral", r_p, c_i)
+    bank = stage.bank
+    build.branches.append(Branches(PART, bank.o, bank.x, stage.r_f, farads, leak))
+    return Law(bank, bank)
+
+
+def proportional(build: Builder, wanted: Wanted, error: Port) -> Law:
+    """P: an amplifier of gain k_p, shorted in the free phase."""
+    r_i = build.card.passive.r_integrator
+    stage = build.stage(
+        "controller.sum",
+        PART,
+        wanted.n,
+        wanted.controller.k_p * r_i,
+        [Input(error, r_i, zeroed=True)],
+    )
+    build.reset(stage.bank)
+    values = {
+        "r_i": stage.r_in[0],
+        "r_p": stage.r_f,
+        "c_p": stage.c_f,
+        "os_p": stage.offset,
+    }
+    _channel(build, "control_p", wanted, (error, stage.bank.o), values)
+    return Law(stage.bank, stage.bank)
+
+
+def _remaining(pi: Controller) -> float:
+    """1 - alpha k_p, what the integrator's gain is of that of its equation."""
+    remaining = 1 - pi.alpha * pi.k_p
+    if remaining <= 0:
+        raise UserError(
+            f"{pi}: alpha * k_p = {pi.alpha * pi.k_p:g} must stay below 1 in the circuit, "
+            "whose integrator has a gain of 1 - alpha k_p"
+        )
+    return remaining
+
+
+def _law(controller: Controller) -> Kind:
+    """The circuit of a controller."""
+    if controller.differentiates:
+        raise UserError(f"{controller}: the circuit has no derivative part")
+    if not controller.integrates:
+        return proportional
+    return leak_on_control if controller.leak == "control" else leak_on_integral
+
+
+def check_controller(controller: Controller) -> None:
+    """Refuse a controller that has no circuit.
+
+    Raises:
+        UserError: there is none, or alpha k_p isn't below 1 where the leak acts on u.
+    """
+    if _law(controller) is leak_on_control:
+        _remaining(controller)

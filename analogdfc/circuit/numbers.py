@@ -1,0 +1,57 @@
+"""A card's amplifier as numbers: here alone it is decided what 'not given, so ideal' is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from analogdfc.cards.technology import Card
+
+NO_LIMIT = 1e6
+"""Volts at which a switched-off limit lies; double precision sees a straight line."""
+
+
+@dataclass(frozen=True)
+class AmplifierNumbers:
+    """An amplifier's parameters as they enter equations; an absent effect is 0, a limit far off.
+
+    Attributes:
+        inverse_gain: 1 / A0.
+        inverse_omega: 1 / omega_t, in seconds.
+        inverse_pole: 1 / (2 pi times the second pole), in seconds.
+        r_out: output resistance, in ohms.
+        c_in: input capacitance, in farads.
+        linear_range: slew rate over omega_t, in volts.
+        saturation: magnitude at which the output limits, in volts.
+        density: squared density of the noise at the input, one-sided, in V^2/Hz.
+    """
+
+    inverse_gain: float
+    inverse_omega: float
+    inverse_pole: float
+    r_out: float
+    c_in: float
+    linear_range: float
+    saturation: float
+    density: float
+
+    @classmethod
+    def of(cls, card: Card) -> AmplifierNumbers:
+        """Those of a card."""
+        a = card.amplifier.delays
+        omega = 2 * math.pi * a.gain_bandwidth if a.gain_bandwidth else math.inf
+        return cls(
+            1 / a.gain if a.gain else 0.0,
+            1 / omega,
+            1 / (2 * math.pi * a.second_pole) if a.second_pole else 0.0,
+            a.output_resistance or 0.0,
+            a.input_capacitance or 0.0,
+            a.slew_rate / omega if a.slew_rate else NO_LIMIT,
+            a.saturation if a.saturation is not None else NO_LIMIT,
+            (a.noise or 0.0) ** 2,
+        )
+
+    @property
+    def omega(self) -> float:
+        """Unity-gain frequency omega_t in rad/s; infinite without a limit."""
+        return 1 / self.inverse_omega if self.inverse_omega else math.inf
