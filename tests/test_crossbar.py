@@ -10,11 +10,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from analogdfc.errors import UserError
-from analogdfc.wires.terminals import dual_rail, terminal_admittance
+from analogdfc.wires import Tiling
+from analogdfc.wires.remembered import Remembered
+from analogdfc.wires.terminals import dual_rail, terminal_admittance, wire_admittance
 
 Array = NDArray[np.float64]
+Exact = NDArray[np.longdouble]
 
-resistances = st.none() | st.floats(-2, 2).map(lambda exponent: 10**exponent)  # 0.01 to 100 ohm
+resistances = st.just(0.0) | st.floats(-2, 2).map(lambda exponent: 10**exponent)  # to 100 ohm
+tilings = st.builds(
+    Tiling, st.none() | st.integers(1, 5), st.none() | st.integers(1, 5)
+)  # many don't divide the array
 
 
 @st.composite
@@ -25,79 +31,172 @@ def arrays(draw: st.DrawFn) -> Array:
     return np.asarray(10 ** rng.uniform(-7, -3, (rows, columns)))
 
 
-def node_by_node(g: Array, r_word: float | None, r_bit: float | None) -> Array:
-    """Conductances between the terminals, by eliminating one inner node after the other.
+Element = tuple[int, int, float]
+
+
+def network(
+    g: Array, r_word: float, r_bit: float, tiling: Tiling
+) -> tuple[list[Element], list[Element], int]:
+    """Devices, segments of wire and the number of nodes of a whole tiled array.
+
+    Each tile's lines are drawn segment after segment, from the row's driver, to the column's sense.
+    """
+    rows, columns = g.shape
+    height, width = tiling.rows or rows, tiling.columns or columns
+    number: dict[tuple[object, ...], int] = {("row", i): i for i in range(rows)}
+    number |= {("column", j): rows + j for j in range(columns)}
+
+    def node(*name: object) -> int:
+        return number.setdefault(name, len(number))
+
+    devices, wires = [], []
+    for i in range(rows):
+        for j in range(columns):
+            first, last = j % width == 0, i % height == height - 1 or i == rows - 1
+            word = node("word", i, j) if r_word else node("row", i)
+            bit = node("bit", i, j) if r_bit else node("column", j)
+            devices.append((word, bit, g[i, j]))
+            if r_word:
+                before = node("row", i) if first else node("word", i, j - 1)
+                wires.append((before, word, 1 / r_word))
+            if r_bit:
+                after = node("column", j) if last else node("bit", i + 1, j)
+                wires.append((bit, after, 1 / r_bit))
+    return devices, wires, len(number)
+
+
+def node_by_node(
+    g: Array, r_word: float, r_bit: float, tiling: Tiling | None = None
+) -> tuple[Array, Array]:
+    """Conductances between the terminals, and the matrix of the power in the wires.
 
     A node whose neighbours it reaches through g_1, g_2, ... is replaced by conductances
     g_i g_k / (g_1 + g_2 + ...) between them: sums of positive numbers, exact to the last digits.
     """
-    rows, columns = g.shape
-    number = {("row", i, 0): i for i in range(rows)}
-    number |= {("column", 0, j): rows + j for j in range(columns)}
-    elements = []
-
-    def node(kind: str, i: int, j: int) -> int:
-        return number.setdefault((kind, i, j), len(number))
-
-    for i in range(rows):
-        for j in range(columns):
-            word = node("row", i, 0) if r_word is None else node("word", i, j)
-            bit = node("column", 0, j) if r_bit is None else node("bit", i, j)
-            elements.append((word, bit, g[i, j]))
-            if r_word is not None:
-                before = node("row", i, 0) if j == 0 else node("word", i, j - 1)
-                elements.append((before, word, 1 / r_word))
-            if r_bit is not None:
-                after = node("column", 0, j) if i == rows - 1 else node("bit", i + 1, j)
-                elements.append((bit, after, 1 / r_bit))
-    between = np.zeros((len(number), len(number)))
-    for a, b, value in elements:
+    devices, wires, count = network(g, r_word, r_bit, tiling or Tiling())
+    terminals = sum(g.shape)
+    between = np.zeros((count, count), dtype=np.longdouble)
+    for a, b, value in devices + wires:
         between[a, b] += value
         between[b, a] += value
-    for k in range(len(number) - 1, rows + columns - 1, -1):
+    shares: list[Exact] = []
+    for k in range(count - 1, terminals - 1, -1):
         arms = between[k, :k]
+        shares.append(arms / arms.sum())
         between = between[:k, :k] + np.outer(arms, arms) / arms.sum()
         np.fill_diagonal(between, 0)
-    return between
+    volts = np.eye(terminals, dtype=np.longdouble)
+    for share in reversed(shares):
+        volts = np.concatenate([volts, (share @ volts)[None]])
+    power = np.zeros((terminals, terminals), dtype=np.longdouble)
+    for a, b, value in wires:
+        power += value * np.outer(volts[a] - volts[b], volts[a] - volts[b])
+    return between.astype(float), power.astype(float)
 
 
-@given(arrays(), resistances, resistances)
-def test_couplings_between_terminals_are_those_of_nodal_elimination(
-    g: Array, r_word: float | None, r_bit: float | None
+@given(arrays(), resistances, resistances, tilings)
+def test_a_tiled_array_takes_what_the_whole_of_its_network_takes(
+    g: Array, r_word: float, r_bit: float, tiling: Tiling
 ) -> None:
-    y = terminal_admittance(g, r_word, r_bit)
-    reference = node_by_node(g, r_word, r_bit)
+    couplings, power = node_by_node(g, r_word, r_bit, tiling)
+    y = terminal_admittance(g, r_word, r_bit, tiling).copy()
+    np.testing.assert_allclose(np.diag(y), couplings.sum(axis=1), rtol=1e-12)
     np.fill_diagonal(y, 0)
-    np.testing.assert_allclose(-y, reference, rtol=1e-10, atol=0)
+    np.testing.assert_allclose(-y, couplings, rtol=1e-12, atol=0)
+    lost = wire_admittance(g, r_word, r_bit, tiling)
+    np.testing.assert_allclose(lost, power, rtol=0, atol=1e-12 * abs(power).max())
+
+
+@pytest.mark.parametrize(("r_word", "r_bit"), [(5.0, 5.0), (3.0, 0.0), (0.0, 3.0)])
+def test_an_array_of_many_levels_of_blocks_agrees_with_its_network_too(
+    r_word: float, r_bit: float
+) -> None:
+    g = 10 ** np.random.default_rng(7).uniform(-6, -4, (11, 9))
+    couplings, power = node_by_node(g, r_word, r_bit)
+    y = terminal_admittance(g, r_word, r_bit).copy()
+    np.fill_diagonal(y, 0)
+    np.testing.assert_allclose(-y, couplings, rtol=1e-12, atol=0)
+    lost = wire_admittance(g, r_word, r_bit)
+    np.testing.assert_allclose(lost, power, rtol=0, atol=1e-12 * abs(power).max())
+
+
+def test_tiles_shorten_the_lines() -> None:
+    g = np.full((24, 12), 1e-4)
+
+    def drop(tiling: Tiling) -> float:
+        seen = -terminal_admittance(g, 5.0, 5.0, tiling)[24:, :24]
+        return float(1 - seen.mean() / 1e-4)
+
+    whole, halves, cells = drop(Tiling()), drop(Tiling(12, 6)), drop(Tiling(1, 1))
+    assert whole > 3 * halves > 0
+    assert cells == pytest.approx(1 - 1 / (1 + 1e-4 * 10))
+
+
+def test_a_tile_as_large_as_the_array_is_the_array() -> None:
+    g = 10 ** np.random.default_rng(3).uniform(-6, -4, (6, 4))
+    whole = terminal_admittance(g, 5.0, 2.0)
+    np.testing.assert_array_equal(terminal_admittance(g, 5.0, 2.0, Tiling(6, 4)), whole)
+    np.testing.assert_array_equal(terminal_admittance(g, 5.0, 2.0, Tiling(100, None)), whole)
+
+
+def test_an_open_cell_leaves_the_others_as_they_are() -> None:
+    g = np.full((3, 2), 1e-4)
+    g[:, 1] = 0
+    y = terminal_admittance(g, 5.0, 5.0)
+    np.testing.assert_allclose(y[:4, :4], terminal_admittance(g[:, :1], 5.0, 5.0), rtol=1e-13)
+    assert not y[4].any()
+
+
+def test_what_was_solved_is_known_by_its_content_and_forgotten_in_turn() -> None:
+    solved: list[float] = []
+
+    def ask(value: float, key: str = "") -> float:
+        def solve() -> tuple[Array]:
+            solved.append(value)
+            return (np.full(8, value),)
+
+        (found,) = room.get(np.full((2, 2), value), key, solve)
+        assert not found.flags.writeable
+        return float(found[0])
+
+    room = Remembered(largest=2 * 8 * 8)
+    assert [ask(1), ask(2), ask(1)] == [1, 2, 1]
+    assert solved == [1, 2]
+    ask(3)  # the second is the one that nobody has asked for since
+    assert [ask(1), ask(2)] == [1, 2]
+    assert solved == [1, 2, 3, 2]
+    ask(2, "other wires")
+    assert solved == [1, 2, 3, 2, 2]
+    assert room.kept == 2 * 8 * 8
 
 
 @given(arrays(), resistances, resistances)
 def test_the_admittance_is_symmetric_and_its_rows_sum_to_zero(
-    g: Array, r_word: float | None, r_bit: float | None
+    g: Array, r_word: float, r_bit: float
 ) -> None:
     y = terminal_admittance(g, r_word, r_bit)
     assert y.shape == (sum(g.shape), sum(g.shape))
     np.testing.assert_allclose(y, y.T, rtol=1e-10, atol=0)
     # Wires conduct a hundred siemens, the array microsiemens: what of the diagonal is left after
     # the elimination carries the rounding of the wires.
-    wires = sum(1 / r for r in (r_word, r_bit) if r is not None)
+    wires = sum(1 / r for r in (r_word, r_bit) if r)
     np.testing.assert_allclose(y.sum(axis=1), 0, atol=1e-14 * (wires + g.sum()))
 
 
 def test_the_diagonal_of_well_wired_arrays_is_exact_too() -> None:
     rng = np.random.default_rng(0)
-    for r_word, r_bit in [(0.01, 0.01), (None, 0.01), (0.01, None)]:
+    for r_word, r_bit in [(0.01, 0.01), (0.0, 0.01), (0.01, 0.0)]:
         for shape in [(1, 1), (2, 3)]:
             g = 10 ** rng.uniform(-6, -4, shape)
             diagonal = np.diag(terminal_admittance(g, r_word, r_bit))
-            exact = node_by_node(g, r_word, r_bit).sum(axis=1)
+            exact = node_by_node(g, r_word, r_bit)[0].sum(axis=1)
             np.testing.assert_allclose(diagonal, exact, rtol=1e-10)
 
 
 @given(arrays())
 def test_without_wires_the_columns_collect_the_currents_of_their_own_devices(g: Array) -> None:
     rows, columns = g.shape
-    y = terminal_admittance(g, None, None)
+    y = terminal_admittance(g, 0.0, 0.0)
     np.testing.assert_array_equal(-y[rows:, :rows], g.T)
     np.testing.assert_allclose(np.diag(y), [*g.sum(axis=1), *g.sum(axis=0)], rtol=1e-14)
     off_diagonal = ~np.eye(rows + columns, dtype=bool)
@@ -108,16 +207,14 @@ def test_without_wires_the_columns_collect_the_currents_of_their_own_devices(g: 
 @given(arrays(), st.floats(0.01, 100))
 def test_wires_of_vanishing_resistance_are_ideal_wires(g: Array, r: float) -> None:
     rows = len(g)
-    ideal = terminal_admittance(g, None, None)[rows:, :rows]
+    ideal = terminal_admittance(g, 0.0, 0.0)[rows:, :rows]
     wired = terminal_admittance(g, 1e-9 * r, 1e-9 * r)[rows:, :rows]
     np.testing.assert_allclose(wired, ideal, rtol=1e-8)
 
 
 @given(st.floats(1e-7, 1e-3), resistances, resistances)
-def test_a_single_cell_is_three_resistors_in_series(
-    g: float, r_word: float | None, r_bit: float | None
-) -> None:
-    series = 1 / (1 / g + (r_word or 0) + (r_bit or 0))
+def test_a_single_cell_is_three_resistors_in_series(g: float, r_word: float, r_bit: float) -> None:
+    series = 1 / (1 / g + r_word + r_bit)
     y = terminal_admittance(np.array([[g]]), r_word, r_bit)
     assert y[0, 1] == pytest.approx(-series, rel=1e-12, abs=0)
     assert y[1, 0] == pytest.approx(-series, rel=1e-12, abs=0)
@@ -125,13 +222,13 @@ def test_a_single_cell_is_three_resistors_in_series(
 
 def test_a_row_is_driven_before_its_first_column() -> None:
     # 1 V - 1 ohm - a - 1 ohm - b, both loaded with 1 S to grounded columns: V_a = 0.4, V_b = 0.2.
-    y = terminal_admittance(np.ones((1, 2)), 1.0, None)
+    y = terminal_admittance(np.ones((1, 2)), 1.0, 0.0)
     assert y[:, 0] == pytest.approx([0.6, -0.4, -0.2], rel=1e-14)
 
 
 def test_a_column_is_sensed_after_its_last_row() -> None:
     # 1 ohm segments: row 0 reaches the sense through two of them, row 1 through one.
-    y = terminal_admittance(np.ones((2, 1)), None, 1.0)
+    y = terminal_admittance(np.ones((2, 1)), 0.0, 1.0)
     assert y[2] == pytest.approx([-0.2, -0.4, 0.6], rel=1e-14)
 
 
@@ -142,7 +239,7 @@ def test_a_long_row_of_equal_cells_is_a_uniform_ladder() -> None:
     q = np.arccosh(1 + r * g / 2)
     k = np.arange(n)
     voltage = np.cosh((n - k - 0.5) * q) / np.cosh((n + 0.5) * q)
-    y = terminal_admittance(np.full((1, n), g), r, None)
+    y = terminal_admittance(np.full((1, n), g), r, 0.0)
     np.testing.assert_allclose(-y[1:, 0], g * voltage, rtol=1e-11)
 
 
@@ -156,16 +253,18 @@ def test_the_drop_of_a_square_array_of_equal_devices_is_that_of_its_unperturbed_
     assert loss.mean() == pytest.approx(r * g * (n + 1) * (2 * n + 1) / 3, rel=0.01)
 
 
-@pytest.mark.parametrize("bad", [0.0, -1e-6, np.nan, np.inf])
-@pytest.mark.parametrize("r_word", [None, 5.0])
-def test_a_conductance_that_is_not_positive_is_named_by_row_and_column(
-    bad: float, r_word: float | None
+@pytest.mark.parametrize("bad", [-1e-6, np.nan, np.inf])
+@pytest.mark.parametrize("r_word", [0.0, 5.0])
+def test_a_conductance_that_is_negative_or_not_finite_is_named_by_row_and_column(
+    bad: float, r_word: float
 ) -> None:
     g = np.full((3, 4), 1e-5)
     g[1, 2] = bad
     with pytest.raises(UserError) as error:
         terminal_admittance(g, r_word, r_word)
-    assert str(error.value) == f"conductance of row 1, column 2 is {bad:g} S; it must be > 0"
+    assert (
+        str(error.value) == f"conductance of row 1, column 2 is {bad:g} S; it must be finite, >= 0"
+    )
 
 
 def test_the_rails_of_an_input_lie_next_to_each_other() -> None:

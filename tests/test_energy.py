@@ -69,7 +69,7 @@ def test_devices_and_wires_share_what_an_array_takes() -> None:
     assert volts @ wire_admittance(single, 2e3, 3e3) @ volts == pytest.approx(current**2 * 5e3)
     whole, wires = terminal_admittance(g, 50.0, 80.0), wire_admittance(g, 50.0, 80.0)
     assert 0 < v @ wires @ v < v @ whole @ v
-    assert not wire_admittance(g, None, None).any()
+    assert not wire_admittance(g, 0.0, 0.0).any()
 
 
 # Hand-worked items

@@ -167,8 +167,8 @@ def test_the_power_in_an_array_is_that_of_its_admittance(
     g = dual_rail(plus, minus)
     v = torch.cat([rows, columns], dim=-1)
     volts = torch.cat([v, v.mean(dim=0, keepdim=True)]).numpy()  # their mean is the third state
-    current = volts @ terminal_admittance(g, word, bit)
-    lost = np.einsum("ski,ij,skj->sk", volts, wire_admittance(g, word, bit), volts)
+    current = volts @ terminal_admittance(g, word or 0.0, bit or 0.0)
+    lost = np.einsum("ski,ij,skj->sk", volts, wire_admittance(g, word or 0.0, bit or 0.0), volts)
     np.testing.assert_allclose(power.rows, current[..., :10], rtol=1e-4, atol=1e-9)
     np.testing.assert_allclose(power.wires, lost, rtol=1e-4, atol=1e-15)
     np.testing.assert_allclose(

@@ -201,7 +201,7 @@ def test_transfer_matrix_is_the_block_of_the_netlists_admittance(
     r_word: float, r_bit: float
 ) -> None:
     g = random_cells(2, 9, 6)
-    seen = terminal_admittance(g.numpy(), r_word or None, r_bit or None)
+    seen = terminal_admittance(g.numpy(), r_word, r_bit)
     assert relative(transfer_matrix(g, Lines(r_word, r_bit)), -seen[9:, :9]) < 1e-9
 
 

@@ -174,7 +174,7 @@ class NodalEquations:
         design = self.chip.design
         g, wire = dual_rail(plus, minus), design.card.wire
         nodes = np.concatenate([rows, columns])
-        admittance = terminal_admittance(g, wire.word, wire.bit)
+        admittance = terminal_admittance(g, wire.word or 0.0, wire.bit or 0.0)
         self.conductance[np.ix_(nodes, nodes)] += admittance
         self.crossbars.append(Crossbar(f"layer{i}", feedback, nodes, g, admittance))
         for lines, c in (

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analogdfc.wires.elimination import inverse_root
 from analogdfc.wires.ladder import Ladder
 from analogdfc.wires.lines import Lines
 
@@ -30,24 +31,55 @@ class CommonBitLines:
             last=lines.driven == "both",
         )
         self._drive = self._word.drive().mT
-        seen = g * self._drive
+        self._seen = g * self._drive
         self._lead = lines.bit_lead / (2 if lines.sensed == "both" else 1)
         columns = g.shape[-1]
         eye = torch.eye(columns, dtype=g.dtype, device=g.device)
-        self._share = eye if self._lead == 0 else self._inverse(seen.sum(-2), eye)
-        self.transfer = self._share @ seen.mT
+        self._share = eye if self._lead == 0 else self._inverse(eye)
+        self.transfer = self._share @ self._seen.mT
 
-    def _inverse(self, ground: Tensor, eye: Tensor) -> Tensor:
-        """(1 + lead S)^-1 with S the admittance of the columns, all rows' drivers at ground."""
+    def couplings(self) -> Tensor:
+        """Conductances between the terminals, as in `Factorised.couplings`."""
+        between, seen = self._between(), self._seen
+        if self._lead > 0:
+            # Terminals behind the leads; the columns themselves are eliminated. Without leads to
+            # a common ground nothing cancels.
+            lead = torch.eye(between.shape[-1], dtype=seen.dtype, device=seen.device) / self._lead
+            outer = torch.cat([seen.mT, lead.expand_as(between)], -1)
+            root = inverse_root(torch.diag_embed(outer.sum(-1) + between.sum(-1)) - between)
+            half = root @ outer
+            n = half.mT @ half
+        else:
+            rows = seen.shape[-2]
+            n = torch.cat(
+                [
+                    torch.cat([seen.new_zeros(*seen.shape[:-1], rows), seen], -1),
+                    torch.cat([seen.mT, between], -1),
+                ],
+                -2,
+            )
+        n.diagonal(dim1=-2, dim2=-1).zero_()
+        return n
+
+    def _between(self) -> Tensor:
+        """Conductances between columns through the word lines, (..., columns, columns)."""
+        columns = self._g.shape[-1]
+        between = self._g.new_zeros(*self._g.shape[:-2], columns, columns)
+        if self._word.ideal:
+            return between
         d, e = (x.mT for x in self._word.inverse_factors())
         weight = d * self._g
-        between = torch.zeros_like(eye).expand(*ground.shape, -1).clone()
         for row in range(self._g.shape[-2]):  # one by one: their sum is all that must be stored
             w, x = weight[..., row, :], e[..., row, :]
             distance = (x[..., :, None] - x[..., None, :]).abs()
             between += w[..., :, None] * w[..., None, :] * torch.exp(-distance)
         between.diagonal(dim1=-2, dim2=-1).zero_()
-        s = torch.diag_embed(ground + between.sum(-1)) - between
+        return between
+
+    def _inverse(self, eye: Tensor) -> Tensor:
+        """(1 + lead S)^-1 with S the admittance of the columns, all rows' drivers at ground."""
+        between = self._between()
+        s = torch.diag_embed(self._seen.sum(-2) + between.sum(-1)) - between
         matrix = eye + self._lead * s
         if matrix.device.type == "cpu":
             return torch.from_numpy(np.linalg.inv(matrix.numpy()))

@@ -140,9 +140,12 @@ class Dissection:
         g: conductances, (..., rows, columns), in siemens, >= 0.
         lines: the lines; r_word and r_bit > 0.
         keep: whether node voltages will be asked for; the transfer matrix needs less memory.
+        terminals: whether the couplings between all terminals will be asked for.
     """
 
-    def __init__(self, g: Tensor, lines: Lines, *, keep: bool = True) -> None:
+    def __init__(
+        self, g: Tensor, lines: Lines, *, keep: bool = True, terminals: bool = False
+    ) -> None:
         self._lines, self._cells = lines, g.shape[-2:]
         rows, columns = g.shape[-2:]
         both_driven, both_sensed = lines.driven == "both", lines.sensed == "both"
@@ -174,6 +177,7 @@ class Dissection:
         self._levels.append(close)
         self._sizes = close.block.sizes
         self.transfer = self._transfer(close.block)
+        self._whole = close.block if terminals else None
 
     def _leaves(self, g: Tensor) -> Block:
         """One cell a block: its word node is the right terminal, its bit node the top one."""
@@ -205,6 +209,25 @@ class Dissection:
                 if out in whole.sizes and into in whole.sizes:
                     total = total + whole.n[..., 0, 0, whole.at(out), whole.at(into)]
         return total[..., : self._cells[1], self._above :].clone()
+
+    def couplings(self) -> Tensor:
+        """Conductances between the terminals, as in `Factorised.couplings`."""
+        assert self._whole is not None, "terminals=True keeps the couplings"
+        whole, (rows, columns) = self._whole, self._cells
+        n = whole.n[..., 0, 0, :, :]
+        joined = n.new_zeros(*n.shape[:-2], rows + columns, rows + columns)
+        # Both ends of a line are one terminal; what runs between them along the line is no
+        # coupling, and falls on the diagonal.
+        own = {
+            **dict.fromkeys("LR", (slice(0, rows), slice(self._above, None))),
+            **dict.fromkeys("TB", (slice(rows, None), slice(0, columns))),
+        }
+        for a in whole.sizes:
+            for b in whole.sizes:
+                between = n[..., whole.at(a), whole.at(b)]
+                joined[..., own[a][0], own[b][0]] += between[..., own[a][1], own[b][1]]
+        joined.diagonal(dim1=-2, dim2=-1).zero_()
+        return joined
 
     def voltages(
         self, row: Tensor | None, column: Tensor | None, source: Tensor | None = None

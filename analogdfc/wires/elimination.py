@@ -143,7 +143,7 @@ class Elimination:
         half = workspace.empty(None if keep else "half", outer.shape, outer, by_block=by_block)
         n = workspace.empty(result, (*grid, q, q), outer, by_block=by_block)
         if by_block:
-            root = _inverse_root(torch.diag_embed(ground + inner.sum(-1)) - inner)
+            root = inverse_root(torch.diag_embed(ground + inner.sum(-1)) - inner)
             multiply(root, outer, half)
             multiply(half.mT, half, n)
             self._kept = (root.mT @ half, root.mT @ root) if keep else None
@@ -225,7 +225,7 @@ def _runs(
     return runs
 
 
-def _inverse_root(matrix: Tensor) -> Tensor:
+def inverse_root(matrix: Tensor) -> Tensor:
     """Inverse of the Cholesky factor of matrices without positive elements off the diagonal.
 
     It has no negative element, and is computed without differences but those of the pivots.

@@ -1,14 +1,23 @@
-"""Crossbars of conductances with resistive lines, seen from their terminals."""
+"""Arrays of conductances seen from their terminals: all inner nodes eliminated, tile by tile.
+
+Terminals are the drivers of the rows, then the sense amplifiers of the columns. What a matrix cut
+into tiles takes at its terminals is the sum of what its tiles take at theirs.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
-import scipy.sparse as sp
+import torch
 from numpy.typing import NDArray
-from scipy.sparse.linalg import splu
 from torch import Tensor
 
-from analogdfc.errors import UserError
+from analogdfc.wires.branches import branch_currents
+from analogdfc.wires.exact import Factorised
+from analogdfc.wires.lines import Lines, checked_conductances
+from analogdfc.wires.remembered import SOLUTIONS
+from analogdfc.wires.tiles import Tiling
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -31,108 +40,82 @@ def dual_rail(plus: Tensor, minus: Tensor) -> Array:
     return out
 
 
-def terminal_admittance(g: Array, r_word: float | None, r_bit: float | None) -> Array:
+def terminal_admittance(
+    g: Array, r_word: float, r_bit: float, tiling: Tiling | None = None
+) -> Array:
     """Admittance matrix of an array between its row drivers and its column senses.
 
-    The drivers sit before column 0 of each row, the senses after the last row of each column; one
-    wire segment lies between neighbouring cells and between a terminal and its first cell. The
-    inner nodes are eliminated exactly (Schur complement of the nodal equations).
-
     Args:
-        g: conductances, (rows, columns), in siemens, all > 0.
-        r_word: resistance of one segment of a row in ohms, None for an ideal wire.
+        g: conductances, (rows, columns), in siemens, >= 0; 0 for an open cell.
+        r_word: resistance of one segment of a row in ohms, 0 for an ideal wire.
         r_bit: the same for the columns.
+        tiling: largest array of which the matrix is made; by default it is one array.
 
     Returns:
         (rows + columns, rows + columns), in siemens, rows first: currents into the terminals per
-        volt on them. Its rows sum to 0.
+        volt on them. Its rows sum to 0. It is shared with others who ask for the same array, and
+        can't be written to.
 
     Raises:
-        UserError: a conductance or a resistance that is not positive.
+        UserError: a conductance or a resistance that is negative, infinite or no number.
     """
-    if not (np.isfinite(g).all() and (g > 0).all()):
-        i, j = np.argwhere(~(np.isfinite(g) & (g > 0)))[0]
-        raise UserError(f"conductance of row {i}, column {j} is {g[i, j]:g} S; it must be > 0")
-    _check_wires(r_word, r_bit)
-    edges, wires, count = _edges(g, r_word, r_bit)
-    return _seen(_laplacian([edges, *wires], count), sum(g.shape))[0]
+    return _seen(g, Lines(r_word, r_bit), tiling, _admittances)
 
 
-def wire_admittance(g: Array, r_word: float | None, r_bit: float | None) -> Array:
+def wire_admittance(g: Array, r_word: float, r_bit: float, tiling: Tiling | None = None) -> Array:
     """What the wires of an array take: the power in them is v^T Y v, with v on its terminals.
 
-    Args:
-        g: conductances, (rows, columns), in siemens, all > 0.
-        r_word: resistance of one segment of a row in ohms, None for an ideal wire.
-        r_bit: the same for the columns.
+    Args and errors are those of `terminal_admittance`.
 
     Returns:
         (rows + columns, rows + columns), in siemens, rows first; a part of `terminal_admittance`,
         the devices take the rest.
     """
-    edges, wires, count = _edges(g, r_word, r_bit)
-    terminals = sum(g.shape)
-    if not wires:
-        return np.zeros((terminals, terminals))
-    inside = _seen(_laplacian([edges, *wires], count), terminals)[1]
-    volts = np.concatenate([np.eye(terminals), inside])
-    out: Array = volts.T @ (_laplacian(wires, count) @ volts)
-    return out
+    return _seen(g, Lines(r_word, r_bit), tiling, _wires)
 
 
-def _check_wires(r_word: float | None, r_bit: float | None) -> None:
-    for name, r in (("word", r_word), ("bit", r_bit)):
-        if r is not None and not (np.isfinite(r) and r > 0):
-            raise UserError(f"{name} line: {r} ohm a segment; it must be > 0, None for no wire")
+def _seen(
+    g: Array, lines: Lines, tiling: Tiling | None, of: Callable[[Tensor, Lines], Tensor]
+) -> Array:
+    """Sum over the tiles of a matrix between their terminals, solved once for the same content."""
+    cells, tiling = checked_conductances(torch.from_numpy(g)), tiling or Tiling()
+
+    def solve() -> tuple[Array]:
+        rows, columns = g.shape
+        total = np.zeros((rows + columns, rows + columns))
+        for tiles, terminals in _equal_tiles(cells, tiling):
+            for part, at in zip(of(tiles, lines).numpy(), terminals, strict=True):
+                total[np.ix_(at, at)] += part
+        return (total,)
+
+    (found,) = SOLUTIONS.get(g, (of.__name__, lines, tiling), solve)
+    return found
 
 
-_Edges = tuple[Index, Index, Array]
+def _equal_tiles(g: Tensor, tiling: Tiling) -> Iterator[tuple[Tensor, list[Index]]]:
+    """Tiles of one size, (tiles, rows, columns), with the terminals of each in the whole."""
+    by_size: dict[torch.Size, list[tuple[Tensor, Index]]] = {}
+    numbers, rows = np.arange(sum(g.shape)), g.shape[0]
+    for inputs, outputs in tiling.cut(*g.shape):
+        at = np.concatenate([numbers[:rows][inputs], numbers[rows:][outputs]])
+        by_size.setdefault(g[inputs, outputs].shape, []).append((g[inputs, outputs], at))
+    for tiles in by_size.values():
+        yield torch.stack([tile for tile, _ in tiles]), [at for _, at in tiles]
 
 
-def _edges(g: Array, r_word: float | None, r_bit: float | None) -> tuple[_Edges, list[_Edges], int]:
-    """Devices, segments of wire and the number of nodes; the terminals come first."""
-    rows, columns = g.shape
-    terminals = rows + columns
-    ids = np.arange(rows * columns).reshape(rows, columns)
-    word = bit = None
-    count = terminals
-    if r_word is not None:
-        word, count = ids + count, count + rows * columns
-    if r_bit is not None:
-        bit, count = ids + count, count + rows * columns
-    row_ends = np.broadcast_to(np.arange(rows)[:, None], g.shape)
-    column_ends = np.broadcast_to(rows + np.arange(columns), g.shape)
-    devices = (row_ends if word is None else word, column_ends if bit is None else bit, g)
-    wires = []
-    if word is not None and r_word is not None:
-        chain = np.concatenate([np.arange(rows)[:, None], word], axis=1)
-        wires.append((chain[:, :-1], chain[:, 1:], np.full(g.shape, 1 / r_word)))
-    if bit is not None and r_bit is not None:
-        chain = np.concatenate([bit, rows + np.arange(columns)[None]], axis=0)
-        wires.append((chain[:-1], chain[1:], np.full(g.shape, 1 / r_bit)))
-    return devices, wires, count
+def _admittances(g: Tensor, lines: Lines) -> Tensor:
+    """Admittances of arrays between their terminals, (tiles, terminals, terminals)."""
+    couplings = Factorised(g, lines, keep=False, terminals=True).couplings()
+    return torch.diag_embed(couplings.sum(-1)) - couplings
 
 
-def _laplacian(edges: list[_Edges], count: int) -> sp.csc_array:
-    a = np.concatenate([e[0].ravel() for e in edges])
-    b = np.concatenate([e[1].ravel() for e in edges])
-    g = np.concatenate([e[2].ravel() for e in edges])
-    row = np.concatenate([a, b, a, b])
-    column = np.concatenate([a, b, b, a])
-    value = np.concatenate([g, g, -g, -g])
-    return sp.csc_array(sp.coo_array((value, (row, column)), shape=(count, count)))
-
-
-def _seen(laplacian: sp.csc_array, terminals: int) -> tuple[Array, Array]:
-    """Admittance between the terminals, and inner voltages per volt on each of them."""
-    outer: Array = laplacian[:terminals, :terminals].toarray()
-    if laplacian.shape[0] == terminals:
-        return outer, np.zeros((0, terminals))
-    coupling = laplacian[terminals:, :terminals].toarray()
-    inner = splu(sp.csc_array(laplacian[terminals:, terminals:]))
-    inside: Array = -inner.solve(coupling)
-    seen: Array = outer + coupling.T @ inside
-    # On the diagonal the wires would cancel each other; the rows of a Laplacian sum to 0.
-    np.fill_diagonal(seen, 0)
-    np.fill_diagonal(seen, -seen.sum(axis=1))
-    return seen, inside
+def _wires(g: Tensor, lines: Lines) -> Tensor:
+    """What the lines of arrays take per volt on their terminals, squared: the same shape."""
+    rows, terminals = g.shape[-2], sum(g.shape[-2:])
+    volts = torch.eye(terminals, dtype=g.dtype).expand(len(g), -1, -1)
+    if lines.r_word == lines.r_bit == 0:
+        return torch.zeros_like(volts)
+    word, bit = Factorised(g, lines).voltages(volts[..., :rows], volts[..., rows:])
+    currents = branch_currents(g.unsqueeze(-3) * (word - bit), lines)
+    along_words, along_bits = currents.word.flatten(-2), currents.bit.flatten(-2)
+    return lines.r_word * along_words @ along_words.mT + lines.r_bit * along_bits @ along_bits.mT

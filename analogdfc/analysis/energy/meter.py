@@ -281,4 +281,4 @@ def _admittance(nodal: NodalEquations, k: int) -> Array:
 
 def _wires(nodal: NodalEquations, k: int) -> Array:
     wire = nodal.chip.design.card.wire
-    return wire_admittance(nodal.crossbars[k].g, wire.word, wire.bit)
+    return wire_admittance(nodal.crossbars[k].g, wire.word or 0.0, wire.bit or 0.0)

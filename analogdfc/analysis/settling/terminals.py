@@ -47,9 +47,9 @@ class Crossbar:
             return cls((plus.numpy(), minus.numpy()), loads, (plus + minus).sum(dim=1).numpy())
         if 2 * plus.numel() > _EXACT_CELLS:
             return cls._large(coupling(plus, minus, wire))
-        y = terminal_admittance(dual_rail(plus, minus), wire.word, wire.bit)
+        y = terminal_admittance(dual_rail(plus, minus), wire.word or 0.0, wire.bit or 0.0)
         own, rows = np.diag(y).copy(), 2 * plus.shape[1]
-        np.fill_diagonal(y, 0)
+        y = y - np.diag(own)
         first, second = ((-y[rows:, k:rows:2]).copy() for k in (0, 1))
         across = [[y[j:rows:2, k:rows:2].copy() for k in (0, 1)] for j in (0, 1)]
         return cls(

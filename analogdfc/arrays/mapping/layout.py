@@ -12,9 +12,9 @@ from torch.nn.functional import linear
 from analogdfc.arrays.mapping.scales import PerLayer, Scale
 from analogdfc.arrays.mapping.schemes import Scheme, Split
 from analogdfc.arrays.mapping.slicing import Equal, Slicing
-from analogdfc.arrays.mapping.tiles import Ranges, Tiling
 from analogdfc.devices import Window
 from analogdfc.errors import UserError
+from analogdfc.wires.tiles import Ranges, Tiling
 
 Crossing = Callable[[Tensor], Tensor]
 """What a signal goes through at the edge of an array, a converter for instance."""

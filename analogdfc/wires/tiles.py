@@ -13,6 +13,9 @@ Ranges = tuple[tuple[int, int], ...]
 class Tiling:
     """Largest array; None for no limit.
 
+    Every tile has lines of its own. The drivers of a row drive all its tiles, and the currents of
+    the tiles of a column add up at its sense amplifier, both without resistance in between.
+
     Attributes:
         rows: largest number of rows, all rails counted.
         columns: largest number of columns, references counted.
@@ -46,6 +49,33 @@ class Tiling:
         left = None if self.columns is None else self.columns - references
         need = f"{references} reference and 1 output"
         return _ranges(count, self.columns, left, need, "column")
+
+    def keeping_rails(self, rails: int) -> Tiling:
+        """The tiling whose tiles hold all rails of each of their inputs.
+
+        Args:
+            rails: rows of an input, next to each other.
+
+        Raises:
+            UserError: arrays with fewer rows than rails.
+        """
+        if self.rows is None:
+            return self
+        _, inputs = self.inputs(self.rows, rails)[0]
+        return Tiling(inputs * rails, self.columns)
+
+    def cut(self, rows: int, columns: int) -> tuple[tuple[slice, slice], ...]:
+        """Rows and columns of each tile of a matrix, tile row after tile row.
+
+        Args:
+            rows: of the matrix, each counted for itself.
+            columns: of the matrix.
+        """
+        return tuple(
+            (slice(*inputs), slice(*outputs))
+            for inputs in self.inputs(rows, 1)
+            for outputs in self.outputs(columns, 0)
+        )
 
 
 def _ranges(count: int, size: int | None, each: int | None, need: str, what: str) -> Ranges:
