@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.jobs import Threads
 from analogdfc.spice import engines, installed, process, shared
 from analogdfc.spice.batch import BatchProcess
 from analogdfc.spice.deck import spice_number, stop_time, with_saves
@@ -174,6 +175,22 @@ def test_children_of_a_stopped_program_are_stopped_too(tmp_path: Path) -> None:
         process.run_limited(["sh", "-c", script], tmp_path, {}, 0.2)
     time.sleep(1.2)
     assert not (tmp_path / "late").exists()
+
+
+def test_an_interrupt_stops_the_programs_that_run_in_threads(tmp_path: Path) -> None:
+    begin = time.monotonic()
+
+    def interrupted() -> None:
+        with Threads(1, process.stop_all) as pool:
+            pool.submit(process.run_limited, ["sleep", "30"], tmp_path, {}, 60)
+            while not process._running:
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert time.monotonic() - begin < 10
+    assert not process._running
 
 
 @both

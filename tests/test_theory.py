@@ -18,6 +18,7 @@ from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.experiments import (
     FIGURES,
     Configurations,
+    Curves,
     FeedbackLearning,
     Plan,
     ToyRun,
@@ -27,10 +28,10 @@ from analogdfc.experiments import (
     finite_minimum_norm_update,
 )
 from analogdfc.experiments.figures import draw, windowed
-from analogdfc.experiments.jobs import Curves, run_jobs
 from analogdfc.experiments.measuring import measure
 from analogdfc.experiments.toy import _Learner, backward, control_rule, pretrained, student
 from analogdfc.feedback import DirectFeedback
+from analogdfc.jobs import processes, run_tasks
 from analogdfc.learning import AnalyticDFC, SleepPhase, SteadyStateDFC, minimum_norm_update
 from analogdfc.measures import stability_matrix
 from analogdfc.network import Network
@@ -264,16 +265,16 @@ def test_window_averages_are_means_and_deviations_of_the_neighbours() -> None:
 
 def test_other_processes_give_the_same_curves_and_hand_back_their_errors() -> None:
     good = [ToyRun("dfc-ssa", "fixed", replace(TOY, seed=seed)) for seed in (1, 2)]
-    here = {job.settings(): curves for job, curves in run_jobs(good, 1, ignore)}
+    here = {job.settings(): curves for job, curves in run_tasks(good)}
     first, second = (array(curves, "mn_angle") for curves in here.values())
     assert not np.array_equal(first, second)
     bad = Configurations(count=20, sizes=(3, 0))
     there: dict[str, Curves] = {}
-    runs = run_jobs([*good, bad], 2, ignore)
 
     def collect() -> None:
-        for job, curves in runs:
-            there[job.settings()] = curves
+        with processes(2) as pool:
+            for job, curves in run_tasks([*good, bad], pool):
+                there[job.settings()] = curves
 
     with pytest.raises(UserError, match="layer sizes"):
         collect()

@@ -21,8 +21,9 @@ from tqdm import tqdm
 from analogdfc import records
 from analogdfc.cli._console import make_console
 from analogdfc.errors import UserError
-from analogdfc.experiments import FIGURES, Curves, Finding, Job, Plan, find, run_jobs
+from analogdfc.experiments import FIGURES, Curves, Finding, Plan, find
 from analogdfc.experiments.figures import draw
+from analogdfc.jobs import Task, processes, run_tasks
 from analogdfc.plots import check_figure, save_figure
 from analogdfc.records import Quantity
 
@@ -145,7 +146,7 @@ def _plan(seed: int, options: Mapping[str, Any]) -> Plan:
 
 
 def _run(
-    work: Sequence[Job], kept: Mapping[str, Curves], jobs: int, output: Path, seed: int
+    work: Sequence[Task[Curves]], kept: Mapping[str, Curves], jobs: int, output: Path, seed: int
 ) -> dict[str, Curves]:
     """Curves of all jobs; what is finished is written every few seconds, and when it ends early."""
     runs = dict(kept)
@@ -154,11 +155,12 @@ def _run(
     written = time.monotonic()
     with tqdm(total=total, desc="theory", file=sys.stderr, disable=None, leave=False) as bar:
         try:
-            for job, curves in run_jobs(left, jobs, bar.update):
-                runs[job.name] = curves
-                if time.monotonic() - written > _CHECKPOINT:
-                    records.write(output, _tree(work, runs, seed, finished=False))
-                    written = time.monotonic()
+            with processes(min(jobs, max(len(left), 1))) as pool:
+                for job, curves in run_tasks(left, pool, bar.update):
+                    runs[job.name] = curves
+                    if time.monotonic() - written > _CHECKPOINT:
+                        records.write(output, _tree(work, runs, seed, finished=False))
+                        written = time.monotonic()
         except BaseException:
             if runs:
                 records.write(output, _tree(work, runs, seed, finished=False))
@@ -167,7 +169,7 @@ def _run(
 
 
 def _tree(
-    work: Sequence[Job], runs: Mapping[str, Curves], seed: int, *, finished: bool
+    work: Sequence[Task[Curves]], runs: Mapping[str, Curves], seed: int, *, finished: bool
 ) -> dict[str, Any]:
     """Inputs and curves for the record."""
     stored: dict[str, Any] = {}
@@ -187,7 +189,7 @@ def _tree(
     }
 
 
-def _finished(path: Path, work: Sequence[Job]) -> dict[str, Curves]:
+def _finished(path: Path, work: Sequence[Task[Curves]]) -> dict[str, Curves]:
     """Curves of the jobs that a record has, with the same settings.
 
     Raises:

@@ -15,9 +15,9 @@ from analogdfc.experiments.alignment import (
 from analogdfc.experiments.feedback_configurations import Configurations
 from analogdfc.experiments.feedback_learning import FeedbackLearning
 from analogdfc.experiments.findings import Finding, find
-from analogdfc.experiments.jobs import Curves, Job, run_jobs
 from analogdfc.experiments.plan import FIGURES, Plan
 from analogdfc.experiments.reference import damped_pseudoinverse, finite_minimum_norm_update
+from analogdfc.experiments.results import Curves
 from analogdfc.experiments.rule_alignment import Ideals, NullSpace, update_of
 from analogdfc.experiments.targets import (
     NullSpaceToy,
@@ -36,7 +36,6 @@ __all__ = [
     "Finding",
     "FlowField",
     "Ideals",
-    "Job",
     "LinearAlignment",
     "Measures",
     "NullSpace",
@@ -53,7 +52,6 @@ __all__ = [
     "flow_field",
     "null_space_share",
     "output_direction",
-    "run_jobs",
     "single_pair",
     "target_alignment",
     "update_of",

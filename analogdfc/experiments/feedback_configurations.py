@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from analogdfc.experiments.jobs import Curves, Job, Progress
 from analogdfc.experiments.reference import damped_pseudoinverse
+from analogdfc.experiments.results import Curves
+from analogdfc.jobs import Progress, Task
 from analogdfc.network import Network
 from analogdfc.records import Quantity
 
@@ -19,7 +20,7 @@ _CHUNK = 10_000  # candidates whose eigenvalues are found at a time
 
 
 @dataclass(frozen=True)
-class Configurations(Job):
+class Configurations(Task[Curves]):
     """Random feedback that satisfies Conditions 2 and 3 beside the feedback of other methods.
 
     Q = J^T M with a random square M has the row space of J for its columns (Condition 2); it is
@@ -53,7 +54,7 @@ class Configurations(Job):
         return self.count
 
     def run(self, progress: Progress) -> Curves:
-        """Draw the configurations and project them; see `Job.run`."""
+        """Draw the configurations and project them; see `Task.run`."""
         j = _jacobian(self)
         q, tried = _draw(self, j, progress)
         gammas = np.geomspace(self.smallest, self.largest, self.gammas)

@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from analogdfc.errors import ConvergenceError
-from analogdfc.experiments.jobs import Curves, Job, Progress
 from analogdfc.experiments.reference import damped_pseudoinverse
+from analogdfc.experiments.results import Curves
 from analogdfc.experiments.toy import descend
 from analogdfc.feedback import DirectFeedback
+from analogdfc.jobs import Progress, Task
 from analogdfc.learning import DFC, SleepPhase
 from analogdfc.measures import condition2
 from analogdfc.network import Network
@@ -20,7 +21,7 @@ from analogdfc.records import Quantity
 
 
 @dataclass(frozen=True)
-class FeedbackLearning(Job):
+class FeedbackLearning(Task[Curves]):
     """Feedback learning with the forward weights fixed, as in Figs. S3 to S5.
 
     Attributes:
@@ -60,7 +61,7 @@ class FeedbackLearning(Job):
         return self.epochs
 
     def run(self, progress: Progress) -> Curves:
-        """Learn and measure; see `Job.run`. A run that diverges carries the text 'stopped'."""
+        """Learn and measure; see `Task.run`. A run that diverges carries the text 'stopped'."""
         network, feedback, x = _start(self)
         rule = DFC(
             network, feedback, sleep=self.sleep, generator=torch.Generator().manual_seed(self.seed)

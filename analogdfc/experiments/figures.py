@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import gaussian_kde
 
-from analogdfc.experiments.jobs import Curves
 from analogdfc.experiments.plan import (
     ACTIVATIONS,
     ALPHA,
@@ -22,7 +21,7 @@ from analogdfc.experiments.plan import (
     S4,
     S5,
 )
-from analogdfc.experiments.results import Results, Values, by_value, learned, values
+from analogdfc.experiments.results import Curves, Results, Values, by_value, learned, values
 
 # Colours of Okabe and Ito, told apart by the colour blind. Curves that coincide stay visible: the
 # first are broad and pale, the last thin.

@@ -9,7 +9,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from analogdfc.experiments.jobs import Curves
 from analogdfc.experiments.plan import (
     ACTIVATIONS,
     ALPHA,
@@ -20,7 +19,7 @@ from analogdfc.experiments.plan import (
     S4,
     S5,
 )
-from analogdfc.experiments.results import Results, Values, by_value, ends, learned, values
+from analogdfc.experiments.results import Curves, Results, Values, by_value, ends, learned, values
 
 _KINDS = ("trained", "fixed")
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from analogdfc.experiments.feedback_configurations import Configurations
 from analogdfc.experiments.feedback_learning import FeedbackLearning
-from analogdfc.experiments.jobs import Job
+from analogdfc.experiments.results import Curves
 from analogdfc.experiments.toy import FeedbackKind, Method, ToyRun, ToySettings
+from analogdfc.jobs import Task
 from analogdfc.learning import SleepPhase
 
 FIGURES = ("2", "3", "4", "s2", "s3", "s4", "s5")
@@ -80,14 +81,14 @@ class Plan:
             gains=(0.0, 1.0),
         )
 
-    def jobs(self, figures: Iterable[str]) -> list[Job]:
+    def jobs(self, figures: Iterable[str]) -> list[Task[Curves]]:
         """The runs that figures need, each once, long ones first."""
-        found: dict[str, Job] = {}
+        found: dict[str, Task[Curves]] = {}
         for figure in figures:
             found |= {job.name: job for job in self._of(figure)}
         return sorted(found.values(), key=lambda job: -job.work)
 
-    def _of(self, figure: str) -> list[Job]:
+    def _of(self, figure: str) -> list[Task[Curves]]:
         if figure == "2":
             return [Configurations(self.configurations, sizes=self.toy.sizes, seed=self.toy.seed)]
         if figure in ("3", "s2"):
@@ -99,7 +100,7 @@ class Plan:
             self._learning(group, a, sleep) for a in ACTIVATIONS for sleep in self._sleeps(group)
         ]
 
-    def _sweeps(self) -> list[Job]:
+    def _sweeps(self) -> list[Task[Curves]]:
         base = replace(self.toy, epochs=self.sweep_epochs, spectra=False)
         changed = [
             *((f"{LAMBDA}/{v:g}", replace(base, target_stepsize=v)) for v in self.lambdas),

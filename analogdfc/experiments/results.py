@@ -8,8 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from analogdfc.experiments.jobs import Curves
 from analogdfc.records import Quantity
+
+Curves = Mapping[str, Quantity | str]
+"""What a run finds, by name, each curve with its unit; texts say what went wrong."""
 
 Results = Mapping[str, Curves]
 Values = NDArray[np.float64]

@@ -15,9 +15,10 @@ from analogdfc.controller import PI
 from analogdfc.datasets import Dataset, student_teacher
 from analogdfc.dynamics import Euler
 from analogdfc.errors import ConvergenceError
-from analogdfc.experiments.jobs import Curves, Job, Progress
 from analogdfc.experiments.measuring import NAMES, Measurement, measure
+from analogdfc.experiments.results import Curves
 from analogdfc.feedback import DirectFeedback
+from analogdfc.jobs import Progress, Task
 from analogdfc.learning import (
     DFC,
     AnalyticDFC,
@@ -110,7 +111,7 @@ class ToySettings:
 
 
 @dataclass(frozen=True)
-class ToyRun(Job):
+class ToyRun(Task[Curves]):
     """Learning by one method, measured on the first minibatch of every epoch.
 
     DFA has no published settings of this experiment: it learns by plain SGD with fixed random
@@ -145,7 +146,7 @@ class ToyRun(Job):
         return 6 if self.method == "dfc" else 1
 
     def run(self, progress: Progress) -> Curves:
-        """Learn and measure; see `Job.run`.
+        """Learn and measure; see `Task.run`.
 
         A run that diverges ends with its curves so far and the text 'stopped'.
         """

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
-import pickle
-import signal
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-import torch
-
+from analogdfc.jobs import Processes, Progress, Shared, Task, results
 from analogdfc.sizing.trial import Outcome, Problem, evaluate, unseen_angle
 
 Key = tuple[tuple[str, float], ...]
@@ -32,16 +27,8 @@ class Workers:
     def __init__(self, problem: Problem, jobs: int = 1) -> None:
         self.problem = problem
         self._seen: dict[Key, Outcome] = {}
-        self._pool: ProcessPoolExecutor | None = None
-        if jobs > 1:
-            # One thread a worker, or they would be in each other's way; read when one starts.
-            os.environ.setdefault("OMP_NUM_THREADS", "1")
-            self._pool = ProcessPoolExecutor(
-                jobs,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=_start,
-                initargs=(pickle.dumps(problem),),
-            )
+        self._pool = Processes(jobs) if jobs > 1 else None
+        self._shared = Shared(self)
 
     def __enter__(self) -> Workers:
         return self
@@ -52,15 +39,11 @@ class Workers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._pool is None:
-            return
-        if kind is None:
-            self._pool.shutdown()
-            return
-        processes = list((self._pool._processes or {}).values())
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
+        if self._pool is not None:
+            self._pool.__exit__(kind, error, trace)
+
+    def __reduce__(self) -> tuple[type[Workers], tuple[Problem]]:
+        return Workers, (self.problem,)  # what another process gets works there alone
 
     def each(
         self, function: Callable[[Workers, Item], Result], items: Sequence[Item]
@@ -71,9 +54,8 @@ class Workers:
             function: of the top level of a module; called with workers of its own process.
             items: what else it is called with, one a call.
         """
-        if self._pool is None:
-            return [function(self, item) for item in items]
-        return list(self._pool.map(_call, [function] * len(items), items))
+        calls = [_Call(self._shared, function, item) for item in items]
+        return list(results(calls, self._pool))
 
     def try_all(self, points: Sequence[Mapping[str, float]]) -> list[Outcome]:
         """Outcomes of several designs, in their order."""
@@ -101,20 +83,18 @@ def _key(point: Mapping[str, float]) -> Key:
     return tuple(sorted(point.items()))
 
 
-_local: Workers | None = None
+@dataclass(frozen=True)
+class _Call(Task[Result], Generic[Item, Result]):
+    """A function of the workers and of one item."""
 
+    workers: Shared[Workers]
+    function: Callable[[Workers, Item], Result]
+    item: Item
 
-def _start(pickled: bytes) -> None:
-    global _local
-    torch.set_num_threads(1)
-    # The parent hears the interrupt too and ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _local = Workers(pickle.loads(pickled))
-
-
-def _call(function: Callable[[Workers, Item], Result], item: Item) -> Result:
-    assert _local is not None
-    return function(_local, item)
+    def run(self, progress: Progress) -> Result:
+        result = self.function(self.workers.value, self.item)
+        progress(1)
+        return result
 
 
 def _evaluate(workers: Workers, values: Mapping[str, float]) -> Outcome:

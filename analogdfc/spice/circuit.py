@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.probes import trajectory
 from analogdfc.dynamics import Trajectory
 from analogdfc.spice.netlist import Fidelity, Netlist
-from analogdfc.spice.process import stop_all
+from analogdfc.spice.simulation import Simulation, simulate_all
 from analogdfc.spice.simulator import Simulator, Waveforms
 from analogdfc.spice.testbench import Testbench
 
@@ -78,27 +77,19 @@ class Circuit:
             Testbench(design, a, b, steps * dt, longest) for a, b in zip(x, step, strict=True)
         ]
         grid = np.linspace(0, steps * dt * design.seconds, steps + 1)
-        sampled = []
-        with ThreadPoolExecutor(self.jobs) as pool:
-            try:
-                for k, waves in enumerate(pool.map(self._simulate, benches)):
-                    sampled.append(_sample(waves, benches[0], grid))
-                    if progress is not None:
-                        progress(k + 1)
-            except BaseException:
-                # Without this an interrupt, or one failed sample, would wait for all others.
-                pool.shutdown(wait=False, cancel_futures=True)
-                stop_all()
-                raise
+        nodes = tuple(node for group in benches[0].signals().values() for node in group)
+        simulations = [
+            Simulation(self.netlist, bench, nodes, self.simulator, self.time_limit)
+            for bench in benches
+        ]
+        sampled = [
+            _sample(waves, benches[0], grid)
+            for waves in simulate_all(simulations, self.jobs, progress)
+        ]
         free = {p: torch.stack([s[0][p] for s in sampled]) for p in sampled[0][0]}
         run = {p: torch.stack([s[1][p] for s in sampled]) for p in sampled[0][1]}
         t = torch.arange(steps + 1, dtype=torch.float64) * dt
         return trajectory(design, t, x, run, free)
-
-    def _simulate(self, bench: Testbench) -> Waveforms:
-        nodes = [node for group in bench.signals().values() for node in group]
-        deck = self.netlist.deck(bench.text())
-        return self.simulator.run(deck, save=nodes, time_limit=self.time_limit)
 
 
 def _sample(

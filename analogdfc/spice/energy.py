@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.errors import UserError
 from analogdfc.spice.flat import Device, devices
 from analogdfc.spice.netlist import Netlist
-from analogdfc.spice.process import stop_all
+from analogdfc.spice.simulation import Simulation, simulate_all
 from analogdfc.spice.simulator import Simulator, Waveforms
 from analogdfc.spice.testbench import Testbench
 
@@ -84,23 +83,12 @@ def measure_circuit(
         for a, b in zip(x.double().cpu(), step.double().cpu(), strict=True)
     ]
     probes, sources = _probes(netlist.deck(benches[0].text()), design.card.amplifier.supply)
-    needed = [s for p in (*probes, *sources) for s in p.signals]
-
-    def simulate(bench: Testbench) -> Waveforms:
-        deck = netlist.deck(bench.text())
-        return simulator.run(deck, save=list(dict.fromkeys(needed)), time_limit=time_limit)
-
-    found = []
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            for k, waves in enumerate(pool.map(simulate, benches), start=1):
-                found.append((_work(probes, waves, benches[0]), _work(sources, waves, benches[0])))
-                if progress is not None:
-                    progress(k)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            stop_all()
-            raise
+    needed = tuple(dict.fromkeys(s for p in (*probes, *sources) for s in p.signals))
+    simulations = [Simulation(netlist, b, needed, simulator, time_limit) for b in benches]
+    found = [
+        (_work(probes, waves, benches[0]), _work(sources, waves, benches[0]))
+        for waves in simulate_all(simulations, jobs, progress)
+    ]
     keys = dict.fromkeys((p.component, p.part) for p in probes)
     table = {
         key: torch.tensor([sum(j for p, j in zip(probes, w, strict=True) if p[:2] == key)

@@ -1,0 +1,205 @@
+"""Tasks: the same results wherever they run, progress, errors, interrupts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from analogdfc.errors import UserError
+from analogdfc.jobs import Processes, Progress, Shared, Task, Threads, processes, results, run_tasks
+
+
+@dataclass(frozen=True)
+class Draw(Task[float]):
+    """A random number from its seed, in as many steps as it is told; a negative seed is refused."""
+
+    seed: int
+    steps: int = 1
+    seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"draw/{self.seed}"
+
+    @property
+    def work(self) -> int:
+        return self.steps
+
+    def run(self, progress: Progress) -> float:
+        if self.seed < 0:
+            raise UserError(f"seed {self.seed}: it must be >= 0")
+        time.sleep(self.seconds)
+        for _ in range(self.steps):
+            progress(1)
+        return torch.rand((), generator=torch.Generator().manual_seed(self.seed)).item()
+
+
+@dataclass(frozen=True)
+class Where(Task[tuple[int, int, str, int]]):
+    """The process that it runs in, its threads, by two accounts, and the object it was given."""
+
+    given: Shared[list[int]]
+
+    def run(self, progress: Progress) -> tuple[int, int, str, int]:
+        time.sleep(0.05)
+        threads = torch.get_num_threads()
+        return os.getpid(), threads, os.environ["OMP_NUM_THREADS"], id(self.given.value)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Processes]:
+    with Processes(2) as workers:
+        yield workers
+
+
+TASKS = [Draw(seed, steps=seed + 1) for seed in range(6)]
+
+
+@pytest.mark.parametrize("kind", ["here", "ours", "threads", "library's"])
+def test_results_do_not_depend_on_where_tasks_run(kind: str, pool: Processes) -> None:
+    told: list[int] = []
+    expected = [task.run(lambda units: None) for task in TASKS]
+    other: dict[str, Executor | None] = {
+        "here": None,
+        "ours": pool,
+        "threads": Threads(3, lambda: None),
+        "library's": ThreadPoolExecutor(2),
+    }
+    assert list(results(TASKS, other[kind], told.append)) == expected
+    assert sum(told) == sum(task.work for task in TASKS)
+    found = dict(run_tasks(TASKS, other[kind]))
+    assert [found[task] for task in TASKS] == expected
+
+
+def test_an_executor_of_the_standard_library_will_do() -> None:
+    with ProcessPoolExecutor(1) as library:
+        assert list(results(TASKS[:2], library)) == list(results(TASKS[:2]))
+
+
+def test_each_task_is_handed_back_as_it_ends_and_results_in_their_order() -> None:
+    tasks = [Draw(1, seconds=0.4), Draw(2), Draw(3)]
+    with Threads(2, lambda: None) as pool:
+        assert [task for task, _ in run_tasks(tasks, pool)][-1] == tasks[0]
+        assert list(results(tasks, pool)) == list(results(tasks))
+
+
+def test_in_this_process_a_task_begins_when_it_is_asked_for() -> None:
+    begun: list[int] = []
+    runs = run_tasks(TASKS, progress=begun.append)
+    next(runs)
+    assert sum(begun) == TASKS[0].work
+
+
+def test_progress_is_told_while_a_task_runs() -> None:
+    go = threading.Event()
+
+    @dataclass(frozen=True)
+    class Slow(Task[bool]):
+        def run(self, progress: Progress) -> bool:
+            progress(3)
+            return go.wait(10)
+
+    told: list[int] = []
+
+    def tell(units: int) -> None:
+        told.append(units)
+        go.set()
+
+    with Threads(1, go.set) as pool:
+        assert list(results([Slow()], pool, tell)) == [True]
+    assert told == [3]
+
+
+def test_an_error_hands_back_what_ended_well_and_gives_up_the_rest(pool: Processes) -> None:
+    kept = {}
+
+    def collect() -> None:
+        for task, value in run_tasks([Draw(1), Draw(-1, seconds=0.2), Draw(2)], pool):
+            kept[task] = value
+
+    with pytest.raises(UserError, match="seed -1: it must be >= 0"):
+        collect()
+    assert kept[Draw(1)] == next(results([Draw(1)]))
+    # The pool is still good for others.
+    assert list(results(TASKS, pool)) == list(results(TASKS))
+
+
+def test_what_is_shared_is_unpacked_once_in_a_process_that_has_one_thread(
+    pool: Processes,
+) -> None:
+    given = Shared([1, 2, 3])
+    found = list(results([Where(given)] * 8, pool))
+    assert os.getpid() not in {pid for pid, *_ in found}
+    assert len({(pid, thing) for pid, _, _, thing in found}) == len({pid for pid, *_ in found})
+    assert all(threads == 1 for _, threads, _, _ in found)
+    assert next(results([Where(given)]))[3] == id(given.value)
+
+
+def test_one_process_is_this_one() -> None:
+    with processes(1) as none:
+        assert none is None
+    with processes(2) as some:
+        assert isinstance(some, Processes)
+
+
+def test_leaving_threads_by_an_error_stops_what_they_wait_for() -> None:
+    started, stopped = threading.Event(), threading.Event()
+
+    @dataclass(frozen=True)
+    class Waiting(Task[bool]):
+        def run(self, progress: Progress) -> bool:
+            started.set()
+            return stopped.wait(30)
+
+    begin = time.monotonic()
+    queued: list[Future[tuple[bool, int]]] = []
+
+    def interrupted() -> None:
+        with Threads(1, stopped.set) as pool:
+            pool.submit_task(Waiting())
+            queued.extend(pool.submit_task(Waiting()) for _ in range(3))
+            started.wait(10)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert time.monotonic() - begin < 10
+    assert all(future.cancelled() for future in queued)
+
+
+def test_leaving_processes_by_an_error_ends_what_they_do() -> None:
+    began: list[int] = []
+
+    def interrupted() -> None:
+        with Processes(1) as pool:
+            began.append(next(results([Where(Shared([]))], pool))[0])
+            pool.submit_task(Draw(1, seconds=60))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    end = time.monotonic() + 20
+    while Path(f"/proc/{began[0]}").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{began[0]}").exists()
+
+
+def test_settings_tell_tasks_apart_and_are_json() -> None:
+    assert Draw(1).settings() == '{"seconds": 0.0, "seed": 1, "steps": 1}'
+    with pytest.raises(TypeError):
+        Where(Shared([1])).settings()
+
+
+def test_describing_tasks_needs_no_torch() -> None:
+    code = "import sys, analogdfc.jobs; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
