@@ -2,13 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from analogdfc.activations import Activation, get_activation
 from analogdfc.errors import UserError
+
+
+class Forward(NamedTuple):
+    """Signals of all layers under a batch of inputs: the forward pass, or the layers at rest.
+
+    Attributes:
+        v: potentials v_1..v_L, (batch, n_i).
+        v_ff: feedforward compartments W_i r_{i-1} + b_i of layers 1..L, (batch, n_i); without
+            feedback they are the potentials.
+        r: activations r_0..r_L, (batch, n_i), with the input r_0.
+    """
+
+    v: tuple[Tensor, ...]
+    v_ff: tuple[Tensor, ...]
+    r: tuple[Tensor, ...]
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What layers 1..L receive, r_0..r_{L-1}."""
+        return self.r[:-1]
+
+    @property
+    def output(self) -> Tensor:
+        """Output r_L, (batch, n_L)."""
+        return self.r[-1]
+
+
+def forward_pass(layers: Iterable[tuple[Tensor, Tensor, Activation]], x: Tensor) -> Forward:
+    """Layers without feedback, r_i = phi(W_i r_{i-1} + b_i) (Meulemans et al. 2021, eq. 2).
+
+    Args:
+        layers: W_i, (n_i, n_{i-1}), b_i, (n_i,), and the nonlinearity of each layer.
+        x: input r_0, (batch, n_0).
+    """
+    v: list[Tensor] = []
+    r = [x]
+    for w, b, phi in layers:
+        v.append(linear(r[-1], w, b))
+        r.append(phi.function(v[-1]))
+    return Forward(tuple(v), tuple(v), tuple(r))
 
 
 class Network(nn.Module):
@@ -59,25 +101,25 @@ class Network(nn.Module):
         """Number of layers L, the input not counted."""
         return len(self.sizes) - 1
 
-    def potentials(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Potentials v_1..v_L without feedback.
+    def run(self, x: Tensor) -> Forward:
+        """Signals of all layers without feedback.
 
         Args:
             x: input r_0, (batch, n_0).
-
-        Returns:
-            One tensor a layer, (batch, n_i).
         """
-        v: list[Tensor] = []
-        r = x
-        for w, b, phi in zip(self.weights, self.biases, self.activations, strict=True):
-            v.append(r @ w.T + b)
-            r = phi.function(v[-1])
-        return tuple(v)
+        return forward_pass(zip(self.weights, self.biases, self.activations, strict=True), x)
+
+    def potentials(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Potentials v_1..v_L without feedback, (batch, n_i), of the input (batch, n_0)."""
+        return self.run(x).v
 
     def forward(self, x: Tensor) -> Tensor:
         """Output r_L, (batch, n_L), of the input (batch, n_0)."""
-        return self.activations[-1].function(self.potentials(x)[-1])
+        return self.run(x).output
+
+    def slopes(self, v: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Slopes phi'(v_i) at the potentials of layers 1..L, (batch, n_i)."""
+        return tuple(phi.derivative(vi) for phi, vi in zip(self.activations, v, strict=True))
 
     def jacobians(self, v: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Jacobians of the output with respect to each layer's potentials.
@@ -91,7 +133,7 @@ class Network(nn.Module):
         Returns:
             dr_L / dv_i for i = 1..L, each (batch, n_L, n_i).
         """
-        slopes = [phi.derivative(vi) for phi, vi in zip(self.activations, v, strict=True)]
+        slopes = self.slopes(v)
         j = torch.diag_embed(slopes[-1])
         out = [j]
         for i in range(self.depth - 2, -1, -1):

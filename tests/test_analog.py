@@ -462,6 +462,20 @@ def test_gradients_go_through_the_converters(network: Network) -> None:
         torch.testing.assert_close(a.grad, b.grad, rtol=0, atol=0.02)
 
 
+@pytest.mark.parametrize("rule", ["bp", "ddtp-linear", "gn"])
+def test_a_rule_sees_the_output_that_has_crossed_the_converters(
+    rule: str, network: Network
+) -> None:
+    x, y = normal(0, 20, 3), normal(1, 20, 2)
+    coarse = analog(network, IDEAL, 0, adc=ADC(3, 8.0))
+    loss = make_rule(rule, coarse, generator=generator(0)).backward(x, y)
+    with torch.no_grad():
+        expected = float((coarse(x) - y).square().sum(dim=1).mean())
+    assert float(loss) == pytest.approx(expected)
+    plain = make_rule(rule, analog(network, IDEAL, 0), generator=generator(0)).backward(x, y)
+    assert float(loss) != pytest.approx(float(plain), rel=1e-3)
+
+
 def test_converter_noise_follows_the_seed(network: Network) -> None:
     x = normal(0, 4, 3)
     outputs = [analog(network, IDEAL, s, dac=DAC(noise=0.1))(x).detach() for s in (0, 0, 1)]

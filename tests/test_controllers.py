@@ -28,7 +28,8 @@ from analogdfc.dynamics import (
     free_state,
     simulate,
 )
-from analogdfc.dynamics.steady import SteadyState, free_pass, steady_state
+from analogdfc.dynamics.loop import free_pass
+from analogdfc.dynamics.steady import SteadyState, steady_state
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import AnalyticDFC, SteadyStateDFC

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from analogdfc.controller import PI
 from analogdfc.dynamics import Euler, Loop, RungeKutta4, simulate
-from analogdfc.dynamics.steady import free_pass, sensitivity, steady_state
+from analogdfc.dynamics.loop import free_pass
+from analogdfc.dynamics.steady import sensitivity, steady_state
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import (
     DFC,

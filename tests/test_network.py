@@ -12,6 +12,9 @@ from strategies import autograd_jacobian, generator, network_of, normal, seeds, 
 from torch import Tensor, nn
 
 from analogdfc.activations import ACTIVATIONS, get_activation
+from analogdfc.controller import PI
+from analogdfc.dynamics import Loop
+from analogdfc.dynamics.loop import free_pass, free_state, signals
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.network import Network
@@ -64,9 +67,24 @@ def test_an_activation_and_its_derivative_are_those_of_pytorch(name: str) -> Non
 def test_the_forward_pass_is_that_of_pytorch(network: Network, batch: int, seed: int) -> None:
     x = normal(seed, batch, network.sizes[0])
     reference = torchs_own(network)
-    torch.testing.assert_close(network(x), reference(x), rtol=1e-12, atol=1e-14)
-    for i, v in enumerate(network.potentials(x)):
-        torch.testing.assert_close(v, reference[: 2 * i + 1](x), rtol=1e-12, atol=1e-14)
+    assert torch.equal(network(x), reference(x))
+    free = network.run(x)
+    assert free.r[0] is x
+    assert free.output is free.r[-1]
+    assert free.inputs == free.r[:-1]
+    for i, (v, r) in enumerate(zip(free.v, free.r[1:], strict=True)):
+        assert torch.equal(v, reference[: 2 * i + 1](x))
+        assert torch.equal(r, reference[: 2 * i + 2](x))
+
+
+def test_the_control_loop_starts_from_the_same_forward_pass_to_the_bit() -> None:
+    network, x = network_of([784, 300, 10]), normal(1, 32, 784)
+    loop = Loop.of(network, DirectFeedback.transposed(network), PI())
+    for own, loops in zip(network.run(x), free_pass(loop, x), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(own, loops, strict=True))
+    start = free_state(loop, x)
+    seen = signals(loop, start.v, x)
+    assert all(torch.equal(a, b) for a, b in zip(seen.v_ff, start.v, strict=True))
 
 
 @given(small_networks(NAMES), st.integers(1, 4), seeds())

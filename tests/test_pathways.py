@@ -25,13 +25,13 @@ from analogdfc.dynamics import (
     mean_update,
     simulate,
 )
-from analogdfc.dynamics.loop import feedback_jacobians, free_state, presynaptic, push
-from analogdfc.dynamics.steady import free_pass, rest, sensitivity, steady_state
+from analogdfc.dynamics.loop import feedback_jacobians, free_pass, free_state, presynaptic, push
+from analogdfc.dynamics.steady import rest, sensitivity, steady_state
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback, Feedback, NetworkFeedback
 from analogdfc.learning import DFC, AnalyticDFC, LearningRule, SteadyStateDFC
 from analogdfc.measures import condition2, condition3, slowest_eigenvalue, stability_matrix
-from analogdfc.network import Network
+from analogdfc.network import Forward, Network
 
 BOTH = pytest.mark.parametrize("shared", [False, True], ids=["own stems", "shared stem"])
 RULES: list[tuple[type[LearningRule], dict[str, Any]]] = [
@@ -211,12 +211,12 @@ def test_the_sensitivity_is_the_derivative_of_the_output_at_rest(
 ) -> None:
     x, u = normal(seed, 2, network.sizes[0]), 0.5 * normal(seed + 1, 2, network.sizes[-1])
     loop = Loop.of(network, feedback_of(network, shared, seed=seed), PI())
-    found = sensitivity(loop, rest(loop, free_pass(loop, x).v[0], u).v, u)
+    found = sensitivity(loop, rest(loop, free_pass(loop, x), u).v, u)
     for b in range(2):
-        first = free_pass(loop, x[b : b + 1]).v[0]
+        free = free_pass(loop, x[b : b + 1])
 
-        def output(one: Tensor, first: Tensor = first) -> Tensor:
-            return rest(loop, first, one.unsqueeze(0)).r[-1].squeeze(0)
+        def output(one: Tensor, free: Forward = free) -> Tensor:
+            return rest(loop, free, one.unsqueeze(0)).r[-1].squeeze(0)
 
         torch.testing.assert_close(found[b], autograd_jacobian(output, u[b]), rtol=1e-9, atol=1e-11)
 

@@ -275,7 +275,7 @@ def test_noise_falls_with_the_root_of_the_time_and_double_sampling_doubles_its_p
     def norm(duration: float, double_sampling: bool) -> float:
         design = design_of(CARD, Readout(double_sampling=double_sampling))
         state = StaticChip.of(Chip.of(design_of(CARD.ideal()))).solve(x, step)
-        return noise_norm(Chip.of(design), design.loop(), state.rest_pass, x, duration)
+        return noise_norm(Chip.of(design), design.loop(), state.rest_pass, duration)
 
     assert norm(4e-4, True) == pytest.approx(norm(1e-4, True) / 2)
     assert norm(1e-4, True) == pytest.approx(math.sqrt(2) * norm(1e-4, False))

@@ -20,7 +20,7 @@ from analogdfc.cards.device import DeviceCard
 from analogdfc.devices import DeviceModel
 from analogdfc.devices.draws import Streams, check_number
 from analogdfc.errors import UserError
-from analogdfc.network import Network
+from analogdfc.network import Forward, Network
 
 __all__ = ["AnalogArray", "AnalogNetwork", "analog"]
 
@@ -128,18 +128,19 @@ class AnalogNetwork(Network):
             for i, array in enumerate(self.arrays, start=1)
         }
 
-    def potentials(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Potentials v_1..v_L without feedback, through the converters where there are any.
+    def run(self, x: Tensor) -> Forward:
+        """Signals of all layers without feedback, through the converters where there are any.
 
         The converters cross the forward pass only; the control loop of a rule is analog.
         """
         if self.dac is None and self.adc is None:
-            return super().potentials(x)
-        v, r = [], x
-        for i in range(self.depth):
-            v.append(self._converted(i, r))
-            r = self.activations[i].function(v[-1])
-        return tuple(v)
+            return super().run(x)
+        v: list[Tensor] = []
+        r = [x]
+        for i, phi in enumerate(self.activations):
+            v.append(self._converted(i, r[-1]))
+            r.append(phi.function(v[-1]))
+        return Forward(tuple(v), tuple(v), tuple(r))
 
     def _converted(self, i: int, r: Tensor) -> Tensor:
         source = self.sources.converters
@@ -185,7 +186,7 @@ def analog(
         UserError: an unknown card, a negative seed, weights that the arrays can't hold, a stuck
             cell outside of its array.
 
-    >>> from analogdfc.network import Network
+    >>> from analogdfc.network import Forward, Network
     >>> source = torch.Generator().manual_seed(0)
     >>> network = analog(Network([3, 4, 2], generator=source), "pcm_nandakumar2019", seed=1)
     >>> network.wait(3600.0)

@@ -28,7 +28,8 @@ from analogdfc.circuit.design import Design
 from analogdfc.circuit.static import StaticChip, StaticState
 from analogdfc.digital.card import Band
 from analogdfc.dynamics import Update
-from analogdfc.dynamics.steady import free_pass, steady_state
+from analogdfc.dynamics.loop import free_pass
+from analogdfc.dynamics.steady import steady_state
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.measures import angle
 
@@ -345,9 +346,8 @@ def ideal_update(design: Design, x: Tensor, step: Tensor) -> Tensor:
     layers = found.layers
     weights, biases = [], []
     for i, phi in enumerate(loop.activations):
-        difference = layers.r[i] - phi.function(layers.v_ff[i])
-        below = x if i == 0 else layers.r[i - 1]
-        weights.append((difference.T @ below / len(x)).unsqueeze(0))
+        difference = layers.r[i + 1] - phi.function(layers.v_ff[i])
+        weights.append((difference.T @ layers.r[i] / len(x)).unsqueeze(0))
         biases.append(difference.mean(dim=0, keepdim=True))
     return Update(tuple(weights), tuple(biases)).flat()
 

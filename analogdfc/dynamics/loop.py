@@ -12,7 +12,7 @@ from analogdfc.controller import Controller
 from analogdfc.dynamics.neuron import ConductanceNeuron
 from analogdfc.errors import UserError
 from analogdfc.feedback import Feedback, Pathway
-from analogdfc.network import Network
+from analogdfc.network import Forward, Network, forward_pass
 
 
 class Loop(NamedTuple):
@@ -87,15 +87,30 @@ class LoopState(NamedTuple):
     r_slow: Tensor | None = None
 
 
+def free_pass(loop: Loop, x: Tensor) -> Forward:
+    """Layers without feedback, for inputs of shape (batch, n_0)."""
+    return forward_pass(zip(loop.weights, loop.biases, loop.activations, strict=True), x)
+
+
 def free_state(loop: Loop, x: Tensor) -> LoopState:
     """State without feedback: the feedforward potentials (Meulemans et al. 2021, eq. 2)."""
-    v: list[Tensor] = []
-    r = x
-    for w, b, phi in zip(loop.weights, loop.biases, loop.activations, strict=True):
-        v.append(torch.addmm(b, r, w.T))
-        r = phi.function(v[-1])
-    slow = r.clone() if loop.controller.differentiates else None
-    return LoopState(tuple(v), torch.zeros_like(v[-1]), torch.zeros_like(v[-1]), slow)
+    free = free_pass(loop, x)
+    slow = free.output.clone() if loop.controller.differentiates else None
+    zero = torch.zeros_like(free.output)
+    return LoopState(free.v, zero, zero.clone(), slow)
+
+
+def signals(loop: Loop, v: tuple[Tensor, ...], x: Tensor) -> Forward:
+    """Signals of all layers whose potentials are given.
+
+    Args:
+        loop: the constants of the dynamics.
+        v: potentials of layers 1..L, (batch, n_i).
+        x: inputs r_0, (batch, n_0).
+    """
+    inputs = layer_inputs(loop, v, x)
+    last = loop.activations[-1].function(v[-1])
+    return Forward(v, feedforward(loop, inputs), (*inputs, last))
 
 
 def output(loop: Loop, state: LoopState) -> Tensor:

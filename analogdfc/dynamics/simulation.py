@@ -13,10 +13,9 @@ from analogdfc.dynamics.loop import (
     Loop,
     LoopState,
     control_signal,
-    feedforward,
     free_state,
-    layer_inputs,
     output,
+    signals,
 )
 from analogdfc.dynamics.trajectory import Readings, Trajectory
 from analogdfc.errors import ConvergenceError, UserError
@@ -61,10 +60,9 @@ def check_finite(state: LoopState) -> None:
 
 
 def _readings(loop: Loop, state: LoopState, x: Tensor) -> Readings:
-    v_ff = feedforward(loop, layer_inputs(loop, state.v, x))
-    r = tuple(phi.function(v) for phi, v in zip(loop.activations, state.v, strict=True))
+    v, v_ff, r = signals(loop, state.v, x)
     r_ff = tuple(phi.function(v) for phi, v in zip(loop.activations, v_ff, strict=True))
-    return Readings(state.v, v_ff, r, r_ff)
+    return Readings(v, v_ff, r[1:], r_ff)
 
 
 def simulate(

@@ -9,23 +9,10 @@ from torch import Tensor
 
 from analogdfc.dynamics.linalg import solve
 from analogdfc.dynamics.loop import Loop, feedback_jacobians, presynaptic
+from analogdfc.network import Forward
 
 # Rounding of an output neuron, in units in the last place, that no residual is asked to undercut.
 _ROUNDINGS = 16
-
-
-class Pass(NamedTuple):
-    """Signals of all layers at rest under a constant control signal, (batch, n_i).
-
-    Attributes:
-        v: potentials of layers 1..L.
-        v_ff: feedforward compartments of layers 1..L.
-        r: activations of layers 1..L.
-    """
-
-    v: tuple[Tensor, ...]
-    v_ff: tuple[Tensor, ...]
-    r: tuple[Tensor, ...]
 
 
 class SteadyState(NamedTuple):
@@ -40,36 +27,32 @@ class SteadyState(NamedTuple):
         iterations: Newton steps taken.
     """
 
-    layers: Pass
+    layers: Forward
     u: Tensor
     converged: Tensor
     residual: Tensor
     iterations: int
 
 
-def rest(loop: Loop, first: Tensor, u: Tensor | None) -> Pass:
+def rest(loop: Loop, free: Forward, u: Tensor) -> Forward:
     """Layers at rest under a constant control signal, v_i = W_i r_{i-1} + b_i + g_i(u).
 
     Args:
         loop: the constants of the dynamics.
-        first: feedforward compartment of layer 1, W_1 r_0 + b_1, (batch, n_1); no control signal
-            changes it.
-        u: control signal, (batch, n_L); None for the free state.
+        free: the layers without feedback; the input and the feedforward compartment of layer 1,
+            which no control signal changes, are taken from it.
+        u: control signal, (batch, n_L).
     """
     v: list[Tensor] = []
-    v_ff: list[Tensor] = []
-    r: list[Tensor] = []
-    seen = None if u is None else presynaptic(loop, u)
+    v_ff = [free.v_ff[0]]
+    r = [free.r[0]]
+    seen = presynaptic(loop, u)
     for i, (w, b, q) in enumerate(zip(loop.weights, loop.biases, loop.feedback, strict=True)):
-        v_ff.append(torch.addmm(b, r[-1], w.T) if i else first)
-        v.append(v_ff[i] if seen is None else torch.addmm(v_ff[i], seen[i], q.T))
+        if i:
+            v_ff.append(torch.addmm(b, r[-1], w.T))
+        v.append(torch.addmm(v_ff[i], seen[i], q.T))
         r.append(loop.activations[i].function(v[i]))
-    return Pass(tuple(v), tuple(v_ff), tuple(r))
-
-
-def free_pass(loop: Loop, x: Tensor) -> Pass:
-    """Layers without feedback, for inputs of shape (batch, n_0)."""
-    return rest(loop, torch.addmm(loop.biases[0], x, loop.weights[0].T), None)
+    return Forward(tuple(v), tuple(v_ff), tuple(r))
 
 
 def sensitivity(
@@ -88,7 +71,7 @@ def sensitivity(
         loop: the constants of the dynamics.
         v: potentials of layers 1..L, (batch, n_i).
         u: control signal, (batch, n_L); only a feedback network needs it.
-        r: activations phi(v), where they are at hand; the slopes then cost less.
+        r: activations phi(v) of layers 1..L, where they are at hand; the slopes then cost less.
 
     Raises:
         UserError: a feedback network, but no control signal.
@@ -114,7 +97,7 @@ def sensitivity(
 
 def steady_state(
     loop: Loop,
-    free: Pass,
+    free: Forward,
     target: Tensor,
     *,
     tolerance: float = 1e-10,
@@ -127,7 +110,7 @@ def steady_state(
 
     Args:
         loop: the constants of the dynamics.
-        free: the layers without feedback (see `free_pass`).
+        free: the layers without feedback (see `loop.free_pass`).
         target: output targets r*, (batch, n_L).
         tolerance: residual at which a sample has converged, relative to its initial error. A
             sample whose initial error is so small that the rounding of the output hides this
@@ -137,7 +120,7 @@ def steady_state(
     damping = loop.controller.damping
     u = torch.zeros_like(target)
     layers = free
-    error = target - layers.r[-1]
+    error = target - layers.output
     kind = torch.finfo(target.dtype)
     scale = error.abs().amax(dim=-1).clamp(min=kind.tiny)
     size = torch.ones_like(scale)
@@ -148,7 +131,7 @@ def steady_state(
     while count < iterations and bool((size > enough).any()):
         if matrix is None:
             eye = torch.eye(target.shape[-1], dtype=target.dtype, device=target.device)
-            matrix = sensitivity(loop, layers.v, u, r=layers.r) + damping * eye
+            matrix = sensitivity(loop, layers.v, u, r=layers.r[1:]) + damping * eye
         before = size
         step = solve(matrix, error)
         u, layers, error, size = _damped(loop, free, target, u, step, scale, size, enough)
@@ -160,20 +143,20 @@ def steady_state(
 
 def _damped(
     loop: Loop,
-    free: Pass,
+    free: Forward,
     target: Tensor,
     u: Tensor,
     step: Tensor,
     scale: Tensor,
     size: Tensor,
     enough: Tensor,
-) -> tuple[Tensor, Pass, Tensor, Tensor]:
+) -> tuple[Tensor, Forward, Tensor, Tensor]:
     """A Newton step, halved for each sample until its residual falls or is small enough."""
     factor = torch.ones_like(scale)
     while True:
         trial = u + factor.unsqueeze(-1) * step
-        layers = rest(loop, free.v_ff[0], trial)
-        error = target - layers.r[-1] - loop.controller.damping * trial
+        layers = rest(loop, free, trial)
+        error = target - layers.output - loop.controller.damping * trial
         found = error.abs().amax(dim=-1) / scale
         worse = ~((found < size) | (found <= enough)) & (factor > 1e-3)
         if not bool(worse.any()):

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from analogdfc.controller import PI
 from analogdfc.dynamics import Loop
-from analogdfc.dynamics.steady import free_pass, steady_state
+from analogdfc.dynamics.loop import free_pass
+from analogdfc.dynamics.steady import steady_state
 from analogdfc.experiments.reference import finite_minimum_norm_update
 from analogdfc.learning import AnalyticDFC, DirectFeedbackAlignment, gauss_newton_update
 from analogdfc.learning.dfc import FeedbackControl
@@ -70,13 +71,12 @@ def measure(
     network = rule.network
     update = [-w.grad for w in network.weights if w.grad is not None]
     with torch.no_grad():
-        v = network.potentials(x)
-        r = [phi.function(vi) for phi, vi in zip(network.activations, v, strict=True)]
-        error = rule.loss.error(r[-1], y) / y.numel()
+        free = network.run(x)
+        error = rule.loss.error(free.output, y) / y.numel()
         feedback = list(rule.feedback.matrices)
         found = {
-            "condition1": float(condition1([x, *r[:-1]]).mean()),
-            "condition2": float(condition2(network.jacobians(v), feedback).mean()),
+            "condition1": float(condition1(free.inputs).mean()),
+            "condition2": float(condition2(network.jacobians(free.v), feedback).mean()),
             "mn_angle": _angle(
                 finite_minimum_norm_update(network, x, error, damping).weights, update
             ),
@@ -118,7 +118,7 @@ def _spectra(rule: FeedbackControl, x: Tensor, y: Tensor) -> Measurement:
     loop = Loop.of(rule.network, rule.feedback, rule.controller, rule.tau_v)
     with torch.no_grad():
         free = free_pass(loop, x)
-        target = rule.loss.target(free.r[-1], y, rule.target_stepsize)
+        target = rule.loss.target(free.output, y, rule.target_stepsize)
         state = steady_state(loop, free, target)
         v = tuple(vi[state.converged] for vi in state.layers.v)
         found = {"at_rest": float(state.converged.double().mean())}

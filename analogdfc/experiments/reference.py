@@ -65,17 +65,15 @@ def finite_minimum_norm_update(
         ConvergenceError: a Jacobian is not finite.
     """
     with torch.no_grad():
-        v = network.potentials(x)
-        j = torch.cat(network.jacobians(v), dim=-1)
+        free = network.run(x)
+        j = torch.cat(network.jacobians(free.v), dim=-1)
         inverse = torch.from_numpy(damped_pseudoinverse(j.numpy(), damping))
         steps = torch.split(
             (inverse @ error.unsqueeze(-1)).squeeze(-1), list(network.sizes[1:]), dim=-1
         )
-        r = [phi.function(vi) for phi, vi in zip(network.activations, v, strict=True)]
-        pushed = zip(network.activations, v, steps, r, strict=True)
+        pushed = zip(network.activations, free.v, steps, free.r[1:], strict=True)
         changes = [phi.function(vi + step) - ri for phi, vi, step, ri in pushed]
-        inputs = [x, *r[:-1]]
         return ParameterUpdate(
-            tuple(c.T @ p / len(x) for c, p in zip(changes, inputs, strict=True)),
+            tuple(c.T @ p / len(x) for c, p in zip(changes, free.inputs, strict=True)),
             tuple(c.mean(dim=0) for c in changes),
         )

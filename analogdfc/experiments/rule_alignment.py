@@ -22,7 +22,7 @@ from analogdfc.learning import (
     minimum_norm_update,
 )
 from analogdfc.learning.dfc import FeedbackControl
-from analogdfc.learning.targets import Activity, TargetRule
+from analogdfc.learning.targets import TargetRule
 from analogdfc.losses import Loss
 from analogdfc.measures import Alignment, alignment
 from analogdfc.network import Network
@@ -138,9 +138,9 @@ class NullSpace:
     """
 
     def __init__(self, network: Network, x: Tensor) -> None:
-        free = Activity.of(network, x)
         with torch.no_grad():
-            layers = zip(network.jacobians(free.v), free.h[:-1], strict=True)
+            free = network.run(x)
+            layers = zip(network.jacobians(free.v), free.inputs, strict=True)
             self._layers = [_RowSpace.of(j, r) for j, r in layers]
 
     def shares(self, weights: Sequence[Tensor]) -> dict[str, float]:

@@ -14,7 +14,6 @@ from analogdfc.datasets import Dataset, student_teacher
 from analogdfc.errors import UserError
 from analogdfc.learning.ideal import ParameterUpdate, backprop_update
 from analogdfc.learning.targets import (
-    Activity,
     DDTPLinear,
     DifferenceReconstruction,
     GaussNewtonTargets,
@@ -48,10 +47,11 @@ def sample_updates(rule: TargetRule, x: Tensor, y: Tensor, layer: int) -> Tensor
         UserError: there is no such layer.
     """
     _check_layer(rule.network, layer)
-    free = Activity.of(rule.network, x)
+    with torch.no_grad():
+        free = rule.network.run(x)
     slopes = rule.network.activations[layer - 1].derivative(free.v[layer - 1])
     change = 2 * slopes * rule.target_steps(x, y)[layer - 1]
-    return change.unsqueeze(2) * free.h[layer - 1].unsqueeze(1)
+    return change.unsqueeze(2) * free.r[layer - 1].unsqueeze(1)
 
 
 def null_space_share(network: Network, x: Tensor, layer: int, updates: Tensor) -> Tensor:
@@ -77,11 +77,11 @@ def null_space_share(network: Network, x: Tensor, layer: int, updates: Tensor) -
     wanted = (len(x), network.sizes[layer], network.sizes[layer - 1])
     if tuple(updates.shape) != wanted:
         raise UserError(f"updates {tuple(updates.shape)} of layer {layer}: {wanted} are needed")
-    free = Activity.of(network, x)
     with torch.no_grad():
+        free = network.run(x)
         jacobian = Decomposition.of(network.jacobians(free.v)[layer - 1])
     rows = jacobian.vt * jacobian.kept.unsqueeze(-1)
-    below = free.h[layer - 1].double()
+    below = free.r[layer - 1].double()
     unit = torch.nn.functional.normalize(below, dim=1)
     driven = (updates.double() @ unit.unsqueeze(-1)).squeeze(-1)
     seen = (rows.mT @ (rows @ driven.unsqueeze(-1))).squeeze(-1)
@@ -186,13 +186,14 @@ def target_alignment(
     if network.depth < 2 or not dampings or len(weights) < network.depth - 1:
         raise UserError("angles need a hidden layer, an update for each, and one damping at least")
     gradient = backprop_update(network, x, error).weights
-    free = Activity.of(network, x)
+    with torch.no_grad():
+        free = network.run(x)
     rows = []
     for i, jacobian in enumerate(activation_jacobians(network, free.v)):
         parts = Decomposition.of(jacobian)
         slopes = network.activations[i].derivative(free.v[i])
         pulled = [slopes * parts.pull(error, damping).to(error) for damping in dampings]
-        rows.append([angle(p.T @ free.h[i], weights[i]) for p in pulled])
+        rows.append([angle(p.T @ free.r[i], weights[i]) for p in pulled])
     hidden = zip(gradient[:-1], weights, strict=False)
     return TargetAlignment(
         tuple(dampings),

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from analogdfc.errors import UserError
 from analogdfc.learning.base import LearningRule
 from analogdfc.losses import Loss, SquaredError
-from analogdfc.network import Network
+from analogdfc.network import Forward, Network
 
 
 @dataclass(frozen=True)
@@ -54,31 +54,9 @@ class Dropout:
         return (draw >= p).to(like.dtype) / (1 - p)
 
 
-class Sweep(NamedTuple):
-    """Activations on the way up, as plasticity meets them.
-
-    Attributes:
-        inputs: r_0..r_{L-1}, what the weights of layers 1..L receive, (batch, n_{i-1}).
-        output: r_L, (batch, n_L).
-        slopes: phi'(v_i) of layers 1..L, (batch, n_i); 0 where dropout silences a neuron.
-    """
-
-    inputs: tuple[Tensor, ...]
-    output: Tensor
-    slopes: tuple[Tensor, ...]
-
-
-def sweep(network: Network, x: Tensor) -> Sweep:
-    """Run a batch, (batch, n_0), through the network."""
-    v = network.potentials(x)
-    r = [phi.function(vi) for phi, vi in zip(network.activations, v, strict=True)]
-    slopes = [phi.derivative(vi) for phi, vi in zip(network.activations, v, strict=True)]
-    return Sweep((x, *r[:-1]), r[-1], tuple(slopes))
-
-
-def masked_sweep(
+def masked_run(
     network: Network, x: Tensor, dropout: Dropout, generator: torch.Generator
-) -> Sweep:
+) -> tuple[Forward, tuple[Tensor, ...]]:
     """Run a batch through the network with some of its neurons silent.
 
     Args:
@@ -88,20 +66,22 @@ def masked_sweep(
         generator: source of the masks, on the network's device.
 
     Returns:
-        Activations and slopes behind the masks, so that the way down meets those of the way up.
+        The forward pass with activations behind the masks, and the slopes phi'(v_i) of layers 1..L,
+        (batch, n_i), behind them too, so that the way down meets the neurons of the way up.
     """
     mask = dropout.mask(x, 0, generator)
-    r = x if mask is None else x * mask
-    inputs, slopes = [], []
+    v: list[Tensor] = []
+    slopes: list[Tensor] = []
+    r = [x if mask is None else x * mask]
     layers = zip(network.weights, network.biases, network.activations, strict=True)
     for i, (w, b, phi) in enumerate(layers, start=1):
-        inputs.append(r)
-        v = r @ w.T + b
-        r, slope = phi.function(v), phi.derivative(v)
-        if i < network.depth and (mask := dropout.mask(v, i, generator)) is not None:
-            r, slope = r * mask, slope * mask
-        slopes.append(slope)
-    return Sweep(tuple(inputs), r, tuple(slopes))
+        v.append(linear(r[-1], w, b))
+        r.append(phi.function(v[-1]))
+        slopes.append(phi.derivative(v[-1]))
+        if i < network.depth and (mask := dropout.mask(v[-1], i, generator)) is not None:
+            r[-1] = r[-1] * mask
+            slopes[-1] = slopes[-1] * mask
+    return Forward(tuple(v), tuple(v), tuple(r)), tuple(slopes)
 
 
 def propagate(delta: Tensor, matrices: Sequence[Tensor], slopes: Sequence[Tensor]) -> list[Tensor]:

@@ -16,7 +16,6 @@ from analogdfc.learning._deltas import (
     SequentialFeedback,
     check_shapes,
     propagate,
-    sweep,
 )
 from analogdfc.learning.base import register
 from analogdfc.learning.controls import ErrorDriven, ErrorDrivenOptions
@@ -128,9 +127,9 @@ class NodePerturbation(DeltaRule):
     @torch.no_grad()
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         """Fill `.grad`; see `LearningRule.backward`."""
-        free = sweep(self.network, x)
+        free = self.network.run(x)
         loss = self.loss.value(free.output, y)
-        noise = [self._noise(slope) for slope in free.slopes]
+        noise = [self._noise(v) for v in free.v]
         gain = (loss - self.loss.value(self._perturbed(x, noise), y)) / self.sigma
         self._write_deltas([(gain.unsqueeze(-1) * xi).mean(dim=0) for xi in noise], free.inputs)
         return loss.mean()

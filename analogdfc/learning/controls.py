@@ -14,9 +14,8 @@ from analogdfc.learning._deltas import (
     DeltaRule,
     Dropout,
     check_shapes,
-    masked_sweep,
+    masked_run,
     propagate,
-    sweep,
 )
 from analogdfc.learning.base import register
 from analogdfc.losses import Loss
@@ -70,11 +69,12 @@ class ErrorDriven(DeltaRule):
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         """Fill `.grad`; see `LearningRule.backward`."""
         if self.dropout is None:
-            up = sweep(self.network, x)
+            up = self.network.run(x)
+            slopes = self.network.slopes(up.v)
         else:
-            up = masked_sweep(self.network, x, self.dropout, self.generator)
-        last = self.loss.error(up.output, y) * up.slopes[-1]
-        self._write_deltas([*self._hidden(last, up.slopes), last], up.inputs)
+            up, slopes = masked_run(self.network, x, self.dropout, self.generator)
+        last = self.loss.error(up.output, y) * slopes[-1]
+        self._write_deltas([*self._hidden(last, slopes), last], up.inputs)
         return self.loss.value(up.output, y).mean()
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from analogdfc.dynamics.linalg import solve
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.network import Network
+from analogdfc.network import Forward, Network
 
 
 class ParameterUpdate(NamedTuple):
@@ -50,13 +50,14 @@ def backprop_update(network: Network, x: Tensor, error: Tensor) -> ParameterUpda
         UserError: inputs and errors that don't fit the network.
     """
     with torch.no_grad():
-        v, r = _forward(network, x, error)
+        free = _run(network, x, error)
+        slopes = network.slopes(free.v)
         changes: list[Tensor] = []
         back = error
         for i in range(network.depth - 1, -1, -1):
-            changes.append(back * network.activations[i].derivative(v[i]))
+            changes.append(back * slopes[i])
             back = changes[-1] @ network.weights[i]
-        return _outer(changes[::-1], r, len(x))
+        return _outer(changes[::-1], free, len(x))
 
 
 def minimum_norm_update(
@@ -88,15 +89,14 @@ def minimum_norm_update(
         ConvergenceError: the activations are not finite.
     """
     with torch.no_grad():
-        v, r = _forward(network, x, error)
-        jacobians = [j.double() for j in network.jacobians(v)]
+        free = _run(network, x, error)
+        jacobians = [j.double() for j in network.jacobians(free.v)]
         gram = torch.stack([j @ j.mT for j in jacobians]).sum(dim=0)
         pulled = _least_squares(gram, error.double(), damping)
         changes = _transposed(jacobians, pulled, error.dtype)
         if nonlinear:
-            slopes = [p.derivative(vi) for p, vi in zip(network.activations, v, strict=True)]
-            changes = [c * d for c, d in zip(changes, slopes, strict=True)]
-        return _outer(changes, r, len(x))
+            changes = [c * d for c, d in zip(changes, network.slopes(free.v), strict=True)]
+        return _outer(changes, free, len(x))
 
 
 def gauss_newton_update(
@@ -127,13 +127,13 @@ def gauss_newton_update(
         ConvergenceError: the activations are not finite.
     """
     with torch.no_grad():
-        v, r = _forward(network, x, error)
-        jacobians = [j.double() for j in network.jacobians(v)]
+        free = _run(network, x, error)
+        jacobians = [j.double() for j in network.jacobians(free.v)]
         # As an addition to the squared norm, a bias is an input of 1.
-        norms = [ri.double().square().sum(dim=-1) + float(biases) for ri in r]
+        norms = [ri.double().square().sum(dim=-1) + float(biases) for ri in free.inputs]
         terms = [j @ j.mT * n[:, None, None] for j, n in zip(jacobians, norms, strict=True)]
         pulled = _least_squares(torch.stack(terms).sum(dim=0), error.double(), damping)
-        return _outer(_transposed(jacobians, pulled, error.dtype), r, len(x), biases=biases)
+        return _outer(_transposed(jacobians, pulled, error.dtype), free, len(x), biases=biases)
 
 
 def gauss_newton_batch_update(
@@ -167,24 +167,22 @@ def gauss_newton_batch_update(
         ConvergenceError: the activations are not finite.
     """
     with torch.no_grad():
-        v, r = _forward(network, x, error)
+        free = _run(network, x, error)
         batch, n_out = error.shape
-        jacobians = [j.double() for j in network.jacobians(v)]
+        jacobians = [j.double() for j in network.jacobians(free.v)]
         gram = torch.zeros(batch, n_out, batch, n_out, dtype=torch.float64, device=x.device)
-        for j, ri in zip(jacobians, r, strict=True):
+        for j, ri in zip(jacobians, free.inputs, strict=True):
             rows = j.flatten(0, 1)
             overlap = ri.double() @ ri.double().T + float(biases)
             gram += (rows @ rows.T).view_as(gram) * overlap[:, None, :, None]
         size = batch * n_out
         pulled = _least_squares(gram.view(size, size), error.double().flatten(), damping)
         changes = _transposed(jacobians, pulled.view(batch, n_out), error.dtype)
-        return _outer(changes, r, 1, biases=biases)
+        return _outer(changes, free, 1, biases=biases)
 
 
-def _forward(
-    network: Network, x: Tensor, error: Tensor
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Potentials v_1..v_L and presynaptic activations r_0..r_{L-1} without feedback."""
+def _run(network: Network, x: Tensor, error: Tensor) -> Forward:
+    """The network without feedback, under inputs that fit it and an output error."""
     expected = [(len(x), network.sizes[0]), (len(x), network.sizes[-1])]
     if [tuple(x.shape), tuple(error.shape)] != expected or len(x) == 0:
         raise UserError(
@@ -192,9 +190,7 @@ def _forward(
             f"{list(network.sizes)}: (batch, {network.sizes[0]}) and (batch, {network.sizes[-1]}) "
             "with batch >= 1 are needed"
         )
-    v = network.potentials(x)
-    hidden = zip(network.activations[:-1], v[:-1], strict=True)
-    return v, (x, *(phi.function(vi) for phi, vi in hidden))
+    return network.run(x)
 
 
 def _least_squares(gram: Tensor, right: Tensor, damping: float) -> Tensor:
@@ -222,10 +218,10 @@ def _transposed(jacobians: Sequence[Tensor], pulled: Tensor, dtype: torch.dtype)
 
 
 def _outer(
-    changes: Sequence[Tensor], r: Sequence[Tensor], count: int, *, biases: bool = True
+    changes: Sequence[Tensor], free: Forward, count: int, *, biases: bool = True
 ) -> ParameterUpdate:
     """Sums over the batch of Delta v_i r_{i-1}^T and Delta v_i, divided by the count."""
     return ParameterUpdate(
-        tuple(c.T @ ri / count for c, ri in zip(changes, r, strict=True)),
+        tuple(c.T @ ri / count for c, ri in zip(changes, free.inputs, strict=True)),
         tuple(c.sum(dim=0) / count * float(biases) for c in changes),
     )

@@ -9,25 +9,25 @@ from torch import Tensor
 
 from analogdfc.dynamics import Loop
 from analogdfc.dynamics.linalg import solve
-from analogdfc.dynamics.loop import feedforward, layer_inputs
+from analogdfc.dynamics.loop import free_pass, signals
 from analogdfc.dynamics.simulation import final_state
-from analogdfc.dynamics.steady import Pass, free_pass, rest, sensitivity, steady_state
+from analogdfc.dynamics.steady import rest, sensitivity, steady_state
 from analogdfc.learning.base import register
 from analogdfc.learning.dfc import FeedbackControl
+from analogdfc.network import Forward
 
 
 class _AtRest(FeedbackControl):
     """Writes the update of one state of the network."""
 
-    def _update_at(self, loop: Loop, x: Tensor, layers: Pass) -> None:
-        inputs = (x, *layers.r[:-1])
-        for i, (phi, presynaptic) in enumerate(zip(loop.activations, inputs, strict=True)):
+    def _update_at(self, loop: Loop, layers: Forward) -> None:
+        for i, (phi, presynaptic) in enumerate(zip(loop.activations, layers.inputs, strict=True)):
             # The negative of the update's factor, which makes gradients at once.
             if self.nonlinear:
-                d = phi.function(layers.v_ff[i]) - layers.r[i]
+                d = phi.function(layers.v_ff[i]) - layers.r[i + 1]
             else:
                 d = layers.v_ff[i] - layers.v[i]
-            d /= len(x)
+            d /= len(d)
             self.network.weights[i].grad = d.T @ presynaptic
             self.network.biases[i].grad = d.sum(dim=0)
 
@@ -68,37 +68,35 @@ class SteadyStateDFC(_AtRest):
         """Fill `.grad`; see `LearningRule.backward`."""
         loop = self._loop()
         free = free_pass(loop, x)
-        target = self.loss.target(free.r[-1], y, self.target_stepsize)
-        loss = self.loss.value(free.r[-1], y).mean()
+        target = self.loss.target(free.output, y, self.target_stepsize)
+        loss = self.loss.value(free.output, y).mean()
         if not self.newton:
-            self._update_at(loop, x, self._simulated(loop, x, target))
+            self._update_at(loop, self._simulated(loop, x, target))
             return loss
         found = steady_state(loop, free, target, tolerance=self.tolerance)
         layers, left = found.layers, ~found.converged
         if bool(left.any()):
             self.simulated += int(left.sum())
             layers = _merged(layers, self._simulated(loop, x[left], target[left]), left)
-        self._update_at(loop, x, layers)
+        self._update_at(loop, layers)
         return loss
 
-    def _simulated(self, loop: Loop, x: Tensor, target: Tensor) -> Pass:
+    def _simulated(self, loop: Loop, x: Tensor, target: Tensor) -> Forward:
         state = final_state(
             loop, x, target, dt=self.dt, steps=self.steps, integrator=self.integrator
         )
-        inputs = layer_inputs(loop, state.v, x)
-        last = loop.activations[-1].function(state.v[-1])
-        return Pass(state.v, feedforward(loop, inputs), (*inputs[1:], last))
+        return signals(loop, state.v, x)
 
 
-def _merged(whole: Pass, part: Pass, where: Tensor) -> Pass:
+def _merged(whole: Forward, part: Forward, where: Tensor) -> Forward:
     """The whole with the samples of a part in their places."""
     out = []
-    for signals, others in zip(whole, part, strict=True):
-        layers = [signal.clone() for signal in signals]
+    for kind, others in zip(whole, part, strict=True):
+        layers = [signal.clone() for signal in kind]
         for layer, other in zip(layers, others, strict=True):
             layer[where] = other
         out.append(tuple(layers))
-    return Pass(*out)
+    return Forward(*out)
 
 
 @register(
@@ -122,9 +120,9 @@ class AnalyticDFC(_AtRest):
         """Fill `.grad`; see `LearningRule.backward`."""
         loop = self._loop()
         free = free_pass(loop, x)
-        delta = self.target_stepsize * self.loss.error(free.r[-1], y)
+        delta = self.target_stepsize * self.loss.error(free.output, y)
         eye = torch.eye(delta.shape[-1], dtype=x.dtype, device=x.device)
-        jq = sensitivity(loop, free.v, torch.zeros_like(delta), r=free.r)
+        jq = sensitivity(loop, free.v, torch.zeros_like(delta), r=free.r[1:])
         u = solve(jq + loop.controller.damping * eye, delta)
-        self._update_at(loop, x, rest(loop, free.v_ff[0], u))
-        return self.loss.value(free.r[-1], y).mean()
+        self._update_at(loop, rest(loop, free, u))
+        return self.loss.value(free.output, y).mean()

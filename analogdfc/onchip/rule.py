@@ -14,7 +14,7 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.static import StaticChip, StaticState
 from analogdfc.devices.draws import normal
-from analogdfc.dynamics.steady import free_pass
+from analogdfc.dynamics.loop import free_pass
 from analogdfc.errors import UserError
 from analogdfc.learning.base import LearningRule
 from analogdfc.losses import Loss, SquaredError
@@ -105,10 +105,10 @@ class HardwareDFC(LearningRule):
         """Measured output r_L of the free phase with the network's weights, (batch, n_L)."""
         static = self.refold()
         if static.control.follow is None:
-            return free_pass(static.loop, x).r[-1]
+            return free_pass(static.loop, x).output
         # Without auto-zero the reset switch leaves a little of the control signal in the free
         # phase, which doesn't depend on the step.
-        return static.solve(x, x.new_zeros(len(x), self.network.sizes[-1])).free_pass.r[-1]
+        return static.solve(x, x.new_zeros(len(x), self.network.sizes[-1])).free_pass.output
 
     @torch.no_grad()
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ class HardwareDFC(LearningRule):
             d = d / -len(x)
             self.network.weights[i].grad = d.T @ r
             self.network.biases[i].grad = d.sum(dim=0)
-        return self.loss.value(state.free_pass.r[-1], y).mean()
+        return self.loss.value(state.free_pass.output, y).mean()
 
     def differences(self, state: StaticState) -> tuple[Tensor, ...]:
         """d_1..d_L as read, (batch, n_i), with the amplifiers' noise if the rule has any.

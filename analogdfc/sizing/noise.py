@@ -22,10 +22,10 @@ from analogdfc.analysis.reading_noise import BOLTZMANN, TEMPERATURE
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip, Stage
 from analogdfc.dynamics import Loop
-from analogdfc.dynamics.steady import Pass
+from analogdfc.network import Forward
 
 
-def noise_norm(chip: Chip, loop: Loop, rest: Pass, x: Tensor, duration: float) -> float:
+def noise_norm(chip: Chip, loop: Loop, rest: Forward, duration: float) -> float:
     """Norm of the noise of the mean update, rms, dimensionless.
 
     Linearised at rest. All amplifiers' noise goes through the closed loop; with double sampling
@@ -35,24 +35,22 @@ def noise_norm(chip: Chip, loop: Loop, rest: Pass, x: Tensor, duration: float) -
         chip: the chip whose components count.
         loop: the equations that are linearised, with direct feedback.
         rest: their signals at rest, (batch, n_i).
-        x: inputs, (batch, n_0).
         duration: time over which the update is averaged, in seconds.
 
     Returns:
         Root of the expected squared norm of the noise of `Update.flat`.
     """
     deviation = difference_deviations(chip, loop, rest, duration)
-    below = (x, *rest.r[:-1])
     power = sum(
         float((s.square().sum(dim=-1) * (1 + r.square().sum(dim=-1))).sum())
-        for s, r in zip(deviation, below, strict=True)
+        for s, r in zip(deviation, rest.inputs, strict=True)
     )
     twice = 2.0 if chip.design.readout.double_sampling else 1.0
-    return math.sqrt(twice * power) / len(x)
+    return math.sqrt(twice * power) / len(rest.inputs[0])
 
 
 def difference_deviations(
-    chip: Chip, loop: Loop, rest: Pass, duration: float
+    chip: Chip, loop: Loop, rest: Forward, duration: float
 ) -> tuple[Tensor, ...]:
     """Standard deviation of the averaged phi(v) - phi(v_ff) of layers 1..L, (batch, n_i)."""
     sources = _Sources(chip, duration)

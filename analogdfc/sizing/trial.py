@@ -17,8 +17,10 @@ from analogdfc.circuit.design import Design
 from analogdfc.circuit.static import StaticChip, StaticState
 from analogdfc.comparison import UpdateDifference
 from analogdfc.cost.estimate import ideal_update
-from analogdfc.dynamics.steady import Pass, free_pass, steady_state
+from analogdfc.dynamics.loop import free_pass
+from analogdfc.dynamics.steady import steady_state
 from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.network import Forward
 from analogdfc.sizing import specification
 from analogdfc.sizing.noise import noise_norm
 
@@ -120,7 +122,7 @@ class Problem:
         return self.duration * self.design.seconds
 
     @cached_property
-    def ideal(self) -> tuple[Tensor, Pass]:
+    def ideal(self) -> tuple[Tensor, Forward]:
         """The ideal network's mean update at rest, flat, and its signals there."""
         loop = self.design.loop()
         free = free_pass(loop, self.x)
@@ -265,7 +267,7 @@ def _more_levels(problem: Problem, values: Mapping[str, float]) -> list[float]:
 def noise_angle(problem: Problem, design: Design) -> float:
     """Angle by which the noise of the averaged reading turns the mean update, rms, in degrees."""
     ideal, rest = problem.ideal
-    norm = noise_norm(Chip.of(design), design.loop(), rest, problem.x, problem.seconds)
+    norm = noise_norm(Chip.of(design), design.loop(), rest, problem.seconds)
     return math.degrees(math.atan(norm / float(ideal.norm())))
 
 

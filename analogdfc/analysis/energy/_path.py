@@ -13,8 +13,9 @@ from analogdfc.circuit.chip import Chip, Stage
 from analogdfc.circuit.static import StaticChip, StaticState
 from analogdfc.dynamics import Readings
 from analogdfc.dynamics.loop import Loop
-from analogdfc.dynamics.steady import Pass, rest, sensitivity
+from analogdfc.dynamics.steady import rest, sensitivity
 from analogdfc.errors import ConvergenceError
+from analogdfc.network import Forward
 
 POINTS = 20
 """Times at which a power is evaluated; their spacing grows with time."""
@@ -56,10 +57,10 @@ def path(chip: StaticChip, state: StaticState, duration: float) -> Path:
     control, seen, late = _modes(chip, state, t)
     u = (seen - chip.control.baseline) / chip.control.scale
     points, batch = len(t), len(state.x)
-    first = state.free_pass.v_ff[0].expand(points, batch, -1).flatten(0, 1)
-    layers = rest(chip.loop, first, u.flatten(0, 1))
+    repeated = ((s.expand(points, batch, -1).flatten(0, 1) for s in f) for f in state.free_pass)
+    layers = rest(chip.loop, Forward(*map(tuple, repeated)), u.flatten(0, 1))
     output = layers.v[-1] + late.flatten(0, 1)
-    layers = Pass((*layers.v[:-1], output), layers.v_ff, (*layers.r[:-1], output))
+    layers = Forward((*layers.v[:-1], output), layers.v_ff, (*layers.inputs, output))
     signals = chip.readings(layers)
     goal = state.goal.expand(points, batch, -1)
     volts = chip.volts(signals, control.flatten(0, 1), goal.flatten(0, 1))
@@ -176,7 +177,7 @@ def _through(loop: Loop, state: StaticState, i: int) -> Tensor:
         q if k == i else torch.zeros_like(q) for k, q in enumerate(loop.feedback, start=1)
     )
     layers = state.rest_pass
-    return sensitivity(loop._replace(feedback=feedback), layers.v, r=layers.r)
+    return sensitivity(loop._replace(feedback=feedback), layers.v, r=layers.r[1:])
 
 
 def _check_decay(a: Tensor) -> None:

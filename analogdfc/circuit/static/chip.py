@@ -26,9 +26,10 @@ from analogdfc.circuit.static.folded import (
 )
 from analogdfc.circuit.static.folding import fold_control, fold_layers
 from analogdfc.dynamics import Loop, Readings, Update
-from analogdfc.dynamics.loop import free_state
-from analogdfc.dynamics.steady import Pass, rest, steady_state
+from analogdfc.dynamics.loop import free_pass, free_state
+from analogdfc.dynamics.steady import rest, steady_state
 from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.network import Forward
 
 _ROUNDS = 50
 
@@ -175,8 +176,7 @@ class StaticChip:
         """
         self._check(x, step if isinstance(step, Tensor) else x.new_zeros(len(x), self._outputs))
         loop, c = self.loop, self.control
-        first = torch.addmm(loop.biases[0], x, loop.weights[0].T)
-        base = rest(loop, first, None)
+        base = free_pass(loop, x)
         free, u_free = self._free(base)
         if not isinstance(step, Tensor):
             step = step(free.v[-1])
@@ -216,10 +216,10 @@ class StaticChip:
             tuple(d for d, _ in pairs),
         )
 
-    def readings(self, signals: Pass) -> Readings:
+    def readings(self, signals: Forward) -> Readings:
         """Measured signals, (..., n_i), of those of the folded loop."""
         v, v_ff, r, r_ff = [], [], [], []
-        for layer, a, b, c in zip(self.layers, signals.v, signals.v_ff, signals.r, strict=True):
+        for layer, a, b, c in zip(self.layers, *signals[:2], signals.r[1:], strict=True):
             v_ff.append((b - layer.constant) / layer.soma_gain)
             if layer.act is None or layer.act_ff is None:
                 v.append(a)
@@ -276,7 +276,7 @@ class StaticChip:
         ideal = self.loop._replace(weights=self.weights, biases=self.biases)
         return free_state(ideal, x).v[-1]
 
-    def _free(self, base: Pass) -> tuple[Pass, Tensor]:
+    def _free(self, base: Forward) -> tuple[Forward, Tensor]:
         """The free phase, and its control signal as the circuit has it."""
         c = self.control
         if c.follow is None:
@@ -286,7 +286,7 @@ class StaticChip:
         near = _ROUNDINGS * torch.finfo(u.dtype).eps
         for _ in range(_ROUNDS):
             last, u = u, c.follow * free.v[-1] / c.scale
-            free = rest(self.loop, base.v_ff[0], u)
+            free = rest(self.loop, base, u)
             if bool(((u - last).abs() <= near * (1 + u.abs())).all()):
                 return free, c.baseline + c.scale * u
         raise ConvergenceError("the free phase does not settle: the reset switch is too resistive")
@@ -309,8 +309,8 @@ class StaticState:
 
     chip: StaticChip
     x: Tensor
-    free_pass: Pass
-    rest_pass: Pass
+    free_pass: Forward
+    rest_pass: Forward
     free_control: Tensor
     rest_control: Tensor
     goal: Tensor

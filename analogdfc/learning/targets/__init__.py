@@ -1,6 +1,6 @@
 """Target propagation and its ideal: layers that learn from targets of their own."""
 
-from analogdfc.learning.targets.base import Activity, TargetRule
+from analogdfc.learning.targets.base import TargetRule
 from analogdfc.learning.targets.ddtp import DDTPRHL, DDTPControl, DDTPLinear, RecurrentDDTPRHL
 from analogdfc.learning.targets.dtp import DTP, DTPDRL, PretrainedDTP
 from analogdfc.learning.targets.gauss_newton import (
@@ -28,7 +28,6 @@ __all__ = [
     "DDTPRHL",
     "DTP",
     "DTPDRL",
-    "Activity",
     "DDTPControl",
     "DDTPLinear",
     "DifferenceReconstruction",

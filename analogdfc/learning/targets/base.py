@@ -5,42 +5,17 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from analogdfc.activations import Activation
 from analogdfc.errors import UserError
 from analogdfc.learning.base import LearningRule
 from analogdfc.losses import Loss, SquaredError
-from analogdfc.network import Network
+from analogdfc.network import Forward, Network
 
 FAMILY = "target propagation"
-
-
-class Activity(NamedTuple):
-    """A network's free activity.
-
-    Attributes:
-        v: potentials v_1..v_L, (batch, n_i); the paper's a_i.
-        h: activations h_0..h_L, (batch, n_i), with the input h_0.
-    """
-
-    v: tuple[Tensor, ...]
-    h: tuple[Tensor, ...]
-
-    @classmethod
-    def of(cls, network: Network, x: Tensor) -> Activity:
-        """Forward pass of the inputs x, (batch, n_0), without a graph."""
-        v: list[Tensor] = []
-        h = [x]
-        with torch.no_grad():
-            for w, b, phi in zip(network.weights, network.biases, network.activations, strict=True):
-                v.append(linear(h[-1], w, b))
-                h.append(phi.function(v[-1]))
-        return cls(tuple(v), tuple(h))
 
 
 # Slopes from the activation itself, which spares a second evaluation of the function.
@@ -99,11 +74,11 @@ class TargetRule(LearningRule):
         self.frozen = tuple(sorted(set(frozen)))
 
     @abstractmethod
-    def _hidden(self, free: Activity, last: Tensor, y: Tensor) -> list[Tensor]:
+    def _hidden(self, free: Forward, last: Tensor, y: Tensor) -> list[Tensor]:
         """Steps Delta h_1..Delta h_{L-1}, (batch, n_i), to the targets of the hidden layers.
 
         Args:
-            free: the free activity.
+            free: the forward pass.
             last: step Delta h_L to the output target, (batch, n_L).
             y: labels, (batch, n_L).
         """
@@ -119,21 +94,21 @@ class TargetRule(LearningRule):
         Returns:
             Delta h_1..Delta h_L = h^_i - h_i, (batch, n_i).
         """
-        free = Activity.of(self.network, x)
+        free = self.network.run(x)
         return tuple(self._steps(free, y))
 
     @torch.no_grad()
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         """Fill `.grad` of the layers that aren't frozen; see `LearningRule.backward`."""
-        free = Activity.of(self.network, x)
+        free = self.network.run(x)
         self._descend(free, self._steps(free, y))
-        return self.loss.value(free.h[-1], y).mean()
+        return self.loss.value(free.output, y).mean()
 
-    def _steps(self, free: Activity, y: Tensor) -> list[Tensor]:
-        last = self.target_stepsize * self.loss.error(free.h[-1], y)
+    def _steps(self, free: Forward, y: Tensor) -> list[Tensor]:
+        last = self.target_stepsize * self.loss.error(free.output, y)
         return [*self._hidden(free, last, y), last]
 
-    def _descend(self, free: Activity, steps: Sequence[Tensor]) -> None:
+    def _descend(self, free: Forward, steps: Sequence[Tensor]) -> None:
         """Write the gradients of the local losses."""
         network = self.network
         for k, (step, phi) in enumerate(zip(steps, network.activations, strict=True)):
@@ -141,5 +116,5 @@ class TargetRule(LearningRule):
             if k + 1 in self.frozen:
                 w.grad = b.grad = None
                 continue
-            delta = slope(phi, free.v[k], free.h[k + 1]).mul_(step).mul_(-2 / len(step))
-            w.grad, b.grad = delta.T @ free.h[k], delta.sum(dim=0)
+            delta = slope(phi, free.v[k], free.r[k + 1]).mul_(step).mul_(-2 / len(step))
+            w.grad, b.grad = delta.T @ free.r[k], delta.sum(dim=0)

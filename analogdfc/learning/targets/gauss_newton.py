@@ -13,9 +13,9 @@ from torch import Tensor
 from analogdfc.dynamics.linalg import solve
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.learning.base import register
-from analogdfc.learning.targets.base import FAMILY, Activity, TargetRule
+from analogdfc.learning.targets.base import FAMILY, TargetRule
 from analogdfc.losses import Loss
-from analogdfc.network import Network
+from analogdfc.network import Forward, Network
 
 
 class Decomposition(NamedTuple):
@@ -150,7 +150,7 @@ class GaussNewtonTargets(IdealTargets):
     2020, Conditions 2 and S3). For large lambda they align with the gradient.
     """
 
-    def _hidden(self, free: Activity, last: Tensor, y: Tensor) -> list[Tensor]:
+    def _hidden(self, free: Forward, last: Tensor, y: Tensor) -> list[Tensor]:
         jacobians = activation_jacobians(self.network, free.v)
         return [Decomposition.of(j).pull(last, self.damping).to(last) for j in jacobians]
 
@@ -173,9 +173,9 @@ class GeneralisedGaussNewtonTargets(IdealTargets):
     is all but certain and wrong.
     """
 
-    def _hidden(self, free: Activity, last: Tensor, y: Tensor) -> list[Tensor]:
+    def _hidden(self, free: Forward, last: Tensor, y: Tensor) -> list[Tensor]:
         jacobians = [j.double() for j in activation_jacobians(self.network, free.v)]
-        hessian = output_hessian(self.loss, free.h[-1].double(), y.double())
+        hessian = output_hessian(self.loss, free.output.double(), y.double())
         right = last.double()
         if self.damping > 0:
             # (J^T H J + l)^-1 J^T = J^T (H J J^T + l)^-1 needs matrices of n_L rows only.

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from analogdfc.errors import UserError
-from analogdfc.learning.targets.base import Activity, TargetRule
+from analogdfc.learning.targets.base import TargetRule
 from analogdfc.learning.targets.pathways import Synapses, TargetFeedback
 from analogdfc.learning.targets.reconstruction import Reconstruction
 from analogdfc.losses import Loss
-from analogdfc.network import Network
+from analogdfc.network import Forward, Network
 
 
 class FeedbackSchedule(NamedTuple):
@@ -108,13 +108,13 @@ class LearnedTargets(TargetRule):
     @torch.no_grad()
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         """Fill `.grad` of the network, and of the feedback where both learn jointly."""
-        free = Activity.of(self.network, x)
-        synapses = self.feedback.free(free.h)
-        last = self.target_stepsize * self.loss.error(free.h[-1], y)
-        self._descend(free, [*self.feedback.target_steps(free.h, synapses, last), last])
+        free = self.network.run(x)
+        synapses = self.feedback.free(free.r)
+        last = self.target_stepsize * self.loss.error(free.output, y)
+        self._descend(free, [*self.feedback.target_steps(free.r, synapses, last), last])
         if self.joint:
             self._learn(free, synapses)
-        return self.loss.value(free.h[-1], y).mean()
+        return self.loss.value(free.output, y).mean()
 
     @torch.no_grad()
     def feedback_backward(self, x: Tensor) -> None:
@@ -123,11 +123,11 @@ class LearnedTargets(TargetRule):
         Args:
             x: inputs, (batch, n_0).
         """
-        free = Activity.of(self.network, x)
-        self._learn(free, self.feedback.free(free.h))
+        free = self.network.run(x)
+        self._learn(free, self.feedback.free(free.r))
 
-    def _hidden(self, free: Activity, last: Tensor, y: Tensor) -> list[Tensor]:
-        return self.feedback.target_steps(free.h, self.feedback.free(free.h), last)
+    def _hidden(self, free: Forward, last: Tensor, y: Tensor) -> list[Tensor]:
+        return self.feedback.target_steps(free.r, self.feedback.free(free.r), last)
 
-    def _learn(self, free: Activity, synapses: Sequence[Synapses]) -> None:
+    def _learn(self, free: Forward, synapses: Sequence[Synapses]) -> None:
         self.reconstruction.backward(self.network, self.feedback, free, synapses, self.generator)

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from analogdfc.errors import UserError
-from analogdfc.learning.targets.base import Activity, slope
+from analogdfc.learning.targets.base import slope
 from analogdfc.learning.targets.pathways import LayerwiseFeedback, Synapses, TargetFeedback
-from analogdfc.network import Network
+from analogdfc.network import Forward, Network
 
 # The published code of DTP divides by the square of the noise, but never by less than this.
 _LEAST_SIGMA = 0.02
@@ -104,7 +104,7 @@ class Reconstruction(ABC):
         self,
         network: Network,
         feedback: TargetFeedback,
-        free: Activity,
+        free: Forward,
         synapses: Sequence[Synapses],
         generator: torch.Generator,
     ) -> Iterator[Term]:
@@ -113,7 +113,7 @@ class Reconstruction(ABC):
         Args:
             network: the network.
             feedback: its feedback of targets.
-            free: the free activity.
+            free: the forward pass.
             synapses: of the feedback in the free state.
             generator: source of the noise, on the device of the activity.
         """
@@ -123,7 +123,7 @@ class Reconstruction(ABC):
         self,
         network: Network,
         feedback: TargetFeedback,
-        free: Activity,
+        free: Forward,
         synapses: Sequence[Synapses],
         generator: torch.Generator,
     ) -> None:
@@ -157,12 +157,12 @@ class LayerwiseReconstruction(Reconstruction):
         self,
         network: Network,
         feedback: TargetFeedback,
-        free: Activity,
+        free: Forward,
         synapses: Sequence[Synapses],
         generator: torch.Generator,
     ) -> Iterator[Term]:
         """See `Reconstruction.terms`."""
-        for k, h in enumerate(free.h[1:-1]):
+        for k, h in enumerate(free.r[1:-1]):
             corrupted = h + noise_like(h, self.sigma, generator)
             p = _layer(network, k + 1, corrupted)
             yield Term(k, feedback.synapses(k, p, h), None, corrupted, self.factor)
@@ -183,14 +183,14 @@ class LoopReconstruction(Reconstruction):
         self,
         network: Network,
         feedback: TargetFeedback,
-        free: Activity,
+        free: Forward,
         synapses: Sequence[Synapses],
         generator: torch.Generator,
     ) -> Iterator[Term]:
         """See `Reconstruction.terms`."""
-        noise, outputs = corrupted_outputs(network, free.h, self.sigma, generator)
-        for k, noisy in feedback.returned(free.h, synapses, outputs):
-            yield Term(k, noisy, None, free.h[k + 1] + noise[k], self.factor)
+        noise, outputs = corrupted_outputs(network, free.r, self.sigma, generator)
+        for k, noisy in feedback.returned(free.r, synapses, outputs):
+            yield Term(k, noisy, None, free.r[k + 1] + noise[k], self.factor)
 
 
 @dataclass(frozen=True)
@@ -220,19 +220,19 @@ class DifferenceReconstruction(Reconstruction):
         self,
         network: Network,
         feedback: TargetFeedback,
-        free: Activity,
+        free: Forward,
         synapses: Sequence[Synapses],
         generator: torch.Generator,
     ) -> Iterator[Term]:
         """See `Reconstruction.terms`; the second noise is drawn last."""
-        noise, outputs = corrupted_outputs(network, free.h, self.sigma, generator)
-        for k, noisy in feedback.returned(free.h, synapses, outputs):
+        noise, outputs = corrupted_outputs(network, free.r, self.sigma, generator)
+        for k, noisy in feedback.returned(free.r, synapses, outputs):
             yield Term(k, noisy, synapses[k], noise[k], self.factor)
         if self.damping > 0:
-            last = free.h[-1]
+            last = free.output
             moved = last + noise_like(last, self.sigma, generator)
             outputs = moved.expand(len(noise), *moved.shape)
-            for k, noisy in feedback.returned(free.h, synapses, outputs):
+            for k, noisy in feedback.returned(free.r, synapses, outputs):
                 goal = torch.zeros_like(noise[k])
                 yield Term(k, noisy, synapses[k], goal, self.factor * self.damping)
 
@@ -278,7 +278,7 @@ def _layer(network: Network, index: int, h: Tensor) -> Tensor:
     return network.activations[index].function(v)
 
 
-def _add_gradient(feedback: TargetFeedback, free: Activity, term: Term, decay: float) -> None:
+def _add_gradient(feedback: TargetFeedback, free: Forward, term: Term, decay: float) -> None:
     """Add a term's gradient with respect to Q_i, c_i and S_i to their `.grad`.
 
     The first term of a layer brings the gradient of the decay along, decay Q_i and decay S_i.
@@ -297,7 +297,7 @@ def _add_gradient(feedback: TargetFeedback, free: Activity, term: Term, decay: f
         delta += correction
     c.grad = delta.sum(dim=0) if c.grad is None else c.grad + delta.sum(dim=0)
     if s is not None:
-        _accumulate(s, delta, free.h[k + 1], decay)
+        _accumulate(s, delta, free.r[k + 1], decay)
 
 
 def _accumulate(parameter: nn.Parameter, delta: Tensor, p: Tensor, decay: float) -> None:

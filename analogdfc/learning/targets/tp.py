@@ -12,9 +12,9 @@ from torch import Tensor
 from analogdfc.dynamics.linalg import inverse
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.learning.base import register
-from analogdfc.learning.targets.base import FAMILY, Activity, TargetRule
+from analogdfc.learning.targets.base import FAMILY, TargetRule
 from analogdfc.losses import Loss
-from analogdfc.network import Network
+from analogdfc.network import Forward, Network
 
 # Above it, inverting a layer leaves less than four digits of a double.
 _WORST_CONDITION = 1e12
@@ -81,12 +81,12 @@ class InverseTargetPropagation(TargetRule):
         for i in range(2, network.depth + 1):
             _check_invertible(network, i)
 
-    def _hidden(self, free: Activity, last: Tensor, y: Tensor) -> list[Tensor]:
+    def _hidden(self, free: Forward, last: Tensor, y: Tensor) -> list[Tensor]:
         out = [last]
         for i in range(self.network.depth, 1, -1):
             name = self.network.activations[i - 1].name
             back = INVERSES[name]
-            target = free.h[i] + out[0]
+            target = free.r[i] + out[0]
             outside = ~((target > back.low) & (target < back.high)).all(dim=1)
             if bool(outside.any()):
                 raise ConvergenceError(
