@@ -10,9 +10,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from analogdfc.errors import UserError
-from analogdfc.wires import Tiling
+from analogdfc.wires import (
+    Lines,
+    Tiling,
+    array_power,
+    dual_rail,
+    terminal_admittance,
+    wire_admittance,
+)
 from analogdfc.wires.remembered import Remembered
-from analogdfc.wires.terminals import dual_rail, terminal_admittance, wire_admittance
 
 Array = NDArray[np.float64]
 Exact = NDArray[np.longdouble]
@@ -118,6 +124,36 @@ def test_an_array_of_many_levels_of_blocks_agrees_with_its_network_too(
     np.testing.assert_allclose(-y, couplings, rtol=1e-12, atol=0)
     lost = wire_admittance(g, r_word, r_bit)
     np.testing.assert_allclose(lost, power, rtol=0, atol=1e-12 * abs(power).max())
+
+
+@given(arrays(), resistances, resistances, tilings)
+def test_what_a_tiled_array_takes_for_given_voltages_is_that_of_its_admittance(
+    g: Array, r_word: float, r_bit: float, tiling: Tiling
+) -> None:
+    rows, columns = g.shape
+    volts = np.random.default_rng(1).normal(size=(2, 3, rows + columns))
+    given = torch.from_numpy(volts)
+    found = array_power(
+        torch.from_numpy(g), Lines(r_word, r_bit), given[..., :rows], given[..., rows:], tiling
+    )
+    states = np.concatenate([volts, volts.mean(axis=0, keepdims=True)])
+    current = states @ terminal_admittance(g, r_word, r_bit, tiling)
+    lost = ((states @ wire_admittance(g, r_word, r_bit, tiling)) * states).sum(axis=-1)
+    taken = (states * current).sum(axis=-1)
+    np.testing.assert_allclose(found.rows, current[..., :rows], rtol=1e-4, atol=1e-5 * g.max())
+    np.testing.assert_allclose(found.wires, lost, rtol=1e-4, atol=1e-9 * g.max())
+    np.testing.assert_allclose(found.devices + found.wires, taken, rtol=1e-4)
+
+
+def test_couplings_may_decay_beyond_the_smallest_number_along_a_line() -> None:
+    g = np.full((2, 120), 1e-3)
+    couplings, _ = node_by_node(g, 1e7, 0.0)
+    y = terminal_admittance(g, 1e7, 0.0)
+    np.testing.assert_allclose(-y[0, 2:60], couplings[0, 2:60], rtol=1e-11)
+    np.testing.assert_allclose(-y[60, 30:60], couplings[60, 30:60], rtol=1e-11)
+    assert 0 < couplings[0, 60] < 1e-200
+    assert np.isfinite(y).all()
+    assert y[2, 121] == couplings[2, 121] == 0
 
 
 def test_tiles_shorten_the_lines() -> None:

@@ -19,7 +19,7 @@ from analogdfc.network import Network
 from analogdfc.spice.energy import measure_circuit
 from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.flat import devices
-from analogdfc.wires.terminals import dual_rail, terminal_admittance, wire_admittance
+from analogdfc.wires import dual_rail, terminal_admittance, wire_admittance
 from benchmarks._measure import Case, case
 from benchmarks.energy import HALVED_BAR, ITEM_BAR, LARGE, SEEDS, SMALL, TOTAL_BAR, worst_item
 

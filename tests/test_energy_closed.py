@@ -22,7 +22,7 @@ from analogdfc.circuit.static import StaticChip
 from analogdfc.controller import PI
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.wires.terminals import dual_rail, terminal_admittance, wire_admittance
+from analogdfc.wires import dual_rail, terminal_admittance, wire_admittance
 
 CARD = Card.load("discrete_100mhz")
 DURATION = 20.0

@@ -29,10 +29,10 @@ from analogdfc.wires import (
     Selector,
     Sinh,
     WiredArray,
+    terminal_admittance,
     transfer_matrix,
 )
-from analogdfc.wires.exact import Factorised
-from analogdfc.wires.terminals import terminal_admittance
+from analogdfc.wires.exact import Factorised, turned
 
 Array = NDArray[np.float64]
 
@@ -135,6 +135,27 @@ def arrays(draw: st.DrawFn) -> Tensor:
 @given(g=arrays(), lines=any_lines)
 def test_transfer_matrix_is_that_of_the_nodal_equations(g: Tensor, lines: Lines) -> None:
     assert relative(transfer_matrix(g, lines), nodal_transfer(g, lines)) < 1e-10
+
+
+@settings(max_examples=60, deadline=None)
+@given(g=arrays(), lines=any_lines)
+def test_couplings_between_terminals_are_those_of_the_nodal_equations(
+    g: Tensor, lines: Lines
+) -> None:
+    m, n = g.shape
+    found = Factorised(g, lines, keep=False, terminals=True).couplings()
+    assert (found >= 0).all()
+    assert torch.equal(found, found.mT)
+    np.testing.assert_allclose(found[m:, :m], nodal_transfer(g, lines), rtol=1e-10)
+    between = nodal(g.numpy(), lines, np.zeros((n, m)), np.eye(n), np.zeros((n, m, n)))[2]
+    taken = -np.diag(between)
+    np.fill_diagonal(between, 0)
+    # What the reference loses where wires conduct well
+    lost = 1e-15 * (g.sum().item() + sum(1 / r for r in (lines.r_bit, lines.bit_lead) if r))
+    np.testing.assert_allclose(found[m:, m:], between, rtol=1e-9, atol=lost)
+    np.testing.assert_allclose(found.sum(-1)[m:], taken, rtol=1e-9, atol=lost)
+    other = Factorised(turned(g), lines.turned(), keep=False, terminals=True).couplings()
+    np.testing.assert_allclose(found, other.flip(0, 1), rtol=1e-10)
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (64, 64), (33, 90), (100, 17), (1, 40), (40, 1)])

@@ -25,10 +25,12 @@ from analogdfc.wires.nonlinear import (
     Selector,
     Sinh,
 )
+from analogdfc.wires.power import ArrayPower, array_power
 from analogdfc.wires.terminals import dual_rail, terminal_admittance, wire_admittance
 from analogdfc.wires.tiles import Tiling
 
 __all__ = [
+    "ArrayPower",
     "BranchCurrents",
     "Cell",
     "Exact",
@@ -42,6 +44,7 @@ __all__ = [
     "Solution",
     "Tiling",
     "WiredArray",
+    "array_power",
     "dual_rail",
     "terminal_admittance",
     "transfer_matrix",

@@ -10,6 +10,11 @@ from analogdfc.wires.elimination import inverse_root
 from analogdfc.wires.ladder import Ladder
 from analogdfc.wires.lines import Lines
 
+_REACH = 600.0
+"""Decay along a line, as an exponent, up to which no number overflows; _NARROW cells stay below."""
+
+_NARROW = 16
+
 
 class CommonBitLines:
     """The nodal equations of arrays with r_bit = 0, factorised.
@@ -69,12 +74,16 @@ class CommonBitLines:
             return between
         d, e = (x.mT for x in self._word.inverse_factors())
         weight = d * self._g
-        for row in range(self._g.shape[-2]):  # one by one: their sum is all that must be stored
-            w, x = weight[..., row, :], e[..., row, :]
-            distance = (x[..., :, None] - x[..., None, :]).abs()
-            between += w[..., :, None] * w[..., None, :] * torch.exp(-distance)
-        between.diagonal(dim1=-2, dim2=-1).zero_()
-        return between
+        reach = float((e[..., -1] - e[..., 0]).max())
+        width = columns if reach < _REACH else _NARROW
+        for first in range(0, columns, width):
+            block, before = slice(first, first + width), slice(0, first + width)
+            at = e[..., first, None]
+            grows = weight[..., before] * torch.exp(e[..., before] - at)
+            falls = weight[..., block] * torch.exp(at - e[..., block])
+            between[..., before, block] = grows.mT @ falls
+        upper = between.triu(1)
+        return upper + upper.mT
 
     def _inverse(self, eye: Tensor) -> Tensor:
         """(1 + lead S)^-1 with S the admittance of the columns, all rows' drivers at ground."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from analogdfc.cards.technology import Wire
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.static.crossbar import Coupling, coupling
-from analogdfc.wires.terminals import dual_rail, terminal_admittance
+from analogdfc.wires import dual_rail, terminal_admittance
 
 Array = NDArray[np.float64]
 

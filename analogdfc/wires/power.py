@@ -1,0 +1,91 @@
+"""Power in arrays whose terminals are held at known voltages."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from analogdfc.wires.array import Iterative
+from analogdfc.wires.branches import branch_currents
+from analogdfc.wires.lines import Lines
+from analogdfc.wires.tiles import Tiling
+
+TOLERANCE = 1e-6
+"""Residual of the wires' equations; a power needs no more."""
+
+_CHUNK = 4_000_000
+"""Cells, over all states, whose currents are held at once."""
+
+
+class ArrayPower(NamedTuple):
+    """What an array takes in so many states.
+
+    Attributes:
+        rows: currents from the drivers into the rows, (states, k, rows), in amperes.
+        devices: power in the devices, (states, k), in watts.
+        wires: power in the lines, (states, k), in watts.
+    """
+
+    rows: Tensor
+    devices: Tensor
+    wires: Tensor
+
+
+def array_power(
+    g: Tensor, lines: Lines, rows: Tensor, columns: Tensor, tiling: Tiling | None = None
+) -> ArrayPower:
+    """Solve an array for given voltages; of two states also for their mean, as a third.
+
+    Args:
+        g: conductances, (rows, columns), in siemens, >= 0.
+        lines: resistances of the lines; nothing in the drivers and the sense amplifiers.
+        rows: voltages of the row drivers, (states, k, rows), in volts.
+        columns: voltages at the column senses, (states, k, columns), in volts.
+        tiling: largest array of which the matrix is made; by default it is one array.
+
+    Returns:
+        The same states, and their mean if they are two.
+    """
+    if lines.word_lead == lines.bit_lead == 0:
+        return _without_wires(g, _with_mean(rows), _with_mean(columns))
+    total: ArrayPower | None = None
+    for inputs, outputs in (tiling or Tiling()).cut(*g.shape):
+        part = _tile(g[inputs, outputs], lines, rows[..., inputs], columns[..., outputs])
+        if total is None:
+            current = part.rows.new_zeros(*part.rows.shape[:-1], rows.shape[-1])
+            total = ArrayPower(current, 0 * part.devices, 0 * part.wires)
+        total.rows[..., inputs] += part.rows
+        total = ArrayPower(total.rows, total.devices + part.devices, total.wires + part.wires)
+    assert total is not None
+    return total
+
+
+def _tile(g: Tensor, lines: Lines, rows: Tensor, columns: Tensor) -> ArrayPower:
+    solver = Iterative(TOLERANCE).solver(g, lines)
+    states, k = rows.shape[:2]
+    size = max(1, _CHUNK // (states * g.numel()))
+    found = []
+    for first in range(0, k, size):
+        chosen = slice(first, first + size)
+        word, bit = solver.voltages(rows[:, chosen], columns[:, chosen])
+        over = _with_mean(word - bit)
+        currents = branch_currents(g * over, lines)
+        heat = (currents.cell * over).sum((-2, -1))
+        lost = lines.r_word * currents.word[..., :-1].square().sum((-2, -1))
+        lost = lost + lines.r_bit * currents.bit[..., 1:, :].square().sum((-2, -1))
+        found.append(ArrayPower(currents.word[..., 0], heat, lost))
+    return ArrayPower(*(torch.cat(parts, dim=1) for parts in zip(*found, strict=True)))
+
+
+def _with_mean(x: Tensor) -> Tensor:
+    """Two states and their mean; the equations are linear."""
+    return torch.cat([x, x.mean(dim=0, keepdim=True)]) if len(x) == 2 else x
+
+
+def _without_wires(g: Tensor, rows: Tensor, columns: Tensor) -> ArrayPower:
+    seen = columns @ g.T
+    loads = g.sum(dim=1)
+    devices = rows**2 @ loads - 2 * (rows * seen).sum(dim=-1) + columns**2 @ g.sum(dim=0)
+    return ArrayPower(rows * loads - seen, devices, torch.zeros_like(devices))
