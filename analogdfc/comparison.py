@@ -170,7 +170,7 @@ def causes(
     rung: Rung = Rung.FULL,
     progress: Callable[[int], object] | None = None,
 ) -> tuple[float, list[Cause]]:
-    """Switch the card's imperfections off, one at a time, and see what the update gains.
+    """Switch the design's imperfections off, one at a time, and see what the update gains.
 
     All variants of the chip run together in the behavioural model, with the same draws.
 
@@ -188,8 +188,8 @@ def causes(
         The angle of the update to the ideal one with everything on, in degrees, and the causes,
         the most harmful first.
     """
-    names = design.card.imperfections
-    variants: Sequence[Design] = [design, *(design.on(design.card.without(n)) for n in names)]
+    names = design.imperfections
+    variants: Sequence[Design] = [design, *(design.without(n) for n in names)]
     chips = [Chip.of(variant, seed) for variant in variants]
     steps = round(duration / dt)
     # The average over the run forgives coarser steps than waveforms do.

@@ -16,6 +16,7 @@ from analogdfc.circuit.amplifiers import Rung
 from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design, Readout
+from analogdfc.circuit.devices import Devices
 from analogdfc.comparison import Comparison, Kind, compare, ideal_run
 from analogdfc.controller import PI
 from analogdfc.dynamics import Trajectory
@@ -52,6 +53,10 @@ class Case:
     def on(self, card: Card) -> Case:
         """The same on another technology."""
         return replace(self, design=self.design.on(card))
+
+    def of_devices(self, name: str, age: float) -> Case:
+        """The same with crossbars of a device, so many seconds after they were programmed."""
+        return replace(self, design=replace(self.design, devices=Devices.of(name, age)))
 
     def at_bandwidth(self, product: float) -> Case:
         """The same with an amplifier of that product of gain-bandwidth and tau_v."""

@@ -34,6 +34,10 @@ SMALL, LARGE = (3, 4, 2), (16, 10, 10)
 NETWORK_SEEDS = (0, 1, 2)
 CHIPS = (0, 1, 2, 3, 4)
 BANDWIDTHS = (30, 100)
+DEVICES = ("pcm_nandakumar2019", "rram_wan2022")
+HOUR = 3600.0
+"""What the crossbars of a chip may be made of, and the seconds since they were programmed."""
+DEVICE_CHIPS = 3
 
 IDEAL_BAR = 1e-3
 SIGNAL_BAR = 5e-3
@@ -187,6 +191,32 @@ class Bench:
                 )  # fmt: skip
         return circuits
 
+    def devices(self, size: Size) -> None:
+        """The full model against macro cells, with crossbars of devices after an hour."""
+        signal = self.bar(f"devices, {size.name}: every signal", SIGNAL_BAR)
+        angle = self.bar(f"devices, {size.name}: update angle", ANGLE_BAR, "deg")
+        table, chips = None, size.chips[:DEVICE_CHIPS]
+        for name in DEVICES:
+            here = case(size.layers, NETWORK_SEEDS[0], size.samples).of_devices(name, HOUR)
+            models, fast = self.timed(partial(here.behavioural, chips))
+            ideal, _ = self.timed(here.ideal)
+            for chip, model in zip(chips, models, strict=True):
+                circuit, slow = self.timed(partial(_circuit, here, chip, "macro"))
+                result = here.parity(circuit, model)
+                apart = here.compare("ideal", "circuit", "deviation", ideal, circuit)
+                if table is None:
+                    title = f"Full model of devices after 1 h, macro cells, {size.name}: NRMSE, %"
+                    columns = ["devices", "chip", *_shown(result), "angle deg",
+                               "from ideal deg", "model s", "ngspice s"]  # fmt: skip
+                    table = self.table(title, columns)
+                where = f"{name}, chip {chip}"
+                _see_signals(signal, result, where)
+                angle.see(worst_angle(result), where)
+                table.add_row(
+                    name, str(chip), *_signals(result), f"{worst_angle(result):.5f}",
+                    f"{worst_angle(apart):.2f}", f"{fast / len(chips):.2f}", f"{slow:.2f}",
+                )  # fmt: skip
+
     def ladder(self, size: Size, circuits: dict[int, list[Trajectory]]) -> None:
         """Every rung against macro cells, median of the chips."""
         shown = [*(f"v{i}" for i in range(1, len(size.layers))), "u", "u settled", "e"]
@@ -282,7 +312,8 @@ def _see_signals(bar: Bar, result: Comparison, where: str) -> None:
 def _simulations(sizes: Sequence[Size]) -> int:
     ideal = sum(2 * len(s.seeds) for s in sizes)
     macro = sum(len(BANDWIDTHS) * (2 + len(s.chips)) for s in sizes)
-    return ideal + macro + len(BANDWIDTHS) * (len(Rung) + 1 + len(sizes))
+    devices = sum(len(DEVICES) * (2 + len(s.chips[:DEVICE_CHIPS])) for s in sizes)
+    return ideal + macro + devices + len(BANDWIDTHS) * (len(Rung) + 1 + len(sizes))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -300,6 +331,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if size.layers == SMALL:
                 bench.ladder(size, circuits)
             bench.deviation(size, circuits)
+            bench.devices(size)
     console = Console(width=None if sys.stdout.isatty() else 120)
     for table in (*bench.tables, bench.summary()):
         console.print(table)

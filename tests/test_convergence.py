@@ -87,7 +87,8 @@ def test_all_rules_start_from_the_same_weights(found: Convergence) -> None:
     ):
         assert bp.loss[0] == ideal.loss[0]
         assert bp.accuracy[0] == ideal.accuracy[0]
-        assert hardware.loss[0] == pytest.approx(bp.loss[0], rel=0.05)
+        # Pairs at the middle of their window amplify the offsets of a chip.
+        assert hardware.loss[0] == pytest.approx(bp.loss[0], rel=0.1)
 
 
 def test_exact_devices_on_an_ideal_card_follow_the_ideal_rule() -> None:

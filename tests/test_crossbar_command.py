@@ -56,7 +56,7 @@ def test_the_table_has_each_cause_with_units_and_the_files_are_written() -> None
         "drift",
         "wires",
         "driver and sense",
-        "Not there: levels, telegraph noise, retention, device spread, faults.",
+        "Not there: finite levels, telegraph noise, retention, device spread, faults.",
         "60 s after programming",
         "wrote crossbar.h5 and crossbar.png",
     ):

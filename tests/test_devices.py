@@ -517,7 +517,7 @@ def test_switching_one_imperfection_off_leaves_the_draws_of_the_others(name: str
 
 def test_imperfections_have_independent_draws() -> None:
     target = full(20 * US, 100_000)
-    model = FULL.without("faults", "levels")
+    model = FULL.without("faults", "finite levels")
     array = model.program(target, seeded(51))
     written = PROGRAMMING.write(target, seeded(52)).g
     population, pulsed = array.population, array.population.pulsed
@@ -534,7 +534,7 @@ def test_imperfections_have_independent_draws() -> None:
 
 def test_leading_dimensions_are_arrays_that_differ() -> None:
     target = targets(6, 5).expand(1000, 6, 5)
-    g = FULL.without("levels").program(target, seeded(41)).at(1e4)
+    g = FULL.without("finite levels").program(target, seeded(41)).at(1e4)
     assert g.shape == (1000, 6, 5)
     assert float(g.std(dim=0).min()) > 0
     halves = g[:500].mean(dim=0), g[500:].mean(dim=0)

@@ -17,11 +17,14 @@ from torch import Tensor
 
 from analogdfc.analysis.reading_noise import SomaNoise, reading_sigma, soma_noise
 from analogdfc.arrays.layers import AnalogNetwork, analog
-from analogdfc.arrays.mapping import Balanced, Mapping, PerLayer
+from analogdfc.arrays.mapping import Balanced, Equal, Mapping, MidRail, PerLayer
 from analogdfc.arrays.optimizer import PulsedUpdate
+from analogdfc.cards.device import DeviceCard
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.conductances import OPEN
 from analogdfc.circuit.design import Design, Readout
+from analogdfc.circuit.devices import Devices
 from analogdfc.circuit.static import StaticChip
 from analogdfc.circuit.static import chip as static_chip
 from analogdfc.dynamics.steady import SteadyState, steady_state
@@ -30,12 +33,7 @@ from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import SteadyStateDFC
 from analogdfc.losses import Loss, SoftmaxCrossEntropy, SquaredError
 from analogdfc.network import Network
-from analogdfc.onchip.rule import (
-    HardwareDFC,
-    ReadingNoise,
-    exact_weights,
-    with_room,
-)
+from analogdfc.onchip.rule import HardwareDFC, ReadingNoise
 
 CARD = Card.load("discrete_100mhz")
 PCM = "pcm_nandakumar2019"
@@ -110,25 +108,64 @@ def test_the_gradient_is_the_update_of_the_chip(readout: Readout) -> None:
     assert float(loss) == pytest.approx(float(((y - seen) ** 2).sum(dim=1).mean()), rel=1e-12)
 
 
+QUIET = DeviceCard.load(PCM).model().without("read noise")
+
+
+def test_the_gradient_is_the_update_of_the_chip_of_the_same_devices_and_seed() -> None:
+    network = network_of([6, 5, 3], seed=3)
+    x, y = samples_of(network)
+    nominal = chip_of(network, seed=4)
+    design = replace(nominal.design, devices=Devices.of(QUIET, age=3600.0))
+    chip = Chip.of(design, 4)
+    devices = analog(network, QUIET, 4)
+    rule = HardwareDFC(devices, chip, target_stepsize=0.2, tolerance=1e-10)
+    devices.wait(3600.0)
+    devices.read()
+    rule.backward(x, y)
+    for i, parts in enumerate(chip.layers, start=1):
+        for ours, made in zip(rule.static.devices(i), (parts.w_plus, parts.w_minus), strict=True):
+            torch.testing.assert_close(ours, made, rtol=1e-10, atol=2 * OPEN)
+    static = StaticChip.of(chip)
+    seen = static.solve(x, torch.zeros_like(y)).free.r[-1]
+    theirs = update_of(static, x, 0.2 * 2 * (y - seen))
+    assert_close(gradients(devices), theirs, 1e-6)
+    # What programming and drift do is far larger than that.
+    wrong = update_of(StaticChip.of(nominal), x, 0.2 * 2 * (y - seen))
+    assert float((wrong[0] - theirs[0]).norm()) > 2e-2 * float(theirs[0].norm())
+
+
 def test_the_gradient_follows_the_weights_as_the_devices_were_read() -> None:
     network = network_of([6, 5, 3], seed=3)
     x, y = samples_of(network)
-    card = CARD.without("device mismatch", "finite levels", "wire resistance")
-    devices = analog(network, PCM, 4)
-    rule = HardwareDFC(devices, chip_of(network, card), target_stepsize=0.2)
+    model = DeviceCard.load(PCM).model()
+    devices = analog(network, model, 4)
+    rule = HardwareDFC(devices, chip_of(network))
+    for _ in range(2):  # every read is another chip
+        devices.read()
+        rule.backward(x, y)
+        for i, (w, b) in enumerate(zip(devices.weights, devices.biases, strict=True), start=1):
+            plus, minus = rule.static.devices(i)
+            read = torch.cat([w, b[:, None]], dim=1).detach()
+            unit = model.window.span / rule.static.largest[i - 1]
+            torch.testing.assert_close((plus - minus) / unit, read, rtol=1e-10, atol=1e-12)
+            both = devices.arrays[i - 1].devices.at(0.0)[0].sum(dim=0)
+            torch.testing.assert_close(plus + minus, both, rtol=1e-10, atol=1e-18)
+
+
+def test_a_chip_of_devices_is_programmed_anew_in_each_step_of_an_ordinary_network() -> None:
+    network = network_of([6, 5, 3], seed=3)
+    x, y = samples_of(network)
+    design = replace(chip_of(network).design, devices=Devices.of(QUIET), limits=(4.0, 4.0))
+    rule = HardwareDFC(network, Chip.of(design, 4))
     rule.backward(x, y)
-    read = Network([6, 5, 3])
-    read.load_state_dict({k: v for k, v in devices.state_dict().items() if k in read.state_dict()})
-    feedback = DirectFeedback.transposed(network)
-    design = Design.of(read, feedback, card)
-    made = StaticChip.of(Chip.of(design, 1))
-    seen = made.solve(x, torch.zeros_like(y)).free.r[-1]
-    theirs = update_of(made, x, 0.2 * 2 * (y - seen))
-    assert_close(gradients(devices), theirs, 2e-3)
-    # The errors of programming are far larger than that.
-    nominal = StaticChip.of(chip_of(network, card))
-    wrong = update_of(nominal, x, 0.2 * 2 * (y - seen))
-    assert float((wrong[0] - theirs[0]).norm()) > 2e-2 * float(theirs[0].norm())
+    with torch.no_grad():
+        network.weights[0].mul_(0.5)
+    rule.backward(x, y)
+    moved = replace(design, weights=tuple(w.detach().clone() for w in network.weights))
+    pair, made = rule.static.devices(1), Chip.of(moved, 4).layers[0]
+    assert torch.equal(pair.plus, made.w_plus)
+    assert torch.equal(pair.minus, made.w_minus)
+    assert not torch.equal(pair.plus, Chip.of(design, 4).layers[0].w_plus)
 
 
 def test_measured_outputs_are_those_of_the_free_phase_of_the_chip() -> None:
@@ -154,15 +191,36 @@ def test_a_step_of_the_devices_is_seen_by_the_next_gradient() -> None:
     assert float(rule.backward(x, y)) < 0.8 * first
 
 
-def test_devices_of_an_analog_network_bring_their_deviations_along() -> None:
-    chip = chip_of(network_of([5, 4, 3], seed=1))
-    exact, nominal = exact_weights(chip), Chip.of(chip.design)
-    for own, plain, drawn in zip(exact.layers, nominal.layers, chip.layers, strict=True):
-        assert torch.equal(own.w_plus, plain.w_plus)
-        assert torch.equal(own.w_minus, plain.w_minus)
-        assert not torch.equal(own.w_plus, drawn.w_plus)
-        assert own.q_plus is drawn.q_plus
-        assert own.stages is drawn.stages
+def test_the_feedback_crossbars_are_of_the_devices_of_the_arrays() -> None:
+    network = network_of([5, 4, 3], seed=1)
+    rule = HardwareDFC(analog(network, QUIET, 4), chip_of(network))
+    found, card = rule.static.chip, chip_of(network)
+    for ours, theirs in zip(found.layers, card.layers, strict=True):
+        assert float(ours.q_plus.max()) <= 1.5 * QUIET.window.g_max
+        assert float(ours.q_plus.min()) < CARD.device.g_min
+        for name, stage in theirs.stages.items():
+            assert torch.equal(ours.stages[name].offset, stage.offset)
+
+
+def test_arrays_that_cannot_be_those_of_the_chip_are_refused() -> None:
+    network = network_of([5, 4, 3], seed=1)
+    chip = chip_of(network)
+    pcm = Chip.of(replace(chip.design, devices=Devices.of(PCM)))
+    with pytest.raises(UserError, match="the chip's devices aren't those"):
+        HardwareDFC(on_ideal_devices(network), pcm)
+    with pytest.raises(UserError, match="differential pairs, Split or Balanced"):
+        HardwareDFC(analog(network, "ideal", 1, mapping=Mapping(MidRail())), chip)
+    with pytest.raises(UserError, match="the window of the network's arrays stands for"):
+        HardwareDFC(on_ideal_devices(network), chip, limits=(1.0, 1.0))
+    larger = network_of([5, 4, 3], seed=1)
+    with torch.no_grad():
+        larger.weights[0].mul_(9.0)
+    other = chip_of(larger)
+    with pytest.raises(UserError, match="made of the network's first weights"):
+        HardwareDFC(on_ideal_devices(network), other)
+    sliced = analog(network, "ideal", 1, mapping=Mapping(slicing=Equal(2)))
+    with pytest.raises(UserError, match="layer 1: arrays of 2 slices"):
+        HardwareDFC(sliced, chip).refold()
 
 
 def test_conductances_leave_room_for_the_weights_that_the_arrays_can_hold() -> None:
@@ -177,7 +235,7 @@ def test_conductances_leave_room_for_the_weights_that_the_arrays_can_hold() -> N
 
 def test_room_that_is_there_already_changes_nothing() -> None:
     chip = chip_of(network_of([5, 4, 3], seed=1))
-    same = with_room(chip, [0.1, 0.1])
+    same = Chip.of(replace(chip.design, limits=(0.1, 0.1)), chip.seed)
     for ours, theirs in zip(same.layers, chip.layers, strict=True):
         assert torch.equal(ours.w_plus, theirs.w_plus)
 

@@ -19,6 +19,8 @@ from benchmarks.parity import (
     ANGLE_BAR,
     BANDWIDTHS,
     CHIPS,
+    DEVICES,
+    HOUR,
     IDEAL_BAR,
     LARGE,
     NETWORK_SEEDS,
@@ -106,6 +108,16 @@ def test_model_predicts_each_imperfection_alone(name: str) -> None:
     alone = here.on(here.design.card.without(*rest))
     assert alone.design.card.imperfections == (name,)
     assert_model_predicts_macro_cells(alone)
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_model_predicts_a_chip_of_devices_after_an_hour(name: str) -> None:
+    here = case(SMALL, 0, 2).of_devices(name, HOUR)
+    assert "device mismatch" not in here.design.imperfections
+    assert {"programming noise", "drift", "read noise"} <= set(here.design.imperfections)
+    result = assert_model_predicts_macro_cells(here)
+    apart = here.compare("ideal", "chip", "deviation", here.ideal(), here.behavioural([CHIP])[0])
+    assert worst_angle(apart) > 20 * worst_angle(result)
 
 
 def test_macro_cells_without_imperfections_do_what_ideal_cells_do() -> None:

@@ -17,7 +17,7 @@ from analogdfc.wires import Lines, WiredArray, transfer_matrix
 
 WIRES, ENDS, FAULTS = "wires", "driver and sense", "faults"
 DEVICE_CAUSES = (
-    "levels",
+    "finite levels",
     "programming noise",
     "read noise",
     "telegraph noise",

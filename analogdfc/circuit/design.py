@@ -9,13 +9,23 @@ import torch
 from torch import Tensor
 
 from analogdfc.activations import get_activation
+from analogdfc.cards.technology import IMPERFECTIONS as OF_CARD
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.description import check_activations, check_controller
+from analogdfc.circuit.devices import IMPERFECTIONS as OF_DEVICES
+from analogdfc.circuit.devices import Devices
 from analogdfc.controller import PI, Controller
+from analogdfc.devices import Window
 from analogdfc.dynamics import Loop
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback, Feedback
 from analogdfc.network import Network
+
+IMPERFECTIONS = tuple(dict.fromkeys((*OF_CARD, *OF_DEVICES)))
+"""Names of all imperfections that a design can have: its card's and its devices'."""
+
+_OF_CROSSBARS = ("device mismatch", "finite levels")
+"""Imperfections of the card in whose place devices have their own."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +57,19 @@ class Design:
         tau_v: time constant of the neurons, in the controller's unit of time.
         card: the technology.
         readout: how the update is read.
-        scaling: shrink the conductances of a layer whose weights don't fit the window; without it
-            such weights are an error.
+        scaling: shrink the conductances of a layer whose weights don't fit the window, and with
+            devices let the largest weight of each layer reach the end of their window; without it
+            every layer has the card's `g_unit`, and weights that don't fit are an error.
         activations: names of phi_1..phi_L; by default tanh, and a linear output.
+        devices: what the crossbars are made of, in place of the card's [device] g_min, g_max,
+            levels and mismatch; None for those.
+        limits: weights of layers 1..L that the conductances leave room for, beside those that are
+            there, since weights grow in training; empty for no such room.
 
     Raises:
         UserError: shapes that don't fit, numbers that aren't finite, weights outside the window
-            with `scaling` off, a controller or an activation that has no circuit.
+            with `scaling` off, a controller or an activation that has no circuit, not one limit
+            > 0 a layer.
     """
 
     weights: tuple[Tensor, ...]
@@ -65,6 +81,8 @@ class Design:
     readout: Readout = Readout()
     scaling: bool = True
     activations: tuple[str, ...] = ()
+    devices: Devices | None = None
+    limits: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.activations:
@@ -75,10 +93,14 @@ class Design:
         _check_shapes(self.weights, self.biases, self.feedback)
         check_controller(self.controller)
         check_activations(self.activations, self.depth)
+        if self.limits and not (
+            len(self.limits) == self.depth and all(limit > 0 for limit in self.limits)
+        ):
+            raise UserError(f"limits {self.limits}: one number > 0 for each of {self.depth} layers")
         for i in range(1, self.depth + 1):
             for kind, largest in (("W", self._largest_weight(i)), ("Q", self._largest_feedback(i))):
                 unit = self.card.device.g_unit * (self._volt_ratio if kind == "Q" else 1)
-                allowed = self._window / unit
+                allowed = self.window.span / unit
                 if largest > allowed and not self.scaling:
                     raise UserError(
                         f"{kind}{i}: largest magnitude {largest:.4g} lies outside the conductance "
@@ -96,6 +118,7 @@ class Design:
         tau_v: float = 0.2,
         readout: Readout | None = None,
         scaling: bool = True,
+        devices: Devices | None = None,
     ) -> Design:
         """Place a network on a technology.
 
@@ -120,6 +143,7 @@ class Design:
             readout or Readout(),
             scaling,
             tuple(phi.name for phi in network.activations),
+            devices,
         )
 
     @property
@@ -136,6 +160,36 @@ class Design:
         """The same network on another technology."""
         return replace(self, card=card)
 
+    @property
+    def imperfections(self) -> tuple[str, ...]:
+        """Names of the imperfections, of those in `IMPERFECTIONS`: the card's, then the devices'.
+
+        Devices bring their own levels and deviations in place of the card's.
+        """
+        if self.devices is None:
+            return self.card.imperfections
+        of_card = (name for name in self.card.imperfections if name not in _OF_CROSSBARS)
+        return (*of_card, *self.devices.imperfections)
+
+    def without(self, *names: str) -> Design:
+        """The same design with the named imperfections switched off.
+
+        Raises:
+            UserError: a name that isn't in `IMPERFECTIONS`.
+        """
+        for name in names:
+            if name not in IMPERFECTIONS:
+                raise UserError(f"unknown imperfection {name!r}; {', '.join(IMPERFECTIONS)}")
+        devices = self.devices
+        if devices is not None:
+            devices = devices.without(*(name for name in names if name in OF_DEVICES))
+        card = self.card.without(*(name for name in names if name in OF_CARD))
+        return replace(self, card=card, devices=devices)
+
+    def ideal(self) -> Design:
+        """The same design without any imperfection."""
+        return self.without(*IMPERFECTIONS)
+
     def loop(self) -> Loop:
         """The ideal loop that this design should realise."""
         activations = tuple(map(get_activation, self.activations))
@@ -150,11 +204,18 @@ class Design:
         return self.card.scale.activation / self.card.scale.control
 
     @property
-    def _window(self) -> float:
-        return self.card.device.g_max - self.card.device.g_min
+    def window(self) -> Window:
+        """Range and levels of the crossbars' conductances: of the devices, else of the card."""
+        if self.devices is not None:
+            return self.devices.model.window
+        device = self.card.device
+        levels = None if device.levels is None else int(device.levels)
+        return Window(device.g_min, device.g_max, levels)
 
     def _largest_weight(self, i: int) -> float:
-        return max(float(t.abs().max()) for t in (self.weights[i - 1], self.biases[i - 1]))
+        room = self.limits[i - 1] if self.limits else 0.0
+        there = (self.weights[i - 1], self.biases[i - 1])
+        return max(room, *(float(t.abs().max()) for t in there))
 
     def _largest_feedback(self, i: int) -> float:
         return float(self.feedback[i - 1].abs().max())
@@ -162,20 +223,37 @@ class Design:
     def weight_unit(self, i: int) -> float:
         """Siemens per unit of weight in the forward crossbar of layer i.
 
-        The card's `g_unit`, or less where the largest weight would leave the window.
+        The card's `g_unit`, or less where the largest weight would leave the window. With devices
+        and scaling, what puts the largest weight at the end of their window.
         """
-        largest = self._largest_weight(i)
-        unit = self.card.device.g_unit
-        return min(unit, self._window / largest) if largest > 0 else unit
+        return self._unit(self.card.device.g_unit, self._largest_weight(i))
 
     def feedback_unit(self, i: int) -> float:
         """Siemens per unit of feedback weight in the feedback crossbar of layer i.
 
-        `g_unit` S_v / S_u, since its rows carry u in volts, or less where Q doesn't fit.
+        `g_unit` S_v / S_u, since its rows carry u in volts, or less where Q doesn't fit; with
+        devices as for the weights.
         """
-        largest = self._largest_feedback(i)
-        unit = self.card.device.g_unit * self._volt_ratio
-        return min(unit, self._window / largest) if largest > 0 else unit
+        return self._unit(self.card.device.g_unit * self._volt_ratio, self._largest_feedback(i))
+
+    def _unit(self, unit: float, largest: float) -> float:
+        span = self.window.span
+        if self.devices is not None and self.scaling:
+            return span / largest if largest > 0 else unit
+        return min(unit, span / largest) if largest > 0 else unit
+
+    def weight_limit(self, i: int) -> float:
+        """Weight that the end of the window stands for in the forward crossbar of layer i."""
+        return self._limit(self.weight_unit(i), self._largest_weight(i))
+
+    def feedback_limit(self, i: int) -> float:
+        """The same for the feedback crossbar."""
+        return self._limit(self.feedback_unit(i), self._largest_feedback(i))
+
+    def _limit(self, unit: float, largest: float) -> float:
+        # Where it fills the window the weight itself, free of the rounding of two divisions.
+        filled = self.devices is not None and self.scaling and largest > 0
+        return largest if filled else self.window.span / unit
 
     def shrunk_layers(self) -> dict[str, float]:
         """Crossbars whose conductances had to be scaled down to fit the window, with the factor."""

@@ -260,10 +260,12 @@ def _border(
     design: Design, static: StaticChip, state: StaticState, learning_rate: float
 ) -> tuple[Energy, tuple[float, ...] | None]:
     converted = converters(design)
-    if design.card.device.levels is None:
+    try:
+        step = weight_steps(design)
+    except UserError:
         lacks = "[device] levels is missing, so the number of pulses is unknown"
         return converted + Energy({}, {items.WRITES: lacks}), None
-    sent = pulses_per_update(static.update(state), learning_rate, weight_steps(design))
+    sent = pulses_per_update(static.update(state), learning_rate, step)
     pulses = tuple(float(n.mean()) for n in sent)
     return converted + writes(design, pulses), pulses
 

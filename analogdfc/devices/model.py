@@ -359,7 +359,7 @@ def _continuous(model: DeviceModel) -> DeviceModel:
 
 
 IMPERFECTIONS: dict[str, Callable[[DeviceModel], DeviceModel]] = {
-    "levels": _continuous,
+    "finite levels": _continuous,
     "programming noise": _off("programming"),
     "read noise": _off("read"),
     "telegraph noise": _off("telegraph"),

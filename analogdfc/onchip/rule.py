@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,7 +11,9 @@ from torch import Tensor
 from analogdfc.analysis.reading_noise import ReadingNoise, reading_sigma
 from analogdfc.arrays.layers import AnalogNetwork
 from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.conductances import Pair
 from analogdfc.circuit.design import Design
+from analogdfc.circuit.devices import Devices
 from analogdfc.circuit.static import StaticChip, StaticState
 from analogdfc.devices.draws import normal
 from analogdfc.dynamics.loop import free_pass
@@ -20,7 +22,7 @@ from analogdfc.learning.base import LearningRule
 from analogdfc.losses import Loss, SquaredError
 from analogdfc.network import Network
 
-__all__ = ["HardwareDFC", "ReadingNoise", "exact_weights", "with_room"]
+__all__ = ["HardwareDFC", "ReadingNoise"]
 
 
 class HardwareDFC(LearningRule):
@@ -32,14 +34,14 @@ class HardwareDFC(LearningRule):
     measures: the output r_L^- of the free phase, from which the loss makes the target step, and
     d_i = phi(v_i) - phi(v_ff,i) and r_{i-1} at rest. Then Delta W_i = d_i r_{i-1}^T.
 
-    Where the network is an `AnalogNetwork`, its devices are those of the forward crossbars: what
-    they deviate by is in the weights as read, so that the card's levels and its mismatch hold for
-    the feedback crossbars only. Else the chip is programmed to the network's weights, with the
-    card's levels and mismatch.
+    Where the network is an `AnalogNetwork`, its arrays are the forward crossbars: the chip has
+    their conductances as they were read last, and feedback crossbars of the same devices. Else the
+    chip is programmed to the network's weights in each step, with the draws of its seed.
 
     Args:
         network: the network that learns; tanh hidden layers and a linear output, float64.
-        chip: the chip; its seed stays. A design gives nominal components.
+        chip: the chip; its seed stays. A design gives nominal components. Where the network is an
+            `AnalogNetwork`, the crossbars get its devices in place of their own.
         target_stepsize: step lambda of the output target along the negative loss gradient, > 0.
         loss: the loss at the output; by default the squared error.
         limits: the largest weight of each layer for which the conductances leave room; by default
@@ -54,7 +56,8 @@ class HardwareDFC(LearningRule):
 
     Raises:
         UserError: a network of other sizes than the chip's, a value out of range, limits that the
-            conductance window can't hold, noise on a card without noise of its amplifiers.
+            conductance window can't hold, arrays that aren't differential pairs, a chip of other
+            devices than the network's, noise on a card without noise of its amplifiers.
     """
 
     def __init__(
@@ -75,12 +78,14 @@ class HardwareDFC(LearningRule):
         if isinstance(chip, Design):
             chip = Chip.of(chip)
         _check_fit(network, chip.design)
-        if limits is None and isinstance(network, AnalogNetwork):
-            limits = tuple(float(a.layout.scale.max()) for a in network.arrays)
-        if limits is not None:
-            chip = with_room(chip, limits)
-        self.devices = isinstance(network, AnalogNetwork)
-        self.static = StaticChip.of(exact_weights(chip) if self.devices else chip)
+        design = chip.design
+        if isinstance(network, AnalogNetwork):
+            design = _on_arrays(design, network, limits)
+        elif limits is not None:
+            design = replace(design, limits=tuple(map(float, limits)))
+        if design is not chip.design:
+            chip = Chip.of(design, chip.seed)
+        self.static = StaticChip.of(chip)
         self.target_stepsize = target_stepsize
         self.loss = loss or SquaredError()
         self.noise = noise
@@ -95,9 +100,12 @@ class HardwareDFC(LearningRule):
             UserError: a weight that the conductance window can't hold.
         """
         weights, biases = list(self.network.weights), list(self.network.biases)
-        if not self.devices:
+        pairs = None
+        if isinstance(self.network, AnalogNetwork):
+            pairs = [Pair(*pair) for pair in self.network.pairs()]
+        else:
             self._check_window(weights, biases)
-        self.static = self.static.refolded(weights, biases, rounded=not self.devices)
+        self.static = self.static.refolded(weights, biases, pairs=pairs)
         return self.static
 
     @torch.no_grad()
@@ -159,37 +167,26 @@ class HardwareDFC(LearningRule):
                 )
 
 
-@dataclass(frozen=True)
-class _Roomy(Design):
-    """A design whose conductances leave room for weights that will grow."""
-
-    limits: tuple[float, ...] = ()
-
-    def _largest_weight(self, i: int) -> float:
-        return max(super()._largest_weight(i), self.limits[i - 1])
-
-
-def with_room(chip: Chip, limits: Sequence[float]) -> Chip:
-    """The chip of the same seed with siemens per unit of weight for weights up to limits.
-
-    Raises:
-        UserError: not one limit > 0 a layer, or a design without scaling whose window is smaller.
-    """
-    design = chip.design
-    if len(limits) != design.depth or not all(limit > 0 for limit in limits):
-        raise UserError(f"limits {tuple(limits)}: one number > 0 for each of {design.depth} layers")
-    given = {f.name: getattr(design, f.name) for f in fields(Design)}
-    return Chip.of(_Roomy(**given, limits=tuple(float(limit) for limit in limits)), chip.seed)
-
-
-def exact_weights(chip: Chip) -> Chip:
-    """The chip with the nominal devices in its forward crossbars; all else stays as drawn."""
-    nominal = Chip.of(chip.design).layers
-    layers = tuple(
-        own._replace(w_plus=plain.w_plus, w_minus=plain.w_minus)
-        for own, plain in zip(chip.layers, nominal, strict=True)
-    )
-    return replace(chip, layers=layers)
+def _on_arrays(design: Design, network: AnalogNetwork, limits: Sequence[float] | None) -> Design:
+    """The design with crossbars like the network's arrays."""
+    model, scheme = network.arrays[0].model, network.arrays[0].layout.mapping.scheme
+    own = design.devices
+    if own is not None and own.model != model:
+        raise UserError("the chip's devices aren't those that hold the network's weights")
+    scales = tuple(float(a.layout.scale.max()) for a in network.arrays)
+    if limits is not None and tuple(limits) != scales:
+        raise UserError(
+            f"limits {tuple(limits)}: the window of the network's arrays stands for {scales}"
+        )
+    devices = Devices(model, scheme=scheme) if own is None else replace(own, scheme=scheme)
+    design = replace(design, devices=devices, limits=scales)
+    units = tuple(design.weight_limit(i) for i in range(1, design.depth + 1))
+    if units != scales:
+        raise UserError(
+            f"the window of the network's arrays stands for weights up to {scales}, that of the "
+            f"chip for {units}; the chip must be made of the network's first weights, with scaling"
+        )
+    return design
 
 
 def _check_fit(network: Network, design: Design) -> None:

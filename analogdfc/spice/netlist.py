@@ -67,7 +67,7 @@ class Netlist:
         if fidelity not in FIDELITIES:
             raise UserError(f"unknown fidelity {fidelity!r}; there are {', '.join(FIDELITIES)}")
         if fidelity == "ideal":
-            chip = Chip.of(chip.design.on(chip.design.card.ideal()))
+            chip = Chip.of(chip.design.ideal())
         return cls(chip, fidelity, _cells(chip, fidelity), _Writer(chip, fidelity).text())
 
     def write(self, folder: str | Path, testbench: str) -> tuple[Path, ...]:

@@ -57,19 +57,24 @@ def _joules(value: float) -> Tensor:
 
 
 def weight_steps(design: Design) -> tuple[float, ...]:
-    """Weight per level of the card in the forward crossbars of layers 1..L, dimensionless.
+    """Weight per pulse in the forward crossbars of layers 1..L, dimensionless.
 
-    (g_max - g_min) / (levels - 1), over the siemens per unit of weight of the layer.
+    Over the siemens per unit of weight of the layer: the mean step of a pulse, where the devices
+    have pulses, else (g_max - g_min) / (levels - 1).
 
     Raises:
-        UserError: the card has no levels.
+        UserError: there are neither pulses nor levels.
     """
-    device = design.card.device
-    if device.levels is None:
+    window = design.window
+    pulses = None if design.devices is None else design.devices.model.pulses
+    if pulses is not None:
+        step = pulses.mean_step(window)
+    elif window.levels is not None:
+        step = window.span / (window.levels - 1)
+    else:
         raise UserError(
             "[device] levels is missing: conductances are continuous; give the step of a pulse"
         )
-    step = (device.g_max - device.g_min) / (device.levels - 1)
     return tuple(step / design.weight_unit(i) for i in range(1, design.depth + 1))
 
 

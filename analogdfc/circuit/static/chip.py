@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.conductances import Pair, conductances
 from analogdfc.circuit.static.folded import (
     FoldedControl,
     FoldedLayer,
@@ -23,6 +24,7 @@ from analogdfc.circuit.static.folded import (
     nominal_pair,
     on_levels,
     refolded_layer,
+    refolded_pair,
 )
 from analogdfc.circuit.static.folding import fold_control, fold_layers
 from analogdfc.dynamics import Loop, Readings, Update
@@ -51,6 +53,8 @@ class StaticChip:
         weights: W_1..W_L that the chip stands for now, (n_i, n_{i-1}).
         biases: b_1..b_L, (n_i,).
         rounded: whether they were put on the card's levels.
+        pairs: conductances of the forward crossbars, of devices; None for those of the card, which
+            follow from the weights.
     """
 
     chip: Chip
@@ -60,6 +64,7 @@ class StaticChip:
     weights: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]
     rounded: bool = True
+    pairs: tuple[Pair, ...] | None = None
 
     @classmethod
     def of(cls, chip: Chip) -> StaticChip:
@@ -78,24 +83,37 @@ class StaticChip:
             controller=replace(ideal.controller, alpha=damping),
         )
         bare = cls(chip, layers, control, loop, design.weights, design.biases)
-        return bare.refolded(design.weights, design.biases)
+        pairs = None
+        if design.devices is not None:
+            pairs = tuple(Pair(p.w_plus, p.w_minus) for p in chip.layers)
+        return bare.refolded(design.weights, design.biases, pairs=pairs)
 
     def refolded(
-        self, weights: Sequence[Tensor], biases: Sequence[Tensor], *, rounded: bool = True
+        self,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor],
+        *,
+        rounded: bool = True,
+        pairs: Sequence[Pair] | None = None,
     ) -> StaticChip:
         """The chip with its crossbars programmed to other weights.
 
-        The devices keep their relative deviations and every path its share of the wires' drop;
-        feedback, amplifiers and offsets stay. A few elementwise operations a weight.
+        Every path keeps its share of the wires' drop; feedback, amplifiers and offsets stay.
+        Without devices those of the card keep their relative deviations, and it takes a few
+        elementwise operations a weight. Devices are programmed anew, with the draws of the chip's
+        seed, unless their conductances are given.
 
         Args:
-            weights: nominal W_1..W_L, (n_i, n_{i-1}), in the units of the design. They are not
-                held to the conductance window; see `largest`.
+            weights: nominal W_1..W_L, (n_i, n_{i-1}), in the units of the design. Without devices
+                they are not held to the conductance window; see `largest`.
             biases: b_1..b_L, (n_i,).
             rounded: put the weights on the card's levels, if it has levels.
+            pairs: conductances of the forward crossbars' devices, (n_i, n_{i-1} + 1) each, bias
+                last; they stand for the weights.
 
         Raises:
-            UserError: a shape that isn't the design's.
+            UserError: a shape that isn't the design's, conductances for a chip without devices, or
+                a weight that the devices can't hold.
         """
         sizes = self.chip.design.sizes
         expected = list(zip(sizes[1:], sizes[:-1], strict=True))
@@ -104,17 +122,44 @@ class StaticChip:
         ]:
             found = [tuple(w.shape) for w in weights]
             raise UserError(f"weights of shapes {found}: the chip was made for {expected}")
+        if pairs is None and self.chip.design.devices is not None:
+            pairs = self._programmed(weights, biases)
         with torch.no_grad():
-            pairs = [
-                refolded_layer(layer, w.detach(), b.detach(), rounded=rounded)
-                for layer, w, b in zip(self.layers, weights, biases, strict=True)
-            ]
+            if pairs is None:
+                folded = [
+                    refolded_layer(layer, w.detach(), b.detach(), rounded=rounded)
+                    for layer, w, b in zip(self.layers, weights, biases, strict=True)
+                ]
+            else:
+                self._check_pairs(pairs)
+                folded = [refolded_pair(*both) for both in zip(self.layers, pairs, strict=True)]
         loop = self.loop._replace(
-            weights=tuple(w for w, _ in pairs), biases=tuple(b for _, b in pairs)
+            weights=tuple(w for w, _ in folded), biases=tuple(b for _, b in folded)
         )
-        return StaticChip(
-            self.chip, self.layers, self.control, loop, tuple(weights), tuple(biases), rounded
+        return replace(
+            self,
+            loop=loop,
+            weights=tuple(weights),
+            biases=tuple(biases),
+            rounded=rounded,
+            pairs=None if pairs is None else tuple(pairs),
         )
+
+    def _programmed(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Pair]:
+        out = []
+        for i, (w, b) in enumerate(zip(weights, biases, strict=True), start=1):
+            matrix = torch.cat([w.detach(), b.detach().unsqueeze(-1)], dim=1).cpu().double()
+            pair = conductances(self.chip.design, i, "forward", self.chip.seed, matrix)
+            out.append(Pair(*(g.to(w) for g in pair)))
+        return out
+
+    def _check_pairs(self, pairs: Sequence[Pair]) -> None:
+        design = self.chip.design
+        expected = [tuple(p.w_plus.shape) for p in self.chip.layers]
+        found = [tuple(g.shape) for pair in pairs for g in pair]
+        if design.devices is None or found != [shape for shape in expected for _ in Pair._fields]:
+            made = f"crossbars of {expected}" if design.devices else "a chip without devices"
+            raise UserError(f"conductances of shapes {found} for {made}")
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -136,27 +181,29 @@ class StaticChip:
             tuple(map(move, self.weights)),
             tuple(map(move, self.biases)),
             self.rounded,
+            None if self.pairs is None else tuple(Pair(*map(move, p)) for p in self.pairs),
         )
 
-    def devices(self, i: int) -> tuple[Tensor, Tensor]:
-        """Conductances of layer i's forward crossbar, G+ and G-, (n_i, n_{i-1} + 1), in siemens."""
+    def devices(self, i: int) -> Pair:
+        """Conductances of layer i's forward crossbar, (n_i, n_{i-1} + 1) each."""
+        if self.pairs is not None:
+            return self.pairs[i - 1]
         layer, parts, design = self.layers[i - 1], self.chip.layers[i - 1], self.chip.design
 
-        def nominal(w: Tensor, b: Tensor, rounded: bool) -> tuple[Tensor, Tensor]:
+        def nominal(w: Tensor, b: Tensor, rounded: bool) -> Pair:
             both = torch.cat([w.detach(), b.detach().unsqueeze(-1)], dim=1).to(parts.w_plus)
             both = on_levels(both, layer.quantum if rounded else 0.0)
-            return nominal_pair(both, layer.unit, design.card.device.g_min)
+            return nominal_pair(both, layer.unit, design.window.g_min)
 
         now = nominal(self.weights[i - 1], self.biases[i - 1], self.rounded)
         made = nominal(design.weights[i - 1], design.biases[i - 1], True)
-        return parts.w_plus * now[0] / made[0], parts.w_minus * now[1] / made[1]
+        return Pair(parts.w_plus * now.plus / made.plus, parts.w_minus * now.minus / made.minus)
 
     @property
     def largest(self) -> tuple[float, ...]:
         """Largest weight of each layer that fits into the conductance window."""
-        device = self.chip.design.card.device
-        window = device.g_max - device.g_min
-        return tuple(window / layer.unit for layer in self.layers)
+        design = self.chip.design
+        return tuple(design.weight_limit(i) for i in range(1, design.depth + 1))
 
     @torch.no_grad()
     def solve(

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from analogdfc.circuit.conductances import Pair
+
 _Tuple = TypeVar("_Tuple", bound=tuple[Any, ...])
 
 
@@ -22,23 +24,26 @@ class Cell(NamedTuple):
 class FoldedLayer(NamedTuple):
     """One layer at rest; all signals dimensionless, tensors (n_i,) unless said otherwise.
 
-    The loop's weights are those of the soma's input per unit of tanh in the layer below,
+    The loop's weights are those of the soma's input per unit of tanh in the layer below. Of a pair
+    with w = (G+ - G-) / unit and s = (G+ + G-) / unit,
 
-        W' = (base + w slope + |w| base bend) / (1 + loading (sum |w| - total)).
+        W' = (w slope + s curve + rest) / (1 + loading (sum s - total)).
 
     Attributes:
         unit: siemens per unit of weight.
         quantum: step of the card's levels in units of weight; 0 for none.
-        base: W' of weights 0, (n_i, n_{i-1}).
-        slope: its derivative by the pair's difference, (n_i, n_{i-1}).
-        bend: siemens per unit of weight over twice the least conductance.
-        bias_base: the same for the bias.
+        floor: s of a weight 0 in a pair at the card's g_min.
+        slope: W' per difference of a pair, (n_i, n_{i-1}).
+        curve: W' per sum of a pair, (n_i, n_{i-1}).
         bias_slope: the same for the bias.
+        bias_curve: the same for the bias.
+        rest: W' that came from other devices, through the wires, in the chip as it was made; None
+            where devices are never far from open, so that it counts as a part of theirs.
+        bias_rest: the same for the bias, with what the inverted rails' offsets bring.
         rail: offset of the inverted rails through the devices on them, per unit of weight,
             (n_i, n_{i-1}); None for the inputs' rails.
-        rail_base: their sum for weights 0.
         centre: offset of the rails over their gain, (n_{i-1},); None for the inputs' rails.
-        total: sum of |w| of a column, bias included, of the chip as it was made.
+        total: sum of s of a column, bias included, of the chip as it was made.
         loading: part of the basal amplifier's gain that a unit of that sum costs.
         offset: basal amplifier's offset at the soma's input.
         noise: relative growth of that offset per unit of the sum.
@@ -53,13 +58,14 @@ class FoldedLayer(NamedTuple):
 
     unit: float
     quantum: float
-    base: Tensor
+    floor: float
     slope: Tensor
-    bend: float
-    bias_base: Tensor
+    curve: Tensor
     bias_slope: Tensor
+    bias_curve: Tensor
+    rest: Tensor | None
+    bias_rest: Tensor | None
     rail: Tensor | None
-    rail_base: Tensor | None
     centre: Tensor | None
     total: Tensor
     loading: Tensor
@@ -136,9 +142,9 @@ def moved(folded: _Tuple, move: Callable[[Tensor], Tensor]) -> _Tuple:
     return type(folded)(*map(one, folded))
 
 
-def nominal_pair(weights: Tensor, unit: float, g_min: float) -> tuple[Tensor, Tensor]:
-    """Conductances G+ and G- of weights, before any deviation, in siemens."""
-    return g_min + unit * weights.clamp(min=0), g_min + unit * (-weights).clamp(min=0)
+def nominal_pair(weights: Tensor, unit: float, g_min: float) -> Pair:
+    """Conductances of weights, before any deviation."""
+    return Pair(g_min + unit * weights.clamp(min=0), g_min + unit * (-weights).clamp(min=0))
 
 
 def on_levels(weights: Tensor, quantum: float) -> Tensor:
@@ -151,18 +157,32 @@ def on_levels(weights: Tensor, quantum: float) -> Tensor:
 def refolded_layer(
     layer: FoldedLayer, w: Tensor, b: Tensor, *, rounded: bool
 ) -> tuple[Tensor, Tensor]:
-    """Weights and biases of the loop for nominal ones."""
+    """Weights and biases of the loop for nominal ones, whose pairs have a device at g_min."""
     if rounded:
         w, b = on_levels(w, layer.quantum), on_levels(b, layer.quantum)
-    size = w.abs()
-    grown = size.sum(dim=1) + b.abs() - layer.total
+    return _folded(layer, w, b, w.abs().add_(layer.floor), b.abs() + layer.floor)
+
+
+def refolded_pair(layer: FoldedLayer, pair: Pair) -> tuple[Tensor, Tensor]:
+    """Weights and biases of the loop for conductances, (n_i, n_{i-1} + 1) each, bias last."""
+    w, s = (pair.plus - pair.minus) / layer.unit, (pair.plus + pair.minus) / layer.unit
+    return _folded(layer, w[:, :-1], w[:, -1], s[:, :-1], s[:, -1])
+
+
+def _folded(
+    layer: FoldedLayer, w: Tensor, b: Tensor, size: Tensor, bias_size: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Weights and biases of the loop for differences and sums of pairs; changes the sums."""
+    grown = size.sum(dim=1) + bias_size - layer.total
     share = 1 / (1 + layer.loading * grown)
-    weights = torch.addcmul(layer.base, w, layer.slope)
-    weights.addcmul_(size, layer.base, value=layer.bend)
+    weights = torch.addcmul(w * layer.slope, size, layer.curve)
+    bias = torch.addcmul(b * layer.bias_slope, bias_size, layer.bias_curve)
+    if layer.rest is not None and layer.bias_rest is not None:
+        weights.add_(layer.rest)
+        bias = bias + layer.bias_rest
     weights.mul_(share.unsqueeze(-1))
-    bias = layer.bias_base * (1 + layer.bend * b.abs()) + b * layer.bias_slope
     bias = bias + layer.offset * (1 + layer.noise * grown)
-    if layer.rail is not None and layer.rail_base is not None and layer.centre is not None:
-        bias = bias + layer.rail_base + size.sub_(w).mul_(layer.rail).sum(dim=1)
+    if layer.rail is not None and layer.centre is not None:
+        bias = bias + size.sub_(w).mul_(layer.rail).sum(dim=1)
         return weights, bias * share + weights @ layer.centre + layer.constant
     return weights, bias * share + layer.constant

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from analogdfc.circuit.chip import Chip, LayerParts, Stage
+from analogdfc.circuit.conductances import Pair
+from analogdfc.circuit.design import Design
 from analogdfc.circuit.static.crossbar import Coupling, coupling
 from analogdfc.circuit.static.folded import (
     Cell,
@@ -114,33 +116,34 @@ def _layer(
         act, act_ff, inv_gain, inv_offset = _cells(parts, above, gains, s_v, current)
         constant = constant + act.input
 
-    unit, device = design.weight_unit(i), design.card.device
-    quantum = 0.0
-    if device.levels is not None:
-        quantum = (device.g_max - device.g_min) / (device.levels - 1) / unit
-    weights = torch.cat([design.weights[i - 1], design.biases[i - 1][:, None]], dim=1)
-    weights = on_levels(weights, quantum)
-    row = _Rails.of(below, weights)
+    unit, window = design.weight_unit(i), design.window
+    quantum = 0.0 if window.levels is None else window.span / (window.levels - 1) / unit
+    pair = _counted(design, i, parts, quantum)
+    row = _Rails.of(below, pair.plus)
     gamma = gains(1 / basal.r_f, 1 / parts.stages["soma"].r_in[0])
-    paths = _paths(parts, forward, basal, gamma, weights, unit, device.g_min)
+    paths = _paths(parts, forward, basal, gamma, pair)
+    rest = bias_rest = None
+    if design.devices is not None:
+        paths, rest, bias_rest = _apart(chip, paths, pair, row)
+        rest, bias_rest = soma.gain[:, None] * rest, soma.gain * bias_rest
     plus, minus = (soma.gain[:, None] * k for k in (paths.plus, paths.minus))
     through = row.inverted * minus
     rail = None if below is None else (unit / 2) * (minus * row.offset)[:, :-1]
-    rail_base = None if below is None else device.g_min * (minus * row.offset)[:, :-1].sum(dim=1)
-    base = device.g_min * row.gain * (plus - through)
     slope = (unit / 2) * row.gain * (plus + through)
+    curve = (unit / 2) * row.gain * (plus - through)
     return FoldedLayer(
         unit=unit,
         quantum=quantum,
-        base=base[:, :-1].contiguous(),
+        floor=2 * window.g_min / unit,
         slope=slope[:, :-1].contiguous(),
-        bend=unit / (2 * device.g_min),
-        bias_base=base[:, -1],
+        curve=curve[:, :-1].contiguous(),
         bias_slope=slope[:, -1],
+        bias_curve=curve[:, -1],
+        rest=rest,
+        bias_rest=bias_rest,
         rail=rail,
-        rail_base=rail_base,
         centre=None if below is None else (row.centre / row.gain)[:-1],
-        total=weights.abs().sum(dim=1),
+        total=(pair.plus + pair.minus).sum(dim=1) / unit,
         loading=unit * paths.wire * paths.share * gamma,
         offset=-soma.gain * paths.offset / s_v,
         noise=unit * paths.wire / paths.total,
@@ -151,6 +154,44 @@ def _layer(
         act_ff=act_ff,
         inv_gain=inv_gain,
         inv_offset=inv_offset,
+    )
+
+
+def _counted(design: Design, i: int, parts: LayerParts, quantum: float) -> Pair:
+    """The pairs that weights are counted by: the devices', else the nominal ones of the card."""
+    if design.devices is not None:
+        return Pair(parts.w_plus, parts.w_minus)
+    weights = torch.cat([design.weights[i - 1], design.biases[i - 1][:, None]], dim=1)
+    return nominal_pair(on_levels(weights, quantum), design.weight_unit(i), design.window.g_min)
+
+
+_NEAR_OPEN = 0.05
+"""Of the window: a device below it is counted as if it were there, to see how its wires take it."""
+
+
+def _apart(chip: Chip, paths: _Paths, pair: Pair, row: _Rails) -> tuple[_Paths, Tensor, Tensor]:
+    """Gains per siemens of devices that may be open, and what doesn't come from the device itself.
+
+    Through the wires a row reaches a column by other devices too. Of an open device that is all
+    there is, and no measure of what the device will carry when it is closed.
+
+    Returns:
+        The paths, and what goes by other devices per unit of signal, (n_i, n_{i-1}), and for the
+        bias, (n_i,).
+    """
+    design = chip.design
+    least = _NEAR_OPEN * design.window.span
+    closed = Pair(*(g.clamp(min=least) for g in pair))
+    alone = coupling(*closed, design.card.wire)
+    found = Pair(paths.plus * pair.plus, paths.minus * pair.minus)
+    share = paths.share[:, None]
+    own = Pair(alone.plus / closed.plus * share, alone.minus / closed.minus * share)
+    plus, minus = (f - k * g for f, k, g in zip(found, own, pair, strict=True))
+    rest = row.gain * (plus - row.inverted * minus)
+    return (
+        paths._replace(plus=own.plus, minus=own.minus),
+        rest[:, :-1].contiguous(),
+        rest[:, -1] + (minus * row.offset).sum(dim=1),
     )
 
 
@@ -195,8 +236,8 @@ class _Rails(NamedTuple):
     offset: Tensor
 
     @classmethod
-    def of(cls, below: FoldedLayer | None, weights: Tensor) -> _Rails:
-        one, none = torch.ones_like(weights[0]), torch.zeros_like(weights[0])
+    def of(cls, below: FoldedLayer | None, like: Tensor) -> _Rails:
+        one, none = torch.ones_like(like[0]), torch.zeros_like(like[0])
         if below is None or below.act is None:
             return cls(one, none, one, none)
         assert below.inv_gain is not None
@@ -213,7 +254,7 @@ class _Paths(NamedTuple):
     """From the rails of a row to the basal amplifier of a column.
 
     Attributes:
-        plus: gain per nominal siemens on the first rail, (n_i, n_{i-1} + 1).
+        plus: gain per siemens of a weight's pair on the first rail, (n_i, n_{i-1} + 1).
         minus: the same for the second rail.
         offset: the amplifier's offset at its output, (n_i,), in volts.
         wire: what the wires leave of a column's conductance, (n_i,).
@@ -234,21 +275,18 @@ def _paths(
     forward: Coupling,
     basal: Stage,
     gamma: Tensor,
-    weights: Tensor,
-    unit: float,
-    g_min: float,
+    pair: Pair,
 ) -> _Paths:
     g_f = 1 / basal.r_f
     node = forward.columns + torch.diag(g_f)
     matrix = torch.diag(g_f) + node * gamma
     right = [forward.plus, forward.minus, (node @ basal.offset)[:, None]]
     found = torch.linalg.solve(matrix, torch.cat(right, dim=1))
-    n = weights.shape[1]
-    nominal = nominal_pair(weights, unit, g_min)
+    n = pair.plus.shape[1]
     devices = (parts.w_plus + parts.w_minus).sum(dim=1)
     return _Paths(
-        found[:, :n] / nominal[0],
-        found[:, n : 2 * n] / nominal[1],
+        found[:, :n] / pair.plus,
+        found[:, n : 2 * n] / pair.minus,
         found[:, -1],
         forward.columns.diagonal() / devices,
         node.diagonal(),
