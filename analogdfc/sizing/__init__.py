@@ -1,14 +1,40 @@
 """The cheapest circuit whose weight update keeps an angle to the ideal one."""
 
-from analogdfc.sizing.figure import sizing_figure
-from analogdfc.sizing.finding import Options, Sizing, Verification, size, verify
-from analogdfc.sizing.specification import (
-    REQUIREMENTS,
-    Requirement,
-    parse_fixed,
-    parse_ranges,
-)
-from analogdfc.sizing.trial import Outcome, Problem
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analogdfc.lazy import hand_out
+
+if TYPE_CHECKING:
+    from analogdfc.sizing.figure import sizing_figure
+    from analogdfc.sizing.finding import Options, Sizing, Verification, size, verify
+    from analogdfc.sizing.specification import REQUIREMENTS, Requirement, parse_fixed, parse_ranges
+    from analogdfc.sizing.trial import Outcome, Problem
+else:
+    __getattr__, __dir__ = hand_out(
+        __name__,
+        {
+            "analogdfc.sizing.figure": ("sizing_figure",),
+            "analogdfc.sizing.finding": (
+                "Options",
+                "Sizing",
+                "Verification",
+                "size",
+                "verify",
+            ),
+            "analogdfc.sizing.specification": (
+                "REQUIREMENTS",
+                "Requirement",
+                "parse_fixed",
+                "parse_ranges",
+            ),
+            "analogdfc.sizing.trial": (
+                "Outcome",
+                "Problem",
+            ),
+        },
+    )
 
 __all__ = [
     "REQUIREMENTS",
