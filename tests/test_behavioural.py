@@ -237,10 +237,9 @@ def test_the_controller_at_rest_leaves_its_offset_on_the_layers(
     x, step = inputs_of(network)
     chip = Chip.of(design_of(network, readout=Readout(auto_zero=auto_zero)))
     os_e, os_pi = 0.01 * normal(5, 2), 0.01 * normal(6, 2)
-    stages = dict(chip.controller.stages)
-    stages["error"] = stages["error"]._replace(offset=os_e)
-    stages["pi"] = stages["pi"]._replace(offset=os_pi)
-    chip = replace(chip, controller=chip.controller._replace(stages=stages))
+    offsets = {"controller.error": os_e, "controller.pi": os_pi}
+    banks = [replace(b, offset=offsets.get(b.name, b.offset)) for b in chip.circuit.banks]
+    chip = replace(chip, circuit=replace(chip.circuit, banks=tuple(banks)))
     (run,) = Behavioural([chip], rung).run(x, step, dt=0.1, steps=1)
     pulled = torch.zeros(2) if auto_zero else (5 * os_e - os_pi) * 1e-5 / (1e-3 + 1.5e-8)
     u = -(os_pi - pulled) / 0.5

@@ -59,7 +59,10 @@ def amplifiers_at_rest(chip: Chip, x: Tensor, step: Tensor) -> tuple[Banks, Bank
     nodal = model.model.nodal[0]
 
     def banks(z: Tensor) -> Banks:
-        return {name: z[0][:, model.model.outputs[k]] for name, k in nodal.banks.items()}
+        return {
+            name: z[0][:, model.model.outputs[k]]
+            for name, k in ((b.name, nodal.bank(b.name)) for b in nodal.chip.circuit.banks)
+        }
 
     return banks(release.free), banks(rest)
 

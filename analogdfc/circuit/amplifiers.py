@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -13,14 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analogdfc.cards.technology import Card
+from analogdfc.circuit.description import Bank
 from analogdfc.circuit.nodal import NodalEquations
+from analogdfc.circuit.numbers import NO_LIMIT
 from analogdfc.dynamics.semilinear import Channels, Semilinear
 
 Array = NDArray[np.float64]
-
-NO_LIMIT = 1e6
-"""Volts at which a switched-off limit lies; double precision sees a straight line."""
 
 CLAMP_GAIN = 10.0
 """Volts at the input that one volt beyond the rails is worth; the macro cell has the same."""
@@ -47,31 +44,6 @@ class Rung(IntEnum):
     ONE_LAG = 5
     TWO_LAG = 6
     FULL = 7
-
-
-@dataclass(frozen=True)
-class _Numbers:
-    """An amplifier's parameters as they enter the equations; a switched-off effect is 0."""
-
-    inverse_gain: float
-    inverse_omega: float
-    inverse_pole: float
-    r_out: float
-    linear_range: float
-    saturation: float
-
-    @classmethod
-    def of(cls, card: Card) -> _Numbers:
-        a = card.amplifier.delays
-        omega = 2 * math.pi * a.gain_bandwidth if a.gain_bandwidth else math.inf
-        return cls(
-            1 / a.gain if a.gain else 0.0,
-            1 / omega,
-            1 / (2 * math.pi * a.second_pole) if a.second_pole else 0.0,
-            a.output_resistance or 0.0,
-            a.slew_rate / omega if a.slew_rate else NO_LIMIT,
-            a.saturation if a.saturation is not None else NO_LIMIT,
-        )
 
 
 @dataclass(frozen=True)
@@ -102,10 +74,10 @@ class AmplifierModel:
         self.nodal = list(nodal)
         self.device = torch.device(device)
         self.rung = rung
-        self.numbers = [_Numbers.of(n.chip.design.card) for n in self.nodal]
+        self.numbers = [n.numbers for n in self.nodal]
         first = self.nodal[0]
         self.amplifiers = n = first.amplifiers
-        self.integrators = len(first.banks["controller.pi"])
+        self.integrators = len(first.series.a)
         full = rung is Rung.FULL
         self.outputs = np.arange(n, 2 * n) if full else np.arange(n)
         blocks = 4 if full else 2 if rung is Rung.TWO_LAG else 1
@@ -128,7 +100,7 @@ class AmplifierModel:
     def relaxed(self, system: Semilinear) -> Semilinear:
         """The same equations without slewing; their rest is where Newton's method can start."""
         c = system.channels
-        cells = sum(map(len, self.nodal[0].tanh_input))
+        cells = len(self.nodal[0].cells.source)
         wide = torch.ones_like(c.gain)
         wide[..., cells : c.tanh] = NO_LIMIT
         channels = c._replace(gain=c.gain * wide, scale=c.scale * wide)
@@ -156,7 +128,7 @@ class AmplifierModel:
 
     def summing_voltage(self, bank: str, z: Tensor) -> Tensor:
         """Voltage of a stage's summing nodes at rest, (chips, batch, n)."""
-        nodes = self.nodal[0].banks[bank]
+        nodes = self.nodal[0].bank(bank)
         if self.rung is Rung.FULL:
             return z[..., nodes]
         out = []
@@ -166,21 +138,24 @@ class AmplifierModel:
         return torch.stack(out)
 
     def error_input(self, zero: Tensor) -> Tensor:
-        """Right-hand side of a voltage in series with the integrators' input resistors.
+        """Right-hand side of the auto-zero's voltages, in series with the zeroed resistors.
 
         Args:
-            zero: that voltage, (chips, batch, n_L), taken off the error amplifier's output.
+            zero: those voltages, (chips, batch, n_L), taken off the error amplifiers' outputs.
 
         Returns:
             (chips, batch, unknowns), to be added to the constant.
         """
         out = torch.zeros(*zero.shape[:2], self.unknowns, dtype=zero.dtype, device=self.device)
         for k, nodal in enumerate(self.nodal):
-            g, scale = self._input_conductance(nodal), self._row_scale(nodal)
-            out[k][:, nodal.banks["controller.pi"]] -= self._tensor(g * scale) * zero[k]
-            if self.rung is Rung.FULL:
-                loaded = self._tensor(g * self.numbers[k].r_out) * zero[k]
-                out[k][:, self.outputs[nodal.banks["controller.error"]]] += loaded
+            scale = self._row_scale(nodal)
+            for kind in nodal.resistors:
+                if not kind.zeroed:
+                    continue
+                out[k][:, kind.b] -= self._tensor(kind.value * scale) * zero[k]
+                if self.rung is Rung.FULL:
+                    loaded = self._tensor(kind.value * self.numbers[k].r_out) * zero[k]
+                    out[k][:, kind.a] += loaded
         return out
 
     # Pieces of the matrices
@@ -190,39 +165,9 @@ class AmplifierModel:
         # Kirchhoff's rows in volts, like all others.
         return 1 / nodal.chip.design.card.device.g_unit
 
-    @staticmethod
-    def _input_conductance(nodal: NodalEquations) -> Array:
-        return 1 / nodal.chip.controller.stages["pi"].r_in[0].numpy()
-
-    def _phase_conductance(self, k: int, released: bool) -> Array:
-        nodal = self.nodal[k]
-        y = nodal.conductance
-        if released:
-            return y
-        y = y.copy()
-        x, o = nodal.x("controller.pi"), nodal.o("controller.pi")
-        on = np.full(len(x), 1 / nodal.chip.design.card.passive.r_switch)
-        nodal._between(y, x, o, on)
-        if nodal.chip.design.readout.auto_zero:
-            nodal._between(y, nodal.o("controller.error"), x, -self._input_conductance(nodal))
-        # The target follows the output: its source repeats the last soma with the other sign.
-        follow = nodal.o(f"layer{nodal.chip.design.depth}.soma")
-        target = nodal.source("target")
-        y[:, follow] -= y[:, target]
-        y[:, target] = 0
-        return y
-
     def _matrices(self, k: int, released: bool) -> _Matrices:
-        y = self._phase_conductance(k, released)
+        y = self.nodal[k].conductance if released else self.nodal[k].reset()
         return self._full(k, y) if self.rung is Rung.FULL else self._lagged(k, y)
-
-    def _branch(self, k: int) -> tuple[Array, Array, NDArray[np.intp]]:
-        parts = self.nodal[k].chip.controller
-        return (
-            parts.c_i.numpy(),
-            parts.stages["pi"].r_f.numpy(),
-            self.nodal[k].banks["controller.pi"],
-        )
 
     def _full(self, k: int, y: Array) -> _Matrices:
         nodal, p, n = self.nodal[k], self.numbers[k], self.amplifiers
@@ -239,12 +184,15 @@ class AmplifierModel:
         linear[o, q] += eye
         mass[a, a], linear[a, a] = p.inverse_omega * eye, -p.inverse_gain * eye
         mass[q, q], linear[q, q], linear[q, a] = p.inverse_pole * eye, -eye, eye
-        c_i, r_p, pi = self._branch(k)
-        vc = self._capacitor
-        mass[pi, vc] -= scale * c_i
-        mass[pi + n, vc] += p.r_out * c_i
-        mass[vc, vc] = r_p * c_i
-        linear[vc, pi + n], linear[vc, pi], linear[vc, vc] = 1, -1, -1
+        # A branch takes C dv/dt + G v out of its node a, and hands it to its node b.
+        s, vc = nodal.series, self._capacitor
+        for node, sign in ((s.a, 1.0), (s.b, -1.0)):
+            weight = sign * np.where(node < n, scale, p.r_out)
+            mass[node, vc] += weight * s.farads
+            linear[node, vc] -= weight * s.leak
+            linear[vc, node] = sign
+        mass[vc, vc] = s.ohms * s.farads
+        linear[vc, vc] = -(1 + s.ohms * s.leak)
         sources = np.zeros((self.unknowns, nodal.sources))
         sources[x] = -scale * y[:n, 2 * n :]
         sources[o] = -p.r_out * y[n : 2 * n, 2 * n :]
@@ -280,13 +228,21 @@ class AmplifierModel:
             cxx = np.diag(np.diag(nodal.capacitance)[:n])
             mass[v, w] = -scale / _NANOSECOND * (yxx * (omega * p.inverse_pole) + cxx * omega)
             mass[w, v], linear[w, w] = np.eye(n) * _NANOSECOND, np.eye(n)
-        c_i, r_p, pi = self._branch(k)
-        mass[pi, vc] -= scale * c_i
-        mass[vc, vc] = r_p * c_i
-        linear[vc, pi], linear[vc, vc] = 1 + gain[pi], -1
-        constant[vc] = -nodal.offset[pi]
-        if self.rung >= Rung.ONE_LAG:
-            mass[vc, pi] = -omega[pi]
+        s = nodal.series
+        mass[vc, vc] = s.ohms * s.farads
+        linear[vc, vc] = -(1 + s.ohms * s.leak)
+        for nodes, sign in ((s.a, 1.0), (s.b, -1.0)):
+            for row, node in zip(vc, nodes, strict=True):
+                if node >= n:
+                    linear[row, node - n] += sign
+                    continue
+                linear[row, node] -= sign * gain[node]
+                constant[row] += sign * nodal.offset[node]
+                if self.rung >= Rung.ONE_LAG:
+                    mass[row, node] += sign * omega[node]
+            inner = nodes < n
+            mass[nodes[inner], vc[inner]] += sign * scale * s.farads[inner]
+            linear[nodes[inner], vc[inner]] -= sign * scale * s.leak[inner]
         sources = np.zeros((self.unknowns, nodal.sources))
         sources[v] = -scale * y[:n, 2 * n :]
         return _Matrices(mass, linear, sources, constant)
@@ -299,43 +255,47 @@ class AmplifierModel:
             if self.rung is Rung.TWO_LAG:
                 lag = lag - np.diag(np.diag(nodal.capacitance)[:n] * gain)
             return lag
-        out = np.zeros_like(cxo)
-        for bank, nodes in nodal.banks.items():
-            if bank.endswith(".soma"):
-                out[nodes, nodes] = cxo[nodes, nodes]
+        out = self._intended(k)
         if self.rung is Rung.CONTROL_LAG:
-            error = nodal.banks["controller.error"]
+            circuit = nodal.chip.circuit
+            error = nodal.nodes(circuit.bank[circuit.control.e.bank].x)
             feedback = nodal.conductance[error, error + n]
             out[error, error] = feedback * self._loop_lag(k, yxx, omega)
         return out
 
+    def _intended(self, k: int) -> Array:
+        """The capacitors whose lag belongs to the algorithm, between summing nodes and outputs."""
+        nodal, n = self.nodal[k], self.amplifiers
+        out = np.zeros((n, n))
+        for c in nodal.chip.circuit.capacitors:
+            if c.intended and c.b is not None:
+                x, o = nodal.nodes(c.a), nodal.nodes(c.b) - n
+                out[x, o] -= c.farads.numpy()
+        return out
+
     def _loop_lag(self, k: int, yxx: Array, omega: Array) -> float:
-        """Sum of the lags on the way from the error to the output layer, in seconds."""
+        """Sum of the lags on the way from the error to the output, in seconds."""
         nodal, n = self.nodal[k], self.amplifiers
         own = np.diag(yxx) * omega - np.diag(nodal.capacitance[:n, n : 2 * n])
+        own = own + np.diag(self._intended(k))
+        series = {int(x): k for k, x in enumerate(nodal.series.b)}
 
-        def lag(bank: str, extra: float = 0.0) -> float:
-            nodes = nodal.banks[bank]
-            return float((own[nodes] / -nodal.conductance[nodes, nodes + n] - extra).mean())
+        def lag(bank: Bank) -> float:
+            nodes = nodal.nodes(bank.x)
+            branches = [series[int(x)] for x in nodes if int(x) in series]
+            if branches:
+                return float((nodal.series.ohms[branches] * own[nodes] + omega[nodes]).mean())
+            return float((own[nodes] / -nodal.conductance[nodes, nodes + n]).mean())
 
-        pi = nodal.chip.controller.stages["pi"]
-        inputs = np.diag(yxx)[nodal.banks["controller.pi"]] * omega[nodal.banks["controller.pi"]]
-        r_p = pi.r_f.numpy()
-        pi_lag = float(
-            (r_p * (inputs + pi.c_f.numpy()) + omega[nodal.banks["controller.pi"]]).mean()
-        )
-        soma = f"layer{nodal.chip.design.depth}.soma"
-        tau_v = nodal.chip.layers[-1].stages["soma"]
-        extra = float((tau_v.r_f * tau_v.c_f).mean())
-        return lag("controller.error") + pi_lag + lag("controller.inv") / 2 + lag(soma, extra)
+        return sum(share * lag(bank) for bank, share in nodal.chip.circuit.forward_path)
 
     def _channels(self) -> Channels:
         """Tanh cells and, in the full model, slewing and rails."""
         first, n = self.nodal[0], self.amplifiers
         groups: list[_Group] = []
-        if first.tanh_input:
-            index = self.outputs[np.concatenate(first.tanh_input)]
-            row = np.concatenate(first.tanh_output)
+        if len(first.cells.source):
+            index = self.outputs[first.cells.source]
+            row = first.cells.into
             groups.append((index, row, [self._tanh(m) for m in self.nodal]))
         tanh = sum(len(g[0]) for g in groups)
         if self.rung is Rung.FULL:
@@ -362,11 +322,10 @@ class AmplifierModel:
         return gain * full, sign * full, offset * full, scale * full
 
     def _tanh(self, nodal: NodalEquations) -> tuple[Array, Array, Array, Array]:
-        card = nodal.chip.design.card
-        sign = np.concatenate(nodal.tanh_sign)
-        gain = np.full(len(sign), -card.tanh.current * self._row_scale(nodal))
-        offset = np.concatenate(nodal.tanh_offset)
-        return gain, sign, offset, np.full(len(sign), card.scale.activation)
+        card, cells = nodal.chip.design.card, nodal.cells
+        one = np.ones_like(cells.sign)
+        gain = -card.tanh.current * self._row_scale(nodal)
+        return gain * one, cells.sign, cells.offset, card.scale.activation * one
 
     def _joined(self, groups: list[_Group], tanh: int) -> Channels:
         if not groups:

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from analogdfc.circuit.amplifiers import AmplifierModel, Rung
 from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.description import Description
 from analogdfc.circuit.nodal import NodalEquations
 from analogdfc.circuit.probes import probes, trajectory
 from analogdfc.dynamics import Trajectory
 from analogdfc.dynamics.loop import free_state
+from analogdfc.dynamics.loop import output as free_output
 from analogdfc.dynamics.semilinear import TRBDF2, Semilinear
 from analogdfc.errors import UserError
 
@@ -62,8 +64,11 @@ class Behavioural:
     ) -> None:
         if not chips:
             raise UserError("the behavioural model needs at least one chip")
-        if len({(c.design.sizes, c.design.seconds) for c in chips}) != 1:
-            raise UserError("chips of different layer sizes or time scales can't run together")
+        if len({_shape(c) for c in chips}) != 1:
+            raise UserError(
+                "chips of different layer sizes, activations, controllers or time scales can't "
+                "run together"
+            )
         self.chips = list(chips)
         self.model = AmplifierModel([NodalEquations.of(c) for c in chips], rung, device)
         self.integrator = TRBDF2(tolerance)
@@ -96,7 +101,7 @@ class Behavioural:
             raise UserError(f"dt = {dt}, steps = {steps}: both must be positive")
         x, step = self._here(x), self._here(step)
         release = self.release(x, step)
-        columns = {name: self._columns(name) for name in probes(self.chips[0].design)}
+        columns = {name: self._columns(name) for name in probes(self.circuit)}
         shape = len(self.chips), len(x), steps + 1
         history = {n: x.new_empty(*shape, len(c)) for n, c in columns.items()}
         seconds = self.chips[0].design.seconds
@@ -111,7 +116,7 @@ class Behavioural:
         t = torch.arange(steps + 1, dtype=x.dtype, device=x.device) * dt
         return [
             trajectory(
-                chip.design,
+                chip,
                 t,
                 x,
                 {n: waves[c] for n, waves in history.items()},
@@ -184,12 +189,17 @@ class Behavioural:
         system = _driven(system, self.model.error_input(zero))
         return Release(free, system, volts, zero)
 
+    @property
+    def circuit(self) -> Description:
+        """The circuit of the first chip; all have the same stages."""
+        return self.chips[0].circuit
+
     def _output(self, bank: str, z: Tensor) -> Tensor:
         return z[..., self._columns(bank)]
 
     def _columns(self, bank: str) -> Tensor:
         """Indices of a stage's output voltages among the unknowns."""
-        nodes = self.model.outputs[self.model.nodal[0].banks[bank]]
+        nodes = self.model.outputs[self.model.nodal[0].bank(bank)]
         return torch.from_numpy(nodes).to(self.model.device)
 
     def _here(self, tensor: Tensor) -> Tensor:
@@ -197,22 +207,31 @@ class Behavioural:
 
     def _target(self, x: Tensor, step: Tensor, free: Tensor) -> Tensor:
         """Voltages of the target sources, -r*, (chips, batch, n_L)."""
-        measured = self._output(f"layer{self.chips[0].design.depth}.soma", free)
+        measured = self._output(self.circuit.output.bank, free)
         out = []
         for c, chip in enumerate(self.chips):
             unit = chip.design.card.scale.activation
             output = measured[c]
             if not chip.design.readout.relative_target:
-                output = self._here(free_state(chip.design.loop(), x.cpu()).v[-1]) * unit
+                loop = chip.design.loop()
+                output = self._here(free_output(loop, free_state(loop, x.cpu()))) * unit
             out.append(-(output + step * unit))
         return torch.stack(out)
 
     def _zero(self, free: Tensor) -> Tensor:
         """Voltages that the auto-zero has stored, (chips, batch, n_L)."""
-        stored = self._output("controller.error", free)
-        stored = stored - self.model.summing_voltage("controller.pi", free)
+        zero = self.circuit.auto_zero
+        stored = self._output(zero.signal.bank, free)
+        stored = stored - self.model.summing_voltage(zero.reference.bank, free)
         on = [float(c.design.readout.auto_zero) for c in self.chips]
         return stored * self._here(torch.tensor(on))[:, None, None]
+
+
+def _shape(chip: Chip) -> tuple[object, ...]:
+    """What chips that run together share."""
+    circuit = chip.circuit
+    banks = tuple((bank.name, bank.size) for bank in circuit.banks)
+    return banks, chip.design.sizes, len(circuit.branches), chip.design.seconds
 
 
 def _driven(system: Semilinear, more: Tensor) -> Semilinear:

@@ -2,19 +2,22 @@
 
 Nodes come in three blocks: the summing nodes x of the amplifiers, their outputs o, and the
 sources s. Crossbars enter through their terminal admittance, so that wire resistance and the load
-on every driver are exact.
+on every driver are exact. All of it follows from the description of the circuit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from analogdfc.circuit.chip import Chip, Stage
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.description import Array as Kind
+from analogdfc.circuit.description import Node, Port, Rails
+from analogdfc.circuit.numbers import AmplifierNumbers
 from analogdfc.wires.terminals import dual_rail, terminal_admittance
 
 Array = NDArray[np.float64]
@@ -25,34 +28,82 @@ class Elements(NamedTuple):
     """Resistors or capacitors of one kind.
 
     Attributes:
-        group: where they are: 'layer1'..'layerL' or 'controller'.
+        part: where they are: 'layer 1'..'layer L' or 'controller'.
         a: node of one end of each.
         b: node of the other end; -1 for ground.
         value: conductance in siemens, or capacitance in farads.
+        zeroed: whether the auto-zero's voltage is in series, taken off that of a.
     """
 
-    group: str
+    part: str
     a: Index
     b: Index
     value: Array
+    zeroed: bool = False
 
 
-class Crossbar(NamedTuple):
+class Series(NamedTuple):
+    """Resistors in series with capacitors, of all branches one after another.
+
+    Attributes:
+        part: where each is.
+        a: node of one end of each.
+        b: node of the other end.
+        ohms: the resistors.
+        farads: the capacitors, whose voltages are unknowns.
+        leak: conductance across each capacitor, in siemens.
+    """
+
+    part: list[str]
+    a: Index
+    b: Index
+    ohms: Array
+    farads: Array
+    leak: Array
+
+
+class TanhCells(NamedTuple):
+    """All tanh cells, one after another.
+
+    Attributes:
+        part: where each is.
+        source: for each the amplifier whose output drives it.
+        into: for each the amplifier whose summing node it feeds.
+        sign: +1, or -1 where the cell's inverting input is driven.
+        offset: input offset of each, in volts.
+    """
+
+    part: list[str]
+    source: Index
+    into: Index
+    sign: Array
+    offset: Array
+
+
+class WiredCrossbar(NamedTuple):
     """An array between its row drivers and its column senses.
 
     Attributes:
-        group: 'layer1'..'layerL'.
-        feedback: whether it holds feedback weights.
+        part: where it is.
+        kind: what its devices hold.
         nodes: rows, then columns.
         g: conductances, (rows, columns), in siemens.
         admittance: between the nodes, wires included, in siemens.
     """
 
-    group: str
-    feedback: bool
+    part: str
+    kind: Kind
     nodes: Index
     g: Array
     admittance: Array
+
+
+def between(matrix: Array, a: Index, b: Index, value: Array) -> None:
+    """Add elements between nodes a and b to a Laplacian."""
+    np.add.at(matrix, (a, a), value)
+    np.add.at(matrix, (b, b), value)
+    np.add.at(matrix, (a, b), -value)
+    np.add.at(matrix, (b, a), -value)
 
 
 @dataclass
@@ -61,160 +112,164 @@ class NodalEquations:
 
     Attributes:
         chip: the chip.
-        banks: indices of the amplifiers of each stage, 'layer1.basal' ... 'controller.inv'.
-        conductance: Laplacian over [x, o, s], in siemens.
+        numbers: its amplifiers.
+        amplifiers: number of amplifiers.
+        sources: number of sources.
+        conductance: Laplacian over [x, o, s], in siemens, with the switches open.
         capacitance: Laplacian over [x, o, s], input capacitances on its diagonal, in farads.
         offset: input offset of each amplifier, in volts.
-        tanh_input: for each tanh cell the amplifier whose output drives it.
-        tanh_output: for each tanh cell the amplifier whose summing node it feeds.
-        tanh_sign: +1, or -1 where the cell's inverting input is driven.
-        tanh_offset: input offset of each tanh cell, in volts.
-        resistors: the resistors around the amplifiers, without R_p of the integrators.
-        capacitors: the capacitors around the amplifiers, without C_i of the integrators.
+        part: where each amplifier is.
+        resistors: the resistors around the amplifiers.
+        capacitors: the capacitors around the amplifiers.
         lines: the capacitance of the crossbars' lines.
         crossbars: the arrays.
     """
 
     chip: Chip
-    banks: dict[str, Index] = field(default_factory=dict)
+    numbers: AmplifierNumbers
     amplifiers: int = 0
     sources: int = 0
     conductance: Array = field(default_factory=lambda: np.zeros((0, 0)))
     capacitance: Array = field(default_factory=lambda: np.zeros((0, 0)))
     offset: Array = field(default_factory=lambda: np.zeros(0))
-    tanh_input: list[Index] = field(default_factory=list)
-    tanh_output: list[Index] = field(default_factory=list)
-    tanh_sign: list[Array] = field(default_factory=list)
-    tanh_offset: list[Array] = field(default_factory=list)
+    part: list[str] = field(default_factory=list)
     resistors: list[Elements] = field(default_factory=list)
     capacitors: list[Elements] = field(default_factory=list)
     lines: list[Elements] = field(default_factory=list)
-    crossbars: list[Crossbar] = field(default_factory=list)
+    crossbars: list[WiredCrossbar] = field(default_factory=list)
+    _start: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, chip: Chip) -> NodalEquations:
         """Assemble the equations of the loop with the controller released."""
-        self = cls(chip)
+        self = cls(chip, AmplifierNumbers.of(chip.design.card))
         self._place()
-        for i in range(1, chip.design.depth + 1):
-            self._layer(i)
-        self._controller()
-        c_in = chip.design.card.amplifier.delays.input_capacitance or 0.0
-        for bank, nodes in self.banks.items():
-            self._capacitor(bank.split(".")[0], nodes, None, np.full(len(nodes), c_in))
+        self._array()
+        self._elements()
+        self._inputs()
         return self
 
     # Nodes
 
-    def x(self, bank: str) -> Index:
-        """Nodes of the summing nodes of a stage."""
-        return self.banks[bank]
+    def nodes(self, port: Port) -> Index:
+        """Nodes of a port."""
+        n = self.chip.circuit.size(port)
+        shift = self.amplifiers if port.node is Node.OUTPUT else 0
+        return self._start[port.bank] + shift + np.arange(n)
 
-    def o(self, bank: str) -> Index:
-        """Nodes of the outputs of a stage."""
-        return self.banks[bank] + self.amplifiers
-
-    def source(self, name: str) -> Index:
-        """Nodes of the sources: 'input+', 'input-', 'bias' (both rails) or 'target'."""
-        n_in, n_out = self.chip.design.sizes[0], self.chip.design.sizes[-1]
-        starts = {"input+": 0, "input-": n_in, "bias": 2 * n_in, "target": 2 * n_in + 2}
-        counts = {"input+": n_in, "input-": n_in, "bias": 2, "target": n_out}
-        return 2 * self.amplifiers + starts[name] + np.arange(counts[name])
+    def bank(self, name: str) -> Index:
+        """Numbers of the amplifiers of a bank."""
+        return self._start[name] + np.arange(self.chip.circuit.bank[name].size)
 
     def _place(self) -> None:
-        groups = [(f"layer{i}", p.stages) for i, p in enumerate(self.chip.layers, start=1)]
-        groups.append(("controller", self.chip.controller.stages))
-        offsets = []
-        for group, stages in groups:
-            for name, stage in stages.items():
-                n = len(stage.r_f)
-                self.banks[f"{group}.{name}"] = self.amplifiers + np.arange(n)
-                self.amplifiers += n
-                offsets.append(stage.offset.numpy())
-        self.offset = np.concatenate(offsets)
-        design = self.chip.design
-        self.sources = 2 * design.sizes[0] + 2 + design.sizes[-1]
+        circuit = self.chip.circuit
+        for bank in circuit.banks:
+            self._start[bank.name] = self.amplifiers
+            self.amplifiers += bank.size
+            self.part += [bank.part] * bank.size
+        for sources in circuit.sources:
+            self._start[sources.name] = 2 * self.amplifiers + self.sources
+            self.sources += sources.size
+        self.offset = np.concatenate([bank.offset.numpy() for bank in circuit.banks])
         nodes = 2 * self.amplifiers + self.sources
         self.conductance = np.zeros((nodes, nodes))
         self.capacitance = np.zeros((nodes, nodes))
 
     # Elements
 
-    def _between(self, matrix: Array, a: Index, b: Index, value: Array) -> None:
-        matrix[a, a] += value
-        matrix[b, b] += value
-        matrix[a, b] -= value
-        matrix[b, a] -= value
+    def _rows(self, groups: tuple[Rails, ...]) -> Index:
+        """Nodes of a crossbar's rows, the rails of an input next to each other."""
+        pairs = [np.stack([self.nodes(p) for p in rails], axis=1).ravel() for rails in groups]
+        return np.concatenate(pairs)
 
-    def _resistor(self, group: str, a: Index, b: Index, g: Array) -> None:
-        self._between(self.conductance, a, b, g)
-        self.resistors.append(Elements(group, a, b, g))
+    def _array(self) -> None:
+        wire = self.chip.design.card.wire
+        for crossbar in self.chip.circuit.crossbars:
+            g = dual_rail(crossbar.plus, crossbar.minus)
+            nodes = np.concatenate([self._rows(crossbar.rows), self.nodes(crossbar.columns)])
+            admittance = terminal_admittance(g, wire.word or 0.0, wire.bit or 0.0)
+            self.conductance[np.ix_(nodes, nodes)] += admittance
+            self.crossbars.append(WiredCrossbar(crossbar.part, crossbar.kind, nodes, g, admittance))
 
-    def _capacitor(
-        self, group: str, a: Index, b: Index | None, c: Array, *, line: bool = False
-    ) -> None:
-        if b is None:
-            self.capacitance[a, a] += c
-            b = np.full_like(a, -1)
-        else:
-            self._between(self.capacitance, a, b, c)
-        (self.lines if line else self.capacitors).append(Elements(group, a, b, c))
+    def _elements(self) -> None:
+        circuit = self.chip.circuit
+        for r in circuit.resistors:
+            kind = Elements(r.part, self.nodes(r.a), self.nodes(r.b), r.siemens.numpy(), r.zeroed)
+            between(self.conductance, *kind[1:4])
+            self.resistors.append(kind)
+        for c in circuit.capacitors:
+            a, farads = self.nodes(c.a), c.farads.numpy()
+            if c.b is None:
+                self._grounded(c.part, a, farads, line=c.line)
+                continue
+            kind = Elements(c.part, a, self.nodes(c.b), farads)
+            between(self.capacitance, *kind[1:4])
+            self.capacitors.append(kind)
 
-    def _stage(self, bank: str, stage: Stage, inputs: list[Index]) -> None:
-        x, o, group = self.x(bank), self.o(bank), bank.split(".")[0]
-        for node, r in zip(inputs, stage.r_in, strict=True):
-            self._resistor(group, node, x, 1 / r.numpy())
-        if not bank.endswith(".pi"):
-            self._resistor(group, x, o, 1 / stage.r_f.numpy())
-        self._capacitor(group, x, o, stage.c_f.numpy())
+    def _grounded(self, part: str, a: Index, farads: Array, *, line: bool = False) -> None:
+        np.add.at(self.capacitance, (a, a), farads)
+        kind = Elements(part, a, np.full_like(a, -1), farads)
+        (self.lines if line else self.capacitors).append(kind)
 
-    def _crossbar(
-        self, i: int, plus: Tensor, minus: Tensor, rows: Index, columns: Index, *, feedback: bool
-    ) -> None:
-        design = self.chip.design
-        g, wire = dual_rail(plus, minus), design.card.wire
-        nodes = np.concatenate([rows, columns])
-        admittance = terminal_admittance(g, wire.word or 0.0, wire.bit or 0.0)
-        self.conductance[np.ix_(nodes, nodes)] += admittance
-        self.crossbars.append(Crossbar(f"layer{i}", feedback, nodes, g, admittance))
-        for lines, c in (
-            (rows, design.row_capacitance(i)),
-            (columns, design.column_capacitance(i, feedback=feedback)),
-        ):
-            self._capacitor(f"layer{i}", lines, None, np.full(len(lines), c), line=True)
+    def _inputs(self) -> None:
+        for bank in self.chip.circuit.banks:
+            farads = np.full(bank.size, self.numbers.c_in)
+            self._grounded(bank.part, self.nodes(bank.x), farads)
 
-    def _rails(self, plus: Index, minus: Index) -> Index:
-        return np.stack([plus, minus], axis=1).ravel()
+    @cached_property
+    def series(self) -> Series:
+        """The branches with a state of their own."""
+        found = self.chip.circuit.branches
 
-    def _layer(self, i: int) -> None:
-        parts, layer = self.chip.layers[i - 1], f"layer{i}"
-        if i == 1:
-            rails = self._rails(self.source("input+"), self.source("input-"))
-        else:
-            rails = self._rails(self.o(f"layer{i - 1}.act"), self.o(f"layer{i - 1}.inv"))
-        rows = np.concatenate([rails, self.source("bias")])
-        columns = self.x(f"{layer}.basal")
-        self._crossbar(i, parts.w_plus, parts.w_minus, rows, columns, feedback=False)
-        # G+ hangs on -u, the output of the PI amplifier, since the soma inverts.
-        rows = self._rails(self.o("controller.pi"), self.o("controller.inv"))
-        columns = self.x(f"{layer}.soma")
-        self._crossbar(i, parts.q_plus, parts.q_minus, rows, columns, feedback=True)
-        inputs = {"soma": [self.o(f"{layer}.basal")]}
-        if "act" in parts.stages:
-            inputs["inv"] = [self.o(f"{layer}.act")]
-            for cell, driver, sign in (("act", "soma", 1.0), ("act_ff", "basal", -1.0)):
-                self.tanh_input.append(self.banks[f"{layer}.{driver}"])
-                self.tanh_output.append(self.banks[f"{layer}.{cell}"])
-                self.tanh_sign.append(np.full(len(self.banks[f"{layer}.{cell}"]), sign))
-                self.tanh_offset.append(parts.tanh_offset[cell].numpy())
-        for name, stage in parts.stages.items():
-            self._stage(f"{layer}.{name}", stage, inputs.get(name, []))
+        return Series(
+            [b.part for b in found for _ in b.ohms],
+            _joined([self.nodes(b.a) for b in found], np.intp),
+            _joined([self.nodes(b.b) for b in found], np.intp),
+            _joined([b.ohms.numpy() for b in found], np.float64),
+            _joined([b.farads.numpy() for b in found], np.float64),
+            _joined([b.leak.numpy() for b in found], np.float64),
+        )
 
-    def _controller(self) -> None:
-        parts = self.chip.controller
-        output = self.o(f"layer{self.chip.design.depth}.soma")
-        self._stage("controller.error", parts.stages["error"], [output, self.source("target")])
-        self._stage("controller.pi", parts.stages["pi"], [self.o("controller.error")])
-        self._stage("controller.inv", parts.stages["inv"], [self.o("controller.pi")])
-        x, o = self.x("controller.pi"), self.o("controller.pi")
-        self._resistor("controller", x, o, parts.g_leak.numpy())
+    @cached_property
+    def cells(self) -> TanhCells:
+        """The tanh cells."""
+        found = self.chip.circuit.cells
+
+        return TanhCells(
+            [c.part for c in found for _ in c.offset],
+            _joined([self.bank(c.source.bank) for c in found], np.intp),
+            _joined([self.bank(c.into.bank) for c in found], np.intp),
+            _joined([np.full(len(c.offset), c.sign) for c in found], np.float64),
+            _joined([c.offset.numpy() for c in found], np.float64),
+        )
+
+    def reset(self) -> Array:
+        """The conductances of the free phase, over [x, o, s].
+
+        The switches are closed, the targets follow the output, and with auto-zero the zeroed
+        resistors hang on a voltage that equals that of the reference's summing nodes.
+        """
+        circuit, y = self.chip.circuit, self.conductance.copy()
+        for s in circuit.switches:
+            a = self.nodes(s.a)
+            between(y, a, self.nodes(s.b), np.full(len(a), 1 / s.ohms))
+        if self.chip.design.readout.auto_zero:
+            reference = self.nodes(circuit.auto_zero.reference)
+            for kind in self.resistors:
+                if not kind.zeroed:
+                    continue
+                a, b, g = kind.a, kind.b, kind.value
+                between(y, a, b, -g)
+                # What b takes at the reference's voltage, a has to give.
+                for node, sign in ((b, 1.0), (a, -1.0)):
+                    np.add.at(y, (node, b), sign * g)
+                    np.add.at(y, (node, reference), -sign * g)
+        # The target follows the output: its source repeats it with the other sign.
+        follow, target = self.nodes(circuit.output), self.nodes(circuit.target)
+        y[:, follow] -= y[:, target]
+        y[:, target] = 0
+        return y
+
+
+def _joined(parts: list[NDArray[Any]], kind: type) -> NDArray[Any]:
+    return np.concatenate([np.zeros(0, dtype=kind), *parts])

@@ -6,33 +6,33 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from analogdfc.circuit.design import Design
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.description import Description, Tap
 from analogdfc.dynamics import Readings, Trajectory
 
 
-def probes(design: Design) -> tuple[str, ...]:
-    """Stages whose output voltages make up a trajectory, 'layer1.basal' ... 'controller.error'."""
-    names = []
-    for i in range(1, design.depth + 1):
-        names += [f"layer{i}.basal", f"layer{i}.soma"]
-        if i < design.depth:
-            names += [f"layer{i}.act", f"layer{i}.act_ff"]
-    return (*names, "controller.inv", "controller.error")
+def probes(circuit: Description) -> tuple[str, ...]:
+    """Banks whose output voltages make up a trajectory, each once."""
+    taps: list[Tap] = []
+    for layer in circuit.layers:
+        taps += [layer.v_ff, layer.v, layer.r, layer.r_ff]
+    taps += [circuit.control.u, circuit.control.e]
+    return tuple(dict.fromkeys(tap.bank for tap in taps))
 
 
-def _readings(design: Design, volts: Mapping[str, Tensor]) -> Readings:
-    unit = design.card.scale.activation
-    layers = range(1, design.depth + 1)
-    v = tuple(volts[f"layer{i}.soma"] / unit for i in layers)
-    v_ff = tuple(-volts[f"layer{i}.basal"] / unit for i in layers)
-    hidden = range(1, design.depth)
-    r = tuple(volts[f"layer{i}.act"] / unit for i in hidden)
-    r_ff = tuple(volts[f"layer{i}.act_ff"] / unit for i in hidden)
-    return Readings(v, v_ff, (*r, v[-1]), (*r_ff, v_ff[-1]))
+def readings(chip: Chip, volts: Mapping[str, Tensor]) -> Readings:
+    """The neurons' measured signals of the output voltages by bank."""
+    unit = chip.design.card.scale.activation
+
+    def read(name: str) -> tuple[Tensor, ...]:
+        taps: list[Tap] = [getattr(layer, name) for layer in chip.circuit.layers]
+        return tuple(volts[tap.bank] * (tap.sign / unit) for tap in taps)
+
+    return Readings(read("v"), read("v_ff"), read("r"), read("r_ff"))
 
 
 def trajectory(
-    design: Design,
+    chip: Chip,
     t: Tensor,
     x: Tensor,
     run: Mapping[str, Tensor],
@@ -41,18 +41,18 @@ def trajectory(
     """The trajectory that a chip's waveforms are.
 
     Args:
-        design: the design, which owns the scales.
+        chip: the chip, whose design owns the scales.
         t: times after the release, (T,), in units of the controller's time.
         x: inputs, (batch, n_0), dimensionless.
-        run: output voltages of a stage by name (see `probes`), (batch, T, n), in volts.
+        run: output voltages of a bank by name (see `probes`), (batch, T, n), in volts.
         free: the same in the free phase, (batch, n).
     """
-    unit = design.card.scale.control
+    unit, taps = chip.design.card.scale.control, chip.circuit.control
     return Trajectory(
         t=t,
         x=x,
-        neurons=_readings(design, run),
-        u=run["controller.inv"] / unit,
-        e=run["controller.error"] / unit,
-        free=_readings(design, free),
+        neurons=readings(chip, run),
+        u=run[taps.u.bank] * (taps.u.sign / unit),
+        e=run[taps.e.bank] * (taps.e.sign / unit),
+        free=readings(chip, free),
     )

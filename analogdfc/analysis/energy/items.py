@@ -9,10 +9,13 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from analogdfc.circuit.description import CONTROLLER as CONTROLLER
+from analogdfc.circuit.description import Array
+
 QUIESCENT = "amplifiers, quiescent"
 OUTPUT_STAGES = "amplifiers, output stages"
-FORWARD = "forward crossbars"
-FEEDBACK = "feedback crossbars"
+FORWARD = Array.FORWARD.value
+FEEDBACK = Array.FEEDBACK.value
 WIRES = "wires"
 RESISTORS = "resistors"
 CAPACITORS = "integrator capacitors"
@@ -40,8 +43,6 @@ counted in one of them: where it turns into heat or is stored.
 'crossbars': both devices of every pair. 'wires': their lines. 'resistors': around the amplifiers.
 'capacitors': change of the stored energy, which can be negative.
 """
-
-CONTROLLER = "controller"
 
 
 def layer_name(i: int) -> str:

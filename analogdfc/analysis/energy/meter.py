@@ -101,7 +101,7 @@ class _Form(NamedTuple):
     """A part of the circuit whose power is a quadratic form of its voltages."""
 
     component: str
-    group: str
+    part: str
     nodes: NDArray[np.intp]
     siemens: Tensor  # (chips, nodes, nodes)
 
@@ -118,13 +118,13 @@ class _Meter:
         self.sources, self.zero = release.sources, release.zero
         self.n = n = model.model.amplifiers
         first = self.nodals[0]
-        self.pi, self.error = first.banks["controller.pi"], first.banks["controller.error"]
+        self.zeroed = [k for k in first.resistors if k.zeroed]
         self._y = self._stack(lambda m: m.conductance[n:])
         self._c = self._stack(lambda m: m.capacitance[n : 2 * n, : 2 * n])
-        self._c_i = self._stack(lambda m: m.chip.controller.c_i.numpy()[None])
-        self._g_i = self._stack(lambda m: 1 / m.chip.controller.stages["pi"].r_in[0].numpy()[None])
+        self._series = [self._stack(partial(_series, name=name)) for name in ("farads", "leak")]
+        self._g_zeroed = self._stack(_zeroed)
         channels = release.system.channels
-        cells = sum(map(len, first.tanh_input))
+        cells = len(first.cells.source)
         self._cells = channels.source[:cells], channels.row[:cells]
         self._tanh = [t[..., :cells] for t in (channels.sign, channels.offset, channels.scale)]
         self.forms = [*self._crossbars()]
@@ -135,7 +135,9 @@ class _Meter:
         self.output, self.work = zeros(n), zeros(n)  # integrals of |I_out| and of V_out I_out
         self.given = zeros()  # work of the sources
         self.squares = zeros(len(self._ends[0]))  # integrals of the resistors' squared voltages
-        self.branch = zeros(len(self.pi))  # and of the squared current through C_i
+        branches = len(first.series.a)
+        self.branch = zeros(branches)  # of the squared currents through series resistors
+        self.leaked = zeros(branches)  # and of the squared voltages on leaking capacitors
         self.spent = [zeros() for _ in self.forms]
         self.sunk, self.taken = zeros(cells), zeros(cells)  # by the tanh cells, of their limit
 
@@ -147,31 +149,42 @@ class _Meter:
         for k, crossbar in enumerate(self.nodals[0].crossbars):
             wires = self._stack(partial(_wires, k=k))
             all_ = self._stack(partial(_admittance, k=k))
-            component = items.FEEDBACK if crossbar.feedback else items.FORWARD
-            yield _Form(component, crossbar.group, crossbar.nodes, all_ - wires)
-            yield _Form(items.WIRES, crossbar.group, crossbar.nodes, wires)
+            yield _Form(crossbar.kind.value, crossbar.part, crossbar.nodes, all_ - wires)
+            yield _Form(items.WIRES, crossbar.part, crossbar.nodes, wires)
 
     def add(self, h: float, before: Tensor, after: Tensor) -> None:
         """Take a step of h seconds into account."""
         n = self.n
         z, rate = (before + after) / 2, (after - before) / h
         p = torch.cat([z[..., : 2 * n], self.sources], dim=-1)
-        x, out = p[..., :n], p[..., n : 2 * n]
-        integrating = self._c_i * rate[..., -len(self.pi) :]
-        held = self.zero * self._g_i
+        out = p[..., n : 2 * n]
+        farads, leak = self._series
+        held, moved = self._held(z), self._held(rate)
+        branch = farads * moved + leak * held
         current = p @ self._y.mT
         current[..., :n] += rate[..., : 2 * n] @ self._c.mT
-        current[..., self.pi] += integrating
-        current[..., self.error] -= held
+        series = self.nodals[0].series
+        for node, sign in ((series.a, 1.0), (series.b, -1.0)):
+            out_of = torch.from_numpy(node >= n)
+            current.index_add_(
+                -1,
+                torch.from_numpy(node[node >= n] - n).to(z.device),
+                sign * branch[..., out_of],
+            )
+        stored = self.zero.repeat(1, 1, len(self.zeroed)) * self._g_zeroed
+        for kind, lost in zip(self.zeroed, stored.chunk(len(self.zeroed), dim=-1), strict=True):
+            current[..., kind.a - n] -= lost
         self.time += h
         self.highest = torch.maximum(self.highest, out.abs().amax(dim=-1))
         self.output += h * current[..., :n].abs()
         self.work += h * out * current[..., :n]
-        drive = out[..., self.error] - self.zero - x[..., self.pi]
         self.given += h * (self.sources * current[..., n:]).sum(dim=-1)
-        self.given -= h * (held * drive).sum(dim=-1)
+        for kind, lost in zip(self.zeroed, stored.chunk(len(self.zeroed), dim=-1), strict=True):
+            drive = p[..., kind.a] - self.zero - p[..., kind.b]
+            self.given -= h * (lost * drive).sum(dim=-1)
         self.squares += h * self._across(p) ** 2
-        self.branch += h * integrating**2
+        self.branch += h * branch**2
+        self.leaked += h * held**2
         for spent, form in zip(self.spent, self.forms, strict=True):
             v = p[..., form.nodes]
             spent += h * (v * (v @ form.siemens)).sum(dim=-1)
@@ -182,12 +195,19 @@ class _Meter:
         self.taken += h * limit * z[..., row]
 
     def _across(self, p: Tensor) -> Tensor:
-        """Voltages on the resistors; the auto-zero is in series with the integrators' inputs."""
+        """Voltages on the resistors; the auto-zero is in series with some."""
         a, b = self._ends
         volts = p[..., a] - p[..., b]
-        for node, zero in zip(self.n + self.error, self.zero.unbind(-1), strict=True):
-            volts[..., (a == node) & np.isin(b, self.pi)] -= zero.unsqueeze(-1)
+        start = 0
+        for kind in self.nodals[0].resistors:
+            if kind.zeroed:
+                volts[..., start : start + len(kind.a)] -= self.zero
+            start += len(kind.a)
         return volts
+
+    def _held(self, z: Tensor) -> Tensor:
+        """Voltages of the branches' capacitors, last among the unknowns."""
+        return z[..., z.shape[-1] - len(self.nodals[0].series.a) :]
 
     def result(self, c: int, first: Tensor, last: Tensor) -> Metered:
         """Energies of chip c between two states."""
@@ -196,15 +216,18 @@ class _Meter:
         drawn = self.given[c].clone()
         drawn += self._amplifiers(c, nodal, table)
         for spent, form in zip(self.spent, self.forms, strict=True):
-            table.add(form.component, form.group, spent[c])
+            table.add(form.component, form.part, spent[c])
         start = 0
         for kind in nodal.resistors:
             stop = start + len(kind.a)
             g = torch.from_numpy(kind.value).to(self.squares.device)
-            table.add(items.RESISTORS, kind.group, self.squares[c][:, start:stop] @ g)
+            table.add(items.RESISTORS, kind.part, self.squares[c][:, start:stop] @ g)
             start = stop
-        r_p = nodal.chip.controller.stages["pi"].r_f.to(self.branch.device)
-        table.add(items.RESISTORS, "controller", self.branch[c] @ r_p)
+        series = nodal.series
+        heat = self.branch[c] * torch.from_numpy(series.ohms).to(self.branch.device)
+        heat += self.leaked[c] * torch.from_numpy(series.leak).to(self.branch.device)
+        for k, part in enumerate(series.part):
+            table.add(items.RESISTORS, part, heat[:, k])
         self._capacitors(c, nodal, table, first[c], last[c])
         drawn += self._tanh_cells(c, nodal, table)
         return Metered(Energy(table.items), drawn)
@@ -219,12 +242,12 @@ class _Meter:
             )
         idle = 2 * amplifier.supply * amplifier.quiescent_current * self.time
         taken = idle + amplifier.supply * self.output[c]
-        for bank, nodes in nodal.banks.items():
-            group = bank.split(".")[0]
-            lost = amplifier.supply * self.output[c] - self.work[c]
+        lost = amplifier.supply * self.output[c] - self.work[c]
+        for bank in nodal.chip.circuit.banks:
+            nodes = nodal.bank(bank.name)
             rest = lost.new_full(lost.shape[:1], idle * len(nodes))
-            table.add(items.QUIESCENT, group, rest)
-            table.add(items.OUTPUT_STAGES, group, lost[:, nodes].sum(dim=-1))
+            table.add(items.QUIESCENT, bank.part, rest)
+            table.add(items.OUTPUT_STAGES, bank.part, lost[:, nodes].sum(dim=-1))
         return taken.sum(dim=-1)
 
     def _tanh_cells(self, c: int, nodal: NodalEquations, table: _Table) -> Tensor:
@@ -235,13 +258,12 @@ class _Meter:
         """
         card, cells = nodal.chip.design.card, len(self._cells[0])
         drawn = self.given.new_zeros(self.given.shape[1])
-        names = [bank.split(".")[0] for bank in nodal.banks for _ in nodal.banks[bank]]
-        groups = [names[k] for k in np.concatenate([*nodal.tanh_output, []]).astype(int)]
         for k in range(cells):
             most = card.tanh.current * card.amplifier.supply
             supplied = most * (2 * self.time - self.sunk[c][:, k])
             drawn = drawn + supplied
-            table.add(items.TANH, groups[k], supplied + card.tanh.current * self.taken[c][:, k])
+            part = nodal.cells.part[k]
+            table.add(items.TANH, part, supplied + card.tanh.current * self.taken[c][:, k])
         return drawn
 
     def _capacitors(
@@ -250,9 +272,11 @@ class _Meter:
         for name, kinds in ((items.CAPACITORS, nodal.capacitors), (items.LINES, nodal.lines)):
             for kind in kinds:
                 joules = [self._charge(kind, self.sources[c], z) for z in (first, last)]
-                table.add(name, kind.group, joules[1] - joules[0])
-        squares = last[:, -len(self.pi) :] ** 2 - first[:, -len(self.pi) :] ** 2
-        table.add(items.CAPACITORS, "controller", (self._c_i[c] / 2 * squares).sum(dim=-1))
+                table.add(name, kind.part, joules[1] - joules[0])
+        squares = self._held(last) ** 2 - self._held(first) ** 2
+        gained = self._series[0][c] / 2 * squares
+        for k, part in enumerate(nodal.series.part):
+            table.add(items.CAPACITORS, part, gained[:, k])
 
     def _charge(self, kind: Elements, sources: Tensor, z: Tensor) -> Tensor:
         """Energy that capacitors hold, (batch,)."""
@@ -264,9 +288,8 @@ class _Meter:
 class _Table(NamedTuple):
     items: dict[tuple[str, str], Tensor]
 
-    def add(self, component: str, group: str, joules: Tensor) -> None:
-        """Add to an item; 'layer1' is the part 'layer 1'."""
-        part = items.CONTROLLER if group == "controller" else items.layer_name(int(group[5:]))
+    def add(self, component: str, part: str, joules: Tensor) -> None:
+        """Add to an item."""
         before = self.items.get((component, part))
         self.items[component, part] = joules if before is None else before + joules
 
@@ -282,3 +305,12 @@ def _admittance(nodal: NodalEquations, k: int) -> Array:
 def _wires(nodal: NodalEquations, k: int) -> Array:
     wire = nodal.chip.design.card.wire
     return wire_admittance(nodal.crossbars[k].g, wire.word or 0.0, wire.bit or 0.0)
+
+
+def _series(nodal: NodalEquations, name: str) -> Array:
+    values: Array = getattr(nodal.series, name)
+    return values[None]
+
+
+def _zeroed(nodal: NodalEquations) -> Array:
+    return np.concatenate([k.value for k in nodal.resistors if k.zeroed])[None]
