@@ -101,8 +101,8 @@ def reference_texts(reference: Reference) -> tuple[Netlist, Testbench]:
     """The netlist, and the testbench of its one sample."""
     design = design_of(reference_model())
     x, step = reference_sample()
-    bench = Testbench(design, x[0], step[0], DT * STEPS, min(DT, TAU_V / 10))
-    return Netlist.of(Chip.of(design, reference.seed), reference.fidelity), bench
+    netlist = Netlist.of(Chip.of(design, reference.seed), reference.fidelity)
+    return netlist, Testbench(netlist.chip, x[0], step[0], DT * STEPS, min(DT, TAU_V / 10))
 
 
 def reference_tree(reference: Reference) -> dict[str, Any]:

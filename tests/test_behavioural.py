@@ -696,9 +696,9 @@ def test_chips_that_cannot_run_together_are_refused() -> None:
     chip = Chip.of(design_of(NETWORK))
     with pytest.raises(UserError, match="at least one chip"):
         Behavioural([])
-    with pytest.raises(UserError, match="different layer sizes or time scales"):
+    with pytest.raises(UserError, match="different layer sizes, activations, controllers"):
         Behavioural([chip, Chip.of(design_of(network_of([3, 5, 2])))])
-    with pytest.raises(UserError, match="different layer sizes or time scales"):
+    with pytest.raises(UserError, match="different layer sizes, activations, controllers"):
         Behavioural([chip, Chip.of(design_of(NETWORK, IDEAL.replace("scale", time=1e-6)))])
 
 

@@ -474,8 +474,9 @@ from analogdfc.spice.netlist import Netlist
 from analogdfc.spice.testbench import Testbench
 network = Network([3, 4, 2], generator=torch.Generator().manual_seed(0))
 design = Design.of(network, DirectFeedback.transposed(network), Card.load("discrete_100mhz"))
-bench = Testbench(design, torch.ones(3), torch.ones(2), 1.0, 0.02)
-Netlist.of(Chip.of(design, 0), "macro").write(sys.argv[1], bench.text())
+netlist = Netlist.of(Chip.of(design, 0), "macro")
+bench = Testbench(netlist.chip, torch.ones(3), torch.ones(2), 1.0, 0.02)
+netlist.write(sys.argv[1], bench.text())
 assert not any(name.startswith("PySpice.") for name in sys.modules)
 """
     command = [sys.executable, "-c", code, str(tmp_path / "out")]

@@ -24,6 +24,7 @@ from analogdfc.cards.entries import (
     Section,
     Siemens,
     SquareMetre,
+    Tile,
     Volt,
     VoltPerRootHertz,
     VoltPerSecond,
@@ -82,11 +83,16 @@ class Wire(Section):
         bit: resistance of a segment of a column; none by default.
         capacitance: of a segment of either to ground; lumped at the end where the amplifier is.
             Takes effect with a finite gain_bandwidth; none by default.
+        rows: rows of the largest array, all rails counted: larger ones are cut into tiles with
+            lines of their own, whose currents add up at the sense amplifiers; any by default.
+        columns: the same for columns.
     """
 
     word: Ohm | None = None
     bit: Ohm | None = None
     capacitance: Farad | None = None
+    rows: Tile | None = None
+    columns: Tile | None = None
 
 
 class Passive(Section):

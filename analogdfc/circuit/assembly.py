@@ -27,6 +27,7 @@ from analogdfc.circuit.description.elements import (
 )
 from analogdfc.circuit.description.neurons import HIDDEN, OUTPUT, Place
 from analogdfc.circuit.design import Design
+from analogdfc.wires import Lines, Tiling
 
 
 class Components(Draw, Protocol):
@@ -64,7 +65,7 @@ def describe(design: Design, components: Components) -> Description:
         taps.append(kinds[design.activations[i - 1]](build, place))
     wanted = Wanted(design.controller, design.seconds, sizes[-1], taps[-1].r.port, TARGET)
     control, auto_zero = describe_controller(build, wanted)
-    crossbars = []
+    crossbars: list[Crossbar] = []
     for i in range(1, depth + 1):
         crossbars += _crossbars(design, components, taps, control, i)
     return Description(
@@ -101,6 +102,7 @@ def _crossbars(
     below = INPUT if i == 1 else _rails(taps[i - 2])
     # G+ hangs on -u, since the soma inverts.
     feedback = Rails(control.u_minus.port, control.u.port)
+    wire = design.card.wire
     forward = (below, BIAS), (design.sizes[i - 1], 1)
     back = (feedback,), (design.sizes[-1],)
     for kind, name, (rows, inputs), tap, unit in (
@@ -119,8 +121,15 @@ def _crossbars(
             minus,
             design.row_capacitance(i),
             design.column_capacitance(i, feedback=kind is Array.FEEDBACK),
+            Lines(wire.word or 0.0, wire.bit or 0.0),
+            # Both rails of an input lie in the same tile.
+            Tiling(_whole(wire.rows), _whole(wire.columns)).keeping_rails(2),
             unit,
         )
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
 
 
 def _rails(taps: LayerTaps) -> Rails:

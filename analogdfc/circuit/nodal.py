@@ -183,11 +183,11 @@ class NodalEquations:
         return np.concatenate(pairs)
 
     def _array(self) -> None:
-        wire = self.chip.design.card.wire
         for crossbar in self.chip.circuit.crossbars:
             g = dual_rail(crossbar.plus, crossbar.minus)
             nodes = np.concatenate([self._rows(crossbar.rows), self.nodes(crossbar.columns)])
-            admittance = terminal_admittance(g, wire.word or 0.0, wire.bit or 0.0)
+            lines = crossbar.lines
+            admittance = terminal_admittance(g, lines.r_word, lines.r_bit, crossbar.tiling)
             self.conductance[np.ix_(nodes, nodes)] += admittance
             self.crossbars.append(WiredCrossbar(crossbar.part, crossbar.kind, nodes, g, admittance))
 

@@ -55,3 +55,23 @@ class AmplifierNumbers:
     def omega(self) -> float:
         """Unity-gain frequency omega_t in rad/s; infinite without a limit."""
         return 1 / self.inverse_omega if self.inverse_omega else math.inf
+
+
+def macro_parameters(card: Card) -> dict[str, float]:
+    """Parameters of the macro cell of an amplifier; an effect that the card lacks is beyond reach.
+
+    Returns:
+        a0, gbw (Hz), f_pole2 (Hz), slew (V/s), v_sat (V), c_in (F), r_out (ohm), i_q (A).
+    """
+    a = card.amplifier.delays
+    gbw = a.gain_bandwidth or 1e18
+    return {
+        "a0": a.gain or 1e12,
+        "gbw": gbw,
+        "f_pole2": a.second_pole or 1e18,
+        "slew": a.slew_rate or NO_LIMIT * 2 * math.pi * gbw,
+        "v_sat": a.saturation or NO_LIMIT,
+        "c_in": a.input_capacitance or 0.0,
+        "r_out": a.output_resistance or 0.0,
+        "i_q": a.quiescent_current,
+    }

@@ -74,7 +74,8 @@ class Circuit:
         # A tenth of tau_v, and never coarser than the record.
         longest = min(design.tau_v / 10, dt)
         benches = [
-            Testbench(design, a, b, steps * dt, longest) for a, b in zip(x, step, strict=True)
+            Testbench(self.netlist.chip, a, b, steps * dt, longest)
+            for a, b in zip(x, step, strict=True)
         ]
         grid = np.linspace(0, steps * dt * design.seconds, steps + 1)
         nodes = tuple(node for group in benches[0].signals().values() for node in group)
@@ -89,7 +90,7 @@ class Circuit:
         free = {p: torch.stack([s[0][p] for s in sampled]) for p in sampled[0][0]}
         run = {p: torch.stack([s[1][p] for s in sampled]) for p in sampled[0][1]}
         t = torch.arange(steps + 1, dtype=torch.float64) * dt
-        return trajectory(design, t, x, run, free)
+        return trajectory(self.netlist.chip, t, x, run, free)
 
 
 def _sample(

@@ -15,6 +15,7 @@ from analogdfc.analysis.energy import items
 from analogdfc.analysis.energy.items import Energy
 from analogdfc.analysis.energy.meter import Metered
 from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.description import Crossbar
 from analogdfc.errors import UserError
 from analogdfc.spice.flat import Device, devices
 from analogdfc.spice.netlist import Netlist
@@ -79,10 +80,10 @@ def measure_circuit(
     netlist = Netlist.of(chip, "macro")
     longest = longest or design.tau_v / 10
     benches = [
-        Testbench(design, a, b, duration, longest)
+        Testbench(netlist.chip, a, b, duration, longest)
         for a, b in zip(x.double().cpu(), step.double().cpu(), strict=True)
     ]
-    probes, sources = _probes(netlist.deck(benches[0].text()), design.card.amplifier.supply)
+    probes, sources = _probes(chip, netlist.deck(benches[0].text()))
     needed = tuple(dict.fromkeys(s for p in (*probes, *sources) for s in p.signals))
     simulations = [Simulation(netlist, b, needed, simulator, time_limit) for b in benches]
     found = [
@@ -108,18 +109,20 @@ def _work(probes: list[_Probe], waves: Waveforms, bench: Testbench) -> list[floa
     return [float(joules) for joules in out]
 
 
-def _probes(deck: str, supply: float) -> tuple[list[_Probe], list[_Probe]]:
+def _probes(chip: Chip, deck: str) -> tuple[list[_Probe], list[_Probe]]:
     """What the devices of a chip take, and what supplies and sources give."""
+    supply, parts = chip.design.card.amplifier.supply, _parts(chip)
+    crossbars = {f"x{c.name.lower()}": c for c in chip.circuit.crossbars}
     probes: list[_Probe] = []
     sources: list[_Probe] = []
     for device in devices(deck):
         if not device.path:
             if device.leaf[0] == "v" and device.leaf not in ("vrst", "vgo"):
                 sources.append(_source(device))
-        elif device.path[0][1] in "wq":
-            probes.append(_crossbar(device))
+        elif device.path[0] in crossbars:
+            probes.append(_crossbar(device, crossbars[device.path[0]]))
         else:
-            part = _part(device.path[0])
+            part = parts[device.path[0]]
             kind = device.cells[-1]
             if kind == "opamp":
                 probes += _amplifier(device, part, supply)
@@ -137,10 +140,13 @@ def _probes(deck: str, supply: float) -> tuple[list[_Probe], list[_Probe]]:
     return probes, sources
 
 
-def _part(instance: str) -> str:
-    if instance.startswith("xc"):
-        return items.CONTROLLER
-    return items.layer_name(int(instance[2:].split("_")[0]))
+def _parts(chip: Chip) -> dict[str, str]:
+    """Where the instances of a netlist are."""
+    return {
+        f"x{kind.name.format(k=k)}": kind.part
+        for kind in chip.circuit.instances
+        for k in range(1, kind.size + 1)
+    }
 
 
 def _volts(device: Device) -> tuple[list[str], Callable[..., Array]]:
@@ -168,14 +174,11 @@ def _stored(component: str, part: str, device: Device) -> _Probe:
     return _Probe(component, part, signals, lambda c, *v: c / 2 * volts(*v) ** 2, stored=True)
 
 
-def _crossbar(device: Device) -> _Probe:
-    instance = device.path[0]
-    part = items.layer_name(int(instance[2:]))
+def _crossbar(device: Device, crossbar: Crossbar) -> _Probe:
     if device.leaf[0] == "c":
-        return _stored(items.LINES, part, device)
+        return _stored(items.LINES, crossbar.part, device)
     cell = device.leaf in ("rp", "rn")
-    kind = items.FORWARD if instance[1] == "w" else items.FEEDBACK
-    return _dissipated(kind if cell else items.WIRES, part, device)
+    return _dissipated(crossbar.kind.value if cell else items.WIRES, crossbar.part, device)
 
 
 def _amplifier(device: Device, part: str, supply: float) -> list[_Probe]:

@@ -164,12 +164,12 @@ class _Meter:
         current = p @ self._y.mT
         current[..., :n] += rate[..., : 2 * n] @ self._c.mT
         series = self.nodals[0].series
-        for node, sign in ((series.a, 1.0), (series.b, -1.0)):
+        for node, way in ((series.a, 1.0), (series.b, -1.0)):
             out_of = torch.from_numpy(node >= n)
             current.index_add_(
                 -1,
                 torch.from_numpy(node[node >= n] - n).to(z.device),
-                sign * branch[..., out_of],
+                way * branch[..., out_of],
             )
         stored = self.zero.repeat(1, 1, len(self.zeroed)) * self._g_zeroed
         for kind, lost in zip(self.zeroed, stored.chunk(len(self.zeroed), dim=-1), strict=True):
@@ -303,8 +303,9 @@ def _admittance(nodal: NodalEquations, k: int) -> Array:
 
 
 def _wires(nodal: NodalEquations, k: int) -> Array:
-    wire = nodal.chip.design.card.wire
-    return wire_admittance(nodal.crossbars[k].g, wire.word or 0.0, wire.bit or 0.0)
+    crossbar = nodal.chip.circuit.crossbars[k]
+    lines = crossbar.lines
+    return wire_admittance(nodal.crossbars[k].g, lines.r_word, lines.r_bit, crossbar.tiling)
 
 
 def _series(nodal: NodalEquations, name: str) -> Array:

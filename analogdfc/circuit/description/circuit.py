@@ -134,9 +134,10 @@ class Description:
 
     def _drivers(self, x: Port) -> Iterator[str]:
         """Banks whose outputs feed a summing node, its own left out."""
-        for r in (*self.resistors, *self.branches):
-            if x in (r.a, r.b):
-                other = r.b if r.a == x else r.a
+        ends = [(r.a, r.b) for r in self.resistors] + [(r.a, r.b) for r in self.branches]
+        for a, b in ends:
+            if x in (a, b):
+                other = b if a == x else a
                 if other.node is Node.OUTPUT and other.bank != x.bank:
                     yield other.bank
         for cell in self.cells:

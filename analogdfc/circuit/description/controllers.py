@@ -98,8 +98,8 @@ def describe_controller(build: Builder, wanted: Wanted) -> tuple[ControlTaps, Au
     inv = build.inverter("controller.inv", PART, law.out.o, n)
     build.named(inv.bank.o, "up{k}")
     values = {"r_i": inv.r_in[0], "r_f": inv.r_f, "c_f": inv.c_f, "os": inv.offset}
-    pins = (law.out.o, inv.bank.o, "vdd", "vss")
-    build.instances.append(Instances("inverter", "u{k}", PART, n, pins, values))
+    ports = law.out.o, inv.bank.o
+    build.instances.append(Instances("inverter", "u{k}", PART, n, (*ports, "vdd", "vss"), values))
     taps = ControlTaps(Tap(inv.bank.name, 1.0), Tap(law.out.name, -1.0), Tap(error.bank.name, 1.0))
     return taps, AutoZero(error.bank.o, law.reference.x)
 
@@ -107,7 +107,7 @@ def describe_controller(build: Builder, wanted: Wanted) -> tuple[ControlTaps, Au
 def _channel(
     build: Builder, cell: str, wanted: Wanted, ports: tuple[Port, ...], values: dict[str, Tensor]
 ) -> None:
-    pins = (*ports, "rst", "vdd", "vss")
+    pins: tuple[Port | str, ...] = (*ports, "rst", "vdd", "vss")
     build.instances.append(Instances(cell, "c{k}", PART, wanted.n, pins, values))
 
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from analogdfc.wires import Lines, Tiling
+
 
 class Node(Enum):
     """Which node of an amplifier or a source a port is."""
@@ -208,6 +210,8 @@ class Crossbar:
         minus: devices on the second rails.
         row_farads: capacitance of one row, in farads.
         column_farads: capacitance of one column, in farads.
+        lines: resistance of its lines.
+        tiling: largest array; a larger one is cut into tiles.
         unit: siemens per unit of weight.
     """
 
@@ -221,6 +225,8 @@ class Crossbar:
     minus: Tensor
     row_farads: float
     column_farads: float
+    lines: Lines
+    tiling: Tiling
     unit: float
 
 
