@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from numpy.typing import NDArray
+from parts import controller, layers
 from scipy.optimize import linear_sum_assignment, root
 from strategies import autograd_jacobian, network_of, normal, seeds, small_networks
 from torch import Tensor
@@ -201,7 +202,7 @@ def test_the_gain_of_a_stage_is_short_by_its_noise_gain_over_the_open_loop_gain(
     x, step = inputs_of(network)
     design = design_of(network, IDEAL.replace("amplifier", gain=gain))
     (run,) = Behavioural([Chip.of(design)]).run(x, step, dt=0.1, steps=1)
-    parts = Chip.of(design).layers[0]
+    parts = layers(Chip.of(design))[0]
     noise_gain = 1 + 1e5 * (parts.w_plus + parts.w_minus).sum(dim=1)
     exact = network.potentials(x)[0].detach() / (1 + noise_gain / gain)
     torch.testing.assert_close(run.free.v_ff[0], exact, rtol=1e-10, atol=0)
@@ -218,7 +219,7 @@ def test_offsets_of_the_controller_miss_the_target_unless_they_are_zeroed(
     pi, readout = PI(2.0, 0.0), Readout(auto_zero=auto_zero)
     chip = Chip.of(design_of(network, only("amplifier offset"), pi, readout), 4)
     (run,) = Behavioural([chip], rung).run(x, step, dt=1.0, steps=60)
-    stages = chip.controller.stages
+    stages = controller(chip).stages
     missed = (5 * stages["error"].offset - stages["pi"].offset) / 2 / 0.25
     if auto_zero:
         missed = torch.zeros_like(missed)
@@ -261,7 +262,7 @@ def test_offsets_of_the_tanh_cells_shift_their_inputs(rung: Rung) -> None:
         ("act", run.neurons.v[0], run.neurons.r[0]),
         ("act_ff", run.neurons.v_ff[0], run.neurons.r_ff[0]),
     ):
-        offset = chip.layers[0].tanh_offset[cell] / 0.25
+        offset = layers(chip)[0].tanh_offset[cell] / 0.25
         assert offset.all()
         torch.testing.assert_close(r, torch.tanh(v + offset), rtol=0, atol=1e-8)
 
@@ -276,7 +277,7 @@ def test_mismatch_of_the_devices_is_absorbed_in_place() -> None:
         chip = Chip.of(design, seed)
         (run,) = Behavioural([chip], tolerance=2e-7).run(x, step, dt=0.05, steps=40)
         effective, matrices = Network(network.sizes), []
-        for i, parts in enumerate(chip.layers, start=1):
+        for i, parts in enumerate(layers(chip), start=1):
             w = (parts.w_plus - parts.w_minus) / chip.design.weight_unit(i)
             effective.weights[i - 1].data, effective.biases[i - 1].data = w[:, :-1], w[:, -1]
             matrices.append((parts.q_plus - parts.q_minus) / chip.design.feedback_unit(i))

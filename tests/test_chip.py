@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from parts import controller, layers
 from scipy import stats
 from strategies import network_of
 from torch import Tensor
@@ -32,8 +33,8 @@ LARGE = design_of([30, 24, 20, 12])
 def components(chip: Chip) -> dict[str, Tensor]:
     """Every component of a chip, by its place: 'device', 'passive', 'offset' or 'tanh' first."""
     out = {}
-    groups = [(f"layer{i}", parts.stages) for i, parts in enumerate(chip.layers, start=1)]
-    groups.append(("controller", chip.controller.stages))
+    groups = [(f"layer{i}", parts.stages) for i, parts in enumerate(layers(chip), start=1)]
+    groups.append(("controller", controller(chip).stages))
     for group, stages in groups:
         for name, stage in stages.items():
             place = f"{group}.{name}"
@@ -41,12 +42,12 @@ def components(chip: Chip) -> dict[str, Tensor]:
             out[f"passive {place}.c_f"] = stage.c_f
             out |= {f"passive {place}.r_in{k}": r for k, r in enumerate(stage.r_in)}
             out[f"offset {place}"] = stage.offset
-    for i, parts in enumerate(chip.layers, start=1):
+    for i, parts in enumerate(layers(chip), start=1):
         for name in ("w_plus", "w_minus", "q_plus", "q_minus"):
             out[f"device layer{i}.{name}"] = getattr(parts, name)
         out |= {f"tanh layer{i}.{cell}": o for cell, o in parts.tanh_offset.items()}
-    out["passive controller.c_i"] = chip.controller.c_i
-    out["passive controller.r_leak"] = 1 / chip.controller.g_leak
+    out["passive controller.c_i"] = controller(chip).c_i
+    out["passive controller.r_leak"] = 1 / controller(chip).g_leak
     return out
 
 

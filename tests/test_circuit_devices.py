@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from parts import layers
 from strategies import network_of, normal
 from torch import Tensor
 
@@ -73,7 +74,7 @@ def design_of(
 
 def crossbars(chip: Chip) -> list[Tensor]:
     """Conductances of all crossbars: G+ and G- of W, G+ and G- of Q, layer by layer."""
-    return [g for p in chip.layers for g in (p.w_plus, p.w_minus, p.q_plus, p.q_minus)]
+    return [g for p in layers(chip) for g in (p.w_plus, p.w_minus, p.q_plus, p.q_minus)]
 
 
 def all_of(design: Design, seed: int | None) -> Tensor:
@@ -90,12 +91,12 @@ def test_a_seed_gives_netlist_model_and_arrays_the_same_conductances(name: str) 
     text = Netlist.of(chip, "macro").circuit
     written = [float(g) for pair in re.findall(r" gp=(\S+) gn=(\S+)", text) for g in pair]
     expected = []
-    for parts in chip.layers:
+    for parts in layers(chip):
         for plus, minus in ((parts.w_plus, parts.w_minus), (parts.q_plus, parts.q_minus)):
             expected += torch.stack([plus.T, minus.T], dim=-1).flatten().tolist()
     assert written == expected
     network = analog(NETWORK, devices.model, 7)
-    for array, parts in zip(network.arrays, chip.layers, strict=True):
+    for array, parts in zip(network.arrays, layers(chip), strict=True):
         mean, _ = array.moments(HOUR)
         assert torch.equal(mean[0].clamp(min=OPEN), torch.stack([parts.w_plus, parts.w_minus]))
 
@@ -163,14 +164,14 @@ def test_the_largest_weight_of_each_crossbar_fills_the_window_of_every_device(na
     for g in crossbars(Chip.of(design_of(devices))):
         assert float(g.min()) >= max(window.g_min, OPEN) * (1 - 1e-12)
         assert float(g.max()) <= window.g_max * (1 + 1e-12)
-    for parts in Chip.of(design_of(devices)).layers:
+    for parts in layers(Chip.of(design_of(devices))):
         for pair in ((parts.w_plus, parts.w_minus), (parts.q_plus, parts.q_minus)):
             assert max(float(g.max()) for g in pair) == pytest.approx(window.g_max, rel=1e-12)
 
 
 def test_weights_are_the_differences_of_pairs_in_units_of_the_window() -> None:
     design = design_of(Devices.of(FULL.ideal()))
-    for i, parts in enumerate(Chip.of(design).layers, start=1):
+    for i, parts in enumerate(layers(Chip.of(design)), start=1):
         found = (parts.w_plus - parts.w_minus) / design.weight_unit(i)
         torch.testing.assert_close(found[:, :-1], design.weights[i - 1], rtol=1e-12, atol=1e-15)
         torch.testing.assert_close(found[:, -1], design.biases[i - 1], rtol=1e-12, atol=1e-15)
@@ -182,7 +183,7 @@ def test_room_for_weights_that_grow_takes_a_part_of_the_window() -> None:
     devices = Devices.of(FULL.ideal())
     largest = float(NETWORK.weights[0].detach().abs().max())
     roomy = replace(design_of(devices), limits=(4 * largest, 1e-3))
-    g_max = [float(p.w_plus.maximum(p.w_minus).max()) for p in Chip.of(roomy).layers]
+    g_max = [float(p.w_plus.maximum(p.w_minus).max()) for p in layers(Chip.of(roomy))]
     assert g_max == pytest.approx([1e-6 + 39e-6 / 4, 40e-6], rel=1e-12)
     for limits in ((1.0,), (1.0, 0.0), (1.0, float("nan"))):
         with pytest.raises(UserError, match="one number > 0 for each of 2 layers"):

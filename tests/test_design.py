@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from parts import controller, layers
 from strategies import network_of, normal, seeds
 from torch import Tensor
 
@@ -62,7 +63,7 @@ def all_are(tensor: Tensor, value: float, rel: float = 1e-12) -> bool:
 
 
 def test_conductances_worked_by_hand() -> None:
-    first, last = nominal(design_of()).layers
+    first, last = layers(nominal(design_of()))
     # 10 uS a unit of weight over 1 uS at rest, bias in the last column.
     micro = 1e6
     assert (first.w_plus * micro).tolist() == [
@@ -84,7 +85,7 @@ def test_conductances_worked_by_hand() -> None:
 
 def test_conductances_lie_on_the_nearest_of_few_levels() -> None:
     # 14 levels from 1 to 40 uS are 3 uS apart.
-    first, last = nominal(design_of().on(CARD.replace("device", levels=14))).layers
+    first, last = layers(nominal(design_of().on(CARD.replace("device", levels=14))))
     assert (first.w_plus[0] * 1e6).tolist() == pytest.approx([16.0, 1.0, 1.0])  # from 16, 1 and 2
     assert (first.w_minus[0] * 1e6).tolist() == pytest.approx([1.0, 22.0, 1.0])  # 21 lies between
     assert (last.q_plus[0] * 1e6).tolist() == pytest.approx([7.0])  # from 6
@@ -96,7 +97,7 @@ def test_lines_have_the_capacitance_of_their_cells() -> None:
     assert design.row_capacitance(1) == pytest.approx(n * 1e-15)
     assert design.column_capacitance(1) == pytest.approx(2 * (n_in + 1) * 1e-15)
     assert design.column_capacitance(1, feedback=True) == pytest.approx(2 * n_out * 1e-15)
-    basal = Chip.of(design).layers[0].stages["basal"].c_f
+    basal = layers(Chip.of(design))[0].stages["basal"].c_f
     # The column's capacitance asks for compensation as the amplifier's own does.
     c_in = 1e-13 + design.column_capacitance(1)
     assert all_are(basal, compensation(c_in, 1e5, 100e6), rel=1e-9)
@@ -106,18 +107,18 @@ def test_lines_have_the_capacitance_of_their_cells() -> None:
 
 def test_resistors_and_capacitors_of_the_default_worked_by_hand() -> None:
     chip = nominal(design_of())
-    for layer in chip.layers:
+    for layer in layers(chip):
         assert all_are(layer.stages["basal"].r_f, 100e3)
         assert all_are(layer.stages["soma"].r_f, 100e3)
         assert all_are(layer.stages["soma"].r_in[0], 100e3)
         assert all_are(layer.stages["soma"].c_f, 10e-12)  # 1 us / 100 kohm
-    hidden = chip.layers[0].stages
+    hidden = layers(chip)[0].stages
     assert all_are(hidden["act"].r_f, 125e3)  # 0.25 V / 2 uA
     assert all_are(hidden["act_ff"].r_f, 125e3)
     assert all_are(hidden["inv"].r_f, 100e3)
     assert all_are(hidden["inv"].r_in[0], 100e3)
-    assert set(chip.layers[1].stages) == {"basal", "soma"}
-    control = chip.controller
+    assert set(layers(chip)[1].stages) == {"basal", "soma"}
+    control = controller(chip)
     assert all_are(control.stages["pi"].r_in[0], 100e3)
     assert all_are(control.c_i, 49.85e-12)  # 5 us / 100 kohm * 0.997
     assert all_are(control.stages["pi"].r_f, 200.6018e3, rel=1e-6)  # 200 kohm / 0.997
@@ -130,27 +131,27 @@ def test_resistors_and_capacitors_of_the_default_worked_by_hand() -> None:
 
 def test_components_of_another_controller_worked_by_hand() -> None:
     # tau_u = 2 units = 10 us, tau_v = 0.4 units = 2 us, alpha k_p = 0.05.
-    control = nominal(design_of(pi=PI(0.5, 0.1, 2.0), tau_v=0.4)).controller
+    control = controller(nominal(design_of(pi=PI(0.5, 0.1, 2.0), tau_v=0.4)))
     assert all_are(control.c_i, 95e-12)  # 10 us / 100 kohm * 0.95
     assert all_are(control.stages["pi"].r_f, 52.631579e3, rel=1e-7)  # 50 kohm / 0.95
     assert all_are(1 / control.g_leak, 1e6)
-    soma = nominal(design_of(tau_v=0.4)).layers[0].stages["soma"]
+    soma = layers(nominal(design_of(tau_v=0.4)))[0].stages["soma"]
     assert all_are(soma.c_f, 20e-12)
 
 
 def test_without_leak_or_proportional_part_their_resistors_are_not_there() -> None:
-    assert all_are(nominal(design_of(pi=PI(2.0, 0.0))).controller.g_leak, 0.0)
-    assert all_are(nominal(design_of(pi=PI(0.0, 0.1))).controller.stages["pi"].r_f, 0.0)
+    assert all_are(controller(nominal(design_of(pi=PI(2.0, 0.0)))).g_leak, 0.0)
+    assert all_are(controller(nominal(design_of(pi=PI(0.0, 0.1)))).stages["pi"].r_f, 0.0)
 
 
 def test_compensation_worked_by_hand() -> None:
     # sqrt(0.1 pF / (100 kohm * 2 pi * 100 MHz)) = 39.9 fF, and by sqrt(R) less at larger R.
     chip = nominal(design_of())
-    hidden = chip.layers[0].stages
+    hidden = layers(chip)[0].stages
     assert all_are(hidden["basal"].c_f, 39.894e-15, rel=1e-4)
     assert all_are(hidden["act"].c_f, 35.682e-15, rel=1e-4)
-    assert all_are(chip.controller.stages["error"].c_f, 28.209e-15, rel=1e-4)
-    assert all_are(chip.controller.stages["pi"].c_f, 28.167e-15, rel=1e-4)
+    assert all_are(controller(chip).stages["error"].c_f, 28.209e-15, rel=1e-4)
+    assert all_are(controller(chip).stages["pi"].c_f, 28.167e-15, rel=1e-4)
     ideal = nominal(design_of().on(CARD.ideal()))
     assert all_are(ideal.layers[0].stages["basal"].c_f, 0.0)
     assert all_are(ideal.layers[0].stages["soma"].c_f, 10e-12)
@@ -178,7 +179,7 @@ def test_nothing_to_compensate_takes_no_capacitor() -> None:
 def test_the_feedback_network_of_the_controller_has_the_impedance_of_equation_206(
     k_p: float, alpha: float, tau_u: float, frequency: float
 ) -> None:
-    control = nominal(design_of(pi=PI(k_p, alpha, tau_u))).controller
+    control = controller(nominal(design_of(pi=PI(k_p, alpha, tau_u))))
     r_i, r_p = (float(r) for r in (control.stages["pi"].r_in[0], control.stages["pi"].r_f))
     s = 2j * math.pi * frequency / CARD.scale.time  # per second
     branch = r_p + 1 / (s * float(control.c_i))
@@ -207,7 +208,7 @@ def designs(draw: st.DrawFn) -> Design:
 
 @given(designs())
 def test_pairs_of_conductances_represent_the_weights_and_fit_the_window(design: Design) -> None:
-    for i, parts in enumerate(nominal(design).layers, start=1):
+    for i, parts in enumerate(layers(nominal(design)), start=1):
         w = torch.cat([design.weights[i - 1], design.biases[i - 1][:, None]], dim=1)
         for plus, minus, unit, value in (
             (parts.w_plus, parts.w_minus, design.weight_unit(i), w),
@@ -227,7 +228,7 @@ def test_pairs_of_conductances_represent_the_weights_and_fit_the_window(design: 
 @given(designs())
 def test_amplifiers_undo_the_scaling_of_their_crossbars(design: Design) -> None:
     volts_of_v, volts_of_u = CARD.scale.activation, CARD.scale.control
-    for i, parts in enumerate(nominal(design).layers, start=1):
+    for i, parts in enumerate(layers(nominal(design)), start=1):
         basal, soma = parts.stages["basal"], parts.stages["soma"]
         # W r = 1 from rows of S_v volts, Q u = 1 from rows of S_u volts, v_ff = 1: S_v volts each.
         assert all_are(basal.r_f * design.weight_unit(i) * volts_of_v, volts_of_v)
@@ -248,9 +249,9 @@ def test_a_layer_that_does_not_fit_is_shrunk_as_a_whole_and_the_others_are_not()
     assert design.feedback_unit(2) == pytest.approx(5e-6)
     assert design.shrunk_layers() == pytest.approx({"W2": 0.4875, "Q1": 0.1})
     chip = nominal(design)
-    assert all_are(chip.layers[1].stages["basal"].r_f, 1 / 4.875e-6)
-    assert all_are(chip.layers[0].stages["soma"].r_f, 1e6)
-    assert all_are(chip.layers[0].stages["soma"].c_f, 1e-12)
+    assert all_are(layers(chip)[1].stages["basal"].r_f, 1 / 4.875e-6)
+    assert all_are(layers(chip)[0].stages["soma"].r_f, 1e6)
+    assert all_are(layers(chip)[0].stages["soma"].c_f, 1e-12)
     assert design_of().shrunk_layers() == {}
 
 
@@ -262,7 +263,7 @@ def test_weights_that_are_all_zero_take_the_units_of_the_card() -> None:
     design = design_of((0 * W[0], W[1]), (0 * B[0], B[1]), (0 * Q[0], Q[1]))
     assert design.weight_unit(1) == pytest.approx(10e-6)
     assert design.feedback_unit(1) == pytest.approx(5e-6)
-    assert all_are(nominal(design).layers[0].w_plus, G_MIN)
+    assert all_are(layers(nominal(design))[0].w_plus, G_MIN)
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from parts import Stage, controller, layers
 from scipy.interpolate import PchipInterpolator
 from strategies import seeds, small_networks
 
 from analogdfc import records
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.behavioural import Behavioural
-from analogdfc.circuit.chip import Chip, Stage
+from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.nodal import NodalEquations
 from analogdfc.comparison import compare, ideal_run
@@ -249,7 +250,7 @@ def design_on(
 def bench_of(design: Design) -> str:
     x = torch.linspace(-1, 1, design.sizes[0], dtype=torch.float64)
     step = torch.full((design.sizes[-1],), 0.1, dtype=torch.float64)
-    return Bench(design, x, step, 1.0, 0.02).text()
+    return Bench(Chip.of(design), x, step, 1.0, 0.02).text()
 
 
 @settings(max_examples=25)
@@ -259,9 +260,14 @@ def test_mismatch_seed_gives_model_and_netlist_the_same_components(
 ) -> None:
     chip = Chip.of(design_on(network), seed)
     top = {one.name: one.values for inside, one in instances(circuit(chip)) if not inside}
-    for i, parts in enumerate(chip.layers, start=1):
+
+    def check(name: str, expected: dict[str, float]) -> None:
+        # The description holds conductances.
+        values = {name: float(text) for name, text in top[name].items()}
+        assert values == pytest.approx(expected, rel=1e-14)
+
+    for i, parts in enumerate(layers(chip), start=1):
         for k in range(chip.design.sizes[i]):
-            values = {name: float(text) for name, text in top[f"Xn{i}_{k + 1}"].items()}
             stages = parts.stages
             expected = {
                 **stage(stages["basal"], k, "r_b", "c_b", "os_b"),
@@ -273,17 +279,15 @@ def test_mismatch_seed_gives_model_and_netlist_the_same_components(
                 expected |= stage(stages["act_ff"], k, "r_u", "c_u", "os_u")
                 expected["os_tv"] = float(parts.tanh_offset["act"][k])
                 expected["os_tu"] = float(parts.tanh_offset["act_ff"][k])
-            assert values == expected
+            check(f"Xn{i}_{k + 1}", expected)
+    control = controller(chip)
+    stages = control.stages
     for k in range(chip.design.sizes[-1]):
-        values = {name: float(text) for name, text in top[f"Xc{k + 1}"].items()}
-        stages = chip.controller.stages
-        assert values == {
-            **stage(stages["error"], k, "r_e", "c_e", "os_e", "r_l", "r_g"),
-            **stage(stages["pi"], k, "r_p", "c_p", "os_p", "r_i"),
-            **stage(stages["inv"], k, "r_v", "c_v", "os_u", "r_u"),
-            "c_i": float(chip.controller.c_i[k]),
-            "r_leak": 1 / float(chip.controller.g_leak[k]),
-        }
+        check(f"Xe{k + 1}", stage(stages["error"], k, "r_e", "c_e", "os_e", "r_l", "r_g"))
+        check(f"Xu{k + 1}", stage(stages["inv"], k, "r_f", "c_f", "os", "r_i"))
+        pi = stage(stages["pi"], k, "r_p", "c_p", "os_p", "r_i")
+        leak = 1 / float(control.g_leak[k])
+        check(f"Xc{k + 1}", {**pi, "c_i": float(control.c_i[k]), "r_leak": leak})
 
 
 def stage(part: Stage, k: int, r: str, c: str, offset: str, *inputs: str) -> dict[str, float]:
@@ -327,21 +331,9 @@ def test_crossbars_of_model_and_netlist_are_the_same_network(
 def node_indices(chip: Chip, nodal: NodalEquations) -> dict[str, int]:
     """Rows of the model's equations by the names of the netlist's nodes."""
     out: dict[str, int] = {}
-
-    def name(prefix: str, suffix: str, rows: NDArray[np.intp]) -> None:
-        out.update({f"{prefix}{k + 1}{suffix}": int(row) for k, row in enumerate(rows)})
-
-    name("in", "p", nodal.source("input+"))
-    name("in", "n", nodal.source("input-"))
-    out["bp"], out["bn"] = map(int, nodal.source("bias"))
-    name("un", "", nodal.o("controller.pi"))
-    name("up", "", nodal.o("controller.inv"))
-    for i in range(1, chip.design.depth + 1):
-        name(f"w{i}_", "", nodal.x(f"layer{i}.basal"))
-        name(f"q{i}_", "", nodal.x(f"layer{i}.soma"))
-        if i < chip.design.depth:
-            name(f"r{i}_", "", nodal.o(f"layer{i}.act"))
-            name(f"rn{i}_", "", nodal.o(f"layer{i}.inv"))
+    for port in chip.circuit.nodes:
+        rows = nodal.nodes(port).tolist()
+        out.update(zip(chip.circuit.names(port), rows, strict=True))
     return out
 
 

@@ -17,7 +17,7 @@ from strategies import network_of, normal
 from torch import Tensor
 
 from analogdfc.cards.technology import Card
-from analogdfc.circuit.chip import Chip, Stage
+from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.static import StaticChip
 from analogdfc.cli import _size
@@ -237,14 +237,11 @@ def test_a_name_with_quotes_is_written_so_that_it_reads_back() -> None:
 
 
 def without_inverter_offsets(chip: Chip) -> Chip:
-    def quiet(stages: dict[str, Stage]) -> dict[str, Stage]:
-        inv = stages.get("inv")
-        zero = {} if inv is None else {"inv": inv._replace(offset=torch.zeros_like(inv.offset))}
-        return {**stages, **zero}
-
-    layers = tuple(layer._replace(stages=quiet(layer.stages)) for layer in chip.layers)
-    controller = chip.controller._replace(stages=quiet(chip.controller.stages))
-    return replace(chip, layers=layers, controller=controller)
+    banks = [
+        replace(bank, offset=torch.zeros_like(bank.offset)) if bank.name.endswith(".inv") else bank
+        for bank in chip.circuit.banks
+    ]
+    return replace(chip, circuit=replace(chip.circuit, banks=tuple(banks)))
 
 
 def test_averaged_noise_is_that_of_offsets_drawn_anew() -> None:
