@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -28,8 +29,18 @@ from analogdfc.learning import Backpropagation, LearningRule, SteadyStateDFC
 from analogdfc.losses import Loss, SoftmaxCrossEntropy
 from analogdfc.network import Network
 from analogdfc.onchip.rule import HardwareDFC
+from analogdfc.training.loop import (
+    FORWARD,
+    Phase,
+    Schedule,
+    Step,
+    Training,
+    descent,
+    shuffled,
+)
 from analogdfc.training.metrics import are_classes
 from analogdfc.training.optimizers import Adam, OptimizerSettings
+from analogdfc.training.stopping import Epochs, Reached
 
 RULES = ("hardware", "dfc-ss", "bp")
 """What is trained: through the chip, by the ideal rule, by backpropagation."""
@@ -214,91 +225,137 @@ def on_devices(
     return chip, PulsedUpdate(chip, inner, mode, granularity=granularity)
 
 
-class Training:
-    """One training with its evaluations."""
+class Evaluation(NamedTuple):
+    """Figures of the held-out samples.
 
-    def __init__(
-        self,
-        learner: Learner,
-        data: Dataset,
-        target: float,
-        measure: Measure,
-        every: int,
-        epochs: int,
-        course: Course,
-    ) -> None:
-        self.learner, self.data, self.course = learner, data, course
-        self.target, self.measure = target, measure
-        self.every, self.budget = every, epochs * len(data.x)
-        self.held_out = Samples(data.x_test, data.y_test)
-        self.classes = are_classes(data.y_test)
-        self.samples: list[int] = []
-        self.loss: list[float] = []
-        self.accuracy: list[float] = []
+    Attributes:
+        samples: samples seen before.
+        loss: mean loss.
+        accuracy: share that is right; nan where labels aren't classes.
+    """
 
-    def run(self, rule: str, seed: int, progress: Callable[[int], object] | None) -> Run:
-        """Train until the target or the end of the budget."""
-        stopped, seen, waiting = None, 0, 0
-        try:
-            reached = 0 if self._evaluated(0) else None
-            for index in () if reached == 0 else self._batches(seed):
-                self._step(index)
-                seen += len(index)
-                waiting += 1
-                if progress is not None:
-                    progress(len(index))
-                if waiting == self.course.ageing:
-                    self._wait(waiting)
-                    waiting = 0
-                due = seen // self.every > (seen - len(index)) // self.every
-                if (due or seen == self.budget) and self._evaluated(seen):
-                    reached = seen
-                    break
-        except ConvergenceError as error:
-            stopped, reached = f"after {seen} samples: {error}", None
-        if progress is not None and seen < self.budget:
-            progress(self.budget - seen)
-        curves = (tuple(self.samples), tuple(self.loss), tuple(self.accuracy))
-        return Run(rule, seed, *curves, reached, *self._counts(), stopped)
+    samples: int
+    loss: float
+    accuracy: float
 
-    def _batches(self, seed: int) -> Iterator[Tensor]:
-        source = torch.Generator().manual_seed(seed)
-        for _ in range(self.budget // len(self.data.x)):
-            order = torch.randperm(len(self.data.x), generator=source)
-            yield from torch.split(order, self.course.batch_size)
 
-    def _step(self, index: Tensor) -> None:
-        optimizer = self.learner.optimizer
-        loss = self.learner.rule.backward(self.data.x[index], self.data.y[index])
-        if not math.isfinite(float(loss)):
-            raise ConvergenceError("the loss left the finite numbers")
-        optimizer.step()
+@dataclass(frozen=True)
+class Goal:
+    """What training is for, and how long it may take.
 
-    def _wait(self, batches: int) -> None:
-        network = self.learner.rule.network
-        if self.course.period > 0 and isinstance(network, AnalogNetwork):
-            network.wait(batches * self.course.batch_size * self.course.period)
+    Attributes:
+        target: accuracy to be reached, 0 to 1, or loss, of the held-out samples.
+        measure: which of both it is.
+        every: samples between two evaluations, rounded up to whole mini-batches.
+        epochs: the budget.
+    """
+
+    target: float
+    measure: Measure
+    every: int
+    epochs: int
+
+    @property
+    def reached(self) -> Reached[Evaluation]:
+        """The rule that ends training at the target."""
+        return Reached(self.target, attrgetter(self.measure), rising=self.measure == "accuracy")
+
+
+def train_until(
+    goal: Goal,
+    learner: Learner,
+    data: Dataset,
+    course: Course,
+    *,
+    rule: str,
+    seed: int,
+    progress: Callable[[int], object] | None = None,
+) -> Run:
+    """Train until the target or the end of the budget.
+
+    Args:
+        goal: the target and the budget.
+        learner: the rule and its optimiser.
+        data: what is learned; its test samples are held out.
+        course: how training goes.
+        rule: name of the rule.
+        seed: of the order of the samples.
+        progress: called after each mini-batch with the samples it had, and at the end with the
+            rest of the budget.
+    """
+    held_out, classes = Samples(data.x_test, data.y_test), are_classes(data.y_test)
+
+    def evaluation() -> Evaluation:
+        return Evaluation(training.seen, *_scores(learner, course.loss, held_out, classes=classes))
+
+    order = shuffled(torch.Generator().manual_seed(seed))
+    training = Training[Evaluation](
+        data,
+        [Phase(FORWARD, _step(learner, course), order)],
+        batch_size=course.batch_size,
+        stop=Epochs[Evaluation](goal.epochs) | goal.reached,
+        evaluate=evaluation,
+        schedule=Schedule(goal.every, start=True),
+    )
+    stopped = None
+    try:
+        training.run(None if progress is None else lambda _, count: progress(count))
+    except ConvergenceError as error:
+        stopped = f"after {training.seen} samples: {error}"
+    left = goal.epochs * len(data.x) - training.seen
+    if progress is not None and left:
+        progress(left)
+    met = stopped is None and goal.reached.met(training)
+    return Run(
+        rule,
+        seed,
+        tuple(e.samples for e in training.history),
+        tuple(e.loss for e in training.history),
+        tuple(e.accuracy for e in training.history),
+        training.seen if met else None,
+        *_counts(learner.optimizer),
+        stopped,
+    )
+
+
+def _step(learner: Learner, course: Course) -> Step:
+    """The rule's step, after which devices age from time to time."""
+    descend, network = descent(learner.rule, learner.optimizer), learner.rule.network
+    if not (course.period > 0 and isinstance(network, AnalogNetwork)):
+        return descend
+    waiting = 0
+
+    def step(x: Tensor, y: Tensor) -> float:
+        nonlocal waiting
+        loss = descend(x, y)
+        waiting += 1
+        if waiting == course.ageing:
+            network.wait(waiting * course.batch_size * course.period)
             network.read()
+            waiting = 0
+        return loss
 
-    def _evaluated(self, seen: int) -> bool:
-        """Take the figures; whether they meet the target."""
-        with torch.no_grad():
-            r = self.learner.outputs(self.held_out.x)
-            loss = float(self.course.loss.value(r, self.held_out.y).mean())
-            right = r.argmax(dim=-1) == self.held_out.y.argmax(dim=-1)
-        if not math.isfinite(loss):
-            raise ConvergenceError("the loss on held-out samples left the finite numbers")
-        accuracy = float(right.double().mean()) if self.classes else math.nan
-        self.samples.append(seen)
-        self.loss.append(loss)
-        self.accuracy.append(accuracy)
-        if self.measure == "accuracy":
-            return accuracy >= self.target
-        return loss <= self.target
+    return step
 
-    def _counts(self) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
-        optimizer = self.learner.optimizer
-        if not isinstance(optimizer, PulsedUpdate):
-            return None, None
-        counts = optimizer.counts
-        return tuple(c.up + c.down for c in counts), tuple(c.attempts for c in counts)
+
+@torch.no_grad()
+def _scores(
+    learner: Learner, loss: Loss, samples: Samples, *, classes: bool
+) -> tuple[float, float]:
+    """Mean loss and share of right answers."""
+    r = learner.outputs(samples.x)
+    mean = float(loss.value(r, samples.y).mean())
+    if not math.isfinite(mean):
+        raise ConvergenceError("the loss on held-out samples left the finite numbers")
+    right = r.argmax(dim=-1) == samples.y.argmax(dim=-1)
+    return mean, float(right.double().mean()) if classes else math.nan
+
+
+def _counts(
+    optimizer: torch.optim.Optimizer,
+) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
+    """Pulses, and attempts at a write, on the devices of each layer; None without devices."""
+    if not isinstance(optimizer, PulsedUpdate):
+        return None, None
+    counts = optimizer.counts
+    return tuple(c.up + c.down for c in counts), tuple(c.attempts for c in counts)

@@ -20,11 +20,12 @@ from analogdfc.errors import UserError
 from analogdfc.onchip._run import (
     RULES,
     Course,
+    Goal,
     Measure,
     Run,
-    Training,
     learner_of,
     on_devices,
+    train_until,
 )
 from analogdfc.records import Quantity, Tree
 from analogdfc.training.metrics import are_classes
@@ -185,13 +186,14 @@ def converge(
     """
     course = course or Course()
     _check(data, sizes, target, measure, epochs, seeds, every, rules)
-    every = every or max(1, len(data.x) // 4)
+    goal = Goal(target, measure, every or max(1, len(data.x) // 4), epochs)
     runs = []
     for seed in seeds:
         for rule in rules:
             learner = learner_of(rule, seed, sizes, card, device, course)
-            training = Training(learner, data, target, measure, every, epochs, course)
-            runs.append(training.run(rule, seed, progress))
+            runs.append(
+                train_until(goal, learner, data, course, rule=rule, seed=seed, progress=progress)
+            )
     return Convergence(target, measure, epochs * len(data.x), tuple(runs))
 
 

@@ -135,7 +135,7 @@ def restore(trainer: Trainer, record: Record, about: Mapping[str, Any] | None = 
     trainer.pretrained = record.integer("training/pretrained")
     has_loss = "training/first_loss" in record
     trainer.first_loss = record.number("training/first_loss") if has_loss else None
-    trainer.history = _read_history(record, record.integer("training/epoch"))
+    trainer.take_up(_read_history(record, record.integer("training/epoch")))
 
 
 def check_format(record: Record) -> None:

@@ -9,6 +9,8 @@ import torch
 from analogdfc.datasets import Dataset
 from analogdfc.errors import UserError
 from analogdfc.learning import LearningRule
+from analogdfc.training.loop import FORWARD, Phase, Training, descent, shuffled
+from analogdfc.training.stopping import Epochs
 
 
 def train(
@@ -37,20 +39,16 @@ def train(
 
     Raises:
         UserError: epochs or batch size below 1.
-        ConvergenceError: the rule's dynamics diverged.
+        ConvergenceError: the rule's dynamics diverged, or the loss left the finite numbers.
     """
     if epochs < 1 or batch_size < 1:
         raise UserError(f"epochs = {epochs}, batch_size = {batch_size}: both must be >= 1")
-    losses = []
-    for _ in range(epochs):
-        total = 0.0
-        order = torch.randperm(len(data.x), generator=generator)
-        for first in range(0, len(order), batch_size):
-            index = order[first : first + batch_size]
-            optimizer.zero_grad()
-            total += float(rule.backward(data.x[index], data.y[index])) * len(index)
-            optimizer.step()
-            if progress is not None:
-                progress(len(index))
-        losses.append(total / len(data.x))
-    return losses
+    training = Training[float](
+        data,
+        [Phase(FORWARD, descent(rule, optimizer), shuffled(generator))],
+        batch_size=batch_size,
+        stop=Epochs(epochs),
+        evaluate=lambda: training.mean_loss,
+    )
+    training.run(None if progress is None else lambda _, count: progress(count))
+    return training.history

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from analogdfc.learning import LearningRule
 from analogdfc.losses import Loss
 from analogdfc.training.divergence import (
     GROWTH,
+    Divergence,
     diagnose,
     finite,
     first_not_finite,
@@ -22,12 +23,13 @@ from analogdfc.training.divergence import (
     parameters_of,
     snapshot,
 )
+from analogdfc.training.loop import FORWARD, Phase, Training, Watch, ignore, shuffled
 from analogdfc.training.metrics import Metrics, Score, are_classes, evaluate
 from analogdfc.training.optimizers import clip_each, clip_together
 from analogdfc.training.plan import Plan
+from analogdfc.training.stopping import Epochs, Patience, Stop
 
-Progress = Callable[[str, int], object]
-FORWARD, FEEDBACK, PRETRAINING = "forward", "feedback", "pre-training"
+FEEDBACK, PRETRAINING = "feedback", "pre-training"
 
 
 @runtime_checkable
@@ -41,8 +43,8 @@ class LearnsFeedback(Protocol):
         """Fill `.grad` of the feedback weights."""
 
 
-class Trainer:
-    """Trains the network of a rule, and can be stopped and taken up after each epoch.
+class Trainer(Training[Metrics]):
+    """Trains the network of a rule as a plan says, and can be taken up again after each epoch.
 
     The course: `pretraining_epochs` of feedback learning, then epochs of `before` feedback epochs,
     one forward epoch, `after` feedback epochs and the figures. `analogdfc.training.checkpoints`
@@ -53,6 +55,7 @@ class Trainer:
         data: samples, on the device and of the type of the network.
         plan: what to do.
         generator: order of the samples, on the CPU.
+        stop: a further reason to end before the plan does, such as `Reached`.
 
     Attributes:
         history: figures of the epochs so far.
@@ -67,7 +70,13 @@ class Trainer:
     """
 
     def __init__(
-        self, rule: LearningRule, data: Dataset, plan: Plan, *, generator: torch.Generator
+        self,
+        rule: LearningRule,
+        data: Dataset,
+        plan: Plan,
+        *,
+        generator: torch.Generator,
+        stop: Stop[Metrics] | None = None,
     ) -> None:
         _check_fit(rule, data)
         if plan.patience is not None and data.validation is None:
@@ -75,7 +84,6 @@ class Trainer:
         self.rule, self.data, self.plan = rule, data, plan
         self.loss = loss_of(rule)
         self.classes = are_classes(data.y)
-        self.history: list[Metrics] = []
         self.pretrained = 0
         self.first_loss: float | None = None
         self.generators = {"order": generator}
@@ -83,13 +91,23 @@ class Trainer:
         if isinstance(noise, torch.Generator):
             self.generators["noise"] = noise
         self.optimizers = {FORWARD: plan.optimizer.make(rule.network.parameters())}
+        epoch = [Phase(FORWARD, self._forward_step, shuffled(generator))]
         if plan.feedback is not None:
             learner = _learner(rule)
-            for phase, settings in (
+            for name, settings in (
                 (PRETRAINING, plan.feedback.pretraining),
                 (FEEDBACK, plan.feedback.optimizer),
             ):
-                self.optimizers[phase] = settings.make(learner.feedback.parameters())
+                self.optimizers[name] = settings.make(learner.feedback.parameters())
+            feedback = self._feedback_phase(FEEDBACK)
+            epoch = [feedback] * plan.feedback.before + epoch + [feedback] * plan.feedback.after
+        super().__init__(
+            data,
+            epoch,
+            batch_size=plan.batch_size,
+            stop=self._stop(stop),
+            evaluate=self._metrics,
+        )
 
     @property
     def best(self) -> Metrics | None:
@@ -99,29 +117,20 @@ class Trainer:
         """
         if not self.history or self.data.validation is None:
             return None
-        return min(self.history, key=_validation_error if self.classes else _validation_loss)
-
-    @property
-    def finished(self) -> bool:
-        """Whether all epochs are done, or enough of them brought nothing."""
-        done, patience, best = len(self.history), self.plan.patience, self.best
-        idle = patience is not None and best is not None and done - best.epoch >= patience
-        return done >= self.plan.epochs or idle
+        return min(self.history, key=self._validation)
 
     @property
     def samples(self) -> int:
         """Samples that `progress` will be told of in the epochs that are left, at most."""
-        feedback = self.plan.feedback
-        left = max(self.plan.epochs - len(self.history), 0)
-        if feedback is None:
-            return left * len(self.data.x)
-        epochs = left * (1 + feedback.before + feedback.after)
-        return (epochs + feedback.pretraining_epochs - self.pretrained) * len(self.data.x)
+        left = max(self.plan.epochs - self.epochs, 0) * len(self.epoch)
+        if self.plan.feedback is not None:
+            left += self.plan.feedback.pretraining_epochs - self.pretrained
+        return left * len(self.data.x)
 
     def run(
         self,
-        progress: Progress | None = None,
-        completed: Callable[[Trainer], object] | None = None,
+        progress: Watch | None = None,
+        completed: Callable[[Self], object] | None = None,
     ) -> None:
         """Train to the end of the plan.
 
@@ -133,33 +142,35 @@ class Trainer:
         Raises:
             Divergence: training left the finite numbers; no `completed` came after it.
         """
-        progress = progress or _ignore
         feedback = self.plan.feedback
         while feedback is not None and self.pretrained < feedback.pretraining_epochs:
-            self._feedback_epoch(PRETRAINING, f"pre-training epoch {self.pretrained + 1}", progress)
+            self._pass(self._feedback_phase(PRETRAINING), progress or ignore)
             self.pretrained += 1
             if completed is not None:
                 completed(self)
-        while not self.finished:
-            self._epoch(progress)
-            if completed is not None:
-                completed(self)
+        super().run(progress, completed)
 
-    def _epoch(self, progress: Progress) -> None:
-        feedback, number = self.plan.feedback, len(self.history) + 1
-        for _ in range(feedback.before if feedback else 0):
-            self._feedback_epoch(FEEDBACK, f"epoch {number}, feedback", progress)
-        loss = self._forward_epoch(f"epoch {number}", progress)
-        for _ in range(feedback.after if feedback else 0):
-            self._feedback_epoch(FEEDBACK, f"epoch {number}, feedback", progress)
-        self.history.append(self._metrics(number, loss))
+    def take_up(self, history: list[Metrics]) -> None:
+        """Go on after the epochs whose figures are given."""
+        self.history = history
+        self.epochs = len(history)
+        self.seen = self.epochs * len(self.data.x)
 
-    def _metrics(self, number: int, loss: float) -> Metrics:
+    def _stop(self, further: Stop[Metrics] | None) -> Stop[Metrics]:
+        out: Stop[Metrics] = Epochs(self.plan.epochs)
+        if self.plan.patience is not None:
+            out = out | Patience(self.plan.patience, self._validation)
+        return out if further is None else out | further
+
+    def _validation(self, metrics: Metrics) -> float:
+        return metrics.validation.error if self.classes else metrics.validation.loss
+
+    def _metrics(self) -> Metrics:
         validation, data = self.data.validation, self.data
         error = self._score(Samples(data.x, data.y)).error if self.classes else math.nan
         return Metrics(
-            number,
-            Score(loss, error),
+            self.epochs,
+            Score(self.mean_loss, error),
             Score.none() if validation is None else self._score(validation),
             self._score(Samples(data.x_test, data.y_test)),
         )
@@ -167,55 +178,49 @@ class Trainer:
     def _score(self, samples: Samples) -> Score:
         return evaluate(self.rule.network, self.loss, samples, classes=self.classes)
 
-    def _forward_epoch(self, name: str, progress: Progress) -> float:
-        """One forward epoch; returns the mean loss during it."""
+    def _pass(self, phase: Phase, watch: Watch) -> bool:
+        """One pass, with a diagnosis where it leaves the finite numbers."""
+        good = snapshot(self.rule)
+        try:
+            done = super()._pass(phase, watch)
+        except ConvergenceError as error:
+            raise self._diagnosis(phase, good, str(error)) from error
+        if not finite(*(p.detach() for p in parameters_of(self.rule).values())):
+            raise self._diagnosis(phase, good, "")
+        return done
 
-        def step(x: Tensor, y: Tensor) -> float:
-            for optimizer in self.optimizers.values():
-                optimizer.zero_grad()
-            loss = float(self.rule.backward(x, y))
-            self._check(loss)
-            if self.plan.clip is not None:
-                clip_each(self.rule.network.parameters(), self.plan.clip)
-            self.optimizers[FORWARD].step()
-            # Rules that learn both in one phase leave gradients of the feedback weights too.
-            if self.plan.feedback is not None:
-                self._feedback_step(FEEDBACK)
-            return loss
+    def _diagnosis(self, phase: Phase, good: Mapping[str, Tensor], otherwise: str) -> Divergence:
+        if phase.name == PRETRAINING:
+            name = f"pre-training epoch {self.pretrained + 1}"
+        else:
+            name = f"epoch {self.epochs + 1}" + ("" if phase.counts else f", {phase.name}")
+        where = first_not_finite(self.rule, self.inputs) or otherwise
+        at = f"{name}, mini-batch {self.batch}"
+        return diagnose(self.rule, good, self.inputs, at, where)
 
-        return self._pass(FORWARD, name, step, progress)
+    def _forward_step(self, x: Tensor, y: Tensor) -> float:
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+        loss = float(self.rule.backward(x, y))
+        self._check(loss)
+        if self.plan.clip is not None:
+            clip_each(self.rule.network.parameters(), self.plan.clip)
+        self.optimizers[FORWARD].step()
+        # Rules that learn both in one phase leave gradients of the feedback weights too.
+        if self.plan.feedback is not None:
+            self._feedback_step(FEEDBACK)
+        return loss
 
-    def _feedback_epoch(self, phase: str, name: str, progress: Progress) -> None:
+    def _feedback_phase(self, name: str) -> Phase:
         learner = _learner(self.rule)
 
         def step(x: Tensor, _: Tensor) -> float:
-            self.optimizers[phase].zero_grad()
+            self.optimizers[name].zero_grad()
             learner.feedback_backward(x)
-            self._feedback_step(phase)
+            self._feedback_step(name)
             return 0.0
 
-        self._pass(phase, name, step, progress)
-
-    def _pass(
-        self, phase: str, name: str, step: Callable[[Tensor, Tensor], float], progress: Progress
-    ) -> float:
-        """Take a step on each mini-batch, in a new order; returns the mean of what it returns."""
-        data, total = self.data, 0.0
-        good = snapshot(self.rule)
-        order = torch.randperm(len(data.x), generator=self.generators["order"])
-        for k, chosen in enumerate(torch.split(order, self.plan.batch_size), start=1):
-            index = chosen.to(data.x.device)
-            x, y = data.x[index], data.y[index]
-            at = f"{name}, mini-batch {k}"
-            try:
-                total += step(x, y) * len(x)
-            except ConvergenceError as error:
-                where = first_not_finite(self.rule, x) or str(error)
-                raise diagnose(self.rule, good, x, at, where) from error
-            progress(phase, len(x))
-        if not finite(*(p.detach() for p in parameters_of(self.rule).values())):
-            raise diagnose(self.rule, good, x, at, first_not_finite(self.rule, x) or "")
-        return total / len(data.x)
+        return Phase(name, step, shuffled(self.generators["order"]), counts=False)
 
     def _feedback_step(self, phase: str) -> None:
         assert self.plan.feedback is not None
@@ -281,15 +286,3 @@ def _check_fit(rule: LearningRule, data: Dataset) -> None:
                 f"the data are {part.x.dtype} on {part.x.device}, the network {first.dtype} on "
                 f"{first.device}; they must be alike"
             )
-
-
-def _validation_loss(metrics: Metrics) -> float:
-    return metrics.validation.loss
-
-
-def _validation_error(metrics: Metrics) -> float:
-    return metrics.validation.error
-
-
-def _ignore(phase: str, samples: int) -> None:
-    """Progress that nobody watches."""
