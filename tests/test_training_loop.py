@@ -42,6 +42,10 @@ def numbered(count: int = COUNT) -> Samples:
     return Samples(x, x)
 
 
+def itself(figure: float) -> float:
+    return figure
+
+
 def training_of(
     stop: Stop[float],
     *,
@@ -155,9 +159,9 @@ def test_figures_are_taken_at_the_start_every_so_many_samples_and_at_the_end() -
 def test_training_ends_at_the_first_figures_that_meet_the_target() -> None:
     figures = [0.1, 0.6, 0.5, 0.9, 0.2]
     cases: list[tuple[Stop[float], int]] = [
-        (Reached(0.55, float), 2),
-        (Reached(0.1, float, rising=False), 1),
-        (Reached(0.95, float) | Epochs(4), 4),
+        (Reached(0.55, itself), 2),
+        (Reached(0.1, itself, rising=False), 1),
+        (Reached(0.95, itself) | Epochs(4), 4),
     ]
     for stop, epochs in cases:
         training, _ = training_of(stop, figures=figures)
@@ -166,7 +170,7 @@ def test_training_ends_at_the_first_figures_that_meet_the_target() -> None:
 
 
 def test_a_target_met_between_two_epochs_ends_training_there() -> None:
-    stop: Stop[float] = Reached(0.5, float)
+    stop = Reached(0.5, itself)
     training, seen = training_of(stop, figures=[0.4, 0.7], schedule=Schedule(every=4))
     training.run()
     assert (training.seen, training.epochs, len(seen)) == (8, 0, 2)
@@ -175,7 +179,7 @@ def test_a_target_met_between_two_epochs_ends_training_there() -> None:
 
 def test_patience_counts_from_the_first_of_the_best_figures() -> None:
     training, _ = training_of(
-        Patience(2, float) | Epochs(9), figures=[0.5, 0.3, 0.4, 0.3, 0.2, 0.2, 0.3]
+        Patience(2, itself) | Epochs(9), figures=[0.5, 0.3, 0.4, 0.3, 0.2, 0.2, 0.3]
     )
     training.run()
     # The third and fourth bring nothing better than the second: 0.3 again is no progress.
@@ -229,7 +233,7 @@ def test_a_loss_that_is_no_number_ends_plain_training_before_its_step() -> None:
     [
         (lambda: Epochs(-1), "epochs = -1"),
         (lambda: Budget(-1), "samples = -1"),
-        (lambda: Patience(0, float), "patience = 0"),
+        (lambda: Patience(0, itself), "patience = 0"),
         (lambda: Schedule(every=0), "every = 0"),
         (
             lambda: Training(numbered(), [], batch_size=0, stop=Epochs(1), evaluate=lambda: 0.0),

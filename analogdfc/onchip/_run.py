@@ -293,7 +293,7 @@ def train_until(
         data,
         [Phase(FORWARD, _step(learner, course), order)],
         batch_size=course.batch_size,
-        stop=Epochs[Evaluation](goal.epochs) | goal.reached,
+        stop=goal.reached | Epochs(goal.epochs),
         evaluate=evaluation,
         schedule=Schedule(goal.every, start=True),
     )

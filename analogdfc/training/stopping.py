@@ -11,6 +11,7 @@ from analogdfc.errors import UserError
 
 F = TypeVar("F")
 F_co = TypeVar("F_co", covariant=True)
+F_contra = TypeVar("F_contra", contravariant=True)
 
 
 class Progress(Protocol[F_co]):
@@ -35,34 +36,34 @@ class Progress(Protocol[F_co]):
         """The figures so far, oldest first."""
 
 
-class Stop(ABC, Generic[F]):
+class Stop(ABC, Generic[F_contra]):
     """A rule that ends a training; `a | b` ends it when either does."""
 
     @abstractmethod
-    def met(self, training: Progress[F]) -> bool:
+    def met(self, training: Progress[F_contra]) -> bool:
         """Whether a training is at its end; asked before each epoch and after each mini-batch."""
 
-    def __or__(self, other: Stop[F]) -> Stop[F]:
+    def __or__(self: Stop[F], other: Stop[F]) -> Stop[F]:
         return FirstOf((self, other))
 
 
 @dataclass(frozen=True)
-class FirstOf(Stop[F]):
+class FirstOf(Stop[F_contra]):
     """The first of several rules.
 
     Attributes:
         rules: the rules.
     """
 
-    rules: tuple[Stop[F], ...]
+    rules: tuple[Stop[F_contra], ...]
 
-    def met(self, training: Progress[F]) -> bool:
+    def met(self, training: Progress[F_contra]) -> bool:
         """See `Stop.met`."""
         return any(rule.met(training) for rule in self.rules)
 
 
 @dataclass(frozen=True)
-class Epochs(Stop[F]):
+class Epochs(Stop[object]):
     """After so many epochs.
 
     Attributes:
@@ -78,13 +79,13 @@ class Epochs(Stop[F]):
         if self.count < 0:
             raise UserError(f"epochs = {self.count}: it must be >= 0")
 
-    def met(self, training: Progress[F]) -> bool:
+    def met(self, training: Progress[object]) -> bool:
         """See `Stop.met`."""
         return training.epochs >= self.count
 
 
 @dataclass(frozen=True)
-class Budget(Stop[F]):
+class Budget(Stop[object]):
     """After so many samples of forward learning, rounded up to whole mini-batches.
 
     Attributes:
@@ -100,13 +101,13 @@ class Budget(Stop[F]):
         if self.samples < 0:
             raise UserError(f"samples = {self.samples}: it must be >= 0")
 
-    def met(self, training: Progress[F]) -> bool:
+    def met(self, training: Progress[object]) -> bool:
         """See `Stop.met`."""
         return training.seen >= self.samples
 
 
 @dataclass(frozen=True)
-class Reached(Stop[F]):
+class Reached(Stop[F_contra]):
     """As soon as the last figures meet a target.
 
     Attributes:
@@ -116,10 +117,10 @@ class Reached(Stop[F]):
     """
 
     target: float
-    figure: Callable[[F], float]
+    figure: Callable[[F_contra], float]
     rising: bool = True
 
-    def met(self, training: Progress[F]) -> bool:
+    def met(self, training: Progress[F_contra]) -> bool:
         """See `Stop.met`."""
         if not training.history:
             return False
@@ -128,7 +129,7 @@ class Reached(Stop[F]):
 
 
 @dataclass(frozen=True)
-class Patience(Stop[F]):
+class Patience(Stop[F_contra]):
     """When the figures have brought nothing better for so long.
 
     Attributes:
@@ -140,13 +141,13 @@ class Patience(Stop[F]):
     """
 
     figures: int
-    figure: Callable[[F], float]
+    figure: Callable[[F_contra], float]
 
     def __post_init__(self) -> None:
         if self.figures < 1:
             raise UserError(f"patience = {self.figures}: it must be >= 1")
 
-    def met(self, training: Progress[F]) -> bool:
+    def met(self, training: Progress[F_contra]) -> bool:
         """See `Stop.met`."""
         if len(training.history) <= self.figures:
             return False
