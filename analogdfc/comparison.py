@@ -14,7 +14,7 @@ from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.dynamics import RungeKutta4, Trajectory, Update, simulate
-from analogdfc.dynamics.loop import free_state
+from analogdfc.dynamics.loop import free_state, output
 from analogdfc.errors import UserError
 from analogdfc.measures import angle
 
@@ -139,7 +139,7 @@ def ideal_run(design: Design, x: Tensor, step: Tensor, *, dt: float, steps: int)
         steps: number of intervals.
     """
     loop = design.loop()
-    target = free_state(loop, x).v[-1] + step
+    target = output(loop, free_state(loop, x)) + step
     substeps = max(1, math.ceil(dt / design.tau_v * 40))
     return simulate(loop, x, target, dt=dt, steps=steps, integrator=RungeKutta4(substeps))
 

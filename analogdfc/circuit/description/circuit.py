@@ -13,7 +13,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from analogdfc.circuit.description.controllers import PART as CONTROLLER
 from analogdfc.circuit.description.elements import (
     TARGET,
     Array,
@@ -124,10 +123,7 @@ class Description:
         """
         error, out = self.bank[self.control.e.bank], self.bank[self.control.u_minus.bank]
         last, inv = self.layers[-1], self.bank[self.control.u.bank]
-        between = [
-            (b, 1.0) for b in self.sweep if b.part == CONTROLLER and b not in (error, out, inv)
-        ]
-        path = [(error, 1.0), *between, (out, 1.0), (inv, 0.5), (self.bank[last.v.bank], 1.0)]
+        path = [(error, 1.0), (out, 1.0), (inv, 0.5), (self.bank[last.v.bank], 1.0)]
         if last.r.bank != last.v.bank:
             path.append((self.bank[last.r.bank], 1.0))
         return tuple(path)
