@@ -6,14 +6,15 @@ import math
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from analogdfc.cards.technology import IMPERFECTIONS, Card, builtin_cards
+from analogdfc.cards import IMPERFECTIONS, BaseCard, Card, builtin_cards, find
+from analogdfc.cards.entries import Ampere, Section
 from analogdfc.errors import UserError
 
 CALIBRATION = Path(__file__).parents[1] / "calibration"
@@ -291,6 +292,60 @@ def test_an_unknown_card_is_answered_with_those_that_exist() -> None:
     assert "unknown card 'discrete_200mhz'" in str(error.value)
     for name in builtin_cards():
         assert name in str(error.value)
+
+
+class Lamp(Section):
+    """Section [lamp] of a card that only these tests know."""
+
+    current: Ampere
+
+
+class LampCard(BaseCard):
+    """A kind of cards of one's own."""
+
+    kind: ClassVar[str] = "lamp"
+    of: ClassVar[str] = "a lamp"
+    what: ClassVar[str] = "lamp card"
+    file: ClassVar[str] = "lamp card"
+
+    lamp: Lamp
+
+    def check(self) -> None:
+        if self.card.name == "none":
+            raise UserError("a lamp has a name")
+
+
+LAMP = """
+[card]
+kind = "lamp"
+name = "mine"
+source = "assumed"
+[lamp]
+current = { value = 20, unit = "mA", source = "assumed" }
+"""
+
+
+def test_a_kind_of_ones_own_is_read_checked_and_looked_up_as_the_others_are(tmp_path: Path) -> None:
+    path = tmp_path / "lamp.toml"
+    path.write_text(LAMP, encoding="utf-8")
+    card = LampCard.load(path)
+    assert card.lamp.current == 0.02
+    assert card.text == LAMP
+    assert find(path, (Card, LampCard)) == card
+    assert LampCard.builtin() == ()
+    for changed, message in [
+        (LAMP.replace("current", "curent"), "[lamp] curent: unknown key 'curent'; did you mean"),
+        (LAMP.replace('"mine"', '"none"'), "lamp.toml: a lamp has a name"),
+        (LAMP.replace('"lamp"', '"tube"'), "this is a card of kind 'tube', not the card of a lamp"),
+        (TEXT, """the card of a circuit, not the card of a lamp; [card] kind = "lamp" marks one"""),
+    ]:
+        path.write_text(changed, encoding="utf-8")
+        with pytest.raises(UserError, match=re.escape(message)):
+            LampCard.load(path)
+    with pytest.raises(UserError, match=r"the card of a lamp, not the card of a circuit$"):
+        Card.parse(LAMP)
+    with pytest.raises(UserError, match=r"unknown card 'candle'; .* one of discrete_100mhz"):
+        find("candle", (Card, LampCard))
 
 
 def test_a_bad_file_is_named_by_its_path(tmp_path: Path) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
-from pydantic import Field, ValidationError
-
+from analogdfc.cards.base import BaseCard
 from analogdfc.cards.device_sections import (
     DeviceIdentity,
     DriftSection,
@@ -24,14 +22,7 @@ from analogdfc.cards.device_sections import (
     WindowSection,
     WriteVerifySection,
 )
-from analogdfc.cards.entries import (
-    Section,
-    builtin_texts,
-    find_card,
-    first_problem,
-    kind_of,
-    parse_toml,
-)
+from analogdfc.cards.entries import Section
 from analogdfc.devices import (
     Ageing,
     DeviceModel,
@@ -52,8 +43,6 @@ from analogdfc.devices import (
 )
 from analogdfc.errors import UserError
 
-FOLDER = "devices"
-
 Model = TypeVar("Model")
 
 
@@ -64,7 +53,7 @@ def _built(section: Section | None, kind: Callable[..., Model]) -> Model | None:
     return kind(**{k: getattr(section, k) for k in section.model_fields_set})
 
 
-class DeviceCard(Section):
+class DeviceCard(BaseCard):
     """A published device: every number in SI units, every model optional.
 
     >>> import torch
@@ -76,6 +65,12 @@ class DeviceCard(Section):
     >>> devices.read(3600.0, generator).shape
     torch.Size([2, 3])
     """
+
+    kind: ClassVar[str] = "device"
+    of: ClassVar[str] = "a device"
+    what: ClassVar[str] = "device card"
+    file: ClassVar[str] = "device card"
+    folder: ClassVar[str] = "devices"
 
     card: DeviceIdentity
     device: WindowSection
@@ -91,7 +86,24 @@ class DeviceCard(Section):
     spread: SpreadSection | None = None
     faults: FaultSection | None = None
     pulse: PulseSection | None = None
-    text: str = Field(default="", exclude=True)
+
+    @property
+    def technology(self) -> str:
+        """Short name of the device's technology."""
+        return self.card.technology
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """Lowest and highest conductance of the device, in siemens."""
+        return self.device.g_min, self.device.g_max
+
+    def check(self) -> None:
+        """Make sure that the numbers of different sections go together.
+
+        Raises:
+            UserError: they don't.
+        """
+        self.model()
 
     def model(self) -> DeviceModel:
         """The device of the card.
@@ -134,42 +146,7 @@ class DeviceCard(Section):
             raise UserError(f"[{'] and ['.join(found)}] in one card; one of them is allowed")
         return next(iter(found.values()), None)
 
-    @classmethod
-    def parse(cls, text: str, where: str = "device card") -> DeviceCard:
-        """The card written in a TOML text.
-
-        Args:
-            text: the content of a card file.
-            where: what error messages call it.
-
-        Raises:
-            UserError: not TOML, an unknown key, a missing key, unit or source, a value out of
-                range, numbers that don't go together; the message names the file, the key and what
-                is allowed.
-        """
-        data = parse_toml(text, where)
-        if kind_of(data) == "circuit":
-            raise UserError(f'{where}: not the card of a device; [card] kind = "device" marks one')
-        try:
-            card = cls.model_validate({**data, "text": text})
-        except ValidationError as error:
-            raise UserError(f"{where}: {first_problem(error, cls)}") from error
-        try:
-            card.model()
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from error
-        return card
-
-    @classmethod
-    def load(cls, name: str | Path) -> DeviceCard:
-        """A card by path, or a card that comes with the package by name (without `.toml`).
-
-        Raises:
-            UserError: no such file or name, or a file that isn't a valid card.
-        """
-        return cls.parse(*find_card(name, "device card", FOLDER))
-
 
 def builtin_device_cards() -> tuple[str, ...]:
     """Names of the device cards that come with the package."""
-    return tuple(builtin_texts(FOLDER))
+    return DeviceCard.builtin()

@@ -111,11 +111,9 @@ class DeviceIdentity(Identity):
     """Section [card] of a device card.
 
     Attributes:
-        kind: 'device'.
         technology: short name of the technology, such as PCM or ECRAM.
     """
 
-    kind: Literal["device"]
     technology: str = Field(min_length=1, max_length=60, pattern=r"^[\x20-\x7e]+$")
 
 

@@ -1,20 +1,14 @@
-"""Entries of card files: a number with its unit and source, and what a wrong one is answered."""
+"""Entries of card files: a number with its unit and source."""
 
 from __future__ import annotations
 
-import difflib
 import math
-import tomllib
 from collections.abc import Sequence
 from functools import cache
-from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import pint
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
-
-from analogdfc.errors import UserError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 IN_SI = {"values": "floats in SI units"}
 """Validation context for values that are SI numbers already."""
@@ -149,120 +143,3 @@ class Identity(Section):
 
     name: str = Field(min_length=1, max_length=120, pattern=r"^[\x20-\x7e]+$")
     source: str = Field(min_length=1, max_length=400, pattern=r"^[\x20-\x7e]+$")
-
-
-def read_text(path: Path, what: str) -> str:
-    """The text of a card file.
-
-    Raises:
-        UserError: it can't be read; the message calls it `what`.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: can't read the {what}: {error}") from error
-
-
-def parse_toml(text: str, where: str) -> dict[str, Any]:
-    """The tables of a card.
-
-    Raises:
-        UserError: not TOML.
-    """
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{where}: not a TOML file: {error}") from error
-    if "text" in data:
-        raise UserError(f"{where}: unknown key 'text'")
-    return data
-
-
-def kind_of(data: dict[str, Any]) -> str:
-    """'device' for the tables of a device card, else 'circuit'."""
-    identity = data.get("card")
-    kind = identity.get("kind", "circuit") if isinstance(identity, dict) else "circuit"
-    return str(kind)
-
-
-def builtin_texts(folder: str = "") -> dict[str, str]:
-    """Texts of the cards that come with the package, by name, of one folder of `calibration`."""
-    place = resources.files("analogdfc._calibration").joinpath(folder)
-    files = {f.name[:-5]: f for f in place.iterdir() if f.name.endswith(".toml")}
-    return {name: files[name].read_text(encoding="utf-8") for name in sorted(files)}
-
-
-def find_card(
-    name: str | Path, what: str, folder: str = "", *, file: str | None = None
-) -> tuple[str, str]:
-    """The text of a card by path, or of one that comes with the package by name.
-
-    Args:
-        name: a path, or a name without `.toml`.
-        what: what error messages call it, 'card' or 'device card'.
-        folder: folder of `calibration` with the cards of this kind.
-        file: what they call its file; by default the same.
-
-    Returns:
-        The text, and what error messages call the card.
-
-    Raises:
-        UserError: no such file or name.
-    """
-    path = Path(name)
-    if path.suffix == ".toml" or path.exists():
-        return read_text(path, file or what), str(path)
-    cards = builtin_texts(folder)
-    if str(name) not in cards:
-        raise UserError(
-            f"unknown {what} {str(name)!r}; give the path of a TOML file or one of "
-            f"{', '.join(cards)}"
-        )
-    return cards[str(name)], str(name)
-
-
-def _initials(name: str) -> str:
-    return "".join(word[0] for word in name.split("_"))
-
-
-def _section_model(model: type[BaseModel], section: str) -> type[BaseModel] | None:
-    """The class of a section, also of one that may be missing or that is there several times."""
-    found = [model.model_fields[section].annotation]
-    while found:
-        kind = found.pop()
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return kind
-        found.extend(get_args(kind))
-    return None
-
-
-def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
-    """One line about what is wrong with a card: the place, and what is allowed there."""
-    problems = error.errors()
-    # A misspelt key is also a missing one; the misspelling is what has to be mended.
-    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-    section, *rest = problem["loc"]
-    number = next((part for part in rest if isinstance(part, int)), None)
-    keys = [str(part) for part in rest if isinstance(part, str)]
-    key = keys[0] if keys else ""
-    head = f"[{section}]" if number is None else f"[{section}] no. {number + 1}"
-    place = f"{head} {key}".strip()
-    if problem["type"] == "extra_forbidden":
-        inner = _section_model(model, str(section)) if rest else model
-        fields = [f for f in inner.model_fields if f != "text"] if inner else []
-        unknown = key or str(section)
-        near = difflib.get_close_matches(unknown, fields, n=1, cutoff=0.5)
-        initials = [f for f in fields if "_" in f and _initials(f) in unknown]
-        same = difflib.get_close_matches(unknown, fields, n=1, cutoff=0.8)
-        guess = same or initials or near
-        hint = f"did you mean {guess[0]!r}?" if guess else f"allowed are {', '.join(fields)}"
-        return f"{place}: unknown key {unknown!r}; {hint}"
-    if problem["type"] == "missing":
-        return f"{place}: this key is missing"
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    shown = (
-        f" = {problem['input']['value']!r} {problem['input'].get('unit', '')}"
-        if (isinstance(problem["input"], dict) and "value" in problem["input"])
-        else ""
-    )
-    return f"{place}{shown}: {message}" if key else f"{place} {message}"

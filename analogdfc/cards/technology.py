@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
+from analogdfc.cards.base import BaseCard
 from analogdfc.cards.entries import (
     IN_SI,
     Ampere,
@@ -15,7 +15,6 @@ from analogdfc.cards.entries import (
     Fraction,
     Gain,
     Hertz,
-    Identity,
     Joule,
     Levels,
     Ohm,
@@ -28,12 +27,8 @@ from analogdfc.cards.entries import (
     Volt,
     VoltPerRootHertz,
     VoltPerSecond,
-    builtin_texts,
-    find_card,
-    first_problem,
-    kind_of,
-    parse_toml,
 )
+from analogdfc.cards.problems import first_problem
 from analogdfc.errors import UserError
 
 
@@ -232,13 +227,18 @@ IMPERFECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
 """Names of the imperfections, with the keys of the card that set them; all are optional."""
 
 
-class Card(Section):
+class Card(BaseCard):
     """A technology: every number in SI units, every imperfection optional.
 
     The sections [write], [converters] and [area] are for estimates; what they leave out is unknown.
     """
 
-    card: Identity
+    kind: ClassVar[str] = "circuit"
+    of: ClassVar[str] = "a circuit"
+    what: ClassVar[str] = "card"
+    file: ClassVar[str] = "technology card"
+    folder: ClassVar[str] = ""
+
     scale: Scale
     device: Device
     wire: Wire = Wire()
@@ -248,7 +248,16 @@ class Card(Section):
     write: Write = Write()
     converters: Converters = Converters()
     area: Area = Area()
-    text: str = Field(default="", exclude=True)
+
+    @property
+    def technology(self) -> str:
+        """Short name of what the card describes."""
+        return "op-amp circuit"
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """Lowest and highest programmable conductance, in siemens."""
+        return self.device.g_min, self.device.g_max
 
     @property
     def imperfections(self) -> tuple[str, ...]:
@@ -301,37 +310,7 @@ class Card(Section):
         except ValidationError as error:
             raise UserError(f"{self.card.name}: {first_problem(error, Card)}") from error
 
-    @classmethod
-    def parse(cls, text: str, where: str = "card") -> Card:
-        """The card written in a TOML text.
-
-        Args:
-            text: the content of a card file.
-            where: what error messages call it.
-
-        Raises:
-            UserError: not TOML, an unknown key, a missing key, unit or source, a value out of
-                range; the message names the file, the key and what is allowed.
-        """
-        data = parse_toml(text, where)
-        if kind_of(data) == "device":
-            raise UserError(f"{where}: this is the card of a device, not of a circuit")
-        try:
-            card = cls.model_validate({**data, "text": text})
-        except ValidationError as error:
-            raise UserError(f"{where}: {first_problem(error, Card)}") from error
-        return card
-
-    @classmethod
-    def load(cls, name: str | Path) -> Card:
-        """A card by path, or a card that comes with the package by name (without `.toml`).
-
-        Raises:
-            UserError: no such file or name, or a file that isn't a valid card.
-        """
-        return cls.parse(*find_card(name, "card", file="technology card"))
-
 
 def builtin_cards() -> tuple[str, ...]:
     """Names of the cards that come with the package."""
-    return tuple(builtin_texts())
+    return Card.builtin()

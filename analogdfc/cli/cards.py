@@ -10,12 +10,10 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from analogdfc.cards.device import DeviceCard, builtin_device_cards
-from analogdfc.cards.entries import kind_of, parse_toml, read_text
-from analogdfc.cards.technology import Card, builtin_cards
+from analogdfc.cards import BaseCard, Card, DeviceCard, find
+from analogdfc.cards.base import is_path, parse_toml
 from analogdfc.cli._console import make_console
-from analogdfc.digital.card import DigitalCard, builtin_digital_cards
-from analogdfc.errors import UserError
+from analogdfc.digital.card import DigitalCard
 
 # The first line keeps click from wrapping the example.
 _EXAMPLES = """\b
@@ -23,6 +21,8 @@ Example:
   analogdfc cards
   analogdfc cards pcm_nandakumar2019
 """
+
+_KINDS: tuple[type[BaseCard], ...] = (Card, DeviceCard, DigitalCard)
 
 
 class Listed(NamedTuple):
@@ -38,23 +38,11 @@ class Listed(NamedTuple):
     text: str
 
     @classmethod
-    def of(cls, name: str, card: Card | DeviceCard | DigitalCard) -> Listed:
+    def of(cls, name: str, card: BaseCard) -> Listed:
         """The summary of a card."""
-        if isinstance(card, DigitalCard):
-            about = card.card
-            return cls(name, "digital", "digital machine", about.name, None, None, about.source,
-                       card.text)  # fmt: skip
-        device = isinstance(card, DeviceCard)
-        return cls(
-            name,
-            "device" if device else "circuit",
-            card.card.technology if isinstance(card, DeviceCard) else "op-amp circuit",
-            card.card.name,
-            card.device.g_min,
-            card.device.g_max,
-            card.card.source,
-            card.text,
-        )
+        low, high = card.window or (None, None)
+        about = card.card
+        return cls(name, card.kind, card.technology, about.name, low, high, about.source, card.text)
 
     def about(self) -> dict[str, Any]:
         """What `--json` prints of it."""
@@ -85,42 +73,19 @@ def command(name: str | None, as_json: bool) -> None:
     your own, every number of it with its unit and source.
     """
     if name is None:
-        found = [Listed.of(n, Card.load(n)) for n in builtin_cards()]
-        found += [Listed.of(n, DeviceCard.load(n)) for n in builtin_device_cards()]
-        found += [Listed.of(n, DigitalCard.load(n)) for n in builtin_digital_cards()]
+        found = [Listed.of(n, kind.load(n)) for kind in _KINDS for n in kind.builtin()]
         if as_json:
             click.echo(json.dumps([card.about() for card in found], indent=2))
         else:
             _show_list(found)
         return
-    card = _find(name)
+    card = Listed.of(Path(name).stem if is_path(name) else name, find(name, _KINDS))
     data = parse_toml(card.text, name)
     if as_json:
         sections = {k: v for k, v in data.items() if k != "card"}
         click.echo(json.dumps({**card.about(), "sections": sections}, indent=2))
     else:
         _show(card, data)
-
-
-def _find(name: str) -> Listed:
-    path = Path(name)
-    if path.suffix == ".toml" or path.exists():
-        kind = kind_of(parse_toml(read_text(path, "card"), name))
-        kinds: dict[str, type[Card | DeviceCard | DigitalCard]] = {
-            "device": DeviceCard,
-            "digital": DigitalCard,
-        }
-        return Listed.of(path.stem, kinds.get(kind, Card).load(path))
-    if name in builtin_cards():
-        return Listed.of(name, Card.load(name))
-    if name in builtin_device_cards():
-        return Listed.of(name, DeviceCard.load(name))
-    if name in builtin_digital_cards():
-        return Listed.of(name, DigitalCard.load(name))
-    known = (*builtin_cards(), *builtin_device_cards(), *builtin_digital_cards())
-    raise UserError(
-        f"unknown card {name!r}; give the path of a TOML file or one of {', '.join(known)}"
-    )
 
 
 def _show_list(cards: list[Listed]) -> None:

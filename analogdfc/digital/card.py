@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from analogdfc.cards.entries import (
-    Identity,
-    Section,
-    builtin_texts,
-    find_card,
-    first_problem,
-    kind_of,
-    parse_toml,
-    si,
-)
+from analogdfc.cards.base import BaseCard
+from analogdfc.cards.entries import Section, si
 from analogdfc.digital._operations import Operations
-from analogdfc.errors import UserError
-
-FOLDER = "digital"
 
 EVALUATION = (1, 15)
 """Operations of one tanh: a table look-up; or (exp(2x) - 1) / (exp(2x) + 1) with 8 for the
@@ -70,12 +58,6 @@ class Constants(ABC):
     @abstractmethod
     def energy(self, operations: Operations) -> Band:
         """Energy of operations, in joules."""
-
-
-class DigitalIdentity(Identity):
-    """Section [card] of a digital machine."""
-
-    kind: Literal["digital"]
 
 
 class Arithmetic(Section):
@@ -233,7 +215,7 @@ class Processor(Constants):
         )
 
 
-class DigitalCard(Section):
+class DigitalCard(BaseCard):
     """A published source of energy constants; values in SI units.
 
     >>> card = DigitalCard.load("horowitz2014")
@@ -241,13 +223,17 @@ class DigitalCard(Section):
     ['Horowitz 2014, 45 nm, int8', 'Horowitz 2014, 45 nm, fp16', 'Horowitz 2014, 45 nm, fp32']
     """
 
-    card: DigitalIdentity
+    kind: ClassVar[str] = "digital"
+    of: ClassVar[str] = "a digital machine"
+    what: ClassVar[str] = "digital card"
+    file: ClassVar[str] = "digital card"
+    folder: ClassVar[str] = "digital"
+
     arithmetic: tuple[Arithmetic, ...] = ()
     sram: tuple[Sram, ...] = ()
     dram: Dram | None = None
     processor: ProcessorSection | None = None
     peak: tuple[Peak, ...] = ()
-    text: str = Field(default="", exclude=True)
 
     @model_validator(mode="after")
     def _whole(self) -> DigitalCard:
@@ -255,7 +241,7 @@ class DigitalCard(Section):
         machine = (self.processor is not None, bool(self.peak))
         if not (all(gates) and not any(machine)) and not (all(machine) and not any(gates)):
             raise ValueError(
-                "either [[arithmetic]], [[sram]] and [dram], or [processor] and [[peak]]"
+                "either [[arithmetic]], [[sram]] and [dram], or [processor] and [[peak]] are needed"
             )
         return self
 
@@ -272,41 +258,7 @@ class DigitalCard(Section):
                 found.append(Processor(f"{name}, {p.format}", source, p.bits, self.processor, p))
         return tuple(found)
 
-    @classmethod
-    def parse(cls, text: str, where: str = "digital card") -> DigitalCard:
-        """The card written in a TOML text.
-
-        Args:
-            text: the content of a card file.
-            where: what error messages call it.
-
-        Raises:
-            UserError: not TOML, an unknown key, a missing key, unit or source, a value out of
-                range; the message names the file, the key and what is allowed.
-        """
-        data = parse_toml(text, where)
-        if kind_of(data) != "digital":
-            raise UserError(
-                f'{where}: not the card of a digital machine; [card] kind = "digital" marks one'
-            )
-        try:
-            return cls.model_validate({**data, "text": text})
-        except ValidationError as error:
-            if not error.errors()[0]["loc"]:
-                message = error.errors()[0]["msg"].removeprefix("Value error, ")
-                raise UserError(f"{where}: {message} are needed") from error
-            raise UserError(f"{where}: {first_problem(error, cls)}") from error
-
-    @classmethod
-    def load(cls, name: str | Path) -> DigitalCard:
-        """A card by path, or a card that comes with the package by name (without `.toml`).
-
-        Raises:
-            UserError: no such file or name, or a file that isn't a valid card.
-        """
-        return cls.parse(*find_card(name, "digital card", FOLDER))
-
 
 def builtin_digital_cards() -> tuple[str, ...]:
     """Names of the digital cards that come with the package."""
-    return tuple(builtin_texts(FOLDER))
+    return DigitalCard.builtin()
