@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from torch.nn.functional import linear
 
 from analogdfc.activations import Activation, get_activation
 from analogdfc.errors import UserError
+from analogdfc.states import State, checked
 
 
 class Forward(NamedTuple):
@@ -140,6 +141,21 @@ class Network(nn.Module):
             j = (j @ self.weights[i + 1]) * slopes[i].unsqueeze(-2)
             out.append(j)
         return tuple(reversed(out))
+
+    def hidden_state(self) -> State:
+        """What the network keeps from step to step beside its parameters: nothing."""
+        return {}
+
+    def load_hidden_state(self, state: Mapping[str, Tensor | int | float]) -> None:
+        """Go on where another network was.
+
+        Args:
+            state: of its `hidden_state`.
+
+        Raises:
+            StateError: a part is missing, belongs to nothing here, or has another shape or type.
+        """
+        checked(state, self.hidden_state())
 
 
 def _names(activation: str | Sequence[str], hidden: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.network import Network
 from analogdfc.records import Quantity, Record
+from analogdfc.states import State, inside
 
 
 class Model(NamedTuple):
@@ -115,6 +116,42 @@ def read_model(path: str | Path) -> Model:
         return Model(network, feedback, PI(**given), tau_v)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def state_tree(state: Mapping[str, Tensor | int | float]) -> dict[str, Any]:
+    """A state as the branch of a record: its keys are the paths."""
+    tree: dict[str, Any] = {}
+    for key, value in state.items():
+        *path, name = key.split("/")
+        branch = tree
+        for step in path:
+            branch = branch.setdefault(step, {})
+        branch[name] = value.cpu().numpy() if isinstance(value, Tensor) else value
+    return tree
+
+
+def read_state(record: Record, key: str, names: Iterable[str]) -> State:
+    """A state that `state_tree` made.
+
+    Args:
+        record: the file.
+        key: where the branch is.
+        names: which of the names there to read.
+
+    Raises:
+        UserError: something that a state doesn't have: a text, a number that isn't finite.
+    """
+    out: State = {}
+    for name in names:
+        place = f"{key}/{name}"
+        node = record[place]
+        if isinstance(node, dict):
+            out |= inside(name, read_state(record, place, node))
+        elif isinstance(node, int | float) and not isinstance(node, bool):
+            out[name] = node
+        else:
+            out[name] = torch.from_numpy(np.array(record.array(place)))
+    return out
 
 
 def _matrices(name: str, parameters: Iterable[Tensor]) -> dict[str, Quantity]:

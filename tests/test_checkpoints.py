@@ -34,6 +34,7 @@ from analogdfc.learning import (
 from analogdfc.learning.targets import DifferenceReconstruction
 from analogdfc.network import Network
 from analogdfc.records import Record
+from analogdfc.states import State
 from analogdfc.storage import read_model
 from analogdfc.training import (
     SGD,
@@ -45,7 +46,7 @@ from analogdfc.training import (
     checkpoint_tree,
     restore,
 )
-from analogdfc.training.divergence import feedback_of, parameters_of
+from analogdfc.training.divergence import parameters_of
 
 ADAM = Adam(lr=0.01, betas=(0.9, 0.99))
 MOMENTUM = SGD(lr=0.5, momentum=0.9)
@@ -152,47 +153,76 @@ def test_resuming_gives_the_weights_of_an_uninterrupted_run_bit_by_bit(
     assert images[0].read_bytes() == images[1].read_bytes()
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [
-        "dfc",
-        "dfc-ss",
-        "dfc-single-phase",
-        "bp",
-        "dfa",
-        "shallow",
-        "fa",
-        "node-perturbation",
-        "ndi",
-        "pbp",
-        "dtp",
-        "dtp-drl",
-        "ddtp-linear",
-        "ddtp-rhl-rec",
-        "gnt",
-    ],
-)
-def test_every_rule_can_be_resumed(rule: str, tmp_path: Path) -> None:
-    settings = experiment(rule=rule)
-    if rule in ("dfc", "dfc-single-phase"):
-        settings = replace(settings, options={**settings.options, "dt": 0.05, "steps": 20})
-    if rule == "dfc-single-phase":
-        filters = Filters(settling=0.2)
-        settings = replace(settings, options={**settings.options, "filters": filters})
+SETTLING: dict[str, Any] = {
+    "control": I(alpha=0.1),
+    "settling": Simulation(dt=0.1, steps=20),
+    "max_norm": 1.0,
+}
+QUICK: dict[str, dict[str, Any]] = {
+    "dfc": {"dt": 0.05, "steps": 20},
+    "dfc-single-phase": {"dt": 0.05, "steps": 20, "filters": Filters(settling=0.2)},
+    **dict.fromkeys(("di", "di-repeat", "di-single-loop"), SETTLING),
+    "ndi": {"max_norm": 1.0},
+    "pbp": {"max_norm": 1.0},
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_registered_rule_resumes_bit_by_bit(rule: str, tmp_path: Path) -> None:
+    settings = experiment(rule=rule, sizes=(16, 10, 10))
+    options = {**settings.options, **QUICK.get(rule, {})}
+    settings = replace(settings, options=options, plan=replace(settings.plan, epochs=2))
     whole = new(settings)
     whole.run()
-    path = tmp_path / "c.h5"
-    interrupted(settings, path, 4)
+    half = new(replace(settings, plan=replace(settings.plan, epochs=1)))
+    half.run()
+    path = records.write(tmp_path / "c.h5", checkpoint_tree(half, settings.about()))
     rest = resumed(settings, path)
+    assert_same(all_of(half), all_of(rest))
     rest.run()
-    for name, value in all_of(whole).items():
-        assert torch.equal(value, all_of(rest)[name]), name
+    assert len(rest.history) == 2
+    assert_same(all_of(whole), all_of(rest))
 
 
-def all_of(trainer: Trainer) -> dict[str, Tensor]:
-    """Parameters and, for feedback through random units, what never learns."""
-    feedback = feedback_of(trainer.rule)
-    return {**parameters(trainer), **(feedback.state_dict() if feedback else {})}
+def assert_same(ours: State, theirs: State) -> None:
+    """Equal to the last bit, and not a comparison of nothing."""
+    assert ours.keys() == theirs.keys()
+    assert ours
+    for name, value in ours.items():
+        same = torch.equal(torch.as_tensor(value), torch.as_tensor(theirs[name]))
+        assert same, name
+
+
+@pytest.mark.parametrize("rule", ["ndi", "ddtp-linear", "dfc-ss"])
+def test_a_rule_goes_on_from_the_state_of_another_without_a_file(rule: str) -> None:
+    settings = experiment(rule=rule, options=QUICK.get(rule, {}))
+    trained, fresh = new(settings), new(settings)
+    trained.run()
+    fresh.rule.load_state_dict(trained.rule.state_dict())
+    assert_same(trained.rule.state_dict(), fresh.rule.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"feedback/matrices.0": torch.zeros(2, 3)}, "'feedback/matrices.0' has the shape 2 x 3"),
+        ({"feedback/matrices.0": 1}, "'feedback/matrices.0' must be an array"),
+        ({"counters/batches": 0.5}, "'counters/batches' must be an integer"),
+        ({"generators/noise": torch.zeros(3)}, "'generators/noise' has the shape 3"),
+        ({"trend": 1.0}, "'trend' belongs to nothing"),
+        ({"counters/stabilisations": None}, "'counters/stabilisations' is missing"),
+    ],
+)
+def test_a_state_that_does_not_fit_names_its_part(change: dict[str, Any], message: str) -> None:
+    rule = new(experiment(rule="ndi", options=QUICK["ndi"])).rule
+    state = {k: v for k, v in {**rule.state_dict(), **change}.items() if v is not None}
+    with pytest.raises(UserError, match=message):
+        rule.load_state_dict(state)
+
+
+def all_of(trainer: Trainer) -> State:
+    """Parameters, and all that the rule keeps beside them."""
+    return {**parameters(trainer), **trainer.rule.state_dict()}
 
 
 def test_feedback_that_was_stabilised_is_taken_up_as_it_is(tmp_path: Path) -> None:
@@ -213,10 +243,9 @@ def test_feedback_that_was_stabilised_is_taken_up_as_it_is(tmp_path: Path) -> No
     interrupted(settings, path, 4)
     rest = resumed(settings, path)
     assert isinstance(rest.rule, NonDynamicInversion)
-    assert rest.rule._batches == 3
+    assert rest.rule.counters()["batches"] == 3
     rest.run()
-    for name, value in all_of(whole).items():
-        assert torch.equal(value, all_of(rest)[name]), name
+    assert_same(all_of(whole), all_of(rest))
     assert rest.rule.stabilisations == whole.rule.stabilisations
 
 

@@ -220,7 +220,7 @@ def show(trainer: Trainer, experiment: Experiment, found: dict[str, Any]) -> Non
         table.add_section()
     console.print(table)
     console.print(_LEGEND, style="dim", highlight=False, soft_wrap=True)
-    simulated = getattr(trainer.rule, "simulated", 0)
+    simulated = trainer.rule.counters().get("simulated", 0)
     if simulated:
         console.print(
             f"{simulated} samples were simulated, since Newton's method failed on them",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch.nn.functional import linear
 
 from analogdfc.errors import UserError
 from analogdfc.learning.base import LearningRule
-from analogdfc.losses import Loss, SquaredError
+from analogdfc.losses import Loss
 from analogdfc.network import Forward, Network
 
 
@@ -177,13 +178,19 @@ class DeltaRule(LearningRule):
     def __init__(
         self, network: Network, loss: Loss | None = None, *, frozen: Sequence[int] = ()
     ) -> None:
-        super().__init__(network)
-        self.loss = loss or SquaredError()
+        super().__init__(network, loss)
         self.frozen = tuple(sorted(set(frozen)))
         if unknown := [i for i in self.frozen if not 1 <= i <= network.depth]:
             raise UserError(f"frozen layer {unknown[0]}: layers are 1 to {network.depth}")
         if len(self.frozen) == network.depth:
             raise UserError("all layers are frozen: nothing is left to learn")
+
+    def settings(self) -> dict[str, Any]:
+        """See `LearningRule.settings`."""
+        return {
+            **super().settings(),
+            "frozen": self.frozen,
+        }
 
     def _write_deltas(self, deltas: Sequence[Tensor], inputs: Sequence[Tensor]) -> None:
         """Fill `.grad` from delta_1..delta_L and r_0..r_{L-1}, averaged over the batch."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -131,6 +131,8 @@ class Inversion(ErrorDriven):
         ConvergenceError: a loop that is unstable and can't be made stable.
     """
 
+    feedback: SequentialFeedback
+
     def __init__(
         self,
         network: Network,
@@ -153,6 +155,24 @@ class Inversion(ErrorDriven):
             for watched in self.loops():
                 _refuse_endless(watched)
             self._watch()
+
+    def settings(self) -> dict[str, Any]:
+        """See `LearningRule.settings`."""
+        return {
+            **super().settings(),
+            "monitor": self.monitor,
+            "max_norm": self.max_norm,
+        }
+
+    def counters(self) -> dict[str, int]:
+        """Batches seen, which decide when the loops are looked at, and how often one was changed.
+
+        Under `batches` and `stabilisations`.
+        """
+        return {"batches": self._batches, "stabilisations": self.stabilisations}
+
+    def _count_on(self, counts: Mapping[str, int]) -> None:
+        self._batches, self.stabilisations = counts["batches"], counts["stabilisations"]
 
     @abstractmethod
     def loops(self) -> list[Watched]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -49,6 +49,8 @@ class FeedbackAlignment(ErrorDriven):
     Raises:
         UserError: feedback matrices that do not fit the network, or as `ErrorDriven`.
     """
+
+    feedback: SequentialFeedback
 
     def __init__(
         self,
@@ -123,6 +125,18 @@ class NodePerturbation(DeltaRule):
         self.sigma = sigma
         self.perturbations = perturbations
         self.generator = generator or torch.Generator(network.weights[0].device).manual_seed(0)
+
+    def settings(self) -> dict[str, Any]:
+        """See `LearningRule.settings`."""
+        return {
+            **super().settings(),
+            "sigma": self.sigma,
+            "perturbations": self.perturbations,
+        }
+
+    def generators(self) -> dict[str, torch.Generator]:
+        """See `LearningRule.generators`."""
+        return {"noise": self.generator}
 
     @torch.no_grad()
     def backward(self, x: Tensor, y: Tensor) -> Tensor:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from analogdfc.errors import UserError
+from analogdfc.losses import Loss, SquaredError
 from analogdfc.network import Network
+from analogdfc.states import State, checked, inside, part, set_generator
 
 
 class RuleInfo(NamedTuple):
@@ -40,11 +42,23 @@ class RuleInfo(NamedTuple):
 class LearningRule(ABC):
     """Writes the negative of its weight update into `.grad` of a network's parameters.
 
-    Any `torch.optim` optimiser then makes the step.
+    Any `torch.optim` optimiser then makes the step. A rule says what it needs (`settings`), what it
+    counts (`counters`), what it keeps from step to step (`state_dict`) and what it puts out
+    (`outputs`, `figures`), so that trainers and records ask it and know nothing of its family.
+
+    Args:
+        network: the network that learns.
+        loss: the loss at the output; by default the squared error.
+
+    Attributes:
+        feedback: the feedback pathway; None for a rule without.
     """
 
-    def __init__(self, network: Network) -> None:
+    feedback: nn.Module | None = None
+
+    def __init__(self, network: Network, loss: Loss | None = None) -> None:
         self.network = network
+        self.loss = loss or SquaredError()
 
     @classmethod
     def random_feedback(cls, network: Network, generator: torch.Generator) -> nn.Module | None:
@@ -70,6 +84,71 @@ class LearningRule(ABC):
         Returns:
             The mean loss of the batch before the update, a scalar.
         """
+
+    def settings(self) -> dict[str, Any]:
+        """What decides over the updates, and is neither a parameter nor the loss.
+
+        Returns:
+            Numbers, texts, booleans, None, dataclasses and named tuples of these, and sequences of
+            them, by name.
+        """
+        return {}
+
+    def counters(self) -> dict[str, int]:
+        """What the rule has counted since it was made, by name."""
+        return {}
+
+    def generators(self) -> dict[str, torch.Generator]:
+        """The sources of random numbers that it draws from, by name."""
+        return {}
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """What its network answers as it is, (batch, n_L), for the inputs (batch, n_0)."""
+        answer: Tensor = self.network(x)
+        return answer
+
+    def figures(self) -> dict[str, float]:
+        """What the rule has to tell about its steps so far, beside the loss, by name."""
+        return {name: float(count) for name, count in self.counters().items()}
+
+    def state_dict(self) -> State:
+        """All that goes on from step to step beside the parameters of the network.
+
+        Returns:
+            A copy: `feedback/NAME`, `counters/NAME` and `generators/NAME`, and `network/NAME` of a
+            network that keeps more than its parameters.
+        """
+        pathway = {} if self.feedback is None else self.feedback.state_dict()
+        return {
+            **inside("feedback", {k: v.detach().clone() for k, v in pathway.items()}),
+            **inside("counters", self.counters()),
+            **inside("generators", {k: g.get_state() for k, g in self.generators().items()}),
+            **inside("network", self.network.hidden_state()),
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Tensor | int | float]) -> None:
+        """Go on exactly where another rule with these settings was.
+
+        Args:
+            state: of its `state_dict`.
+
+        Raises:
+            StateError: a part is missing, belongs to nothing here, or has another shape or type.
+        """
+        state = checked(state, self.state_dict())
+        if self.feedback is not None:
+            for name, value in self.feedback.state_dict().items():
+                value.copy_(torch.as_tensor(state[f"feedback/{name}"]))
+        self._count_on({k: int(n) for k, n in part("counters", state).items()})
+        for name, generator in self.generators().items():
+            key = f"generators/{name}"
+            set_generator(key, generator, state[key])
+        self.network.load_hidden_state(part("network", state))
+
+    def _count_on(self, counts: Mapping[str, int]) -> None:
+        """Go on counting from the numbers that `counters` gave."""
+        return
 
     def _write(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
         updates = [*zip(self.network.weights, weights, strict=True)]

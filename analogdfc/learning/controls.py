@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -61,6 +61,17 @@ class ErrorDriven(DeltaRule):
         self.dropout = dropout
         self.generator = generator or torch.Generator(network.weights[0].device).manual_seed(0)
 
+    def settings(self) -> dict[str, Any]:
+        """See `LearningRule.settings`."""
+        return {
+            **super().settings(),
+            "dropout": self.dropout,
+        }
+
+    def generators(self) -> dict[str, torch.Generator]:
+        """See `LearningRule.generators`."""
+        return {"noise": self.generator}
+
     @abstractmethod
     def _hidden(self, error: Tensor, slopes: Sequence[Tensor]) -> list[Tensor]:
         """delta_1..delta_{L-1}, from delta_L and the slopes phi'(v_i) of all layers."""
@@ -115,6 +126,8 @@ class DirectFeedbackAlignment(ErrorDriven):
     Raises:
         UserError: feedback matrices that do not fit the network, or as `ErrorDriven`.
     """
+
+    feedback: DirectFeedback
 
     def __init__(
         self,

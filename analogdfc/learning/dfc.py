@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback, Feedback
 from analogdfc.learning.base import LearningRule, register
 from analogdfc.learning.sleep import SleepPhase
-from analogdfc.losses import Loss, SquaredError
+from analogdfc.losses import Loss
 from analogdfc.network import Network
 
 
@@ -41,6 +42,8 @@ class FeedbackControl(LearningRule):
         UserError: a value outside its range.
     """
 
+    feedback: Feedback
+
     def __init__(
         self,
         network: Network,
@@ -58,7 +61,7 @@ class FeedbackControl(LearningRule):
         sleep: SleepPhase | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(network)
+        super().__init__(network, loss)
         if not (target_stepsize > 0 and dt > 0 and tau_v > 0 and steps >= 1):
             raise UserError(
                 f"target_stepsize = {target_stepsize}, dt = {dt}, tau_v = {tau_v}, "
@@ -67,7 +70,6 @@ class FeedbackControl(LearningRule):
         self.feedback = feedback or DirectFeedback.transposed(network)
         self.controller = controller or PI()
         self.target_stepsize = target_stepsize
-        self.loss = loss or SquaredError()
         self.nonlinear = nonlinear
         self.tau_v = tau_v
         self.dt = dt
@@ -77,6 +79,25 @@ class FeedbackControl(LearningRule):
         self.sleep = sleep or SleepPhase()
         device = network.weights[0].device
         self.generator = generator or torch.Generator(device).manual_seed(0)
+
+    def settings(self) -> dict[str, Any]:
+        """See `LearningRule.settings`."""
+        return {
+            **super().settings(),
+            "target_stepsize": self.target_stepsize,
+            "nonlinear": self.nonlinear,
+            "controller": self.controller,
+            "tau_v": self.tau_v,
+            "dt": self.dt,
+            "steps": self.steps,
+            "integrator": self.integrator,
+            "neuron": self.neuron,
+            "sleep": self.sleep,
+        }
+
+    def generators(self) -> dict[str, torch.Generator]:
+        """See `LearningRule.generators`."""
+        return {"noise": self.generator}
 
     def feedback_backward(self, x: Tensor) -> None:
         """Fill `.grad` of the feedback weights from a sleep phase (Meulemans et al. 2021, eq. 13).

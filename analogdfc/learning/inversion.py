@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -102,6 +103,18 @@ class Dynamic(Inversion):
                     "output"
                 )
         super().__init__(network, feedback, loss, monitor=monitor, max_norm=max_norm, frozen=frozen)
+
+    def settings(self) -> dict[str, Any]:
+        """See `LearningRule.settings`."""
+        return {
+            **super().settings(),
+            "controls": self.controls,
+            "settling": self.settling,
+        }
+
+    def figures(self) -> dict[str, float]:
+        """With `residual`, of the last batch."""
+        return {**super().figures(), "residual": self.residual}
 
     def loops(self) -> list[Watched]:
         """See `Inversion`."""
@@ -254,6 +267,13 @@ class NonDynamicInversion(Inversion):
         self.alpha = alpha
         super().__init__(network, feedback, loss, monitor=monitor, max_norm=max_norm, frozen=frozen)
 
+    def settings(self) -> dict[str, Any]:
+        """See `LearningRule.settings`."""
+        return {
+            **super().settings(),
+            "alpha": self.alpha,
+        }
+
     def loops(self) -> list[Watched]:
         """See `Inversion`."""
         out: list[Watched] = []
@@ -330,6 +350,13 @@ class Pseudobackpropagation(ErrorDriven):
     ) -> None:
         super().__init__(network, loss, frozen=frozen)
         self.max_norm = checked_norm(max_norm)
+
+    def settings(self) -> dict[str, Any]:
+        """See `LearningRule.settings`."""
+        return {
+            **super().settings(),
+            "max_norm": self.max_norm,
+        }
 
     def _hidden(self, error: Tensor, slopes: Sequence[Tensor]) -> list[Tensor]:
         inverses = [torch.linalg.pinv(w) for w in list(self.network.weights)[1:]]

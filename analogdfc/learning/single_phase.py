@@ -36,6 +36,13 @@ class SinglePhaseDFC(FeedbackControl):
         super().__init__(*args, **kwargs)
         self.filters = filters or Filters()
 
+    def settings(self) -> dict[str, Any]:
+        """See `LearningRule.settings`."""
+        return {
+            **super().settings(),
+            "filters": self.filters,
+        }
+
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         """Fill `.grad` of network and feedback; see `LearningRule.backward`."""
         r = self.network(x).detach()

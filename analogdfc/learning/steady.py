@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -62,6 +63,21 @@ class SteadyStateDFC(_AtRest):
         self.newton = newton
         self.tolerance = tolerance
         self.simulated = 0
+
+    def settings(self) -> dict[str, Any]:
+        """See `LearningRule.settings`."""
+        return {
+            **super().settings(),
+            "newton": self.newton,
+            "tolerance": self.tolerance,
+        }
+
+    def counters(self) -> dict[str, int]:
+        """Samples that were simulated because Newton's method failed on them."""
+        return {"simulated": self.simulated}
+
+    def _count_on(self, counts: Mapping[str, int]) -> None:
+        self.simulated = counts["simulated"]
 
     @torch.no_grad()
     def backward(self, x: Tensor, y: Tensor) -> Tensor:

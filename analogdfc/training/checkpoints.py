@@ -27,8 +27,8 @@ from analogdfc.learning import RULES
 from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.losses import LOSSES
 from analogdfc.records import Quantity, Record
-from analogdfc.storage import Model, model_tree, network_tree
-from analogdfc.training.divergence import feedback_of
+from analogdfc.states import State, StateError, inside, set_generator
+from analogdfc.storage import Model, model_tree, network_tree, read_state, state_tree
 from analogdfc.training.metrics import Metrics, Score
 from analogdfc.training.trainer import Trainer
 
@@ -37,36 +37,9 @@ VERSION = 1
 
 # These may differ between the parts of a training.
 _FREE = ("plan.epochs", "plan.patience")
-# What decides over the updates of a rule and isn't a parameter.
-_RULE = (
-    "target_stepsize",
-    "nonlinear",
-    "controller",
-    "tau_v",
-    "dt",
-    "steps",
-    "integrator",
-    "sleep",
-    "filters",
-    "neuron",
-    "frozen",
-    "dropout",
-    "newton",
-    "tolerance",
-    "reconstruction",
-    "damping",
-    "joint",
-    "whole_batch",
-    "sigma",
-    "perturbations",
-    "alpha",
-    "controls",
-    "settling",
-    "monitor",
-    "max_norm",
-)
-# What a rule counts, of which some decides when it looks at its loops.
-_COUNTERS = ("_batches", "stabilisations", "simulated")
+# What the trainer itself keeps in the branch 'training'; the rest is the rule's.
+_OWN = ("epoch", "pretrained", "first_loss", "optimizers")
+_ORDER = "generators/order"
 _STATE = {
     torch.optim.Adam: ("step", "exp_avg", "exp_avg_sq"),
     torch.optim.SGD: ("momentum_buffer",),
@@ -81,8 +54,6 @@ def checkpoint_tree(trainer: Trainer, about: Mapping[str, Any] | None = None) ->
         about: further settings that a resumed training must share, such as the data set's name
             and the seed: texts, numbers and lists of these.
     """
-    feedback = feedback_of(trainer.rule)
-    state = {} if feedback is None else feedback.state_dict()
     return {
         "format": FORMAT,
         "format_version": VERSION,
@@ -90,14 +61,13 @@ def checkpoint_tree(trainer: Trainer, about: Mapping[str, Any] | None = None) ->
         "settings": json.dumps(settings(trainer, about), indent=1, sort_keys=True),
         "network": _network(trainer),
         "history": _history(trainer.history),
+        "figures": trainer.rule.figures(),
         "training": {
             "epoch": len(trainer.history),
             "pretrained": trainer.pretrained,
             **({} if trainer.first_loss is None else {"first_loss": trainer.first_loss}),
-            "feedback": {name: value.cpu().numpy() for name, value in state.items()},
             "optimizers": {name: _moments(o) for name, o in trainer.optimizers.items()},
-            "generators": {k: g.get_state().numpy() for k, g in trainer.generators.items()},
-            "counters": {name: getattr(trainer.rule, name) for name in _counters(trainer)},
+            **state_tree(_state(trainer)),
         },
     }
 
@@ -122,16 +92,9 @@ def restore(trainer: Trainer, record: Record, about: Mapping[str, Any] | None = 
         for name, parameters in (("W", network.weights), ("b", network.biases)):
             for i, parameter in enumerate(parameters, start=1):
                 parameter.copy_(_tensor(record, f"network/{name}{i}", parameter))
-        feedback = feedback_of(trainer.rule)
-        for name, value in ({} if feedback is None else feedback.state_dict()).items():
-            value.copy_(_tensor(record, f"training/feedback/{name}", value))
     for name, optimizer in trainer.optimizers.items():
         _restore_moments(record, f"training/optimizers/{name}", optimizer)
-    for name, generator in trainer.generators.items():
-        _restore_generator(record, f"training/generators/{name}", generator)
-    # Files of older programs have none: the counts then begin anew.
-    for name in _counters(trainer) if "training/counters" in record else ():
-        setattr(trainer.rule, name, record.integer(f"training/counters/{name}"))
+    _restore_state(record, trainer)
     trainer.pretrained = record.integer("training/pretrained")
     has_loss = "training/first_loss" in record
     trainer.first_loss = record.number("training/first_loss") if has_loss else None
@@ -170,7 +133,7 @@ def settings(trainer: Trainer, about: Mapping[str, Any] | None = None) -> dict[s
         "device": first.device.type,
         "samples": len(trainer.data.x),
         "plan": _plain(trainer.plan),
-        "dynamics": {k: _plain(getattr(rule, k)) for k in _RULE if hasattr(rule, k)},
+        "dynamics": {k: _plain(v) for k, v in rule.settings().items()},
     }
     plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain
@@ -188,10 +151,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # JSON has no such number
     return value
-
-
-def _counters(trainer: Trainer) -> list[str]:
-    return [name for name in _COUNTERS if hasattr(trainer.rule, name)]
 
 
 def _network(trainer: Trainer) -> dict[str, Any]:
@@ -258,13 +217,24 @@ def _like(name: str, parameter: Tensor) -> Tensor:
     return torch.zeros((), dtype=torch.float32) if name == "step" else parameter
 
 
-def _restore_generator(record: Record, key: str, generator: torch.Generator) -> None:
+def _state(trainer: Trainer) -> State:
+    """What goes on beside parameters, optimisers and figures, by its place in 'training'."""
+    return {**trainer.rule.state_dict(), _ORDER: trainer.generators["order"].get_state()}
+
+
+def _restore_state(record: Record, trainer: Trainer) -> None:
+    branch = record.group("training")
+    found = read_state(record, "training", [k for k in branch if k not in _OWN])
+    # Files of older programs have another name for one counter, or none: it then begins anew.
+    older = found.pop("counters/_batches", None)
+    counts = inside("counters", trainer.rule.counters())
+    if older is not None:
+        found["counters/batches"] = older
     try:
-        generator.set_state(torch.from_numpy(record.array(key).astype(np.uint8)))
-    except (RuntimeError, TypeError) as error:
-        raise UserError(
-            f"{record.path}: '{key}' is no state of a random generator on {generator.device}"
-        ) from error
+        set_generator(_ORDER, trainer.generators["order"], found.pop(_ORDER, 0))
+        trainer.rule.load_state_dict({**({} if "counters" in branch else counts), **found})
+    except StateError as error:
+        raise UserError(f"{record.path}: 'training/{error.key}' {error.why}") from error
 
 
 def _tensor(record: Record, key: str, like: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class Divergence(ConvergenceError):
 
 def parameters_of(rule: LearningRule) -> dict[str, nn.Parameter]:
     """All that a rule holds, by the papers' names: W1..WL, b1..bL, and the feedback's."""
-    network, feedback = rule.network, feedback_of(rule)
+    network, feedback = rule.network, rule.feedback
     out = {f"W{i}": w for i, w in enumerate(network.weights, start=1)}
     out |= {f"b{i}": b for i, b in enumerate(network.biases, start=1)}
     if feedback is not None:
@@ -54,12 +54,6 @@ def parameters_of(rule: LearningRule) -> dict[str, nn.Parameter]:
             plain = stem == "matrices" and index.isdigit()
             out[f"Q{int(index) + 1}" if plain else f"feedback {name}"] = parameter
     return out
-
-
-def feedback_of(rule: LearningRule) -> nn.Module | None:
-    """The feedback pathway of a rule; None for a rule without."""
-    found = getattr(rule, "feedback", None)
-    return found if isinstance(found, nn.Module) else None
 
 
 def snapshot(rule: LearningRule) -> dict[str, Tensor]:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from analogdfc.datasets import Dataset, Samples
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.learning import LearningRule
-from analogdfc.losses import Loss
 from analogdfc.training.divergence import (
     GROWTH,
     Divergence,
@@ -82,14 +81,11 @@ class Trainer(Training[Metrics]):
         if plan.patience is not None and data.validation is None:
             raise UserError("early stopping needs validation samples, and the data have none")
         self.rule, self.data, self.plan = rule, data, plan
-        self.loss = loss_of(rule)
+        self.loss = rule.loss
         self.classes = are_classes(data.y)
         self.pretrained = 0
         self.first_loss: float | None = None
-        self.generators = {"order": generator}
-        noise = getattr(rule, "generator", None)
-        if isinstance(noise, torch.Generator):
-            self.generators["noise"] = noise
+        self.generators = {"order": generator, **rule.generators()}
         self.optimizers = {FORWARD: plan.optimizer.make(rule.network.parameters())}
         epoch = [Phase(FORWARD, self._forward_step, shuffled(generator))]
         if plan.feedback is not None:
@@ -247,18 +243,6 @@ class Trainer(Training[Metrics]):
                 f"the loss grew to {loss:.3g} from {self.first_loss:.3g} of the first mini-batch; "
                 f"of all parameters {largest_parameter(self.rule)}"
             )
-
-
-def loss_of(rule: LearningRule) -> Loss:
-    """The loss that a rule descends.
-
-    Raises:
-        TypeError: it has none.
-    """
-    loss = getattr(rule, "loss", None)
-    if not isinstance(loss, Loss):
-        raise TypeError(f"{type(rule).__name__} has no attribute 'loss' to be evaluated")
-    return loss
 
 
 def _learner(rule: LearningRule) -> LearnsFeedback:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from analogdfc.activations import Activation
 from analogdfc.errors import UserError
 from analogdfc.learning.base import LearningRule
-from analogdfc.losses import Loss, SquaredError
+from analogdfc.losses import Loss
 from analogdfc.network import Forward, Network
 
 FAMILY = "target propagation"
@@ -63,15 +64,22 @@ class TargetRule(LearningRule):
         target_stepsize: float = 0.1,
         frozen: Collection[int] = (),
     ) -> None:
-        super().__init__(network)
+        super().__init__(network, loss)
         if not (math.isfinite(target_stepsize) and target_stepsize > 0):
             raise UserError(f"target_stepsize = {target_stepsize}: it must be finite and > 0")
         strange = sorted(set(frozen) - set(range(1, network.depth + 1)))
         if strange:
             raise UserError(f"frozen layers {strange}: the network has layers 1 to {network.depth}")
-        self.loss = loss or SquaredError()
         self.target_stepsize = target_stepsize
         self.frozen = tuple(sorted(set(frozen)))
+
+    def settings(self) -> dict[str, Any]:
+        """See `LearningRule.settings`."""
+        return {
+            **super().settings(),
+            "target_stepsize": self.target_stepsize,
+            "frozen": self.frozen,
+        }
 
     @abstractmethod
     def _hidden(self, free: Forward, last: Tensor, y: Tensor) -> list[Tensor]:

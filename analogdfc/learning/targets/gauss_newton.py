@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -132,6 +132,13 @@ class IdealTargets(TargetRule):
         super().__init__(network, loss, target_stepsize=target_stepsize, frozen=frozen)
         check_damping(damping)
         self.damping = damping
+
+    def settings(self) -> dict[str, Any]:
+        """See `LearningRule.settings`."""
+        return {
+            **super().settings(),
+            "damping": self.damping,
+        }
 
 
 @register(

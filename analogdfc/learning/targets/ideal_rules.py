@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from analogdfc.learning.ideal import (
     minimum_norm_update,
 )
 from analogdfc.learning.targets.gauss_newton import check_damping
-from analogdfc.losses import Loss, SquaredError
+from analogdfc.losses import Loss
 from analogdfc.network import Network
 
 
@@ -33,10 +34,16 @@ class IdealRule(LearningRule):
     """
 
     def __init__(self, network: Network, loss: Loss | None = None, *, damping: float = 0.0) -> None:
-        super().__init__(network)
+        super().__init__(network, loss)
         check_damping(damping)
-        self.loss = loss or SquaredError()
         self.damping = damping
+
+    def settings(self) -> dict[str, Any]:
+        """See `LearningRule.settings`."""
+        return {
+            **super().settings(),
+            "damping": self.damping,
+        }
 
     @abstractmethod
     def _update(self, x: Tensor, error: Tensor) -> ParameterUpdate:
@@ -82,6 +89,13 @@ class GaussNewton(IdealRule):
         super().__init__(network, loss, damping=damping)
         self.whole_batch = whole_batch
 
+    def settings(self) -> dict[str, Any]:
+        """See `LearningRule.settings`."""
+        return {
+            **super().settings(),
+            "whole_batch": self.whole_batch,
+        }
+
     def _update(self, x: Tensor, error: Tensor) -> ParameterUpdate:
         update = gauss_newton_batch_update if self.whole_batch else gauss_newton_update
         return update(self.network, x, error, self.damping)
@@ -116,6 +130,13 @@ class MinimumNorm(IdealRule):
     ) -> None:
         super().__init__(network, loss, damping=damping)
         self.nonlinear = nonlinear
+
+    def settings(self) -> dict[str, Any]:
+        """See `LearningRule.settings`."""
+        return {
+            **super().settings(),
+            "nonlinear": self.nonlinear,
+        }
 
     def _update(self, x: Tensor, error: Tensor) -> ParameterUpdate:
         return minimum_norm_update(self.network, x, error, self.damping, nonlinear=self.nonlinear)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,6 +58,7 @@ class LearnedTargets(TargetRule):
 
     schedule: ClassVar[FeedbackSchedule] = FeedbackSchedule(pretraining=6, extra=1)
     pathway: ClassVar[type[TargetFeedback]]
+    feedback: TargetFeedback
 
     def __init__(
         self,
@@ -86,6 +87,18 @@ class LearnedTargets(TargetRule):
         self.joint = joint
         device = network.weights[0].device
         self.generator = generator or torch.Generator(device).manual_seed(0)
+
+    def settings(self) -> dict[str, Any]:
+        """See `LearningRule.settings`."""
+        return {
+            **super().settings(),
+            "reconstruction": self.reconstruction,
+            "joint": self.joint,
+        }
+
+    def generators(self) -> dict[str, torch.Generator]:
+        """See `LearningRule.generators`."""
+        return {"noise": self.generator}
 
     @classmethod
     @abstractmethod
