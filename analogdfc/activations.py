@@ -78,6 +78,9 @@ ACTIVATIONS = {
 def get_activation(name: str) -> Activation:
     """The activation of that name.
 
+    Args:
+        name: a key of `ACTIVATIONS`.
+
     Raises:
         UserError: there is none; the message lists those that exist.
     """

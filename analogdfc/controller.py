@@ -89,9 +89,9 @@ class Controller:
 
         Args:
             u_int: integral part, (batch, n_L).
-            e: control error.
-            slope: filtered rate of change of the output (see `slope`); not needed without a
-                derivative part.
+            e: control error, (batch, n_L).
+            slope: filtered rate of change of the output (see `slope`), (batch, n_L); not needed
+                without a derivative part.
 
         Raises:
             UserError: a derivative part, but no slope.
@@ -104,15 +104,30 @@ class Controller:
         return u - self.k_d * slope
 
     def leaking(self, u_int: Tensor, u: Tensor) -> Tensor:
-        """Which of the integral part and the control signal leaks."""
+        """Which of the integral part and the control signal leaks.
+
+        Args:
+            u_int: integral part, (batch, n_L).
+            u: control signal, (batch, n_L).
+        """
         return u if self.leak == "control" else u_int
 
     def derivative(self, leaking: Tensor, e: Tensor) -> Tensor:
-        """du_int/dt of the signal that leaks and the error, all (batch, n_L)."""
+        """du_int/dt of the signal that leaks and the error, all (batch, n_L).
+
+        Args:
+            leaking: the signal that leaks, (batch, n_L).
+            e: control error, (batch, n_L).
+        """
         return (e - self.alpha * leaking) / self.tau_u
 
     def slope(self, r: Tensor, r_slow: Tensor) -> Tensor:
-        """dr_slow/dt, which is the filtered dr_L/dt, of the output and its low-passed copy."""
+        """dr_slow/dt, which is the filtered dr_L/dt, of the output and its low-passed copy.
+
+        Args:
+            r: output r_L, (batch, n_L).
+            r_slow: its low-passed copy, (batch, n_L).
+        """
         return (r - r_slow) / self.tau_d
 
     def with_leak_on_control(self) -> Controller:

@@ -28,11 +28,19 @@ class Pathway(NamedTuple):
     activation: Activation
 
     def presynaptic(self, u: Tensor) -> tuple[Tensor, ...]:
-        """h(u) of each stem, (batch, m_i), for a control signal (batch, n_L)."""
+        """h(u) of each stem, (batch, m_i), for a control signal (batch, n_L).
+
+        Args:
+            u: control signal, (batch, n_L).
+        """
         return tuple(self.activation.function(u @ a.T) for a in self.stems)
 
     def jacobians(self, u: Tensor) -> tuple[Tensor, ...]:
-        """dh/du of each stem, (batch, m_i, n_L)."""
+        """dh/du of each stem, (batch, m_i, n_L).
+
+        Args:
+            u: control signal, (batch, n_L).
+        """
         return tuple(self.activation.derivative(u @ a.T).unsqueeze(-1) * a for a in self.stems)
 
 
@@ -56,14 +64,26 @@ class Feedback(nn.Module, ABC):
 
     @abstractmethod
     def presynaptic(self, u: Tensor) -> tuple[Tensor, ...]:
-        """Inputs h_i(u) of Q_1..Q_L, (batch, m_i), for the control signal u, (batch, n_L)."""
+        """Inputs h_i(u) of Q_1..Q_L, (batch, m_i), for the control signal u, (batch, n_L).
+
+        Args:
+            u: control signal, (batch, n_L).
+        """
 
     @abstractmethod
     def jacobians(self, u: Tensor) -> tuple[Tensor, ...]:
-        """dg_i/du at u, (batch, n_L): one a layer, (batch, n_i, n_L), or (n_i, n_L) for any u."""
+        """dg_i/du at u, (batch, n_L): one a layer, (batch, n_i, n_L), or (n_i, n_L) for any u.
+
+        Args:
+            u: control signal, (batch, n_L).
+        """
 
     def forward(self, u: Tensor) -> tuple[Tensor, ...]:
-        """Feedback of each layer, (batch, n_i), for the control signal u, (batch, n_L)."""
+        """Feedback of each layer, (batch, n_i), for the control signal u, (batch, n_L).
+
+        Args:
+            u: control signal, (batch, n_L).
+        """
         return tuple(h @ q.T for h, q in zip(self.presynaptic(u), self.matrices, strict=True))
 
 
@@ -88,6 +108,9 @@ class DirectFeedback(Feedback):
         """Feedback from the product of the transposed weights.
 
         Q_i = W_{i+1}^T ... W_L^T and Q_L = I (Meulemans et al. 2021, eqs. 219 and 220).
+
+        Args:
+            network: the network whose weights W_2..W_L are multiplied.
         """
         last = network.weights[-1]
         q = torch.eye(last.shape[0], dtype=last.dtype, device=last.device)
@@ -99,7 +122,12 @@ class DirectFeedback(Feedback):
 
     @classmethod
     def random(cls, network: Network, generator: torch.Generator) -> DirectFeedback:
-        """Glorot normal feedback to the hidden layers; Q_L = I (App. F.2)."""
+        """Glorot normal feedback to the hidden layers; Q_L = I (App. F.2).
+
+        Args:
+            network: the network that gives the layers' sizes.
+            generator: source of the numbers, on the CPU.
+        """
         last = network.weights[-1]
         n_out = last.shape[0]
         hidden = [_glorot(w.shape[0], n_out, generator).to(last) for w in network.weights[:-1]]

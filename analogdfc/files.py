@@ -9,6 +9,10 @@ from pathlib import Path
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file under another name beside its place, then rename it.
 
+    Args:
+        path: the file; its folder exists.
+        content: all that it will hold.
+
     Raises:
         OSError: it can't be written; what was there before is still there.
     """

@@ -13,14 +13,30 @@ class Loss(ABC):
 
     @abstractmethod
     def value(self, r: Tensor, y: Tensor) -> Tensor:
-        """Loss of each sample, (batch,)."""
+        """Loss of each sample, (batch,).
+
+        Args:
+            r: output r_L, (batch, n_L).
+            y: what it should be, (batch, n_L).
+        """
 
     @abstractmethod
     def error(self, r: Tensor, y: Tensor) -> Tensor:
-        """Negative gradient of the sample's loss with respect to r, (batch, n_L)."""
+        """Negative gradient of the sample's loss with respect to r, (batch, n_L).
+
+        Args:
+            r: output r_L, (batch, n_L).
+            y: what it should be, (batch, n_L).
+        """
 
     def target(self, r: Tensor, y: Tensor, stepsize: float) -> Tensor:
-        """Output target r* = r - stepsize dL/dr (Meulemans et al. 2021, eq. 3)."""
+        """Output target r* = r - stepsize dL/dr (Meulemans et al. 2021, eq. 3).
+
+        Args:
+            r: output r_L, (batch, n_L).
+            y: what it should be, (batch, n_L).
+            stepsize: how far the target lies from the output, dimensionless.
+        """
         return r + stepsize * self.error(r, y)
 
 

@@ -25,6 +25,10 @@ def angle(a: Tensor, b: Tensor) -> float:
     Accurate for angles near 0 and 180 degrees too, where a cosine is not. A tensor that is exactly
     0 has no direction: the angle is nan.
 
+    Args:
+        a: a tensor of any shape.
+        b: another of the same shape.
+
     Raises:
         UserError: tensors of different shapes.
     """
@@ -55,7 +59,12 @@ class Alignment:
 
     @classmethod
     def of(cls, reference: Tensor, update: Tensor) -> Alignment:
-        """Of two tensors of the same shape, as flat vectors."""
+        """Of two tensors of the same shape, as flat vectors.
+
+        Args:
+            reference: a tensor of any shape.
+            update: another of the same shape.
+        """
         norm, base = float(update.detach().norm()), float(reference.detach().norm())
         return cls(angle(reference, update), norm, norm / base if base > 0 else math.nan)
 
@@ -64,7 +73,8 @@ def alignment(reference: Sequence[Tensor], update: Sequence[Tensor]) -> dict[str
     """Alignment of each layer and of the whole network (Meulemans et al. 2021, App. F.1).
 
     Args:
-        reference: the reference's changes of layers 1..L, such as the weights of an ideal update.
+        reference: the reference's changes of layers 1..L, such as the weights of an ideal update,
+            each (n_i, n_{i-1}) or (n_i,).
         update: the changes that are measured, of the same shapes.
 
     Returns:

@@ -111,15 +111,27 @@ class Network(nn.Module):
         return forward_pass(zip(self.weights, self.biases, self.activations, strict=True), x)
 
     def potentials(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Potentials v_1..v_L without feedback, (batch, n_i), of the input (batch, n_0)."""
+        """Potentials v_1..v_L without feedback, (batch, n_i), of the input (batch, n_0).
+
+        Args:
+            x: input r_0, (batch, n_0).
+        """
         return self.run(x).v
 
     def forward(self, x: Tensor) -> Tensor:
-        """Output r_L, (batch, n_L), of the input (batch, n_0)."""
+        """Output r_L, (batch, n_L), of the input (batch, n_0).
+
+        Args:
+            x: input r_0, (batch, n_0).
+        """
         return self.run(x).output
 
     def slopes(self, v: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Slopes phi'(v_i) at the potentials of layers 1..L, (batch, n_i)."""
+        """Slopes phi'(v_i) at the potentials of layers 1..L, (batch, n_i).
+
+        Args:
+            v: potentials of layers 1..L, (batch, n_i).
+        """
         return tuple(phi.derivative(vi) for phi, vi in zip(self.activations, v, strict=True))
 
     def jacobians(self, v: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -98,21 +98,33 @@ class Record:
         return node
 
     def group(self, key: str) -> Branch:
-        """The branch at `key`."""
+        """The branch at `key`.
+
+        Args:
+            key: names down the tree, joined by '/'.
+        """
         node = self[key]
         if not isinstance(node, dict):
             raise UserError(f"{self.path}: '{key}' must be a group")
         return node
 
     def text(self, key: str) -> str:
-        """The text at `key`."""
+        """The text at `key`.
+
+        Args:
+            key: names down the tree, joined by '/'.
+        """
         node = self[key]
         if not isinstance(node, str):
             raise UserError(f"{self.path}: '{key}' must be a text")
         return node
 
     def number(self, key: str) -> float:
-        """The real number at `key`, without its unit where it has one."""
+        """The real number at `key`, without its unit where it has one.
+
+        Args:
+            key: names down the tree, joined by '/'.
+        """
         node = self[key]
         values = node.values if isinstance(node, Quantity) else node
         if isinstance(values, np.ndarray) and values.ndim == 0:
@@ -122,7 +134,11 @@ class Record:
         return node
 
     def integer(self, key: str) -> int:
-        """The integer at `key`, for example a seed."""
+        """The integer at `key`, for example a seed.
+
+        Args:
+            key: names down the tree, joined by '/'.
+        """
         node = self[key]
         if isinstance(node, bool) or not isinstance(node, int):
             raise UserError(f"{self.path}: '{key}' must be an integer")

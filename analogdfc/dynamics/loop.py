@@ -75,10 +75,10 @@ class LoopState(NamedTuple):
     """State of the control loop; tensors are (batch, n), dimensionless.
 
     Attributes:
-        v: potentials of layers 1..L.
-        u_int: integral part of the control signal.
-        u: control signal, as the layers have last received it.
-        r_slow: low-passed output; None where the controller has no derivative part.
+        v: potentials of layers 1..L, (batch, n_i).
+        u_int: integral part of the control signal, (batch, n_L).
+        u: control signal, as the layers have last received it, (batch, n_L).
+        r_slow: low-passed output, (batch, n_L); None where the controller has no derivative part.
     """
 
     v: tuple[Tensor, ...]
@@ -93,7 +93,12 @@ def free_pass(loop: Loop, x: Tensor) -> Forward:
 
 
 def free_state(loop: Loop, x: Tensor) -> LoopState:
-    """State without feedback: the feedforward potentials (Meulemans et al. 2021, eq. 2)."""
+    """State without feedback: the feedforward potentials (Meulemans et al. 2021, eq. 2).
+
+    Args:
+        loop: the constants of the dynamics.
+        x: inputs r_0, (batch, n_0).
+    """
     free = free_pass(loop, x)
     slow = free.output.clone() if loop.controller.differentiates else None
     zero = torch.zeros_like(free.output)
@@ -186,6 +191,12 @@ def derivative(loop: Loop, state: LoopState, x: Tensor, target: Tensor) -> LoopS
 
     The control signal follows from the state without a delay; the `u` of the result is that signal
     itself, not its derivative.
+
+    Args:
+        loop: the constants of the dynamics.
+        state: the state.
+        x: inputs r_0, (batch, n_0).
+        target: output target, (batch, n_L).
     """
     e = target - output(loop, state)
     slope = output_slope(loop, state)

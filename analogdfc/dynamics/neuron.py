@@ -61,13 +61,25 @@ class ConductanceNeuron:
         return 1 / self.total
 
     def time_constant(self, tau_v: float) -> float:
-        """tau_v~ = tau_v / (g_lk + g_B + g_A), in the unit of tau_v."""
+        """tau_v~ = tau_v / (g_lk + g_B + g_A), in the unit of tau_v.
+
+        Args:
+            tau_v: time constant of eq. 1, > 0, in any unit of time.
+        """
         return tau_v / self.total
 
     def basal_synapses(self, absorbed: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Weights or biases of the basal dendrites, W / g~_B, from those of the network."""
+        """Weights or biases of the basal dendrites, W / g~_B, from those of the network.
+
+        Args:
+            absorbed: W_1..W_L, (n_i, n_{i-1}), or b_1..b_L, (n_i,).
+        """
         return tuple(w / self.basal_gain for w in absorbed)
 
     def apical_synapses(self, absorbed: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Weights of the apical dendrites, Q / g~_A, from those of the feedback pathway."""
+        """Weights of the apical dendrites, Q / g~_A, from those of the feedback pathway.
+
+        Args:
+            absorbed: Q_1..Q_L, (n_i, n_L).
+        """
         return tuple(q / self.apical_gain for q in absorbed)

@@ -14,9 +14,9 @@ class Readings:
 
     Attributes:
         v: potentials of layers 1..L, (batch, ..., n_i), dimensionless.
-        v_ff: feedforward compartments W r + b.
-        r: activations phi(v).
-        r_ff: activations phi(v_ff).
+        v_ff: feedforward compartments W r + b, (batch, ..., n_i).
+        r: activations phi(v), (batch, ..., n_i).
+        r_ff: activations phi(v_ff), (batch, ..., n_i).
     """
 
     v: tuple[Tensor, ...]
@@ -111,7 +111,11 @@ class Update:
         return cls(tuple(weights), tuple(biases))
 
     def layer(self, i: int) -> Tensor:
-        """Mean over the batch of layer i (1..L), bias in the last column, (n_i, n_{i-1} + 1)."""
+        """Mean over the batch of layer i (1..L), bias in the last column, (n_i, n_{i-1} + 1).
+
+        Args:
+            i: number of the layer, 1 to L.
+        """
         both = torch.cat([self.weights[i - 1], self.biases[i - 1].unsqueeze(-1)], dim=-1)
         return both.mean(dim=0)
 

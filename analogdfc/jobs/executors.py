@@ -22,7 +22,11 @@ class Reporting(Protocol):
     """An executor that hears of the progress of a task while it runs."""
 
     def submit_task(self, task: Task[Result]) -> Future[tuple[Result, int]]:
-        """Have the task done; gives its result and the units of progress that it told."""
+        """Have the task done; gives its result and the units of progress that it told.
+
+        Args:
+            task: the task.
+        """
 
     def reported(self) -> int:
         """Units of progress that tasks have told since the last call."""
@@ -45,7 +49,11 @@ class Processes(ProcessPoolExecutor):
         super().__init__(count, mp_context=context, initializer=_start, initargs=(self._reports,))
 
     def submit_task(self, task: Task[Result]) -> Future[tuple[Result, int]]:
-        """Have a process do the task; see `Reporting`."""
+        """Have a process do the task; see `Reporting`.
+
+        Args:
+            task: the task; it can be pickled.
+        """
         return self.submit(_counted_there, task)
 
     def reported(self) -> int:
@@ -82,7 +90,11 @@ class Threads(ThreadPoolExecutor):
         self._reports: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def submit_task(self, task: Task[Result]) -> Future[tuple[Result, int]]:
-        """Have a thread do the task; see `Reporting`."""
+        """Have a thread do the task; see `Reporting`.
+
+        Args:
+            task: the task.
+        """
         return self.submit(counted, task, self._reports.put)
 
     def reported(self) -> int:

@@ -193,6 +193,9 @@ def register(
 def get_rule(name: str) -> RuleInfo:
     """The registered rule of that name.
 
+    Args:
+        name: a key of `RULES`.
+
     Raises:
         UserError: there is none; the message lists those that exist.
     """

@@ -79,6 +79,9 @@ def preset_names() -> tuple[str, ...]:
 def load_preset(name: str) -> Preset:
     """The preset of that name.
 
+    Args:
+        name: one of `preset_names()`.
+
     Raises:
         UserError: there is none; the message lists those that exist.
 
