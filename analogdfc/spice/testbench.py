@@ -14,7 +14,7 @@ from analogdfc.dynamics.loop import free_state, output
 from analogdfc.spice.writer import number
 
 EDGE = 1e-5
-"""Duration of each of the two edges of the release, as a part of tau_u (of tau_v without an integral part)."""
+"""Duration of each of the two edges of the release, as a part of tau_u, or of tau_v without one."""
 
 
 @dataclass(frozen=True)
