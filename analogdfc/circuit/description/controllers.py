@@ -62,7 +62,6 @@ class Law:
     Attributes:
         out: amplifiers whose outputs are -S_u u.
         reference: amplifiers into whose summing nodes no current shall flow in the free phase.
-        ohms: proportional part of the feedback over the input, for the lag of the loop.
     """
 
     out: Bank
@@ -197,6 +196,94 @@ def proportional(build: Builder, wanted: Wanted, error: Port) -> Law:
     return Law(stage.bank, stage.bank)
 
 
+def _differentiator(build: Builder, wanted: Wanted, values: dict[str, Tensor]) -> Stage:
+    """Amplifiers that give -S_u k_d s / (1 + tau_d s) r_L, with R_d and C_d in series at the input.
+
+    C_d = k_d S_u / (R_f S_v) and R_d = tau_d / C_d.
+    """
+    controller, scale, n = wanted.controller, build.card.scale, wanted.n
+    stage = build.stage("controller.derivative", PART, n, build.r_unit)
+    gain = scale.control / scale.activation
+    c_d = controller.k_d * wanted.seconds * gain / build.r_unit
+    r_d = controller.tau_d * wanted.seconds / c_d
+    ohms = build.draw.passive("controller.r_d", r_d, n)
+    farads = build.draw.passive("controller.c_d", c_d, n)
+    build.branches.append(Branches(PART, wanted.output, stage.bank.x, ohms, farads, none(n)))
+    values |= {
+        "r_d": ohms,
+        "c_d": farads,
+        "r_fd": stage.r_f,
+        "c_fd": stage.c_f,
+        "os_d": stage.offset,
+    }
+    return stage
+
+
+def _sum(
+    build: Builder, wanted: Wanted, r_f: float, inputs: list[Input], values: dict[str, Tensor]
+) -> Stage:
+    """Amplifiers that add what makes u, shorted in the free phase."""
+    stage = build.stage("controller.sum", PART, wanted.n, r_f, inputs)
+    build.reset(stage.bank)
+    values |= {"r_p": stage.r_f, "c_p": stage.c_f, "os_p": stage.offset}
+    return stage
+
+
+def proportional_derivative(build: Builder, wanted: Wanted, error: Port) -> Law:
+    """PD: the amplifier of P, and a differentiator of the output into the same node."""
+    values: dict[str, Tensor] = {}
+    derivative = _differentiator(build, wanted, values)
+    r_i = build.card.passive.r_integrator
+    r_p = wanted.controller.k_p * r_i
+    inputs = [Input(error, r_i, zeroed=True), Input(derivative.bank.o, r_p)]
+    stage = _sum(build, wanted, r_p, inputs, values)
+    values |= {"r_i": stage.r_in[0], "r_j": stage.r_in[1]}
+    _channel(build, "control_pd", wanted, (wanted.output, error, stage.bank.o), values)
+    return Law(stage.bank, stage.bank)
+
+
+def parallel(build: Builder, wanted: Wanted, error: Port) -> Law:
+    """PID: an integrator with its inverter, a differentiator of the output, and their sum with e.
+
+    tau_u du_int/dt = e - alpha u, the leak from -S_u u through R_i / alpha, or with the leak on
+    u_int, R_i / alpha across the integrator's capacitor.
+    """
+    pid, r_i, n = wanted.controller, build.card.passive.r_integrator, wanted.n
+    values: dict[str, Tensor] = {}
+    integrator = build.stage(
+        "controller.integral", PART, n, 0.0, [Input(error, r_i, zeroed=True)], resistive=False
+    )
+    build.reset(integrator.bank)
+    x, o = integrator.bank.x, integrator.bank.o
+    farads = build.draw.passive("controller.c_i", pid.tau_u * wanted.seconds / r_i, n)
+    leak = _leak(build, wanted, r_i)
+    values |= {
+        "r_i": integrator.r_in[0],
+        "c_i": farads,
+        "r_leak": leak,
+        "os_i": integrator.offset,
+    }
+    inside = 1 / leak if pid.leak == "integral" else none(n)
+    build.branches.append(Branches(PART, o, x, none(n), farads, inside))
+    inverse = build.inverter("controller.integral_inv", PART, o, n)
+    values |= {"r_m": inverse.r_in[0], "r_n": inverse.r_f, "c_n": inverse.c_f}
+    values |= {"os_n": inverse.offset}
+    derivative = _differentiator(build, wanted, values)
+    inputs = [Input(inverse.bank.o, build.r_unit), Input(derivative.bank.o, build.r_unit)]
+    if pid.k_p > 0:
+        inputs.append(Input(error, build.r_unit / pid.k_p, zeroed=True))
+    stage = _sum(build, wanted, build.r_unit, inputs, values)
+    values |= {"r_j": stage.r_in[1], "r_k": stage.r_in[0]}
+    values["r_e"] = stage.r_in[2] if pid.k_p > 0 else torch.full((n,), math.inf)
+    cell = "control_pid_integral"
+    if pid.leak == "control":
+        cell = "control_pid"
+        if pid.alpha > 0:
+            build.resistors.append(Resistors(PART, stage.bank.o, x, 1 / leak))
+    _channel(build, cell, wanted, (wanted.output, error, stage.bank.o), values)
+    return Law(stage.bank, integrator.bank)
+
+
 def _remaining(pi: Controller) -> float:
     """1 - alpha k_p, what the integrator's gain is of that of its equation."""
     remaining = 1 - pi.alpha * pi.k_p
@@ -211,7 +298,7 @@ def _remaining(pi: Controller) -> float:
 def _law(controller: Controller) -> Kind:
     """The circuit of a controller."""
     if controller.differentiates:
-        raise UserError(f"{controller}: the circuit has no derivative part")
+        return parallel if controller.integrates else proportional_derivative
     if not controller.integrates:
         return proportional
     return leak_on_control if controller.leak == "control" else leak_on_integral
