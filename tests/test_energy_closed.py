@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-import numpy as np
 import pytest
 import torch
 from strategies import network_of, normal
 from torch import Tensor
 
 from analogdfc.analysis.energy import Energy, _path
-from analogdfc.analysis.energy._arrays import array_power
 from analogdfc.analysis.energy.closed import closed_form
 from analogdfc.analysis.energy.meter import Metered, measure
 from analogdfc.cards.technology import Card
@@ -22,7 +20,6 @@ from analogdfc.circuit.static import StaticChip
 from analogdfc.controller import PI
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.wires import dual_rail, terminal_admittance, wire_admittance
 
 CARD = Card.load("discrete_100mhz")
 DURATION = 20.0
@@ -86,6 +83,7 @@ def test_a_short_run_which_has_not_settled_too(sizes: tuple[int, ...]) -> None:
     [
         (CARD.without("wire resistance", "line capacitance"), PI(0.5, 0.05), None),
         (CARD.replace("wire", word=100.0, bit=100.0), None, Readout(auto_zero=False)),
+        (CARD.replace("wire", word=50.0, bit=40.0, rows=4, columns=3), None, None),
         (CARD.replace("amplifier", gain=300.0), PI(2.0, 0.0), Readout(relative_target=False)),
     ],
 )
@@ -152,28 +150,6 @@ def test_a_refolded_chip_takes_what_the_chip_of_its_weights_takes() -> None:
         found.append(closed_form(chip, chip.solve(x, step), duration=1e-4))
     for key, joules in found[0].items.items():
         torch.testing.assert_close(found[1].items[key], joules, rtol=2e-3, atol=0, msg=str(key))
-
-
-@pytest.mark.parametrize(
-    ("word", "bit"), [(None, None), (500.0, None), (None, 500.0), (50.0, 99.0)]
-)
-def test_the_power_in_an_array_is_that_of_its_admittance(
-    word: float | None, bit: float | None
-) -> None:
-    wire = CARD.replace("wire", word=word, bit=bit).wire
-    plus, minus = (1e-6 + 3e-5 * normal(s, 4, 5).abs() for s in (1, 2))
-    rows, columns = normal(3, 2, 3, 10), 0.01 * normal(4, 2, 3, 4)
-    power = array_power(plus, minus, wire, rows, columns)
-    g = dual_rail(plus, minus)
-    v = torch.cat([rows, columns], dim=-1)
-    volts = torch.cat([v, v.mean(dim=0, keepdim=True)]).numpy()  # their mean is the third state
-    current = volts @ terminal_admittance(g, word or 0.0, bit or 0.0)
-    lost = np.einsum("ski,ij,skj->sk", volts, wire_admittance(g, word or 0.0, bit or 0.0), volts)
-    np.testing.assert_allclose(power.rows, current[..., :10], rtol=1e-4, atol=1e-9)
-    np.testing.assert_allclose(power.wires, lost, rtol=1e-4, atol=1e-15)
-    np.testing.assert_allclose(
-        power.devices + power.wires, (volts * current).sum(axis=-1), rtol=1e-4, atol=0
-    )
 
 
 def test_a_loop_that_runs_away_has_no_closed_form() -> None:

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from analogdfc.analysis.energy import items
-from analogdfc.analysis.energy._arrays import array_power, dual_rows
 from analogdfc.analysis.energy._path import Path, path
 from analogdfc.analysis.energy.items import Energy
 from analogdfc.circuit.chip import Stage
+from analogdfc.circuit.description import Array, Crossbar
 from analogdfc.circuit.static import StaticChip, StaticState
 from analogdfc.errors import UserError
+from analogdfc.wires import array_power, dual_rail
 
 
 def closed_form(chip: StaticChip, state: StaticState, *, duration: float) -> Energy:
@@ -49,7 +50,12 @@ def closed_form(chip: StaticChip, state: StaticState, *, duration: float) -> Ene
     return found if duration > 0 else found.scaled(0.0)
 
 
-class _Array(NamedTuple):
+def _dual_rows(plus: Tensor, minus: Tensor) -> Tensor:
+    """Voltages or currents of the rows from those of the two rails of each input."""
+    return torch.stack([plus, minus], dim=-1).flatten(-2)
+
+
+class _Taken(NamedTuple):
     """A crossbar along the path: powers (points, batch), currents into its rails (.., inputs)."""
 
     plus: Tensor
@@ -87,41 +93,51 @@ class _Bill:
         one = plus.new_full((*plus.shape[:-1], 1), self.design.card.scale.activation)
         return torch.cat([plus, one], dim=-1), torch.cat([minus, -one], dim=-1)
 
-    def _forward(self, i: int) -> _Array:
+    def _crossbar(self, i: int, kind: Array) -> Crossbar:
+        found = (
+            c for c in self.parts.circuit.crossbars if (c.kind, c.part) == (kind, f"layer {i}")
+        )
+        return next(found)
+
+    def _forward(self, i: int) -> _Taken:
         """Its rows move little: a quadratic through the free state, rest and their mean."""
         devices, stage = self.chip.devices(i), self.parts.layers[i - 1].stages["basal"]
         ends = [self.state.volts_free, self.state.volts_rest]
         if i == 1:  # driven by sources, which do not move
             ends = ends[1:]
-        rows = torch.stack([dual_rows(*self._rails(i, volts)) for volts in ends])
+        rows = torch.stack([_dual_rows(*self._rails(i, volts)) for volts in ends])
         columns = torch.stack([self._x(f"layer{i}.basal", stage, volts) for volts in ends])
-        power = array_power(*devices, self.design.card.wire, rows, columns)
+        crossbar = self._crossbar(i, Array.FORWARD)
+        g = torch.from_numpy(dual_rail(*devices))
+        power = array_power(g, crossbar.lines, rows, columns, crossbar.tiling)
         if i == 1:
             points = len(self.way.weights)
             held = [x.expand(points, *x.shape[1:]) for x in power]
-            return _Array(held[0][..., 0::2], held[0][..., 1::2], held[1], held[2])
-        now = dual_rows(*self._rails(i, self.way.volts))
+            return _Taken(held[0][..., 0::2], held[0][..., 1::2], held[1], held[2])
+        now = _dual_rows(*self._rails(i, self.way.volts))
         way = rows[1] - rows[0]
         share = ((now - rows[0]) * way).sum(dim=-1) / way.square().sum(dim=-1).clamp(min=1e-300)
         apart = now - rows[0] - share.unsqueeze(-1) * way
         currents = power.rows[0] + share.unsqueeze(-1) * (power.rows[1] - power.rows[0])
-        currents = currents + apart * dual_rows(*(g.sum(dim=0) for g in devices))
-        return _Array(
+        currents = currents + apart * _dual_rows(*(g.sum(dim=0) for g in devices))
+        return _Taken(
             currents[..., 0::2],
             currents[..., 1::2],
             _quadratic(power.devices, share),
             _quadratic(power.wires, share),
         )
 
-    def _feedback(self, i: int) -> _Array:
+    def _feedback(self, i: int) -> _Taken:
         parts, volts = self.parts.layers[i - 1], self.way.volts
-        rows = dual_rows(volts["controller.pi"], volts["controller.inv"])
+        rows = _dual_rows(volts["controller.pi"], volts["controller.inv"])
         columns = self._x(f"layer{i}.soma", parts.stages["soma"])
         # One state each, or a mean would be added to two.
         flat = rows.flatten(0, 1)[None], columns.flatten(0, 1)[None]
-        found = array_power(parts.q_plus, parts.q_minus, self.design.card.wire, *flat)
+        crossbar = self._crossbar(i, Array.FEEDBACK)
+        g = torch.from_numpy(dual_rail(parts.q_plus, parts.q_minus))
+        found = array_power(g, crossbar.lines, *flat, crossbar.tiling)
         currents, heat, lost = (x[0].reshape(*rows.shape[:2], *x.shape[2:]) for x in found)
-        return _Array(currents[..., 0::2], currents[..., 1::2], heat, lost)
+        return _Taken(currents[..., 0::2], currents[..., 1::2], heat, lost)
 
     # The items
 
