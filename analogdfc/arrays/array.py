@@ -13,6 +13,7 @@ from analogdfc.arrays.mapping import Cell, Layout, stuck_at
 from analogdfc.arrays.picked import copied, devices_of, overwrite, picked, pulse_table, put
 from analogdfc.devices import DeviceModel, Programmed
 from analogdfc.devices.draws import normal
+from analogdfc.errors import UserError
 
 _ROUNDING = 1e-9
 """Fraction of the window below which two targets are the same."""
@@ -84,6 +85,24 @@ class AnalogArray:
         """
         _, mean, sigma = self._of_devices(now)
         return mean.clone(), None if sigma is None else sigma.clone()
+
+    def pair_sums(self, now: float) -> Tensor:
+        """Sums of both devices of each pair at a time, without the noise of a read.
+
+        Returns:
+            (outputs, inputs + bias rows), in siemens.
+
+        Raises:
+            UserError: weights that aren't one differential pair each.
+        """
+        slices, rails, _, _ = self.layout.shape
+        if (slices, rails) != (1, 2):
+            raise UserError(
+                f"arrays of {slices} slices and {rails} rails; a differential pair has 1 slice and "
+                "2 rails"
+            )
+        mean = self._of_devices(now).mean
+        return mean[0, 0] + mean[0, 1]
 
     def read(self, now: float, generator: torch.Generator) -> Tensor:
         """One read of all devices, with its noise, in siemens, of the layout's shape."""

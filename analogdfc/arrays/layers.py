@@ -122,21 +122,29 @@ class AnalogNetwork(Network):
                 self.biases[i].copy_(bias)
 
     @torch.no_grad()
-    def pairs(self) -> tuple[tuple[Tensor, Tensor], ...]:
-        """Conductances of the differential pairs of layers 1..L, as they were read last.
+    def pair_sums(self) -> tuple[Tensor, ...]:
+        """Sums of both devices of the pairs of layers 1..L, without the noise of a read.
 
-        The difference of a pair is that of the last read, its sum that of the devices without the
-        noise of a read. Columns with a scale of their own are shrunk to that of their layer.
+        With the weights, which are their differences, they tell the conductances. Columns with a
+        scale of their own are shrunk to that of their layer.
 
         Returns:
-            G+ and G-, (outputs, inputs + 1) each, bias last, in siemens.
+            G+ + G-, (outputs, inputs + 1) each, bias last, in siemens.
 
         Raises:
             UserError: weights that aren't one differential pair each, or biases that aren't one
                 row.
         """
-        layers = enumerate(zip(self.arrays, self.weights, self.biases, strict=True), start=1)
-        return tuple(_pair_of(i, self.time, *layer) for i, layer in layers)
+        out = []
+        for i, array in enumerate(self.arrays, start=1):
+            if array.layout.mapping.bias_rows != 1:
+                raise UserError(
+                    f"layer {i}: {array.layout.mapping.bias_rows} bias rows; 1 is needed"
+                )
+            total, scale = array.pair_sums(self.time), array.layout.scale
+            alike = bool((scale == scale[0]).all())
+            out.append(total if alike else total * (scale / scale.max()))
+        return tuple(out)
 
     def tables(self) -> dict[str, dict[str, Column]]:
         """Every device of `layer1`..`layerL`, for `write_csv` and `write_hdf5`; see `table`."""
@@ -174,24 +182,6 @@ class AnalogNetwork(Network):
                 digital = digital + bias
         # The gradient is that of the product of the last read.
         return out + (digital - out).detach()
-
-
-def _pair_of(
-    i: int, now: float, array: AnalogArray, weight: Tensor, bias: Tensor
-) -> tuple[Tensor, Tensor]:
-    """G+ and G- of the pairs of layer i, which were read as these weights."""
-    layout = array.layout
-    slices, rails, _, _ = layout.shape
-    if (slices, rails, layout.mapping.bias_rows) != (1, 2, 1):
-        raise UserError(
-            f"layer {i}: arrays of {slices} slices, {rails} rails and {layout.mapping.bias_rows} "
-            "bias rows; differential pairs need 1 slice, 2 rails and 1 bias row"
-        )
-    mean, _ = array.moments(now)
-    limit = layout.scale.max()
-    total = mean[0].sum(dim=0) * (layout.scale / limit)
-    difference = torch.cat([weight, bias.unsqueeze(1)], dim=1) * (layout.window.span / limit)
-    return (total + difference) / 2, (total - difference) / 2
 
 
 def analog(

@@ -10,6 +10,7 @@ from analogdfc.cards.device import DeviceCard
 from analogdfc.devices import DeviceModel
 from analogdfc.devices.draws import check_time
 from analogdfc.errors import UserError
+from analogdfc.records import Quantity, Record, Tree
 
 _OF_A_WRITE = ("finite levels", "programming noise", "device spread", "faults")
 _OF_TIME = ("drift", "retention")
@@ -76,6 +77,27 @@ class Devices:
             return cls(device, age, scheme)
         card = device if isinstance(device, DeviceCard) else DeviceCard.load(device)
         return cls(card.model(), age, scheme, card.card.name, card.text)
+
+    @classmethod
+    def read(cls, record: Record, key: str = "devices") -> Devices | None:
+        """The devices of a record, from `tree`; None where it has none.
+
+        Raises:
+            UserError: a card or an age that can't be read, or what the class itself refuses.
+        """
+        if key not in record:
+            return None
+        text = record.text(f"{key}/card")
+        card = DeviceCard.parse(text, f"the device card in {record.path}")
+        return cls.of(card, record.number(f"{key}/age"))
+
+    def tree(self) -> Tree:
+        """What a record keeps: the text of the card, and the age."""
+        return {"card": self.text, "age": Quantity(self.age, "s", "since programming")}
+
+    def __str__(self) -> str:
+        """What they are and their age, for people."""
+        return f"devices: {self.name or 'unnamed'}, {self.age:g} s after programming"
 
     @property
     def imperfections(self) -> tuple[str, ...]:

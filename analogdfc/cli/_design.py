@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from analogdfc.cards.quantities import quantity
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.design import Design, Readout
+from analogdfc.circuit.devices import Devices
 from analogdfc.controller import PI
 from analogdfc.datasets import Dataset, digits
 from analogdfc.errors import UserError
@@ -47,6 +49,23 @@ class Sizes(click.ParamType[tuple[int, ...]]):
         if len(sizes) < 2 or min(sizes) < 1:
             self.fail(f"{value!r}: write at least two numbers >= 1, such as 16-10-10", param, ctx)
         return sizes
+
+
+class Duration(click.ParamType[float]):
+    """A time with its unit, such as 1h or '20 s', in seconds."""
+
+    name = "DURATION"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Parse the text; fails with what is allowed."""
+        if isinstance(value, float):
+            return value
+        try:
+            return quantity(str(value), "s")
+        except ValueError as error:
+            self.fail(f"{error}; write a number and a unit, such as 1h or '20 s'", param, ctx)
 
 
 TARGET_STEPSIZE = click.option(
@@ -137,6 +156,29 @@ def design_options(command: _Command) -> _Command:
     return command
 
 
+def device_options(command: _Command) -> _Command:
+    """The options that put a design on devices; adds them to a command."""
+    options = [
+        click.option(
+            "--devices",
+            metavar="CARD",
+            help="Device card of the crossbars: a name that `analogdfc cards` lists or the path of "
+            "a TOML file. Its window, levels, programming, drift, faults and read noise take the "
+            "place of the technology card's.  [default: the technology card's]",
+        ),
+        click.option(
+            "--age",
+            type=Duration(),
+            default="0 s",
+            show_default=True,
+            help="Time since the devices were programmed, such as 1h; needs --devices.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 class Samples(NamedTuple):
     """What a network is compared on.
 
@@ -154,6 +196,15 @@ class Samples(NamedTuple):
 def read_card(name: str) -> Card:
     """The card that an option names."""
     return Card.load(name)
+
+
+def read_devices(name: str | None, age: float) -> Devices | None:
+    """The devices that the options name."""
+    if name is None:
+        if age != 0:
+            raise UserError("--age: without --devices there is nothing that ages")
+        return None
+    return Devices.of(name, age)
 
 
 def make_model(weights: Path | None, sizes: tuple[int, ...], seed: int) -> tuple[Model, str]:
@@ -228,8 +279,9 @@ def make_design(
     double_sampling: bool,
     auto_zero: bool,
     relative_target: bool,
+    devices: Devices | None = None,
 ) -> Design:
-    """Place a model on a card with the readout that the options ask for."""
+    """Place a model on a card with the readout and the devices that the options ask for."""
     return Design.of(
         model.network,
         model.feedback,
@@ -238,6 +290,7 @@ def make_design(
         tau_v=model.tau_v,
         readout=Readout(double_sampling, auto_zero, relative_target),
         scaling=scaling,
+        devices=devices,
     )
 
 

@@ -221,10 +221,12 @@ def sweep_table(parameter: Parameter, points: Sequence[Point]) -> Table:
 
 def inputs_tree(model: Model, found: Estimate, seed: int, data: Samples) -> dict[str, Any]:
     """Inputs for the record."""
+    devices = found.design.devices
     return {
         "provenance": records.provenance(),
         "seed": seed,
         "card": found.design.card.text,
+        **({} if devices is None else {"devices": devices.tree()}),
         "readout": asdict(found.design.readout),
         "network": model_tree(model),
         "samples": {
@@ -315,6 +317,8 @@ def show(design: Design, origin: str, source: str, work: Work) -> None:
     console, found = make_console(), work.found
     say(console, f"network {'-'.join(map(str, design.sizes))}, {origin}")
     say(console, f"{source}; card: {design.card.card.name}")
+    if design.devices is not None:
+        say(console, str(design.devices))
     for name, factor in design.shrunk_layers().items():
         say(console, f"{name}: conductances scaled by {factor:.4g} to fit the card's window")
     console.print(settling_table(found))

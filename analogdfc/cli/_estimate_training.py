@@ -21,6 +21,9 @@ from analogdfc.digital.training import band_text, engineering
 from analogdfc.errors import UserError
 from analogdfc.onchip.convergence import Convergence, OnChip, converge, on_chip
 
+DEVICE = "ecram_mo_kim2019"
+"""What is trained on where nothing says otherwise."""
+
 
 class Trained(NamedTuple):
     """A training and what it costs.
@@ -49,9 +52,8 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--device",
-            default="ecram_mo_kim2019",
-            show_default=True,
-            help="Device card of the weights that are trained.",
+            help="Device card of the weights that are trained.  [default: the chip's devices, else "
+            f"{DEVICE}]",
         ),
         click.option(
             "--epochs",
@@ -86,7 +88,8 @@ def check_trainable(design_sizes: Sequence[int], options: dict[str, Any]) -> Non
             f"--target-accuracy: there are images for 16 or 64 inputs and 10 outputs, not for "
             f"{'-'.join(map(str, design_sizes))}"
         )
-    DeviceCard.load(options["device"])
+    if options["device"] is not None:
+        DeviceCard.load(options["device"])
 
 
 def trained(found: Estimate, rows: Sequence[Row], options: dict[str, Any]) -> Trained | None:
@@ -97,12 +100,15 @@ def trained(found: Estimate, rows: Sequence[Row], options: dict[str, Any]) -> Tr
     data = digits_for(design.sizes)
     assert data is not None
     seeds = range(options["training_seeds"])
+    device = options["device"]
+    if device is None:
+        device = DEVICE if design.devices is None else design.devices.model
     with progress_bar("training", 3 * len(seeds) * options["epochs"] * len(data.x)) as bar:
         convergence = converge(
             data,
             design.sizes,
             design.card,
-            options["device"],
+            device,
             target=options["target_accuracy"],
             epochs=options["epochs"],
             seeds=list(seeds),

@@ -81,6 +81,7 @@ def tree(
         "provenance": records.provenance(),
         "seed": seed,
         "card": design.card.text,
+        **({} if design.devices is None else {"devices": design.devices.tree()}),
         "readout": asdict(design.readout),
         "network": model_tree(model),
         "samples": {
@@ -123,6 +124,8 @@ def show(
 
     say(f"network {'-'.join(map(str, design.sizes))}, {origin}")
     say(f"{source}; card: {design.card.card.name}")
+    if design.devices is not None:
+        say(str(design.devices))
     for name, factor in design.shrunk_layers().items():
         say(f"{name}: conductances scaled by {factor:.4g} to fit the card's window")
     console.print(_signals(results.comparisons))

@@ -24,11 +24,13 @@ from analogdfc.cli._design import (
     TIME_LIMIT,
     Samples,
     design_options,
+    device_options,
     make_design,
     make_model,
     make_samples,
     progress_bar,
     read_card,
+    read_devices,
 )
 from analogdfc.comparison import Cause, Comparison, Kind, causes, compare, ideal_run
 from analogdfc.plots import check_figure, comparison_figure, save_figure
@@ -57,6 +59,7 @@ Example:
     "compare", short_help="Lay the three realisations of a network side by side.", epilog=_EXAMPLES
 )
 @design_options
+@device_options
 @click.option(
     "--samples",
     type=click.IntRange(min=1),
@@ -115,6 +118,8 @@ def command(
     sizes: tuple[int, ...],
     card: str,
     seed: int,
+    devices: str | None,
+    age: float,
     samples: int,
     target_stepsize: float,
     tolerance: float | None,
@@ -136,7 +141,7 @@ def command(
     records.check_writable(output)
     figure_path = output.with_suffix(".png")
     check_figure(figure_path)
-    technology = read_card(card)
+    technology, made_of = read_card(card), read_devices(devices, age)
     simulator = get_simulator(options["backend"])
     model, origin = make_model(weights, sizes, seed)
     design = make_design(
@@ -146,6 +151,7 @@ def command(
         double_sampling=double_sampling,
         auto_zero=auto_zero,
         relative_target=relative_target,
+        devices=made_of,
     )
     data = make_samples(model.network, samples, seed, target_stepsize)
     results = _run(design, seed, data, simulator, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,17 +14,20 @@ from click.core import ParameterSource
 from analogdfc import records
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.design import Design
+from analogdfc.circuit.devices import Devices
 from analogdfc.cli import _estimate
 from analogdfc.cli._design import (
     JSON,
     TARGET_STEPSIZE,
     Samples,
     design_options,
+    device_options,
     make_design,
     make_model,
     make_samples,
     progress_bar,
     read_card,
+    read_devices,
 )
 from analogdfc.cli._estimate import Work
 from analogdfc.cli._estimate_training import (
@@ -68,6 +72,7 @@ Example:
                epilog=_EXAMPLES)  # fmt: skip
 @click.argument("record", required=False, type=click.Path(path_type=Path))
 @design_options
+@device_options
 @click.option(
     "--samples",
     type=click.IntRange(min=1),
@@ -156,7 +161,7 @@ def command(
 ) -> None:
     """Estimate time, energy and area of learning on a chip.
 
-    The network comes from RECORD, written by `train` or `compare` (with its card, seed and
+    The network comes from RECORD, written by `train` or `compare` (with its card, devices, seed and
     readout, where it has them and no option says otherwise), from --weights, or from --sizes.
     """
     torch.set_num_threads(1)
@@ -172,7 +177,9 @@ def command(
     given = _given(record, weights, card, seed, options)
     model, origin = make_model(given.weights, sizes, given.seed)
     check_trainable(model.network.sizes, options)
-    design = make_design(model, given.card, scaling=options["scaling"], **given.readout)
+    design = make_design(
+        model, given.card, scaling=options["scaling"], devices=given.devices, **given.readout
+    )
     data = make_samples(model.network, samples, given.seed, target_stepsize)
     work = _work(design, given.seed, data, parameters, rules, options)
     training = trained(work.found, work.rows, options)
@@ -205,6 +212,7 @@ class _Given(NamedTuple):
     card: Card
     seed: int
     readout: dict[str, bool]
+    devices: Devices | None
 
 
 def _given(
@@ -213,7 +221,8 @@ def _given(
     """The options, with what a record says in place of defaults."""
     readout = {k: options[k] for k in ("double_sampling", "auto_zero", "relative_target")}
     if record is None:
-        return _Given(weights, read_card(card), seed, readout)
+        devices = read_devices(options["devices"], options["age"])
+        return _Given(weights, read_card(card), seed, readout, devices)
     if weights is not None:
         raise UserError("RECORD and --weights: give one of them, both name a network")
     kept = records.read(record)
@@ -230,7 +239,12 @@ def _given(
     for name in readout:
         if silent(name) and f"readout/{name}" in kept:
             readout[name] = bool(kept[f"readout/{name}"])
-    return _Given(record, technology, seed, readout)
+    devices = Devices.read(kept) if silent("devices") else None
+    if devices is None:
+        devices = read_devices(options["devices"], options["age"])
+    elif not silent("age"):
+        devices = replace(devices, age=options["age"])
+    return _Given(record, technology, seed, readout, devices)
 
 
 def _parameters(texts: tuple[str, ...]) -> list[Parameter]:

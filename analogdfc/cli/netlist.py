@@ -9,7 +9,15 @@ import click
 import torch
 
 from analogdfc.circuit.chip import Chip
-from analogdfc.cli._design import design_options, make_design, make_model, make_samples, read_card
+from analogdfc.cli._design import (
+    design_options,
+    device_options,
+    make_design,
+    make_model,
+    make_samples,
+    read_card,
+    read_devices,
+)
 from analogdfc.spice.netlist import FIDELITIES, Netlist
 from analogdfc.spice.testbench import Testbench
 
@@ -22,6 +30,7 @@ Example:
 
 @click.command("netlist", short_help="Write the SPICE netlist of a network.", epilog=_EXAMPLES)
 @design_options
+@device_options
 @click.option(
     "--fidelity",
     type=click.Choice(FIDELITIES),
@@ -42,6 +51,8 @@ def command(
     sizes: tuple[int, ...],
     card: str,
     seed: int,
+    devices: str | None,
+    age: float,
     fidelity: str,
     output: Path,
     **switches: Any,
@@ -53,9 +64,9 @@ def command(
     as it is with `ngspice -b -r waveforms.raw testbench.cir`.
     """
     torch.set_num_threads(1)
-    technology = read_card(card)
+    technology, made_of = read_card(card), read_devices(devices, age)
     model, origin = make_model(weights, sizes, seed)
-    design = make_design(model, technology, **switches)
+    design = make_design(model, technology, devices=made_of, **switches)
     samples = make_samples(model.network, 1, seed, 0.25)
     netlist = Netlist.of(Chip.of(design, seed), "ideal" if fidelity == "ideal" else "macro")
     bench = Testbench(netlist.chip, samples.x[0], samples.step[0], 20.0, design.tau_v / 10)

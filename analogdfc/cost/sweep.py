@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from analogdfc.analysis.stability import with_bandwidth
-from analogdfc.cards.entries import units
+from analogdfc.cards.quantities import quantity
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.design import Design
 from analogdfc.cost.estimate import CLOSED_FORM, Estimate, estimate
@@ -152,9 +152,6 @@ def _unit(field: Any) -> str:
 
 def _value(text: str, unit: str, whole: str) -> float:
     try:
-        found: Any = units().Quantity(text.strip())
-        if isinstance(found, int | float) or found.unitless:
-            return float(getattr(found, "magnitude", found))
-        return float(found.to(unit).magnitude)
-    except Exception as error:  # pint raises many kinds, all of them about the text
-        raise UserError(f"{whole!r}: {text.strip()!r} is not a value in {unit}") from error
+        return quantity(text, unit)
+    except ValueError as error:
+        raise UserError(f"{whole!r}: {error}") from error

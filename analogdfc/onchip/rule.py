@@ -11,7 +11,6 @@ from torch import Tensor
 from analogdfc.analysis.reading_noise import ReadingNoise, reading_sigma
 from analogdfc.arrays.layers import AnalogNetwork
 from analogdfc.circuit.chip import Chip
-from analogdfc.circuit.conductances import Pair
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.devices import Devices
 from analogdfc.circuit.static import StaticChip, StaticState
@@ -100,12 +99,12 @@ class HardwareDFC(LearningRule):
             UserError: a weight that the conductance window can't hold.
         """
         weights, biases = list(self.network.weights), list(self.network.biases)
-        pairs = None
+        sums = None
         if isinstance(self.network, AnalogNetwork):
-            pairs = [Pair(*pair) for pair in self.network.pairs()]
+            sums = self.network.pair_sums()
         else:
             self._check_window(weights, biases)
-        self.static = self.static.refolded(weights, biases, pairs=pairs)
+        self.static = self.static.refolded(weights, biases, sums=sums)
         return self.static
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ chip with static imperfections is an ideal loop with other weights, biases, feed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -20,11 +20,12 @@ from analogdfc.circuit.conductances import Pair, conductances
 from analogdfc.circuit.static.folded import (
     FoldedControl,
     FoldedLayer,
+    Held,
     moved,
     nominal_pair,
     on_levels,
+    refolded_held,
     refolded_layer,
-    refolded_pair,
 )
 from analogdfc.circuit.static.folding import fold_control, fold_layers
 from analogdfc.dynamics import Loop, Readings, Update
@@ -53,8 +54,8 @@ class StaticChip:
         weights: W_1..W_L that the chip stands for now, (n_i, n_{i-1}).
         biases: b_1..b_L, (n_i,).
         rounded: whether they were put on the card's levels.
-        pairs: conductances of the forward crossbars, of devices; None for those of the card, which
-            follow from the weights.
+        held: what the forward crossbars hold where they are made of devices; None for those of the
+            card, which follow from the weights.
     """
 
     chip: Chip
@@ -64,7 +65,7 @@ class StaticChip:
     weights: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]
     rounded: bool = True
-    pairs: tuple[Pair, ...] | None = None
+    held: tuple[Held, ...] | None = None
 
     @classmethod
     def of(cls, chip: Chip) -> StaticChip:
@@ -83,10 +84,10 @@ class StaticChip:
             controller=replace(ideal.controller, alpha=damping),
         )
         bare = cls(chip, layers, control, loop, design.weights, design.biases)
-        pairs = None
-        if design.devices is not None:
-            pairs = tuple(Pair(p.w_plus, p.w_minus) for p in chip.layers)
-        return bare.refolded(design.weights, design.biases, pairs=pairs)
+        if design.devices is None:
+            return bare.refolded(design.weights, design.biases)
+        pairs = (Pair(p.w_plus, p.w_minus) for p in chip.layers)
+        return bare._holding(tuple(Held.of(p, x.unit) for p, x in zip(pairs, layers, strict=True)))
 
     def refolded(
         self,
@@ -94,26 +95,26 @@ class StaticChip:
         biases: Sequence[Tensor],
         *,
         rounded: bool = True,
-        pairs: Sequence[Pair] | None = None,
+        sums: Sequence[Tensor] | None = None,
     ) -> StaticChip:
         """The chip with its crossbars programmed to other weights.
 
         Every path keeps its share of the wires' drop; feedback, amplifiers and offsets stay.
         Without devices those of the card keep their relative deviations, and it takes a few
         elementwise operations a weight. Devices are programmed anew, with the draws of the chip's
-        seed, unless their conductances are given.
+        seed, unless the sums of their pairs are given, whose differences the weights then are.
 
         Args:
             weights: nominal W_1..W_L, (n_i, n_{i-1}), in the units of the design. Without devices
                 they are not held to the conductance window; see `largest`.
             biases: b_1..b_L, (n_i,).
             rounded: put the weights on the card's levels, if it has levels.
-            pairs: conductances of the forward crossbars' devices, (n_i, n_{i-1} + 1) each, bias
-                last; they stand for the weights.
+            sums: G+ + G- of the devices as they were read, (n_i, n_{i-1} + 1) each, bias last, in
+                siemens.
 
         Raises:
-            UserError: a shape that isn't the design's, conductances for a chip without devices, or
-                a weight that the devices can't hold.
+            UserError: a shape that isn't the design's, sums for a chip without devices, or a weight
+                that the devices can't hold.
         """
         sizes = self.chip.design.sizes
         expected = list(zip(sizes[1:], sizes[:-1], strict=True))
@@ -122,44 +123,45 @@ class StaticChip:
         ]:
             found = [tuple(w.shape) for w in weights]
             raise UserError(f"weights of shapes {found}: the chip was made for {expected}")
-        if pairs is None and self.chip.design.devices is not None:
-            pairs = self._programmed(weights, biases)
-        with torch.no_grad():
-            if pairs is None:
+        if sums is not None:
+            self._check_sums(sums)
+            plain = [[t.detach() for t in ts] for ts in (weights, biases)]
+            held = tuple(map(Held, *plain, sums))
+        elif self.chip.design.devices is not None:
+            held = tuple(self._programmed(weights, biases))
+        else:
+            with torch.no_grad():
                 folded = [
                     refolded_layer(layer, w.detach(), b.detach(), rounded=rounded)
                     for layer, w, b in zip(self.layers, weights, biases, strict=True)
                 ]
-            else:
-                self._check_pairs(pairs)
-                folded = [refolded_pair(*both) for both in zip(self.layers, pairs, strict=True)]
-        loop = self.loop._replace(
-            weights=tuple(w for w, _ in folded), biases=tuple(b for _, b in folded)
-        )
-        return replace(
-            self,
-            loop=loop,
-            weights=tuple(weights),
-            biases=tuple(biases),
-            rounded=rounded,
-            pairs=None if pairs is None else tuple(pairs),
-        )
+            chip = replace(self, weights=tuple(weights), biases=tuple(biases), rounded=rounded)
+            return chip._looped(folded)
+        return replace(self, weights=tuple(weights), biases=tuple(biases))._holding(held)
 
-    def _programmed(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Pair]:
-        out = []
+    def _holding(self, held: tuple[Held, ...]) -> StaticChip:
+        with torch.no_grad():
+            folded = [refolded_held(*both) for both in zip(self.layers, held, strict=True)]
+        return replace(self, held=held)._looped(folded)
+
+    def _looped(self, folded: Sequence[tuple[Tensor, Tensor]]) -> StaticChip:
+        weights, biases = zip(*folded, strict=True)
+        return replace(self, loop=self.loop._replace(weights=weights, biases=biases))
+
+    def _programmed(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Iterator[Held]:
         for i, (w, b) in enumerate(zip(weights, biases, strict=True), start=1):
             matrix = torch.cat([w.detach(), b.detach().unsqueeze(-1)], dim=1).cpu().double()
             pair = conductances(self.chip.design, i, "forward", self.chip.seed, matrix)
-            out.append(Pair(*(g.to(w) for g in pair)))
-        return out
+            yield Held.of(Pair(*(g.to(w) for g in pair)), self.layers[i - 1].unit)
 
-    def _check_pairs(self, pairs: Sequence[Pair]) -> None:
-        design = self.chip.design
+    def _check_sums(self, sums: Sequence[Tensor]) -> None:
         expected = [tuple(p.w_plus.shape) for p in self.chip.layers]
-        found = [tuple(g.shape) for pair in pairs for g in pair]
-        if design.devices is None or found != [shape for shape in expected for _ in Pair._fields]:
-            made = f"crossbars of {expected}" if design.devices else "a chip without devices"
-            raise UserError(f"conductances of shapes {found} for {made}")
+        found = [tuple(total.shape) for total in sums]
+        if self.chip.design.devices is None or found != expected:
+            made = f"crossbars of {expected}"
+            if self.chip.design.devices is None:
+                made = "a chip without devices"
+            raise UserError(f"sums of pairs of shapes {found} for {made}")
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -181,14 +183,14 @@ class StaticChip:
             tuple(map(move, self.weights)),
             tuple(map(move, self.biases)),
             self.rounded,
-            None if self.pairs is None else tuple(Pair(*map(move, p)) for p in self.pairs),
+            None if self.held is None else tuple(moved(held, move) for held in self.held),
         )
 
     def devices(self, i: int) -> Pair:
         """Conductances of layer i's forward crossbar, (n_i, n_{i-1} + 1) each."""
-        if self.pairs is not None:
-            return self.pairs[i - 1]
         layer, parts, design = self.layers[i - 1], self.chip.layers[i - 1], self.chip.design
+        if self.held is not None:
+            return self.held[i - 1].pair(layer.unit)
 
         def nominal(w: Tensor, b: Tensor, rounded: bool) -> Pair:
             both = torch.cat([w.detach(), b.detach().unsqueeze(-1)], dim=1).to(parts.w_plus)

@@ -163,10 +163,35 @@ def refolded_layer(
     return _folded(layer, w, b, w.abs().add_(layer.floor), b.abs() + layer.floor)
 
 
-def refolded_pair(layer: FoldedLayer, pair: Pair) -> tuple[Tensor, Tensor]:
-    """Weights and biases of the loop for conductances, (n_i, n_{i-1} + 1) each, bias last."""
-    w, s = (pair.plus - pair.minus) / layer.unit, (pair.plus + pair.minus) / layer.unit
-    return _folded(layer, w[:, :-1], w[:, -1], s[:, :-1], s[:, -1])
+class Held(NamedTuple):
+    """What the pairs of a forward crossbar hold, whatever they were programmed to.
+
+    Attributes:
+        weights: differences G+ - G-, in units of weight, (n_i, n_{i-1}).
+        biases: the same for the bias, (n_i,).
+        sums: G+ + G-, (n_i, n_{i-1} + 1), bias last, in siemens.
+    """
+
+    weights: Tensor
+    biases: Tensor
+    sums: Tensor
+
+    @classmethod
+    def of(cls, pair: Pair, unit: float) -> Held:
+        """What these conductances hold, at so many siemens per unit of weight."""
+        w = (pair.plus - pair.minus) / unit
+        return cls(w[:, :-1].contiguous(), w[:, -1].contiguous(), pair.plus + pair.minus)
+
+    def pair(self, unit: float) -> Pair:
+        """Their conductances."""
+        apart = torch.cat([self.weights, self.biases.unsqueeze(-1)], dim=1) * unit
+        return Pair((self.sums + apart) / 2, (self.sums - apart) / 2)
+
+
+def refolded_held(layer: FoldedLayer, held: Held) -> tuple[Tensor, Tensor]:
+    """Weights and biases of the loop for what pairs hold."""
+    sizes = held.sums / layer.unit
+    return _folded(layer, held.weights, held.biases, sizes[:, :-1], sizes[:, -1])
 
 
 def _folded(
