@@ -35,7 +35,8 @@ from analogdfc.losses import SoftmaxCrossEntropy
 from analogdfc.network import Network
 from analogdfc.plots import check_figure, save_figure
 from analogdfc.records import Quantity
-from analogdfc.training.simple import train
+from analogdfc.training.loop import FORWARD, Phase, Schedule, Training, descent, shuffled
+from analogdfc.training.stopping import Epochs
 
 SIZES = [16, 10, 10]
 EPOCHS, BATCH, SEEDS = 20, 32, 5
@@ -146,10 +147,16 @@ def run(case: Case, seed: int, data: Dataset, epochs: int) -> Result:
         update = PulsedUpdate(chip, digital, case.mode, granularity=case.granularity, period=PERIOD)
     optimizer = update or torch.optim.Adam(network.parameters(), lr=RATE)
     rule = SteadyStateDFC(network, feedback, loss=SoftmaxCrossEntropy())
-    out = [accuracy(network, data)]
-    for _ in range(epochs):
-        train(rule, optimizer, data, epochs=1, batch_size=BATCH, generator=source)
-        out.append(accuracy(network, data))
+    training = Training[float](
+        data,
+        [Phase(FORWARD, descent(rule, optimizer), shuffled(source))],
+        batch_size=BATCH,
+        stop=Epochs(epochs),
+        evaluate=lambda: accuracy(network, data),
+        schedule=Schedule(start=True),
+    )
+    training.run()
+    out = training.history
     if update is None:
         return Result(out, None)
     parts = [vars(count) for count in update.counts]

@@ -28,6 +28,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from analogdfc.controller import I
+from analogdfc.datasets import Samples
 from analogdfc.dynamics.settling import DirectSolution, Simulation
 from analogdfc.learning.alignment import FeedbackAlignment, SequentialFeedback
 from analogdfc.learning.base import LearningRule
@@ -38,6 +39,8 @@ from analogdfc.learning.inversion import (
     Pseudobackpropagation,
 )
 from analogdfc.network import Network
+from analogdfc.training.loop import FORWARD, Phase, Schedule, Training
+from analogdfc.training.stopping import Epochs, Reached
 
 SIZES = (30, 20, 10)
 EXAMPLES = 4000
@@ -130,23 +133,33 @@ def train(task: Task, network: Network, rule: LearningRule) -> tuple[list[int | 
         other than dynamic inversion.
     """
     first = task.error(network)
-    reached: list[int | None] = [None] * len(FRACTIONS)
-    angle = math.nan
-    for i, x in enumerate(torch.split(task.x, 1)):
+    angles: list[float] = []
+
+    def step(x: Tensor, _: Tensor) -> float:
         y = x @ task.teacher.T
-        rule.backward(x, y)
+        loss = float(rule.backward(x, y))
         updates = [-w.grad for w in network.weights if w.grad is not None]
-        if isinstance(rule, DynamicInversion) and i % SIMULATED_EVERY == SIMULATED_EVERY // 2:
-            angle = max(simulated_angle(rule, x, y, updates[0]), 0 if math.isnan(angle) else angle)
+        number = training.seen % SIMULATED_EVERY
+        if isinstance(rule, DynamicInversion) and number == SIMULATED_EVERY // 2:
+            angles.append(simulated_angle(rule, x, y, updates[0]))
         for w, update in zip(network.weights, updates, strict=True):
             w.data += RATE * update / update.norm()
-        left = task.error(network) / first
-        for k, fraction in enumerate(FRACTIONS):
-            if reached[k] is None and left < fraction:
-                reached[k] = i + 1
-        if reached[-1] is not None:
-            break
-    return reached, angle
+        return loss
+
+    training = Training[float](
+        Samples(task.x, task.x),
+        [Phase(FORWARD, step, torch.arange)],
+        batch_size=1,
+        stop=Reached(FRACTIONS[-1], lambda left: left, rising=False) | Epochs(1),
+        evaluate=lambda: task.error(network) / first,
+        schedule=Schedule(every=1),
+    )
+    training.run()
+    reached = [
+        next((i for i, left in enumerate(training.history, start=1) if left < fraction), None)
+        for fraction in FRACTIONS
+    ]
+    return reached, max(angles, default=math.nan)
 
 
 def simulated_angle(rule: DynamicInversion, x: Tensor, y: Tensor, update: Tensor) -> float:

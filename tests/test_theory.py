@@ -190,9 +190,10 @@ def test_both_readings_of_lambda_give_the_same_small_steps(per_sample: bool) -> 
 def test_dfa_starts_with_a_step_as_large_as_that_of_dfc() -> None:
     steps = []
     for method, kind in (("dfa", "random"), ("dfc-ssa", "fixed")):
-        learner = _Learner(ToyRun(method, kind, replace(TOY, samples=(16, 4, 4))))  # type: ignore[arg-type]
+        toy = replace(TOY, samples=(16, 4, 4), epochs=1)
+        learner = _Learner(ToyRun(method, kind, toy))  # type: ignore[arg-type]
         before = torch.cat([p.detach().flatten() for p in learner.network.parameters()])
-        learner.epoch()
+        learner.training.run()
         after = torch.cat([p.detach().flatten() for p in learner.network.parameters()])
         steps.append(float((after - before).norm()))
     assert steps[0] == pytest.approx(steps[1], rel=1e-9)
@@ -208,10 +209,10 @@ def test_pretraining_does_not_depend_on_forward_learning_but_on_its_own_settings
 
 def test_fixed_feedback_stays_and_trained_feedback_moves() -> None:
     for kind, moves in (("fixed", False), ("trained", True)):
-        learner = _Learner(ToyRun("dfc-ssa", kind, TOY))  # type: ignore[arg-type]
+        learner = _Learner(ToyRun("dfc-ssa", kind, replace(TOY, epochs=1)))  # type: ignore[arg-type]
         learner.pretrain()
         before = [q.detach().clone() for q in learner.feedback.matrices]
-        learner.epoch()
+        learner.training.run()
         same = all(
             torch.equal(a, b) for a, b in zip(before, learner.feedback.matrices, strict=True)
         )

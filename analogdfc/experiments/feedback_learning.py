@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from analogdfc.datasets import Samples
 from analogdfc.errors import ConvergenceError
 from analogdfc.experiments.reference import damped_pseudoinverse
 from analogdfc.experiments.results import Curves
@@ -18,6 +19,8 @@ from analogdfc.learning import DFC, SleepPhase
 from analogdfc.measures import condition2
 from analogdfc.network import Network
 from analogdfc.records import Quantity
+from analogdfc.training.loop import Phase, Training, shuffled
+from analogdfc.training.stopping import Epochs
 
 
 @dataclass(frozen=True)
@@ -66,28 +69,36 @@ class FeedbackLearning(Task[Curves]):
         rule = DFC(
             network, feedback, sleep=self.sleep, generator=torch.Generator().manual_seed(self.seed)
         )
-        order = torch.Generator().manual_seed(self.seed + 1)
         batches = -(-self.samples // self.batch_size)
         every = max(1, batches // self.points)
         epochs: list[float] = []
         angles: list[list[float]] = []
         ratios: list[float] = []
         stopped: dict[str, str] = {}
+
+        def step(inputs: torch.Tensor, _: torch.Tensor) -> float:
+            k = training.batch - 1
+            if k % every == 0:
+                epochs.append(training.epochs + k / batches)
+                found, ratio = _alignment(network, feedback, inputs, self.gammas)
+                angles.append(found)
+                ratios.append(ratio)
+            rule.feedback_backward(inputs)
+            descend(list(feedback.parameters()), self.rate)
+            return 0.0
+
+        order = shuffled(torch.Generator().manual_seed(self.seed + 1))
+        training = Training[None](
+            Samples(x, x),
+            [Phase("feedback", step, order, counts=False)],
+            batch_size=self.batch_size,
+            stop=Epochs(self.epochs),
+        )
         try:
-            for epoch in range(self.epochs):
-                parts = torch.split(torch.randperm(self.samples, generator=order), self.batch_size)
-                for k, index in enumerate(parts):
-                    if k % every == 0:
-                        epochs.append(epoch + k / batches)
-                        found, ratio = _alignment(network, feedback, x[index], self.gammas)
-                        angles.append(found)
-                        ratios.append(ratio)
-                    rule.feedback_backward(x[index])
-                    descend(list(feedback.parameters()), self.rate)
-                progress(1)
+            training.run(completed=lambda _: progress(1))
         except ConvergenceError as error:
-            stopped["stopped"] = f"epoch {epoch + 1}: {error}"
-            progress(self.epochs - epoch)
+            stopped["stopped"] = f"epoch {training.epochs + 1}: {error}"
+            progress(self.epochs - training.epochs)
         return {
             "epoch": Quantity(epochs, "1", "epochs of feedback learning so far"),
             "gamma": Quantity(list(self.gammas), "1", "damping of the reference"),

@@ -26,6 +26,7 @@ from analogdfc.learning.targets import (
 from analogdfc.learning.targets.gauss_newton import Decomposition
 from analogdfc.measures import angle
 from analogdfc.network import Network
+from analogdfc.training import Adam, FeedbackPlan, Plan, Trainer
 
 DAMPINGS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Values of lambda among which Meulemans et al. 2020 choose in Table S7."""
@@ -279,14 +280,11 @@ class NullSpaceToy:
         return curves
 
     def _learn(self, rule: LearnedTargets, data: Dataset, source: torch.Generator) -> list[Tensor]:
-        optimizer = torch.optim.Adam(rule.feedback.parameters(), lr=self.rate)
+        settings = Adam(lr=self.rate)
+        plan = FeedbackPlan(settings, settings, self.epochs, before=0, after=0, clip=None)
+        trainer = Trainer(rule, data, Plan(0, self.batch_size, feedback=plan), generator=source)
         shares = [self._share(rule, data)]
-        for _ in range(self.epochs):
-            order = torch.randperm(len(data.x), generator=source)
-            for chosen in torch.split(order, self.batch_size):
-                rule.feedback_backward(data.x[chosen])
-                optimizer.step()
-            shares.append(self._share(rule, data))
+        trainer.run(completed=lambda _: shares.append(self._share(rule, data)))
         return shares
 
     def _share(self, rule: TargetRule, data: Dataset) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -30,6 +30,8 @@ from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.measures import condition2
 from analogdfc.network import Network
 from analogdfc.records import Quantity
+from analogdfc.training.loop import FORWARD, Phase, Training, shuffled
+from analogdfc.training.stopping import Epochs
 
 Method = Literal["dfc", "dfc-ss", "dfc-ssa", "dfa"]
 FeedbackKind = Literal["trained", "fixed", "random"]
@@ -151,20 +153,17 @@ class ToyRun(Task[Curves]):
         A run that diverges ends with its curves so far and the text 'stopped'.
         """
         learner = _Learner(self)
-        found: list[Measurement] = []
-        losses: list[float] = []
+        training = learner.training
         stopped: dict[str, str] = {}
         before = learner.condition2()
         try:
             learner.pretrain()
-            for _ in range(self.toy.epochs):
-                loss, measured = learner.epoch()
-                losses.append(loss)
-                found.append(measured)
-                progress(self._weight)
+            training.run(completed=lambda _: progress(self._weight))
         except ConvergenceError as error:
-            stopped["stopped"] = f"epoch {len(losses) + 1}: {error}"
-            progress(self.work - len(losses) * self._weight)
+            stopped["stopped"] = f"epoch {training.epochs + 1}: {error}"
+            progress(self.work - training.epochs * self._weight)
+        losses = [loss for loss, _ in training.history]
+        found = [measured for _, measured in training.history]
         return {
             **{
                 name: Quantity([m[name] for m in found], unit, text)
@@ -179,13 +178,18 @@ class ToyRun(Task[Curves]):
 
 
 class _Learner:
-    """A student, its rule and its optimisers."""
+    """A student, its rule and its training.
+
+    Attributes:
+        rule: the learning rule.
+        rate: learning rate of the forward weights.
+        training: what is left to do; its figures are the mean squared error of each epoch and the
+            measurement of the epoch's first minibatch.
+    """
 
     def __init__(self, job: ToyRun) -> None:
         self.toy = toy = job.toy
         self.data = _data(toy.teacher, toy.samples, toy.teacher_seed)
-        self.forward_order = _generator(toy, 1)
-        self.feedback_order = _generator(toy, 2)
         self.network, self.feedback = student(toy, job.feedback)
         self.rule: FeedbackControl | DirectFeedbackAlignment
         if job.method == "dfa":
@@ -195,9 +199,20 @@ class _Learner:
             self.rule = control_rule(job.method, self.network, self.feedback, toy)
             self.rate = _PUBLISHED * toy.rate / toy.target_stepsize
             self.clip = toy.clip / _PUBLISHED
-        self.sleeper: _Sleeper | None = None
+        self.measured: Measurement = {}
+        epoch = [Phase(FORWARD, self._step, shuffled(_generator(toy, 1)))]
+        self.sleeps = False
         if job.feedback == "trained" and isinstance(self.rule, FeedbackControl):
-            self.sleeper = _Sleeper(self.rule, toy.feedback_rate, toy)
+            self.sleeps = True
+            sleep = _sleep(self.rule, toy.feedback_rate, toy, _generator(toy, 2))
+            epoch = [sleep] * toy.before + epoch + [sleep] * toy.after
+        self.training = Training[tuple[float, Measurement]](
+            self.data,
+            epoch,
+            batch_size=toy.batch_size,
+            stop=Epochs(toy.epochs),
+            evaluate=lambda: (self.training.mean_loss / toy.sizes[-1], self.measured),
+        )
 
     def condition2(self) -> float:
         """Ratio of Condition 2 with the weights as they are, mean of a minibatch."""
@@ -206,39 +221,25 @@ class _Learner:
 
     def pretrain(self) -> None:
         """Learn the feedback before the forward weights."""
-        if self.sleeper is not None:
+        if self.sleeps:
             with torch.no_grad():
                 for q, value in zip(self.feedback.matrices, pretrained(self.toy), strict=True):
                     q.copy_(value)
 
-    def epoch(self) -> tuple[float, Measurement]:
-        """One epoch of forward learning and the feedback learning around it.
-
-        Returns:
-            The mean squared error, and the measurement of the first minibatch.
-        """
-        toy, total = self.toy, 0.0
-        measured: Measurement | None = None
-        self._sleep(toy.before)
-        for x, y in _minibatches(self.data, toy.batch_size, self.forward_order):
-            total += float(backward(self.rule, x, y, toy)) * len(x)
-            if measured is None:
-                measured = measure(self.rule, x, y, toy.damping, spectra=toy.spectra)
-            for parameter in self.network.parameters():
-                descend([parameter], self.rate, self.clip)
-        self._sleep(toy.after)
-        assert measured is not None
-        return total / self.data.y.numel(), measured
-
-    def _sleep(self, epochs: int) -> None:
-        if self.sleeper is not None:
-            for _ in range(epochs):
-                self.sleeper.epoch(self.data, self.feedback_order)
+    def _step(self, x: Tensor, y: Tensor) -> float:
+        toy = self.toy
+        loss = float(backward(self.rule, x, y, toy))
+        if self.training.batch == 1:
+            self.measured = measure(self.rule, x, y, toy.damping, spectra=toy.spectra)
+        for parameter in self.network.parameters():
+            descend([parameter], self.rate, self.clip)
+        return loss
 
     def _matching_rate(self) -> float:
         """Rate of DFA at which its first update is as large as that of dfc-ssa."""
         toy = self.toy
-        x, y = next(_minibatches(self.data, toy.batch_size, _generator(toy, 1)))
+        first = shuffled(_generator(toy, 1))(len(self.data.x))[: toy.batch_size]
+        x, y = self.data.x[first], self.data.y[first]
         backward(self.rule, x, y, toy)
         own = gradient_norm(self.network.parameters())
         other = control_rule("dfc-ssa", self.network, DirectFeedback.transposed(self.network), toy)
@@ -247,18 +248,16 @@ class _Learner:
         return rate * gradient_norm(self.network.parameters()) / own
 
 
-class _Sleeper:
+def _sleep(rule: FeedbackControl, rate: float, toy: ToySettings, order: torch.Generator) -> Phase:
     """Feedback learning by plain SGD, the whole feedback clipped jointly."""
+    parameters = list(rule.feedback.parameters())
 
-    def __init__(self, rule: FeedbackControl, rate: float, toy: ToySettings) -> None:
-        self.rule, self.toy = rule, toy
-        self.parameters = list(rule.feedback.parameters())
-        self.rate = rate
+    def step(x: Tensor, _: Tensor) -> float:
+        rule.feedback_backward(x)
+        descend(parameters, rate, toy.clip)
+        return 0.0
 
-    def epoch(self, data: Dataset, order: torch.Generator) -> None:
-        for x, _ in _minibatches(data, self.toy.batch_size, order):
-            self.rule.feedback_backward(x)
-            descend(self.parameters, self.rate, self.toy.clip)
+    return Phase("feedback", step, shuffled(order), counts=False)
 
 
 def student(toy: ToySettings, kind: FeedbackKind) -> tuple[Network, DirectFeedback]:
@@ -343,10 +342,12 @@ def _pretrained(toy: ToySettings) -> tuple[Tensor, ...]:
     network, feedback = student(toy, "trained")
     rule = control_rule("dfc-ss", network, feedback, toy)
     rule.generator = _generator(toy, 5)
-    sleeper = _Sleeper(rule, toy.pretraining_rate, toy)
-    data, order = _data(toy.teacher, toy.samples, toy.teacher_seed), _generator(toy, 6)
-    for _ in range(toy.pretraining):
-        sleeper.epoch(data, order)
+    Training[None](
+        _data(toy.teacher, toy.samples, toy.teacher_seed),
+        [_sleep(rule, toy.pretraining_rate, toy, _generator(toy, 6))],
+        batch_size=toy.batch_size,
+        stop=Epochs(toy.pretraining),
+    ).run()
     return tuple(q.detach().clone() for q in feedback.matrices)
 
 
@@ -358,10 +359,3 @@ def _data(sizes: tuple[int, ...], samples: tuple[int, int, int], seed: int) -> D
 def _generator(toy: ToySettings, use: int) -> torch.Generator:
     """A stream of random numbers for one use, so that what one method draws moves no other's."""
     return torch.Generator().manual_seed(8 * toy.seed + use)
-
-
-def _minibatches(
-    data: Dataset, size: int, order: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    for index in torch.split(torch.randperm(len(data.x), generator=order), size):
-        yield data.x[index], data.y[index]

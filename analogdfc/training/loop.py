@@ -83,7 +83,7 @@ class Training(Generic[F]):
         epoch: the phases of an epoch, in turn.
         batch_size: samples of a mini-batch, >= 1.
         stop: when to end.
-        evaluate: takes the figures of this training.
+        evaluate: takes the figures of this training; None where nobody wants any.
         schedule: when it does; by default after each epoch.
 
     Attributes:
@@ -105,7 +105,7 @@ class Training(Generic[F]):
         *,
         batch_size: int,
         stop: Stop[F],
-        evaluate: Callable[[], F],
+        evaluate: Callable[[], F] | None = None,
         schedule: Schedule | None = None,
     ) -> None:
         if batch_size < 1:
@@ -173,7 +173,8 @@ class Training(Generic[F]):
 
     def _take(self) -> None:
         self._taken = self.seen
-        self.history.append(self.evaluate())
+        if self.evaluate is not None:
+            self.history.append(self.evaluate())
 
 
 def shuffled(generator: torch.Generator) -> Order:
