@@ -15,8 +15,10 @@ from analogdfc.circuit.amplifiers import Rung
 from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design, Readout
+from analogdfc.circuit.probes import readings
 from analogdfc.circuit.static import StaticChip, StaticState
-from analogdfc.controller import PI
+from analogdfc.controller import PD, PI, PID, Controller, I, P
+from analogdfc.cost.estimate import ideal_update
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning.steady import SteadyStateDFC
@@ -39,7 +41,7 @@ def chip_of(
     card: Card = CARD,
     seed: int | None = 1,
     readout: Readout | None = None,
-    pi: PI | None = None,
+    pi: Controller | None = None,
 ) -> Chip:
     feedback = DirectFeedback.transposed(network)
     design = Design.of(network, feedback, card, controller=pi, readout=readout)
@@ -49,6 +51,19 @@ def chip_of(
 def inputs_of(network: Network, batch: int = 3, seed: int = 2) -> tuple[Tensor, Tensor]:
     step = 0.15 * normal(seed + 1, batch, network.sizes[-1]).sign()
     return normal(seed, batch, network.sizes[0]), step
+
+
+def network_with(neurons: tuple[str, str]) -> Network:
+    """5-4-3-2 with these hidden neurons and outputs."""
+    network = Network([5, 4, 3, 2], *neurons)
+    network.load_state_dict(network_of([5, 4, 3, 2], seed=1).state_dict())
+    return network
+
+
+def small(network: Network) -> tuple[Tensor, Tensor]:
+    """Inputs and steps so small that a tanh output reaches its target."""
+    x, step = inputs_of(network)
+    return 0.5 * x, 0.2 * step
 
 
 def amplifiers_at_rest(chip: Chip, x: Tensor, step: Tensor) -> tuple[Banks, Banks]:
@@ -69,20 +84,13 @@ def amplifiers_at_rest(chip: Chip, x: Tensor, step: Tensor) -> tuple[Banks, Bank
 
 def update_of(chip: Chip, x: Tensor, free: Banks, rest: Banks) -> Tensor:
     """The update of all layers and samples in one vector, from the amplifiers' voltages."""
-    design, unit = chip.design, chip.design.card.scale.activation
-
-    def difference(volts: Banks, i: int) -> Tensor:
-        if i == design.depth:
-            return (volts[f"layer{i}.soma"] + volts[f"layer{i}.basal"]) / unit
-        return (volts[f"layer{i}.act"] - volts[f"layer{i}.act_ff"]) / unit
-
+    at_rest, before = readings(chip, rest), readings(chip, free)
     flat = []
-    for i in range(1, design.depth + 1):
-        d = difference(rest, i)
-        if design.readout.double_sampling:
-            d = d - difference(free, i)
-        before = x if i == 1 else rest[f"layer{i - 1}.act"] / unit
-        flat += [torch.einsum("bi,bj->bij", d, before).flatten(), d.flatten()]
+    for i, r in enumerate((x, *at_rest.r[:-1])):
+        d = at_rest.r[i] - at_rest.r_ff[i]
+        if chip.design.readout.double_sampling:
+            d = d - (before.r[i] - before.r_ff[i])
+        flat += [torch.einsum("bi,bj->bij", d, r).flatten(), d.flatten()]
     return torch.cat(flat)
 
 
@@ -127,6 +135,57 @@ def test_with_wires_of_one_kind_and_long_ones(word: float | None, bit: float | N
     network = network_of([10, 8, 4], seed=1)
     chip = chip_of(network, CARD.replace("wire", word=word, bit=bit), 3)
     check(chip, *inputs_of(network), volts=1e-5, relative=1e-5)
+
+
+def test_with_wires_in_tiles_every_amplifier_rests_where_its_equations_say() -> None:
+    network = network_of([16, 10, 10], seed=1)
+    whole = CARD.replace("wire", word=50.0, bit=50.0)
+    tiled = whole.replace("wire", rows=8, columns=4)
+    x, step = inputs_of(network)
+    check(chip_of(network, tiled, 3), x, step, volts=1e-5, relative=1e-5)
+    one, other = (
+        StaticChip.of(chip_of(network, card, 3)).solve(x, step) for card in (whole, tiled)
+    )
+    assert float((one.u - other.u).abs().max()) > 1e-3  # tiles take part of the wires' drop away
+
+
+CONTROLLERS: list[Controller] = [
+    P(3.0),
+    I(0.01),
+    I(0.0),
+    PI(0.5, 0.05),
+    PI(2.0, 0.1, leak="integral"),
+    PI(2.0, 0.0, leak="integral"),
+    PD(3.0),
+    PID(2.0, 0.1),
+    PID(2.0, 0.1, leak="integral"),
+]
+NEURONS = [("tanh", "linear"), ("tanh", "tanh"), ("linear", "linear"), ("linear", "tanh")]
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+@pytest.mark.parametrize("neurons", NEURONS)
+@pytest.mark.parametrize("controller", CONTROLLERS)
+def test_any_controller_and_neurons_rest_where_their_equations_say(
+    controller: Controller, neurons: tuple[str, str], readout: Readout
+) -> None:
+    network = network_with(neurons)
+    # Amplifiers so poor that what their gain, load and offsets do can't hide.
+    card = BARE.replace("amplifier", gain=300.0, output_resistance=200.0)
+    check(chip_of(network, card, 3, readout, controller), *small(network), 1e-9, 1e-8)
+
+
+@pytest.mark.parametrize("neurons", NEURONS)
+@pytest.mark.parametrize("controller", CONTROLLERS)
+def test_an_ideal_card_gives_the_update_of_any_controller_and_neurons(
+    controller: Controller, neurons: tuple[str, str]
+) -> None:
+    network = network_with(neurons)
+    x, step = small(network)
+    design = chip_of(network, CARD.ideal(), pi=controller).design
+    static = StaticChip.of(Chip.of(design))
+    found = static.gradient(static.solve(x, step)).flat()
+    torch.testing.assert_close(found, ideal_update(design, x, step), rtol=0, atol=1e-12)
 
 
 def test_amplifiers_of_low_gain_without_a_leak_rest_where_their_equations_say() -> None:

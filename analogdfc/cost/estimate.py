@@ -228,7 +228,7 @@ def estimate(
 def _free_phase(static: StaticChip, state: StaticState, duration: float) -> Energy:
     # Nothing moves any more when the free phase has settled: a rest state of its own.
     still = replace(
-        state, rest_pass=state.free_pass, rest_control=state.free_control, goal=state.free.v[-1]
+        state, rest_pass=state.free_pass, rest_control=state.free_control, goal=state.free.r[-1]
     )
     return closed_form(static, still, duration=duration)
 
@@ -342,7 +342,7 @@ def ideal_update(design: Design, x: Tensor, step: Tensor) -> Tensor:
     """
     loop = design.loop()
     free = free_pass(loop, x)
-    found = steady_state(loop, free, free.v[-1] + step)
+    found = steady_state(loop, free, free.output + step)
     if not bool(found.converged.all()):
         raise ConvergenceError("the ideal loop has no steady state on every sample")
     layers = found.layers

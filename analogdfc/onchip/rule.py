@@ -112,10 +112,10 @@ class HardwareDFC(LearningRule):
         """Measured output r_L of the free phase with the network's weights, (batch, n_L)."""
         static = self.refold()
         if static.control.follow is None:
-            return free_pass(static.loop, x).output
+            return static.control.measured(free_pass(static.loop, x).output)
         # Without auto-zero the reset switch leaves a little of the control signal in the free
         # phase, which doesn't depend on the step.
-        return static.solve(x, x.new_zeros(len(x), self.network.sizes[-1])).free_pass.output
+        return static.solve(x, x.new_zeros(len(x), self.network.sizes[-1])).free.r[-1]
 
     @torch.no_grad()
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ class HardwareDFC(LearningRule):
             d = d / -len(x)
             self.network.weights[i].grad = d.T @ r
             self.network.biases[i].grad = d.sum(dim=0)
-        return self.loss.value(state.free_pass.output, y).mean()
+        return self.loss.value(state.free.r[-1], y).mean()
 
     def differences(self, state: StaticState) -> tuple[Tensor, ...]:
         """d_1..d_L as read, (batch, n_i), with the amplifiers' noise if the rule has any.

@@ -126,7 +126,7 @@ class Problem:
         """The ideal network's mean update at rest, flat, and its signals there."""
         loop = self.design.loop()
         free = free_pass(loop, self.x)
-        found = steady_state(loop, free, free.v[-1] + self.step)
+        found = steady_state(loop, free, free.output + self.step)
         return ideal_update(self.design, self.x, self.step), found.layers
 
     def realised(self, values: Mapping[str, float]) -> Design:

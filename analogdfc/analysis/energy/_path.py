@@ -63,7 +63,7 @@ def path(chip: StaticChip, state: StaticState, duration: float) -> Path:
     layers = Forward((*layers.v[:-1], output), layers.v_ff, (*layers.inputs, output))
     signals = chip.readings(layers)
     goal = state.goal.expand(points, batch, -1)
-    volts = chip.volts(signals, control.flatten(0, 1), goal.flatten(0, 1))
+    volts = chip.volts(signals, control.flatten(0, 1), goal.flatten(0, 1), {})
 
     def each(x: Tensor) -> Tensor:
         return x.reshape(points, batch, -1)

@@ -8,7 +8,7 @@ chip with static imperfections is an ideal loop with other weights, biases, feed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,6 +17,8 @@ from torch import Tensor
 
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.conductances import Pair, conductances
+from analogdfc.circuit.description import CONTROLLER, Array
+from analogdfc.circuit.static.control import fold_control
 from analogdfc.circuit.static.folded import (
     FoldedControl,
     FoldedLayer,
@@ -27,9 +29,18 @@ from analogdfc.circuit.static.folded import (
     refolded_held,
     refolded_layer,
 )
-from analogdfc.circuit.static.folding import fold_control, fold_layers
+from analogdfc.circuit.static.folding import fold_layers
+from analogdfc.circuit.static.stages import Stages
+from analogdfc.circuit.static.volts import (
+    between_free,
+    between_rest,
+    control_volts,
+    measured,
+    neuron_volts,
+)
+from analogdfc.controller import I
 from analogdfc.dynamics import Loop, Readings, Update
-from analogdfc.dynamics.loop import free_pass, free_state
+from analogdfc.dynamics.loop import free_pass
 from analogdfc.dynamics.steady import rest, steady_state
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.network import Forward
@@ -71,22 +82,23 @@ class StaticChip:
     def of(cls, chip: Chip) -> StaticChip:
         """Solve the crossbars of a chip and fold everything else into them."""
         design = chip.design
-        control, feedback = fold_control(chip)
-        layers = fold_layers(chip, control, feedback)
-        damping = design.controller.alpha
+        stages = Stages(chip)
+        control = fold_control(chip, stages)
+        layers = fold_layers(chip, stages, control)
+        damping = design.controller.damping
         if damping == 0:
-            damping = float(control.damping.mean())
-        scale = damping / control.damping if damping > 0 else torch.ones_like(control.damping)
+            damping = float(control.leak.mean())
+        scale = damping / control.leak if damping > 0 else torch.ones_like(control.leak)
         control = control._replace(scale=scale)
-        ideal = design.loop()
-        loop = ideal._replace(
+        loop = design.loop()._replace(
             feedback=tuple(layer.push * scale for layer in layers),
-            controller=replace(ideal.controller, alpha=damping),
+            # At rest a controller is its damping.
+            controller=I(alpha=damping),
         )
         bare = cls(chip, layers, control, loop, design.weights, design.biases)
         if design.devices is None:
             return bare.refolded(design.weights, design.biases)
-        pairs = (Pair(p.w_plus, p.w_minus) for p in chip.layers)
+        pairs = _forward(chip)
         return bare._holding(tuple(Held.of(p, x.unit) for p, x in zip(pairs, layers, strict=True)))
 
     def refolded(
@@ -155,7 +167,7 @@ class StaticChip:
             yield Held.of(Pair(*(g.to(w) for g in pair)), self.layers[i - 1].unit)
 
     def _check_sums(self, sums: Sequence[Tensor]) -> None:
-        expected = [tuple(p.w_plus.shape) for p in self.chip.layers]
+        expected = [tuple(p.plus.shape) for p in _forward(self.chip)]
         found = [tuple(total.shape) for total in sums]
         if self.chip.design.devices is None or found != expected:
             made = f"crossbars of {expected}"
@@ -188,18 +200,18 @@ class StaticChip:
 
     def devices(self, i: int) -> Pair:
         """Conductances of layer i's forward crossbar, (n_i, n_{i-1} + 1) each."""
-        layer, parts, design = self.layers[i - 1], self.chip.layers[i - 1], self.chip.design
+        layer, design, drawn = self.layers[i - 1], self.chip.design, _forward(self.chip)[i - 1]
         if self.held is not None:
             return self.held[i - 1].pair(layer.unit)
 
         def nominal(w: Tensor, b: Tensor, rounded: bool) -> Pair:
-            both = torch.cat([w.detach(), b.detach().unsqueeze(-1)], dim=1).to(parts.w_plus)
+            both = torch.cat([w.detach(), b.detach().unsqueeze(-1)], dim=1).to(drawn.plus)
             both = on_levels(both, layer.quantum if rounded else 0.0)
             return nominal_pair(both, layer.unit, design.window.g_min)
 
         now = nominal(self.weights[i - 1], self.biases[i - 1], self.rounded)
         made = nominal(design.weights[i - 1], design.biases[i - 1], True)
-        return Pair(parts.w_plus * now.plus / made.plus, parts.w_minus * now.minus / made.minus)
+        return Pair(drawn.plus * now.plus / made.plus, drawn.minus * now.minus / made.minus)
 
     @property
     def largest(self) -> tuple[float, ...]:
@@ -228,11 +240,12 @@ class StaticChip:
         base = free_pass(loop, x)
         free, u_free = self._free(base)
         if not isinstance(step, Tensor):
-            step = step(free.v[-1])
+            step = step(c.measured(free.output))
             self._check(x, step)
-        goal = free.v[-1] if c.relative else self._nominal_output(x)
+        output = c.measured(free.output)
+        goal = output if c.relative else self._nominal_output(x)
         goal = goal + step
-        zero = c.stored(free.v[-1])
+        zero = c.stored(output)
         target = c.target(goal, zero)
         found = steady_state(loop, base, target, tolerance=tolerance)
         if not bool(found.converged.all()):
@@ -267,43 +280,22 @@ class StaticChip:
 
     def readings(self, signals: Forward) -> Readings:
         """Measured signals, (..., n_i), of those of the folded loop."""
-        v, v_ff, r, r_ff = [], [], [], []
-        for layer, a, b, c in zip(self.layers, *signals[:2], signals.r[1:], strict=True):
-            v_ff.append((b - layer.constant) / layer.soma_gain)
-            if layer.act is None or layer.act_ff is None:
-                v.append(a)
-                r.append(a)
-                r_ff.append(v_ff[-1])
-                continue
-            v.append(a - layer.act.input)
-            r.append(torch.addcmul(layer.act.offset, c, layer.act.gain))
-            cell = layer.act_ff
-            r_ff.append(torch.addcmul(cell.offset, torch.tanh(v_ff[-1] + cell.input), cell.gain))
-        return Readings(tuple(v), tuple(v_ff), tuple(r), tuple(r_ff))
+        return measured(self.layers, signals)
 
-    def volts(self, signals: Readings, control: Tensor, goal: Tensor) -> dict[str, Tensor]:
+    def volts(
+        self, signals: Readings, control: Tensor, goal: Tensor, between: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
         """Output voltages of every bank of amplifiers, (..., n).
 
         Args:
             signals: the neurons' measured signals.
-            control: control signal behind the PI amplifier, (..., n_L).
+            control: control signal as its amplifier makes it, (..., n_L).
             goal: target r*, (..., n_L).
+            between: volts of the controller's further amplifiers, by bank.
         """
-        scale, c = self.chip.design.card.scale, self.control
-        s_v, s_u = scale.activation, scale.control
-        out: dict[str, Tensor] = {}
-        for i, layer in enumerate(self.layers, start=1):
-            out[f"layer{i}.basal"] = -s_v * signals.v_ff[i - 1]
-            out[f"layer{i}.soma"] = s_v * signals.v[i - 1]
-            if layer.inv_gain is not None and layer.inv_offset is not None:
-                r = signals.r[i - 1]
-                out[f"layer{i}.act"] = s_v * r
-                out[f"layer{i}.inv"] = s_v * (layer.inv_offset - layer.inv_gain * r)
-                out[f"layer{i}.act_ff"] = s_v * signals.r_ff[i - 1]
-        out["controller.error"] = c.error(signals.v[-1], goal)
-        out["controller.pi"] = -s_u * control
-        out["controller.inv"] = s_u * (c.inv_gain * control + c.inv_offset)
-        return out
+        found = {**between, **neuron_volts(self.chip, self.layers, signals)}
+        found |= control_volts(self.chip, self.control, signals.r[-1], control, goal)
+        return {bank.name: found[bank.name] for bank in self.chip.circuit.banks}
 
     def _check(self, x: Tensor, step: Tensor) -> None:
         sizes = self.chip.design.sizes
@@ -323,22 +315,27 @@ class StaticChip:
 
     def _nominal_output(self, x: Tensor) -> Tensor:
         ideal = self.loop._replace(weights=self.weights, biases=self.biases)
-        return free_state(ideal, x).v[-1]
+        return free_pass(ideal, x).output
 
     def _free(self, base: Forward) -> tuple[Forward, Tensor]:
         """The free phase, and its control signal as the circuit has it."""
         c = self.control
         if c.follow is None:
-            return base, c.baseline.expand_as(base.v[-1])
+            return base, c.baseline.expand_as(base.output)
         # Without auto-zero the reset switch leaves a little of the error: a weak loop.
-        free, u = base, torch.zeros_like(base.v[-1])
+        free, u = base, torch.zeros_like(base.output)
         near = _ROUNDINGS * torch.finfo(u.dtype).eps
         for _ in range(_ROUNDS):
-            last, u = u, c.follow * free.v[-1] / c.scale
+            last, u = u, c.follow * c.measured(free.output) / c.scale
             free = rest(self.loop, base, u)
             if bool(((u - last).abs() <= near * (1 + u.abs())).all()):
                 return free, c.baseline + c.scale * u
         raise ConvergenceError("the free phase does not settle: the reset switch is too resistive")
+
+
+def _forward(chip: Chip) -> tuple[Pair, ...]:
+    """Conductances of the forward crossbars as the chip was made."""
+    return tuple(Pair(c.plus, c.minus) for c in chip.circuit.crossbars_of(Array.FORWARD))
 
 
 @dataclass(frozen=True)
@@ -350,7 +347,7 @@ class StaticState:
         x: inputs, (batch, n_0).
         free_pass: signals of the folded loop in the free phase.
         rest_pass: the same under control.
-        free_control: control signal behind the PI amplifier in the free phase, (batch, n_L).
+        free_control: control signal as its amplifier makes it in the free phase, (batch, n_L).
         rest_control: the same under control.
         goal: target r*, (batch, n_L).
         zero: what the auto-zero has stored, (batch, n_L), in volts.
@@ -384,12 +381,16 @@ class StaticState:
     @cached_property
     def volts_free(self) -> dict[str, Tensor]:
         """Output voltages of every bank of amplifiers in the free phase, (batch, n)."""
-        return self.chip.volts(self.free, self.free_control, self.free.v[-1])
+        chip, output = self.chip, self.free.r[-1]
+        between = between_free(chip.chip, chip.control, output)
+        return chip.volts(self.free, self.free_control, output, between)
 
     @cached_property
     def volts_rest(self) -> dict[str, Tensor]:
         """The same under control."""
-        return self.chip.volts(self.rest, self.rest_control, self.goal)
+        chip, u, goal = self.chip, self.rest_control, self.goal
+        between = between_rest(chip.chip, chip.control, u, goal, self.zero)
+        return chip.volts(self.rest, u, goal, between)
 
     def check_rails(self, limit: float | None) -> None:
         """Refuse a rest state that amplifiers with rails don't reach.
@@ -405,8 +406,10 @@ class StaticState:
         """
         if limit is None:
             return
-        banks = [n for n in self.volts_rest if n.startswith("controller")]
-        for bank in (*banks, f"layer{self.chip.chip.design.depth}.soma"):
+        circuit = self.chip.chip.circuit
+        banks = [b.name for b in circuit.banks if b.part == CONTROLLER]
+        last = circuit.layers[-1]
+        for bank in dict.fromkeys((*banks, last.v.bank, last.r.bank)):
             most = self.volts_rest[bank].abs().amax(dim=-1)
             k = int(most.argmax())
             if float(most[k]) > limit:

@@ -49,11 +49,11 @@ class FoldedLayer(NamedTuple):
         noise: relative growth of that offset per unit of the sum.
         constant: what the loop's v_ff has beyond the basal amplifier's signal.
         soma_gain: gain of the soma for that signal.
-        push: Q', (n_i, n_L), per unit of the control signal behind the PI amplifier.
-        act: the cell on v; None in the output layer.
-        act_ff: the cell on v_ff.
-        inv_gain: gain of the inverter, positive.
-        inv_offset: its offset at the output.
+        push: Q', (n_i, n_L), per unit of the control signal as its amplifier makes it.
+        act: the cell on v; None for linear neurons.
+        act_ff: the cell on v_ff; None for linear neurons.
+        inv_gain: gain of the inverter, positive; None in the output layer.
+        inv_offset: its offset at the output; None in the output layer.
     """
 
     unit: float
@@ -80,21 +80,43 @@ class FoldedLayer(NamedTuple):
     inv_offset: Tensor | None
 
 
+class Between(NamedTuple):
+    """A bank of the controller whose rest follows from all of it.
+
+    Attributes:
+        name: the bank.
+        rest: volts by those of the control signal's amplifier, the target and the auto-zero, and
+            without them, (n_L, 4).
+        free: volts of the free phase by those of the output, and without them, (n_L, 2).
+    """
+
+    name: str
+    rest: Tensor
+    free: Tensor
+
+
 class FoldedControl(NamedTuple):
     """The controller at rest, (n_L,); voltages over the scales of v and u where dimensionless.
+
+    The output that belongs to a control signal is
+
+        r_L = balance r* + drive + zeroed zero - damping control.
 
     Attributes:
         error_gain: volts of the error amplifier per unit of r_L, positive.
         error_offset: its offset at the output, in volts.
         balance: weight of the target over that of the output.
-        pull: what drives the integrator at u = 0, in volts.
-        held: voltage at the integrator's summing node in the free phase, in volts.
+        drive: output at which nothing drives the control signal.
+        zeroed: what a volt of the auto-zero adds to it.
+        held: voltage at the summing node for the auto-zero in the free phase, in volts.
         damping: error per unit of control signal, alpha_eff.
         baseline: control signal of the free phase, from which the loop counts.
         follow: its dependence on r_L, where no auto-zero takes the error away.
         inv_gain: gain of the inverter, positive.
         inv_offset: its offset at the output, in units of u.
         scale: control signal per unit of the loop's.
+        output: the cell of a nonlinear output; None for a linear one.
+        between: the controller's further amplifiers.
         auto_zero: as in the design's readout.
         relative: as in the design's readout.
         double_sampling: as in the design's readout.
@@ -103,7 +125,8 @@ class FoldedControl(NamedTuple):
     error_gain: Tensor
     error_offset: Tensor
     balance: Tensor
-    pull: Tensor
+    drive: Tensor
+    zeroed: Tensor
     held: Tensor
     damping: Tensor
     baseline: Tensor
@@ -111,6 +134,8 @@ class FoldedControl(NamedTuple):
     inv_gain: Tensor
     inv_offset: Tensor
     scale: Tensor
+    output: Cell | None
+    between: tuple[Between, ...]
     auto_zero: bool
     relative: bool
     double_sampling: bool
@@ -125,10 +150,24 @@ class FoldedControl(NamedTuple):
             return torch.zeros_like(free)
         return self.error(free, free) - self.held
 
+    @property
+    def leak(self) -> Tensor:
+        """Damping of the folded loop, whose output comes before the output's amplifier."""
+        return self.damping if self.output is None else self.damping / self.output.gain
+
+    def measured(self, output: Tensor) -> Tensor:
+        """Measured output of the folded loop's."""
+        if self.output is None:
+            return output
+        return torch.addcmul(self.output.offset, output, self.output.gain)
+
     def target(self, goal: Tensor, zero: Tensor) -> Tensor:
         """Target of the folded loop."""
-        drive = (self.error_offset - zero - self.pull) / self.error_gain
-        return self.balance * goal + drive - self.damping * self.baseline
+        drive = self.drive + self.zeroed * zero
+        target = self.balance * goal + drive - self.damping * self.baseline
+        if self.output is None:
+            return target
+        return (target - self.output.offset) / self.output.gain
 
 
 def moved(folded: _Tuple, move: Callable[[Tensor], Tensor]) -> _Tuple:
@@ -137,7 +176,9 @@ def moved(folded: _Tuple, move: Callable[[Tensor], Tensor]) -> _Tuple:
     def one(value: Any) -> Any:
         if isinstance(value, Tensor):
             return move(value)
-        return moved(value, move) if isinstance(value, tuple) else value
+        if not isinstance(value, tuple):
+            return value
+        return moved(value, move) if hasattr(value, "_fields") else tuple(map(one, value))
 
     return type(folded)(*map(one, folded))
 

@@ -2,129 +2,59 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from analogdfc.circuit.chip import Chip, LayerParts, Stage
+from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.conductances import Pair
+from analogdfc.circuit.description import Array
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.static.crossbar import Coupling, coupling
 from analogdfc.circuit.static.folded import (
-    Cell,
     FoldedControl,
     FoldedLayer,
     nominal_pair,
     on_levels,
 )
+from analogdfc.circuit.static.stages import Stages
 
 
-class _Gains:
-    """Inverse gains 1 / A0' of a chip's amplifiers."""
-
-    def __init__(self, chip: Chip) -> None:
-        a = chip.design.card.amplifier
-        self._inverse = 1 / a.gain if a.gain else 0.0
-        self._r_out = a.output_resistance or 0.0
-
-    def __call__(self, *loads: Tensor) -> Tensor:
-        total = reduce(torch.add, loads)
-        return self._inverse * (1 + self._r_out * total)
-
-
-def fold_control(chip: Chip) -> tuple[FoldedControl, tuple[Coupling, ...]]:
-    """The controller, and the feedback crossbars that load it."""
-    design, parts = chip.design, chip.controller
-    wire, scale, gains = design.card.wire, design.card.scale, _Gains(chip)
-    s_v, s_u = scale.activation, scale.control
-    feedback = tuple(coupling(p.q_plus, p.q_minus, wire) for p in chip.layers)
-    error, pi, inv = (parts.stages[name] for name in ("error", "pi", "inv"))
-    g_l, g_g = (1 / r for r in error.r_in)
-    g_e, g_i, g_leak = 1 / error.r_f, 1 / pi.r_in[0], parts.g_leak
-    g_v, g_u = 1 / inv.r_in[0], 1 / inv.r_f
-
-    sum_e = g_e + g_l + g_g
-    d_e = g_e + sum_e * gains(g_e, g_i)
-    error_gain, error_offset = g_l * s_v / d_e, sum_e * error.offset / d_e
-    balance = g_g / g_l
-
-    gamma = gains(g_leak, g_v, *(f.plus_load for f in feedback))
-    share = 1 + g_leak / g_i
-    damping = s_u * (share * gamma + g_leak / g_i) / error_gain
-    held, follow = pi.offset / (1 + gamma), None
-    baseline = -held / s_u
-    if not design.readout.auto_zero:
-        g_on = g_leak + 1 / design.card.passive.r_switch
-        d_p = g_on + (g_on + g_i) * gamma
-        baseline = (g_i * error_offset - (g_on + g_i) * pi.offset) / (d_p * s_u)
-        follow = -g_i * error_gain * (1 - balance) / (d_p * s_u)
-
-    d_u = g_u + (g_u + g_v) * gains(g_u, *(f.minus_load for f in feedback))
-    control = FoldedControl(
-        error_gain,
-        error_offset,
-        balance,
-        share * pi.offset,
-        held,
-        damping,
-        baseline,
-        follow,
-        g_v / d_u,
-        (g_u + g_v) * inv.offset / (d_u * s_u),
-        torch.ones_like(damping),
-        design.readout.auto_zero,
-        design.readout.relative_target,
-        design.readout.double_sampling,
-    )
-    return control, feedback
-
-
-def fold_layers(
-    chip: Chip, control: FoldedControl, feedback: tuple[Coupling, ...]
-) -> tuple[FoldedLayer, ...]:
+def fold_layers(chip: Chip, stages: Stages, control: FoldedControl) -> tuple[FoldedLayer, ...]:
     """All layers, in order."""
-    wire, depth = chip.design.card.wire, chip.design.depth
-    forward = [coupling(p.w_plus, p.w_minus, wire) for p in chip.layers]
     out: list[FoldedLayer] = []
-    for k in range(depth):
-        above = forward[k + 1] if k + 1 < depth else None
-        below = out[-1] if out else None
-        out.append(_layer(chip, k + 1, control, forward[k], feedback[k], above, below))
+    for i in range(1, chip.design.depth + 1):
+        out.append(_layer(chip, stages, i, control, out[-1] if out else None))
     return tuple(out)
 
 
 def _layer(
-    chip: Chip,
-    i: int,
-    control: FoldedControl,
-    forward: Coupling,
-    feedback: Coupling,
-    above: Coupling | None,
-    below: FoldedLayer | None,
+    chip: Chip, stages: Stages, i: int, control: FoldedControl, below: FoldedLayer | None
 ) -> FoldedLayer:
-    design, parts, gains = chip.design, chip.layers[i - 1], _Gains(chip)
-    scale = design.card.scale
-    s_v = scale.activation
-    basal = parts.stages["basal"]
-    soma = _soma(chip, i, control, feedback)
+    design, circuit, taps = chip.design, chip.circuit, chip.circuit.layers[i - 1]
+    s_v = design.card.scale.activation
+    basal = circuit.bank[taps.v_ff.bank]
+    soma = _soma(chip, stages, i, control)
     constant = soma.constant
     act = act_ff = inv_gain = inv_offset = None
-    if above is not None:
-        current = design.card.tanh.current
-        act, act_ff, inv_gain, inv_offset = _cells(parts, above, gains, s_v, current)
+    if taps.r.bank != taps.v.bank:
+        act, act_ff = (stages.cell(circuit.bank[tap.bank]) for tap in (taps.r, taps.r_ff))
         constant = constant + act.input
+    if taps.r_minus is not None:
+        gain, offset = stages.line(circuit.bank[taps.r_minus.bank], taps.r.port)
+        inv_gain, inv_offset = -gain, offset / s_v
 
     unit, window = design.weight_unit(i), design.window
     quantum = 0.0 if window.levels is None else window.span / (window.levels - 1) / unit
-    pair = _counted(design, i, parts, quantum)
+    made = _made(chip, i)
+    pair = _counted(design, i, made, quantum)
     row = _Rails.of(below, pair.plus)
-    gamma = gains(1 / basal.r_f, 1 / parts.stages["soma"].r_in[0])
-    paths = _paths(parts, forward, basal, gamma, pair)
+    forward, gamma = stages.couplings(Array.FORWARD)[i - 1], stages.inverse_gain(basal)
+    paths = _paths(made, forward, stages.outside(basal), basal.offset, gamma, pair)
     rest = bias_rest = None
     if design.devices is not None:
-        paths, rest, bias_rest = _apart(chip, paths, pair, row)
+        paths, rest, bias_rest = _apart(chip, i, paths, pair, row)
         rest, bias_rest = soma.gain[:, None] * rest, soma.gain * bias_rest
     plus, minus = (soma.gain[:, None] * k for k in (paths.plus, paths.minus))
     through = row.inverted * minus
@@ -157,10 +87,16 @@ def _layer(
     )
 
 
-def _counted(design: Design, i: int, parts: LayerParts, quantum: float) -> Pair:
+def _made(chip: Chip, i: int) -> Pair:
+    """The conductances of layer i's forward crossbar."""
+    crossbar = chip.circuit.crossbars_of(Array.FORWARD)[i - 1]
+    return Pair(crossbar.plus, crossbar.minus)
+
+
+def _counted(design: Design, i: int, made: Pair, quantum: float) -> Pair:
     """The pairs that weights are counted by: the devices', else the nominal ones of the card."""
     if design.devices is not None:
-        return Pair(parts.w_plus, parts.w_minus)
+        return made
     weights = torch.cat([design.weights[i - 1], design.biases[i - 1][:, None]], dim=1)
     return nominal_pair(on_levels(weights, quantum), design.weight_unit(i), design.window.g_min)
 
@@ -169,7 +105,9 @@ _NEAR_OPEN = 0.05
 """Of the window: a device below it is counted as if it were there, to see how its wires take it."""
 
 
-def _apart(chip: Chip, paths: _Paths, pair: Pair, row: _Rails) -> tuple[_Paths, Tensor, Tensor]:
+def _apart(
+    chip: Chip, i: int, paths: _Paths, pair: Pair, row: _Rails
+) -> tuple[_Paths, Tensor, Tensor]:
     """Gains per siemens of devices that may be open, and what doesn't come from the device itself.
 
     Through the wires a row reaches a column by other devices too. Of an open device that is all
@@ -179,10 +117,10 @@ def _apart(chip: Chip, paths: _Paths, pair: Pair, row: _Rails) -> tuple[_Paths, 
         The paths, and what goes by other devices per unit of signal, (n_i, n_{i-1}), and for the
         bias, (n_i,).
     """
-    design = chip.design
+    design, crossbar = chip.design, chip.circuit.crossbars_of(Array.FORWARD)[i - 1]
     least = _NEAR_OPEN * design.window.span
     closed = Pair(*(g.clamp(min=least) for g in pair))
-    alone = coupling(*closed, design.card.wire)
+    alone = coupling(*closed, design.card.wire, crossbar.tiling)
     found = Pair(paths.plus * pair.plus, paths.minus * pair.minus)
     share = paths.share[:, None]
     own = Pair(alone.plus / closed.plus * share, alone.minus / closed.minus * share)
@@ -200,7 +138,7 @@ class _Soma(NamedTuple):
 
     Attributes:
         gain: of the basal amplifier's signal, (n_i,).
-        push: of the control signal behind the PI amplifier, (n_i, n_L).
+        push: of the control signal as its amplifier makes it, (n_i, n_L).
         constant: potential without either, control signal of the free phase included, (n_i,).
     """
 
@@ -209,19 +147,18 @@ class _Soma(NamedTuple):
     constant: Tensor
 
 
-def _soma(chip: Chip, i: int, control: FoldedControl, feedback: Coupling) -> _Soma:
-    scale, stage = chip.design.card.scale, chip.layers[i - 1].stages["soma"]
+def _soma(chip: Chip, stages: Stages, i: int, control: FoldedControl) -> _Soma:
+    scale, taps = chip.design.card.scale, chip.circuit.layers[i - 1]
     s_v, s_u = scale.activation, scale.control
-    g_f, g_in = 1 / stage.r_f, 1 / stage.r_in[0]
-    load = g_f
-    if i == chip.design.depth:
-        load = g_f + 1 / chip.controller.stages["error"].r_in[0]
-    total = feedback.columns.diagonal() + g_f + g_in
-    d = g_f + total * _Gains(chip)(load)
+    bank, feedback = chip.circuit.bank[taps.v.bank], stages.couplings(Array.FEEDBACK)[i - 1]
+    outside = stages.outside(bank)
+    total = feedback.columns.diagonal() + outside
+    d = stages.between(bank, bank.o) + total * stages.inverse_gain(bank)
     push = (feedback.plus - feedback.minus * control.inv_gain) * (s_u / s_v) / d[:, None]
-    offset = feedback.columns @ stage.offset + (g_f + g_in) * stage.offset
+    offset = feedback.columns @ bank.offset + outside * bank.offset
     inverted = feedback.minus @ control.inv_offset * s_u
-    return _Soma(g_in / d, push, (offset - inverted) / (d * s_v) + push @ control.baseline)
+    constant = (offset - inverted) / (d * s_v) + push @ control.baseline
+    return _Soma(stages.between(bank, taps.v_ff.port) / d, push, constant)
 
 
 class _Rails(NamedTuple):
@@ -238,16 +175,16 @@ class _Rails(NamedTuple):
     @classmethod
     def of(cls, below: FoldedLayer | None, like: Tensor) -> _Rails:
         one, none = torch.ones_like(like[0]), torch.zeros_like(like[0])
-        if below is None or below.act is None:
+        if below is None:
             return cls(one, none, one, none)
         assert below.inv_gain is not None
         assert below.inv_offset is not None
-        return cls(
-            torch.cat([below.act.gain, one[:1]]),
-            torch.cat([below.act.offset, none[:1]]),
-            torch.cat([below.inv_gain, one[:1]]),
-            torch.cat([below.inv_offset, none[:1]]),
-        )
+        gain, centre = one, none
+        if below.act is not None:
+            gain = torch.cat([below.act.gain, one[:1]])
+            centre = torch.cat([below.act.offset, none[:1]])
+        inverted = torch.cat([below.inv_gain, one[:1]])
+        return cls(gain, centre, inverted, torch.cat([below.inv_offset, none[:1]]))
 
 
 class _Paths(NamedTuple):
@@ -271,43 +208,19 @@ class _Paths(NamedTuple):
 
 
 def _paths(
-    parts: LayerParts,
-    forward: Coupling,
-    basal: Stage,
-    gamma: Tensor,
-    pair: Pair,
+    made: Pair, forward: Coupling, g_f: Tensor, offset: Tensor, gamma: Tensor, pair: Pair
 ) -> _Paths:
-    g_f = 1 / basal.r_f
+    """Those of a crossbar whose columns have only a feedback resistor beside it."""
     node = forward.columns + torch.diag(g_f)
     matrix = torch.diag(g_f) + node * gamma
-    right = [forward.plus, forward.minus, (node @ basal.offset)[:, None]]
+    right = [forward.plus, forward.minus, (node @ offset)[:, None]]
     found = torch.linalg.solve(matrix, torch.cat(right, dim=1))
     n = pair.plus.shape[1]
-    devices = (parts.w_plus + parts.w_minus).sum(dim=1)
     return _Paths(
         found[:, :n] / pair.plus,
         found[:, n : 2 * n] / pair.minus,
         found[:, -1],
-        forward.columns.diagonal() / devices,
+        forward.columns.diagonal() / (made.plus + made.minus).sum(dim=1),
         node.diagonal(),
         1 / matrix.diagonal(),
     )
-
-
-def _cells(
-    parts: LayerParts, above: Coupling, gains: _Gains, s_v: float, current: float
-) -> tuple[Cell, Cell, Tensor, Tensor]:
-    """Both tanh cells with their amplifiers, and the inverter's gain and offset."""
-    inv = parts.stages["inv"]
-    g_in, g_x = 1 / inv.r_in[0], 1 / inv.r_f
-    n = len(g_x)
-    # The row of the bias comes from sources.
-    loads = {"act": (g_in, above.plus_load[:n]), "act_ff": ()}
-    cells = []
-    for name, extra in loads.items():
-        stage = parts.stages[name]
-        share = 1 + gains(1 / stage.r_f, *extra)
-        gain = current * stage.r_f / (share * s_v)
-        cells.append(Cell(gain, parts.tanh_offset[name] / s_v, stage.offset / (share * s_v)))
-    d = g_x + (g_x + g_in) * gains(g_x, above.minus_load[:n])
-    return cells[0], cells[1], g_in / d, (g_x + g_in) * inv.offset / (d * s_v)

@@ -1,0 +1,126 @@
+"""A chip's amplifiers at rest, one law for all of them, from the circuit's description.
+
+Kirchhoff's law at a summing node, whose voltage is V_os - V_out / A0':
+
+    V_out (G_f + G_S / A0') = G_S V_os - sum G_k V_k - currents of tanh cells,
+
+with G_S the sum of all conductances at the node and A0' = A0 / (1 + R_out G_load).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.description import Array, Bank, Port
+from analogdfc.circuit.numbers import AmplifierNumbers
+from analogdfc.circuit.static.crossbar import Coupling, coupling
+from analogdfc.circuit.static.folded import Cell
+
+
+class Way(NamedTuple):
+    """What conducts at rest between a summing node and another port.
+
+    Attributes:
+        port: the other port.
+        siemens: conductance, (n,).
+        zeroed: whether the auto-zero's voltage is taken off that of the port.
+    """
+
+    port: Port
+    siemens: Tensor
+    zeroed: bool = False
+
+
+class Stages:
+    """The stages of a chip at rest.
+
+    Args:
+        chip: the chip.
+
+    Attributes:
+        circuit: its description.
+    """
+
+    def __init__(self, chip: Chip) -> None:
+        self.circuit, self.card = chip.circuit, chip.design.card
+        numbers = AmplifierNumbers.of(self.card)
+        self._inverse_gain, self._r_out = numbers.inverse_gain, numbers.r_out
+        self._couplings = {
+            c.name: coupling(c.plus, c.minus, self.card.wire, c.tiling)
+            for c in self.circuit.crossbars
+        }
+
+    def couplings(self, kind: Array) -> tuple[Coupling, ...]:
+        """The forward or the feedback crossbars, layer after layer."""
+        return tuple(self._couplings[c.name] for c in self.circuit.crossbars_of(kind))
+
+    def load(self, port: Port) -> Tensor:
+        """What the drivers at a port deliver their currents to, (n,), in siemens.
+
+        Without the branches, through which only the leak of an integrator runs.
+        """
+        total = torch.zeros(self.circuit.size(port), dtype=torch.float64)
+        for r in self.circuit.resistors:
+            if port in (r.a, r.b):
+                total = total + r.siemens
+        for crossbar in self.circuit.crossbars:
+            found, start = self._couplings[crossbar.name], 0
+            for rails, n in zip(crossbar.rows, crossbar.sizes, strict=True):
+                for rail, load in zip(rails, (found.plus_load, found.minus_load), strict=True):
+                    if rail == port:
+                        total = total + load[start : start + n]
+                start += n
+        return total
+
+    def inverse_gain(self, bank: Bank) -> Tensor:
+        """1 / A0', (n,)."""
+        return self._inverse_gain * (1 + self._r_out * self.load(bank.o))
+
+    def ways(self, bank: Bank) -> Iterator[Way]:
+        """What conducts at a bank's summing nodes with the switches open, crossbars left out."""
+        x = bank.x
+        for r in self.circuit.resistors:
+            if x in (r.a, r.b):
+                yield Way(r.b if r.a == x else r.a, r.siemens, r.zeroed)
+        for b in self.circuit.branches:
+            if x in (b.a, b.b):
+                yield Way(b.b if b.a == x else b.a, b.leak / (1 + b.ohms * b.leak))
+
+    def closed(self, bank: Bank) -> Iterator[Way]:
+        """What the closed switches add in the free phase."""
+        for s in self.circuit.switches:
+            if bank.x in (s.a, s.b):
+                on = torch.full((bank.size,), 1 / s.ohms, dtype=torch.float64)
+                yield Way(s.b if s.a == bank.x else s.a, on)
+
+    def outside(self, bank: Bank) -> Tensor:
+        """Conductance at the summing nodes, crossbars left out, (n,)."""
+        none = torch.zeros(bank.size, dtype=torch.float64)
+        return sum((way.siemens for way in self.ways(bank)), none)
+
+    def between(self, bank: Bank, port: Port) -> Tensor:
+        """Conductance from a bank's summing nodes to a port, (n,)."""
+        none = torch.zeros(bank.size, dtype=torch.float64)
+        return sum((way.siemens for way in self.ways(bank) if way.port == port), none)
+
+    def line(self, bank: Bank, driver: Port) -> tuple[Tensor, Tensor]:
+        """Output of a bank that one driver feeds: its gain, negative, and its offset in volts."""
+        total = self.outside(bank)
+        d = self.between(bank, bank.o) + total * self.inverse_gain(bank)
+        return -self.between(bank, driver) / d, total * bank.offset / d
+
+    def cell(self, bank: Bank) -> Cell:
+        """The tanh cell that feeds a bank, with that bank.
+
+        The cells' signs undo those of the taps, so that all of it counts positive.
+        """
+        (cell,) = (c for c in self.circuit.cells if c.into == bank.x)
+        s_v, current = self.card.scale.activation, self.card.tanh.current
+        total = self.outside(bank)
+        d = self.between(bank, bank.o) + total * self.inverse_gain(bank)
+        return Cell(current / (d * s_v), cell.offset / s_v, total * bank.offset / (d * s_v))
