@@ -87,7 +87,7 @@ class Product:
         layout = self.layout
         layout.conductances(self.weights)
         stuck_cells(self.shape, self.stuck)
-        if any(_resistances(self.lines)):
+        if not self.lines.ideal:
             _check_size(layout)
 
     @property
@@ -317,10 +317,6 @@ def _tiles(layout: Layout) -> Iterator[tuple[slice, Tensor]]:
             yield slice(start * rails, stop * rails), torch.tensor(own)
 
 
-def _resistances(lines: Lines) -> tuple[float, ...]:
-    return lines.r_word, lines.r_bit, lines.r_driver, lines.r_sense
-
-
 def _check_size(layout: Layout) -> None:
     for rows, columns in _tiles(layout):
         height, width = rows.stop - rows.start, len(columns)
@@ -334,7 +330,7 @@ def _check_size(layout: Layout) -> None:
 
 def _effective(product: Product, g: Tensor) -> Tensor:
     """Current out of each column per volt on each row, (..., rows, columns), in siemens."""
-    if not any(_resistances(product.lines)):
+    if product.lines.ideal:
         return g
     out = torch.empty_like(g)
     for rows, columns in _tiles(product.layout):
@@ -345,7 +341,7 @@ def _effective(product: Product, g: Tensor) -> Tensor:
 def _voltage_loss(product: Product, g: Tensor) -> Tensor:
     """Rms over the inputs of the voltage on a row less that over a cell, in volts."""
     out = torch.zeros_like(g)
-    if not any(_resistances(product.lines)):
+    if product.lines.ideal:
         return out
     for rows, columns in _tiles(product.layout):
         array = WiredArray(g[..., rows, columns].contiguous(), product.lines)

@@ -18,7 +18,7 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Array as Kind
 from analogdfc.circuit.description import Node, Port, Rails
 from analogdfc.circuit.numbers import AmplifierNumbers
-from analogdfc.wires.terminals import dual_rail, terminal_admittance
+from analogdfc.wires import dual_rail, terminal_admittance
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

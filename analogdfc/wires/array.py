@@ -12,7 +12,7 @@ from analogdfc.wires.autograd import read_with_gradient, transfer_with_gradient
 from analogdfc.wires.branches import BranchCurrents, NodeVoltages, branch_currents
 from analogdfc.wires.exact import Factorised
 from analogdfc.wires.iterative import Preconditioned, Solution
-from analogdfc.wires.lines import Lines, checked_conductances, checked_inputs
+from analogdfc.wires.lines import Lines, check_iteration, checked_conductances, checked_inputs
 
 
 def transfer_matrix(g: Tensor, lines: Lines) -> Tensor:
@@ -56,10 +56,7 @@ class Iterative:
     max_steps: int = 500
 
     def __post_init__(self) -> None:
-        if not 0 < self.tolerance < 1:
-            raise UserError(f"tolerance: {self.tolerance}; it must lie between 0 and 1")
-        if self.max_steps < 1:
-            raise UserError(f"max_steps: {self.max_steps}; it must be at least 1")
+        check_iteration(self.tolerance, self.max_steps)
 
     def solver(self, g: Tensor, lines: Lines, *, keep: bool = True) -> Preconditioned:
         """The equations of checked conductances, with their preconditioner."""

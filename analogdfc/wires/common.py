@@ -28,13 +28,7 @@ class CommonBitLines:
 
     def __init__(self, g: Tensor, lines: Lines) -> None:
         self._g = g
-        self._word = Ladder(
-            g.mT.contiguous(),
-            lines.r_word,
-            lines.word_lead,
-            first=True,
-            last=lines.driven == "both",
-        )
+        self._word = Ladder.words(g, lines)
         self._drive = self._word.drive().mT
         self._seen = g * self._drive
         self._lead = lines.bit_lead / (2 if lines.sensed == "both" else 1)

@@ -82,14 +82,7 @@ class Preconditioned:
         if self._turned:
             g, lines = turned(g), lines.turned()
         self._lines, self._g = lines, g
-        self._word = Ladder(
-            g.mT.contiguous(),
-            lines.r_word,
-            lines.word_lead,
-            first=True,
-            last=lines.driven == "both",
-        )
-        self._bit = Ladder(g, lines.r_bit, lines.bit_lead, first=lines.sensed == "both", last=True)
+        self._word, self._bit = Ladder.words(g, lines), Ladder.bits(g, lines)
         self._cells = g.unsqueeze(-3)
         self._drive = self._word.drive().mT.contiguous().unsqueeze(-3)
         self._smooth_modes()

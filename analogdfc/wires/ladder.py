@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from analogdfc.wires.lines import Lines
+
 
 class Ladder:
     """Equal chains of nodes with a lead to a terminal at one end or at both.
@@ -39,6 +41,17 @@ class Ladder:
         self.pass_on = 1 / (1 + r * self.seen)
         self._rung = r * self.pass_on
         self._last_pivot = self.seen[..., -1, :] + self.last
+
+    @classmethod
+    def words(cls, g: Tensor, lines: Lines) -> Ladder:
+        """The word lines of arrays (..., rows, columns): their nodes come first, (..., n, rows)."""
+        both = lines.driven == "both"
+        return cls(g.mT.contiguous(), lines.r_word, lines.word_lead, first=True, last=both)
+
+    @classmethod
+    def bits(cls, g: Tensor, lines: Lines) -> Ladder:
+        """The bit lines of arrays (..., rows, columns)."""
+        return cls(g, lines.r_bit, lines.bit_lead, first=lines.sensed == "both", last=True)
 
     def solve(self, current: Tensor, *, extra: int = 0) -> Tensor:
         """Node voltages for injected currents, with the terminals at ground.

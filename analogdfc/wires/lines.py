@@ -59,6 +59,11 @@ class Lines:
                 raise UserError(f"{field.name}: {value!r} ohm; a resistance must be finite, >= 0")
 
     @property
+    def ideal(self) -> bool:
+        """Whether nothing resists between the drivers, the cells and the sense amplifiers."""
+        return self.word_lead == self.bit_lead == 0
+
+    @property
     def word_lead(self) -> float:
         """Resistance between a driver's voltage and the first cell of its row, in ohms."""
         return self.r_word + self.r_driver
@@ -99,6 +104,18 @@ def checked_conductances(g: Tensor) -> Tensor:
             "it must be finite, >= 0"
         )
     return g
+
+
+def check_iteration(tolerance: float, max_steps: int) -> None:
+    """Make sure that an iteration can end.
+
+    Raises:
+        UserError: a tolerance or a number of steps that makes no sense.
+    """
+    if not 0 < tolerance < 1:
+        raise UserError(f"tolerance: {tolerance}; it must lie between 0 and 1")
+    if max_steps < 1:
+        raise UserError(f"max_steps: {max_steps}; it must be at least 1")
 
 
 def checked_inputs(v: Tensor, g: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.wires.array import Exact, Iterative
 from analogdfc.wires.autograd import over_cells, sum_to
 from analogdfc.wires.branches import BranchCurrents, branch_currents
-from analogdfc.wires.lines import Lines, checked_conductances, checked_inputs
+from analogdfc.wires.lines import Lines, check_iteration, checked_conductances, checked_inputs
 
 _HALVINGS = 40
 
@@ -146,10 +146,7 @@ class NonlinearArray:
         tolerance: float = 1e-11,
         max_steps: int = 100,
     ) -> None:
-        if not 0 < tolerance < 1:
-            raise UserError(f"tolerance: {tolerance}; it must lie between 0 and 1")
-        if max_steps < 1:
-            raise UserError(f"max_steps: {max_steps}; it must be at least 1")
+        check_iteration(tolerance, max_steps)
         self.g, self.lines, self.cell = checked_conductances(g), lines, cell
         self.method = method or Exact()
         self._tolerance, self._max_steps = tolerance, max_steps

@@ -48,7 +48,7 @@ def array_power(
     Returns:
         The same states, and their mean if they are two.
     """
-    if lines.word_lead == lines.bit_lead == 0:
+    if lines.ideal:
         return _without_wires(g, _with_mean(rows), _with_mean(columns))
     total: ArrayPower | None = None
     for inputs, outputs in (tiling or Tiling()).cut(*g.shape):

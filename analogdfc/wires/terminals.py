@@ -113,7 +113,7 @@ def _wires(g: Tensor, lines: Lines) -> Tensor:
     """What the lines of arrays take per volt on their terminals, squared: the same shape."""
     rows, terminals = g.shape[-2], sum(g.shape[-2:])
     volts = torch.eye(terminals, dtype=g.dtype).expand(len(g), -1, -1)
-    if lines.r_word == lines.r_bit == 0:
+    if lines.ideal:
         return torch.zeros_like(volts)
     word, bit = Factorised(g, lines).voltages(volts[..., :rows], volts[..., rows:])
     currents = branch_currents(g.unsqueeze(-3) * (word - bit), lines)

@@ -23,7 +23,7 @@ from analogdfc.circuit.behavioural import Behavioural, Release
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.nodal import Elements, NodalEquations
 from analogdfc.errors import UserError
-from analogdfc.wires.terminals import wire_admittance
+from analogdfc.wires import wire_admittance
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from analogdfc.arrays.mapping.layout import Layout, Mapping
 from analogdfc.arrays.mapping.scales import Fixed, PerColumn, PerLayer, Scale
 from analogdfc.arrays.mapping.schemes import Balanced, MidRail, OffsetColumn, Scheme, Split
 from analogdfc.arrays.mapping.slicing import Equal, Positional, Slicing
-from analogdfc.wires.tiles import Tiling
+from analogdfc.wires import Tiling
 
 __all__ = [
     "Balanced",
