@@ -58,6 +58,10 @@ class Case:
         """The same with crossbars of a device, so many seconds after they were programmed."""
         return replace(self, design=replace(self.design, devices=Devices.of(name, age)))
 
+    def in_tiles(self, rows: int) -> Case:
+        """The same with crossbars cut into arrays of so many rows at most."""
+        return self.on(self.design.card.replace("wire", rows=rows))
+
     def at_bandwidth(self, product: float) -> Case:
         """The same with an amplifier of that product of gain-bandwidth and tau_v."""
         return self.on(with_bandwidth(self.design.card, product / self.design.tau_v_seconds))

@@ -38,6 +38,8 @@ DEVICES = ("pcm_nandakumar2019", "rram_wan2022")
 HOUR = 3600.0
 """What the crossbars of a chip may be made of, and the seconds since they were programmed."""
 DEVICE_CHIPS = 3
+TILE = 16
+"""Rows of a tile, with the card's wires of 5 ohm from cell to cell."""
 
 IDEAL_BAR = 1e-3
 SIGNAL_BAR = 5e-3
@@ -192,12 +194,13 @@ class Bench:
         return circuits
 
     def devices(self, size: Size) -> None:
-        """The full model against macro cells, with crossbars of devices after an hour."""
+        """The full model against macro cells, with tiles of devices after an hour."""
         signal = self.bar(f"devices, {size.name}: every signal", SIGNAL_BAR)
         angle = self.bar(f"devices, {size.name}: update angle", ANGLE_BAR, "deg")
         table, chips = None, size.chips[:DEVICE_CHIPS]
         for name in DEVICES:
-            here = case(size.layers, NETWORK_SEEDS[0], size.samples).of_devices(name, HOUR)
+            here = case(size.layers, NETWORK_SEEDS[0], size.samples)
+            here = here.of_devices(name, HOUR).in_tiles(TILE)
             models, fast = self.timed(partial(here.behavioural, chips))
             ideal, _ = self.timed(here.ideal)
             for chip, model in zip(chips, models, strict=True):
@@ -205,7 +208,10 @@ class Bench:
                 result = here.parity(circuit, model)
                 apart = here.compare("ideal", "circuit", "deviation", ideal, circuit)
                 if table is None:
-                    title = f"Full model of devices after 1 h, macro cells, {size.name}: NRMSE, %"
+                    title = (
+                        f"Full model against macro cells, {size.name}: devices after 1 h in tiles "
+                        f"of {TILE} rows, NRMSE, %"
+                    )
                     columns = ["devices", "chip", *_shown(result), "angle deg",
                                "from ideal deg", "model s", "ngspice s"]  # fmt: skip
                     table = self.table(title, columns)

@@ -71,6 +71,7 @@ def test_a_netlist_has_the_conductances_of_the_device(tmp_path: Path) -> None:
         result = run("netlist", "--sizes", "3-4-2", *options, "-o", str(folder))
         assert result.exit_code == 0, result.output
         text = (folder / "circuit.cir").read_text()
+        assert ("* Crossbars of devices: " in text) == bool(options)
         files.append([float(g) for g in re.findall(r" g[pn]=(\S+)", text)])
     assert max(files[0]) < 45e-6  # the technology card's window ends at 40 uS
     assert min(files[1]) > 35e-6

@@ -28,6 +28,7 @@ from benchmarks.parity import (
     SIGNAL_BAR,
     SMALL,
     STATIC_BAR,
+    TILE,
 )
 
 CHIP = 0
@@ -118,6 +119,17 @@ def test_model_predicts_a_chip_of_devices_after_an_hour(name: str) -> None:
     result = assert_model_predicts_macro_cells(here)
     apart = here.compare("ideal", "chip", "deviation", here.ideal(), here.behavioural([CHIP])[0])
     assert worst_angle(apart) > 20 * worst_angle(result)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DEVICES)
+def test_model_predicts_a_larger_chip_of_devices_in_tiles(name: str) -> None:
+    here = case(LARGE, 0, 1).of_devices(name, HOUR)
+    tiled = here.in_tiles(TILE)
+    circuit = tiled.circuit(CHIP, "macro")
+    assert_within_bars(here.parity(circuit, tiled.behavioural([CHIP])[0]))
+    whole = here.parity(circuit, here.behavioural([CHIP])[0])
+    assert whole.signals["v1"] > 2 * SIGNAL_BAR
 
 
 def test_macro_cells_without_imperfections_do_what_ideal_cells_do() -> None:

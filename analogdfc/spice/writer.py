@@ -68,6 +68,7 @@ def _header(chip: Chip, fidelity: str) -> str:
             title(chip, fidelity),
             f"* analogdfc {__version__}; card: {card.card.name}; "
             f"seed: {'nominal components' if seed is None else seed}",
+            *([] if design.devices is None else [f"* Crossbars of {design.devices}"]),
             f"* Scaling: {card.scale.activation:g} V per unit of v and r, "
             f"{card.scale.control:g} V per unit of u and e, {design.seconds:g} s per unit of "
             "time",
