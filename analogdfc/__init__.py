@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from analogdfc.arrays import analog
     from analogdfc.cards import Card, DeviceCard
-    from analogdfc.circuit import Behavioural, Chip, Design
+    from analogdfc.circuit import Behavioural, Chip, Design, Devices
     from analogdfc.circuit.static import StaticChip
     from analogdfc.comparison import compare
     from analogdfc.controller import PD, PI, PID, Controller, I, P
@@ -48,7 +48,7 @@ else:
         {
             "analogdfc.arrays": ("analog",),
             "analogdfc.cards": ("Card", "DeviceCard"),
-            "analogdfc.circuit": ("Behavioural", "Chip", "Design"),
+            "analogdfc.circuit": ("Behavioural", "Chip", "Design", "Devices"),
             "analogdfc.circuit.static": ("StaticChip",),
             "analogdfc.comparison": ("compare",),
             "analogdfc.controller": ("PD", "PI", "PID", "Controller", "I", "P"),
@@ -89,6 +89,7 @@ __all__ = [
     "Design",
     "DeviceCard",
     "DeviceModel",
+    "Devices",
     "DirectFeedback",
     "I",
     "LearningRule",

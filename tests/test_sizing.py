@@ -19,6 +19,7 @@ from torch import Tensor
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design, Readout
+from analogdfc.circuit.devices import Devices
 from analogdfc.circuit.static import StaticChip
 from analogdfc.cli import _size
 from analogdfc.cli._design import Samples
@@ -215,6 +216,12 @@ def test_a_requirement_is_either_fixed_or_sought() -> None:
         problem_of(fixed={**OWN})
     with pytest.raises(UserError, match="nothing to size"):
         problem_of(ranges={}, fixed=OWN)
+
+
+def test_devices_that_are_given_leave_their_window_and_levels_nothing_to_find() -> None:
+    design = replace(design_of(), devices=Devices.of("pcm_nandakumar2019"))
+    with pytest.raises(UserError, match="a design with devices of its own has both already"):
+        replace(problem_of(), design=design)
 
 
 def test_a_written_card_reads_as_the_same_card_and_keeps_sources() -> None:

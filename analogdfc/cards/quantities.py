@@ -18,8 +18,8 @@ def quantity(text: str, unit: str) -> float:
     Raises:
         ValueError: neither, or not a finite number.
 
-    >>> quantity("1h", "s"), quantity("20 us", "s"), quantity("3e-3", "s")
-    (3600.0, 2e-05, 0.003)
+    >>> quantity("1h", "s"), quantity("20 ms", "s"), quantity("3e-3", "s")
+    (3600.0, 0.02, 0.003)
     """
     try:
         found: Any = units().Quantity(text.strip())

@@ -38,6 +38,12 @@ class Devices:
 
     Raises:
         UserError: a negative or non-finite age, or a scheme of one device a weight.
+
+    >>> devices = Devices.of("pcm_nandakumar2019", age=3600.0)
+    >>> devices.imperfections
+    ('programming noise', 'drift', 'read noise')
+    >>> devices.without("drift", "read noise").imperfections
+    ('programming noise',)
     """
 
     model: DeviceModel

@@ -51,7 +51,7 @@ class Problem:
         seed: seed of the search.
 
     Raises:
-        UserError: a bound that is none, or nothing to size.
+        UserError: a bound that is none, nothing to size, or a design with devices.
     """
 
     design: Design
@@ -74,6 +74,11 @@ class Problem:
         if not (self.duration > 0 and self.phase_margin > 0):
             raise UserError(
                 f"duration {self.duration}, phase margin {self.phase_margin}: both must be > 0"
+            )
+        if self.design.devices is not None:
+            raise UserError(
+                "sizing finds the window and the levels of the card's devices; a design with "
+                "devices of its own has both already"
             )
         if not self.seeds or not len(self.x):
             raise UserError("sizing needs at least one chip and one sample")
