@@ -13,7 +13,7 @@ from analogdfc.errors import UserError
 Leak = Literal["control", "integral"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Controller:
     """Any combination of proportional, integral and derivative control (App. A.8).
 
@@ -229,7 +229,7 @@ class PD(Controller):
     leak: Leak = field(default="control", init=False, repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PID(Controller):
     """Proportional-integral-derivative control (Meulemans et al. 2021, App. A.8.3).
 

@@ -260,7 +260,8 @@ def predicted_settling_time(slowest: Tensor, band: float = 0.02) -> Tensor:
     slowest mode starts with c times the final control signal, and earlier where c < 1.
 
     Args:
-        slowest: slowest eigenvalues, complex or their real parts, as of `slowest_eigenvalue`.
+        slowest: slowest eigenvalues, complex or their real parts, any shape, as of
+            `slowest_eigenvalue`.
         band: the fraction, 0 < band < 1.
 
     Returns:

@@ -33,12 +33,22 @@ class StateError(UserError):
 
 
 def inside(name: str, state: Mapping[str, Tensor | int | float]) -> State:
-    """The state as a part, called `name`, of a larger one."""
+    """The state as a part, called `name`, of a larger one.
+
+    Args:
+        name: what the part is called.
+        state: the part, by its own keys.
+    """
     return {f"{name}/{key}": value for key, value in state.items()}
 
 
 def part(name: str, state: Mapping[str, Tensor | int | float]) -> State:
-    """What `inside(name, ...)` put into a larger state."""
+    """What `inside(name, ...)` put into a larger state.
+
+    Args:
+        name: what the part is called.
+        state: the larger state.
+    """
     start = f"{name}/"
     return {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
 
@@ -88,7 +98,7 @@ def set_generator(key: str, generator: torch.Generator, state: Tensor | int | fl
     Args:
         key: path of the state, for messages.
         generator: the source.
-        state: of `generator.get_state()`.
+        state: of `generator.get_state()`, a tensor of the shape that it gives.
 
     Raises:
         StateError: no state of such a generator.

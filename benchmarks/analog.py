@@ -69,7 +69,7 @@ def passes() -> dict[str, Callable[[], Tensor]]:
         ),
         "network, reference column": fresh(made(Mapping(OffsetColumn()))),
         "network, pairs, arrays of 128, 8-bit converters": fresh(
-            made(Mapping(tiling=Tiling(128, 128)), DAC(8, 4.0), ADC(8, 8.0))
+            made(Mapping(tiling=Tiling(128, 128)), DAC(bits=8, range=4.0), ADC(bits=8, range=8.0))
         ),
     }
 

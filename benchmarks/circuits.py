@@ -57,7 +57,7 @@ CIRCUITS = (
     Kind("PI, leak on u_int", PI(2.0, 0.05, leak="integral")),
     Kind("PD", PD(2.0)),
     Kind("PID", PID()),
-    Kind("PID, leak on u_int", PID(2.0, 0.05, leak="integral")),
+    Kind("PID, leak on u_int", PID(k_p=2.0, alpha=0.05, leak="integral")),
     Kind("linear hidden", PI(), hidden="linear"),
     Kind("tanh output", PI(), output="tanh"),
 )

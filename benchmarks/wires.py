@@ -83,7 +83,7 @@ def accuracy(console: Console) -> None:
     for rows, columns in SHAPES:
         line, worst_node = [], 0.0
         for r in RESISTANCES:
-            g, lines = cells(1, rows, columns), Lines(r, r)
+            g, lines = cells(1, rows, columns), Lines(r_word=r, r_bit=r)
             expected, nodes = nodal(g, r)
             found = transfer_matrix(g, lines).numpy()
             line.append(f"{np.abs(found / expected - 1).max():.1e}")
@@ -121,7 +121,7 @@ def badcrossbar_seconds(g: Tensor, count: int) -> float | None:
 
 def speed(console: Console) -> None:
     """Times of a 128 x 128 array."""
-    g, lines = cells(3, 128, 128), Lines(1.0, 1.0)
+    g, lines = cells(3, 128, 128), Lines(r_word=1.0, r_bit=1.0)
     whole = seconds(lambda: transfer_matrix(g, lines), 10)
     table = Table(title="128 x 128, 1 ohm, float64, one thread, CPU time")
     for name in ("what", "ours", "badcrossbar 1.1.0", "ratio", "bar"):
@@ -152,7 +152,7 @@ def iteration(console: Console, size: int) -> None:
         table.add_column(name, justify="right")
     for r in RESISTANCES:
         start = time.process_time()
-        found = WiredArray(g, Lines(r, r), Iterative(tolerance=1e-8)).solution(v)
+        found = WiredArray(g, Lines(r_word=r, r_bit=r), Iterative(tolerance=1e-8)).solution(v)
         taken = time.process_time() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         table.add_row(
@@ -174,7 +174,7 @@ def scaling(console: Console) -> None:
     before = None
     for n in (64, 128, 256, 512):
         g = cells(7, n, n)
-        taken = seconds(partial(transfer_matrix, g, Lines(1.0, 1.0)), 3)
+        taken = seconds(partial(transfer_matrix, g, Lines(r_word=1.0, r_bit=1.0)), 3)
         table.add_row(f"{n} x {n}", f"{taken:.3f} s", f"{taken / before:.1f}" if before else "")
         before = taken
     console.print(table)

@@ -49,7 +49,7 @@ from analogdfc.network import Network
 US = 1e-6
 WINDOW = Window(1 * US, 41 * US)
 IDEAL = DeviceModel(WINDOW)
-PULSED = DeviceModel(WINDOW, pulses=Pulses(LinearStep(0.002)))
+PULSED = DeviceModel(WINDOW, pulses=Pulses(LinearStep(step=0.002)))
 PCM, ECRAM = "pcm_nandakumar2019", "ecram_mo_kim2019"
 ROOMY = Mapping(scale=PerLayer(2.0))
 
@@ -217,7 +217,7 @@ def test_a_network_in_single_precision_stays_so() -> None:
 
 
 def test_telegraph_noise_and_shared_references_reach_the_weights(network: Network) -> None:
-    trapped = replace(IDEAL, telegraph=RandomTelegraph(0.2, 1.0, 1.0))
+    trapped = replace(IDEAL, telegraph=RandomTelegraph(amplitude=0.2, time_high=1.0, time_low=1.0))
     copy = analog(network, trapped, 0)
     first = weight(copy)
     copy.read()
@@ -431,7 +431,7 @@ def test_converters_cross_the_forward_pass_and_leave_the_weights(network: Networ
     plain = analog(network, IDEAL, 0, mapping=mapping)(x)
     errors = []
     for bits in (4, 8, 12):
-        dac, adc = DAC(bits, 2.0), ADC(bits, 4.0)
+        dac, adc = DAC(bits=bits, range=2.0), ADC(bits=bits, range=4.0)
         copy = analog(network, IDEAL, 0, mapping=mapping, dac=dac, adc=adc)
         errors.append(float((copy(x) - plain).detach().abs().max()))
         assert torch.equal(copy.weights[0], analog(network, IDEAL, 0, mapping=mapping).weights[0])
@@ -454,7 +454,7 @@ def test_each_array_is_converted_before_the_sums() -> None:
 def test_gradients_go_through_the_converters(network: Network) -> None:
     x, y = normal(0, 20, 3), normal(1, 20, 2)
     Backpropagation(network).backward(x, y)
-    copy = analog(network, IDEAL, 0, dac=DAC(12, 5.0), adc=ADC(12, 8.0))
+    copy = analog(network, IDEAL, 0, dac=DAC(bits=12, range=5.0), adc=ADC(bits=12, range=8.0))
     Backpropagation(copy).backward(x, y)
     for a, b in zip(network.parameters(), copy.parameters(), strict=True):
         assert a.grad is not None
@@ -467,7 +467,7 @@ def test_a_rule_sees_the_output_that_has_crossed_the_converters(
     rule: str, network: Network
 ) -> None:
     x, y = normal(0, 20, 3), normal(1, 20, 2)
-    coarse = analog(network, IDEAL, 0, adc=ADC(3, 8.0))
+    coarse = analog(network, IDEAL, 0, adc=ADC(bits=3, range=8.0))
     loss = make_rule(rule, coarse, generator=generator(0)).backward(x, y)
     with torch.no_grad():
         expected = float((coarse(x) - y).square().sum(dim=1).mean())

@@ -56,9 +56,9 @@ FULL = DeviceModel(
     Window(1e-6, 40e-6, 64),
     programming=OneShot(constant(0.5e-6)),
     read=ReadNoise(white=constant(0.2e-6)),
-    telegraph=RandomTelegraph(0.05, 1.0, 1.0, fraction=0.3),
+    telegraph=RandomTelegraph(amplitude=0.05, time_high=1.0, time_low=1.0, fraction=0.3),
     drift=PowerLawDrift(constant(0.05), 20.0, constant(0.01)),
-    retention=Retention(1e6),
+    retention=Retention(time_constant=1e6),
     spread=Spread(device=0.02, cycle=0.01),
     faults=Faults(on=0.05, off=0.05),
 )

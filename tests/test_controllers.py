@@ -87,8 +87,11 @@ CASES: dict[str, tuple[Controller, Equations]] = {
     "PI, eq. 206, alpha k_p > 1": (PI(2.0, 0.8, 0.8), pi_with_a_large_leak),
     "PI, eq. 4": (PI(2.0, 0.1, 0.8, leak="integral"), pi_leaking_on_u_int),
     "PD": (PD(1.2, 0.15, 0.08), pd),
-    "PID, eq. 206": (PID(1.0, 0.04, 1.3, 0.2, 0.1), pid_leaking_on_u),
-    "PID, eq. 4": (PID(1.0, 0.04, 1.3, 0.2, 0.1, leak="integral"), pid_leaking_on_u_int),
+    "PID, eq. 206": (PID(k_p=1.0, alpha=0.04, tau_u=1.3, k_d=0.2, tau_d=0.1), pid_leaking_on_u),
+    "PID, eq. 4": (
+        PID(k_p=1.0, alpha=0.04, tau_u=1.3, k_d=0.2, tau_d=0.1, leak="integral"),
+        pid_leaking_on_u_int,
+    ),
 }
 CONTROLLERS = [pytest.param(controller, id=name) for name, (controller, _) in CASES.items()]
 EQUATIONS = [pytest.param(*case, id=name) for name, case in CASES.items()]
@@ -193,8 +196,8 @@ def test_the_steady_state_of_newton_is_that_of_a_long_simulation(controller: Con
         (PI(2.0, 0.1), 0.1),
         (PI(2.0, 0.1, leak="integral"), 0.1 / 1.2),
         (PD(4.0), 0.25),
-        (PID(2.0, 0.1), 0.1),
-        (PID(2.0, 0.1, leak="integral"), 0.1 / 1.2),
+        (PID(k_p=2.0, alpha=0.1), 0.1),
+        (PID(k_p=2.0, alpha=0.1, leak="integral"), 0.1 / 1.2),
     ],
 )
 def test_the_error_at_rest_is_the_damping_times_the_control_signal(
@@ -220,7 +223,7 @@ def test_proportional_control_of_a_linear_network_comes_to_rest_where_equation_1
 
 @pytest.mark.parametrize(
     ("without", "with_"),
-    [(P(1.2), PD(1.2, 0.3)), (PI(1.0, 0.04), PID(1.0, 0.04, k_d=0.3))],
+    [(P(1.2), PD(1.2, 0.3)), (PI(1.0, 0.04), PID(k_p=1.0, alpha=0.04, k_d=0.3))],
     ids=["P", "PI"],
 )
 def test_a_derivative_part_changes_the_way_but_not_the_steady_state(
@@ -238,7 +241,7 @@ def test_on_one_linear_neuron_the_derivative_part_adds_to_the_time_constant(k_d:
     # tau_v = tau_u = 1 under integral control: (1 + k_d) v'' + v' + v = v*.
     network = Network([1, 1])
     feedback, x = DirectFeedback.transposed(network), torch.zeros(1, 1).double()
-    loop = Loop.of(network, feedback, PID(0.0, 0.0, 1.0, k_d, tau_d=0.004), 1.0)
+    loop = Loop.of(network, feedback, PID(k_p=0.0, alpha=0.0, tau_u=1.0, k_d=k_d, tau_d=0.004), 1.0)
     run = simulate(loop, x, x + 1, dt=0.1, steps=70, integrator=RungeKutta4(50))
     zeta = 1 / (2 * math.sqrt(1 + k_d))
     overshoot = math.exp(-math.pi * zeta / math.sqrt(1 - zeta**2))
@@ -361,9 +364,9 @@ def test_the_analytic_update_is_that_of_the_steady_state_for_a_small_target_step
         (lambda: I(alpha=-0.1), "alpha >= 0"),
         (lambda: I(tau_u=0.0), "tau_u > 0"),
         (lambda: I(tau_u=math.nan), "must be finite"),
-        (lambda: Controller(1.0, 0.1), "alpha must be 0"),
+        (lambda: Controller(k_p=1.0, alpha=0.1), "alpha must be 0"),
         (lambda: Controller(), "an integral part or k_p > 0"),
-        (lambda: Controller(1.0, leak="u"), "'control' or 'integral'"),  # type: ignore[arg-type]
+        (lambda: Controller(k_p=1.0, leak="u"), "'control' or 'integral'"),  # type: ignore[arg-type]
     ],
 )
 def test_a_controller_outside_its_range_is_refused(

@@ -23,7 +23,7 @@ def test_error_is_at_most_half_a_step_and_the_codes_are_counted(
 ) -> None:
     x = (2 * torch.rand(200, dtype=torch.float64, generator=generator(seed)) - 1) * limit
     for signed, codes in ((True, 2**bits - 1), (False, 2**bits)):
-        converter = kind(bits, limit, signed=signed)
+        converter = kind(bits=bits, range=limit, signed=signed)
         assert converter.step is not None
         low = -limit if signed else 0.0
         assert converter.step * (codes - 1) == pytest.approx(limit - low)
@@ -34,7 +34,7 @@ def test_error_is_at_most_half_a_step_and_the_codes_are_counted(
 
 @KINDS
 def test_rounding_has_no_bias_and_the_variance_of_a_uniform_error(kind: type[Converter]) -> None:
-    converter = kind(6, 1.0)
+    converter = kind(bits=6, range=1.0)
     assert converter.step is not None
     x = 2 * torch.rand(200_000, dtype=torch.float64, generator=generator(0)) - 1
     error = converter(x) - x
@@ -45,8 +45,8 @@ def test_rounding_has_no_bias_and_the_variance_of_a_uniform_error(kind: type[Con
 @KINDS
 def test_zero_is_a_code_and_what_lies_beyond_the_range_is_clipped(kind: type[Converter]) -> None:
     x = torch.tensor([0.0, 5.0, -5.0], dtype=torch.float64)
-    torch.testing.assert_close(kind(3, 2.0)(x), x.clamp(-2, 2))
-    torch.testing.assert_close(kind(3, 2.0, signed=False)(x), x.clamp(0, 2))
+    torch.testing.assert_close(kind(bits=3, range=2.0)(x), x.clamp(-2, 2))
+    torch.testing.assert_close(kind(bits=3, range=2.0, signed=False)(x), x.clamp(0, 2))
     torch.testing.assert_close(kind(range=2.0)(x / 4), x / 4)
 
 
@@ -61,9 +61,11 @@ def test_errors_come_after_the_rounding_of_a_dac_and_before_that_of_an_adc() -> 
     x = torch.tensor([0.4], dtype=torch.float64)
     errors: dict[str, Any] = {"gain_error": 0.1, "offset_error": 0.05}
     # Codes at -1, -2/3, ..., 1: 0.4 is rounded to 1/3, and 0.49 to 1/3 too, but 0.51 to 2/3.
-    assert float(DAC(3, 1.0, **errors)(x)) == pytest.approx(1.1 / 3 + 0.05)
-    assert float(ADC(3, 1.0, **errors)(x)) == pytest.approx(1 / 3)
-    assert float(ADC(3, 1.0, gain_error=0.1, offset_error=0.07)(x)) == pytest.approx(2 / 3)
+    assert float(DAC(bits=3, range=1.0, **errors)(x)) == pytest.approx(1.1 / 3 + 0.05)
+    assert float(ADC(bits=3, range=1.0, **errors)(x)) == pytest.approx(1 / 3)
+    assert float(ADC(bits=3, range=1.0, gain_error=0.1, offset_error=0.07)(x)) == pytest.approx(
+        2 / 3
+    )
 
 
 @KINDS
@@ -80,7 +82,7 @@ def test_noise_has_its_spread_and_follows_the_seed(kind: type[Converter]) -> Non
 @KINDS
 def test_gradient_goes_through_the_rounding_and_ends_at_the_clipping(kind: type[Converter]) -> None:
     x = torch.tensor([0.3, -0.7, 1.5, -1.5], dtype=torch.float64, requires_grad=True)
-    (slope,) = torch.autograd.grad(kind(4, 1.0)(x).sum(), x)
+    (slope,) = torch.autograd.grad(kind(bits=4, range=1.0)(x).sum(), x)
     assert slope.tolist() == [1, 1, 0, 0]
 
 

@@ -134,7 +134,11 @@ def test_what_a_tiled_array_takes_for_given_voltages_is_that_of_its_admittance(
     volts = np.random.default_rng(1).normal(size=(2, 3, rows + columns))
     given = torch.from_numpy(volts)
     found = array_power(
-        torch.from_numpy(g), Lines(r_word, r_bit), given[..., :rows], given[..., rows:], tiling
+        torch.from_numpy(g),
+        Lines(r_word=r_word, r_bit=r_bit),
+        given[..., :rows],
+        given[..., rows:],
+        tiling,
     )
     states = np.concatenate([volts, volts.mean(axis=0, keepdims=True)])
     current = states @ terminal_admittance(g, r_word, r_bit, tiling)

@@ -44,7 +44,7 @@ from analogdfc.errors import UserError
 from analogdfc.wires import Lines, WiredArray, transfer_matrix
 
 IDEAL = DeviceModel(Window(1e-6, 25e-6))
-NO_LINES = Lines(0.0, 0.0)
+NO_LINES = Lines(r_word=0.0, r_bit=0.0)
 SCHEMES = (Split(), Balanced(), MidRail(), OffsetColumn())
 W, X = normal(1, 5, 7), normal(2, 4, 7)
 
@@ -97,7 +97,9 @@ def test_ideal_devices_without_wires_are_exact_to_rounding(
 
 
 def test_the_error_of_wires_alone_is_that_of_the_transfer_matrix() -> None:
-    lines = Lines(200.0, 100.0, 300.0, 50.0, "both", "one")
+    lines = Lines(
+        r_word=200.0, r_bit=100.0, r_driver=300.0, r_sense=50.0, driven="both", sensed="one"
+    )
     product = Product(W, X, IDEAL, lines)
     found = measure(product)
     g = pair_rows(W, IDEAL.window)
@@ -120,7 +122,7 @@ def test_the_error_of_wires_alone_is_that_of_the_transfer_matrix() -> None:
 
 
 def test_the_voltage_lost_by_a_cell_is_that_of_the_nodes() -> None:
-    lines = Lines(200.0, 100.0)
+    lines = Lines(r_word=200.0, r_bit=100.0)
     product = Product(W, X, IDEAL, lines, read_voltage=0.3)
     found = measure(product)
     v = torch.stack([X, -X], dim=-1).flatten(1) * (0.3 / float(X.abs().max()))
@@ -132,7 +134,7 @@ def test_the_voltage_lost_by_a_cell_is_that_of_the_nodes() -> None:
 
 
 def test_a_drivers_resistance_divides_with_the_conductance_of_its_row() -> None:
-    product = Product(W, X, IDEAL, Lines(0.0, 0.0, r_driver=5e3))
+    product = Product(W, X, IDEAL, Lines(r_word=0.0, r_bit=0.0, r_driver=5e3))
     g = pair_rows(W, IDEAL.window)
     seen = g / (1 + 5e3 * g.sum(dim=1, keepdim=True))
     unit = IDEAL.window.span / float(W.abs().max())
@@ -148,13 +150,13 @@ def test_tiles_are_arrays_of_their_own_and_shorter_lines_lose_less(scheme: Schem
 
     def error(tiling: Tiling) -> float:
         mapping = Mapping(scheme, tiling=tiling, bias_rows=0)
-        return measure(Product(w, x, IDEAL, Lines(20.0, 20.0), mapping)).total
+        return measure(Product(w, x, IDEAL, Lines(r_word=20.0, r_bit=20.0), mapping)).total
 
     assert error(Tiling(16, 8)) < 0.5 * error(Tiling())
 
 
 def test_two_tiles_sum_what_two_arrays_give() -> None:
-    lines = Lines(100.0, 100.0)
+    lines = Lines(r_word=100.0, r_bit=100.0)
     mapping = Mapping(tiling=Tiling(6, None), bias_rows=0)  # 3 inputs each
     found = measure(Product(W, X, IDEAL, lines, mapping))
     g = pair_rows(W, IDEAL.window)
@@ -180,7 +182,7 @@ def test_programming_noise_has_the_error_of_its_standard_deviation() -> None:
 
 
 def test_causes_add_up() -> None:
-    lines = Lines(2.0, 2.0, 100.0, 100.0)
+    lines = Lines(r_word=2.0, r_bit=2.0, r_driver=100.0, r_sense=100.0)
     model = replace(card("pcm_nandakumar2019"), faults=Faults(off=0.01), spread=Spread(device=0.05))
     product = Product(normal(7, 12, 24), normal(8, 16, 24), model, lines, time=100.0)
     found = measure(product, samples=40)
@@ -197,7 +199,7 @@ def test_causes_add_up() -> None:
 
 def test_a_cause_switched_off_leaves_the_draws_of_the_others() -> None:
     model = card("rram_wan2022")
-    product = Product(W, X, model, Lines(1.0, 1.0))
+    product = Product(W, X, model, Lines(r_word=1.0, r_bit=1.0))
     found = measure(product, samples=4, seed=3)
     alone = measure(product.only("programming noise"), samples=4, seed=3)
     assert found.causes["programming noise"].alone == alone.total
@@ -255,14 +257,14 @@ def test_blocks_of_draws_are_independent_draws(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_progress_is_called_once_a_case() -> None:
-    product = Product(W, X, card("pcm_nandakumar2019"), Lines(1.0, 1.0))
+    product = Product(W, X, card("pcm_nandakumar2019"), Lines(r_word=1.0, r_bit=1.0))
     calls = count()
     measure(product, samples=2, progress=lambda: next(calls))
     assert next(calls) == cases(product) == 1 + 2 * len(product.causes)
 
 
 def test_a_scale_that_does_not_matter() -> None:
-    model, lines = card("cmo_hfox_falcone2025"), Lines(1.0, 1.0)
+    model, lines = card("cmo_hfox_falcone2025"), Lines(r_word=1.0, r_bit=1.0)
     found = [measure(Product(s * W, X, model, lines), samples=3).total for s in (1.0, 1e-200)]
     assert found[0] == pytest.approx(found[1], rel=1e-9)
 
@@ -292,9 +294,9 @@ def test_an_array_too_large_for_the_exact_solution_is_refused_only_with_wires() 
     w, x = torch.ones(600, 500, dtype=torch.float64), torch.ones(1, 500, dtype=torch.float64)
     product = Product(w, x, IDEAL, NO_LINES)
     with pytest.raises(UserError, match="1000 x 600 cells"):
-        replace(product, lines=Lines(1.0, 1.0))
+        replace(product, lines=Lines(r_word=1.0, r_bit=1.0))
     cut = Mapping(tiling=Tiling(256, 256), bias_rows=0)
-    replace(product, lines=Lines(1.0, 1.0), mapping=cut)
+    replace(product, lines=Lines(r_word=1.0, r_bit=1.0), mapping=cut)
 
 
 def test_unknown_causes_and_no_draws_are_refused() -> None:

@@ -436,9 +436,9 @@ def test_a_card_of_the_users_own_is_found_by_its_path(tmp_path: Path) -> None:
     device = DeviceCard.load(path).model()
     assert device.window.levels == 33
     assert device.programming == WriteVerify(Curve.polynomial(3 * US), acceptance=0.02, limit=50)
-    assert device.telegraph == RandomTelegraph(0.05, 2e-3, 1e-3)
+    assert device.telegraph == RandomTelegraph(amplitude=0.05, time_high=2e-3, time_low=1e-3)
     year = 365.25 * DAY
-    assert device.retention == Retention(10 * year, activation=1.1, temperature=358)
+    assert device.retention == Retention(time_constant=10 * year, activation=1.1, temperature=358)
     assert device.temperature == Temperature(1e-3, reference=300)
     array = programmed(device)
     assert array.attempts is not None

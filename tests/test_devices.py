@@ -53,7 +53,7 @@ PROGRAMMING = OneShot(Curve.polynomial(0.2 * US, 1.5 * US, -0.5 * US, reference=
 FLICKER = ReadNoise(Curve((Piece((0.0088, -0.65), "power", high=0.2),), 25 * US), 250e-9)
 DRIFT = PowerLawDrift(Curve.polynomial(0.05, 0.02, reference=25 * US), 20.0, Curve.polynomial(0.01))
 PULSES = Pulses(
-    LinearStep(0.01, 0.3, 0.5),
+    LinearStep(step=0.01, gamma_up=0.3, gamma_down=0.5),
     device_spread=0.2,
     asymmetry_spread=0.02,
     slope_spread=0.05,
@@ -65,9 +65,9 @@ FULL = DeviceModel(
     Window(1 * US, 41 * US, levels=64),
     programming=PROGRAMMING,
     read=FLICKER,
-    telegraph=RandomTelegraph(0.05, 1e-3, 2e-3, fraction=0.3),
+    telegraph=RandomTelegraph(amplitude=0.05, time_high=1e-3, time_low=2e-3, fraction=0.3),
     drift=DRIFT,
-    retention=Retention(1e7, 1 * US, activation=1.0),
+    retention=Retention(time_constant=1e7, level=1 * US, activation=1.0),
     temperature=Temperature(coefficient=1e-3),
     spread=Spread(device=0.05, cycle=0.02),
     faults=Faults(on=0.01, off=0.02, dead=0.03),
@@ -217,7 +217,7 @@ def test_series_of_white_noise_is_flat_and_fills_its_band(steps: int) -> None:
 
 
 def test_telegraph_noise_has_the_occupancy_and_the_correlation_of_a_two_state_process() -> None:
-    noise = RandomTelegraph(0.2, time_high=3e-3, time_low=1e-3)
+    noise = RandomTelegraph(amplitude=0.2, time_high=3e-3, time_low=1e-3)
     dt, steps = 5e-4, 100
     series = noise.series((10_000,), dt, steps, seeded(7))
     agrees(series, 1 - 0.2 * 0.25, 0.2 * math.sqrt(0.25 * 0.75))
@@ -228,7 +228,10 @@ def test_telegraph_noise_has_the_occupancy_and_the_correlation_of_a_two_state_pr
 
 
 def test_telegraph_noise_spares_devices_without_a_trap_and_a_device_keeps_its_trap() -> None:
-    model = DeviceModel(WINDOW, telegraph=RandomTelegraph(0.2, 1e-3, 1e-3, fraction=0.25))
+    model = DeviceModel(
+        WINDOW,
+        telegraph=RandomTelegraph(amplitude=0.2, time_high=1e-3, time_low=1e-3, fraction=0.25),
+    )
     programmed = model.program(full(20 * US, 100_000), seeded(8))
     reads = torch.stack([programmed.read(0.0, seeded(100 + k)) for k in range(20)])
     ever = (reads < 19 * US).any(dim=0)
@@ -279,14 +282,14 @@ def test_measured_distributions_are_met_at_their_times_and_interpolated_between(
 
 @given(st.floats(0, 1e9), st.floats(0.3, 1.5))
 def test_retention_is_a_stretched_exponential_towards_its_level(time: float, beta: float) -> None:
-    loss = Retention(1e6, 2 * US, stretch=beta)
+    loss = Retention(time_constant=1e6, level=2 * US, stretch=beta)
     g = loss.at(time, full(30 * US, 3))
     expected = 2 * US + 28 * US * math.exp(-((time / 1e6) ** beta))
     torch.testing.assert_close(g, full(expected, 3), rtol=1e-9, atol=1e-20)
 
 
 def test_retention_is_lost_faster_in_the_heat_by_arrhenius_law() -> None:
-    loss = Retention(1e6, activation=1.1, temperature=300.0)
+    loss = Retention(time_constant=1e6, activation=1.1, temperature=300.0)
     boltzmann = 1.380649e-23 / 1.602176634e-19
     faster = math.exp(1.1 / boltzmann * (1 / 300 - 1 / 398))
     assert arrhenius(1.1, 398.0, 300.0) == pytest.approx(faster, rel=1e-6)
@@ -351,7 +354,11 @@ def moved(pulses: Pulses, start: float, counts: Tensor, seed: int = 0) -> Tensor
 
 
 def test_linear_steps_shrink_by_gamma_towards_each_bound() -> None:
-    pulses = Pulses(LinearStep(0.01, 0.3, 0.5, w_min=-0.8, w_max=1.2), -0.8, 1.2)
+    pulses = Pulses(
+        LinearStep(step=0.01, gamma_up=0.3, gamma_down=0.5, w_min=-0.8, w_max=1.2),
+        w_min=-0.8,
+        w_max=1.2,
+    )
     one = torch.tensor([1, -1])
     for w in (-0.7, 0.0, 1.1):
         up, down = (moved(pulses, w, one) - w).tolist()
@@ -361,7 +368,7 @@ def test_linear_steps_shrink_by_gamma_towards_each_bound() -> None:
 
 @given(st.integers(0, 400), st.floats(0.001, 0.9))
 def test_soft_bounds_are_approached_geometrically(n: int, step: float) -> None:
-    pulses = Pulses(SoftBounds(step), -0.5, 1.0)
+    pulses = Pulses(SoftBounds(step), w_min=-0.5, w_max=1.0)
     up, down = moved(pulses, 0.0, torch.tensor([n, -n])).tolist()
     assert up == pytest.approx(1 - (1 - step) ** n, abs=1e-9)
     assert down == pytest.approx(-0.5 * (1 - max(1 - step / 0.5, 0) ** n), abs=1e-9)
@@ -369,7 +376,11 @@ def test_soft_bounds_are_approached_geometrically(n: int, step: float) -> None:
 
 @given(st.integers(0, 97), st.integers(0, 100))
 def test_exponential_update_follows_the_curves_of_neurosim(up: int, down: int) -> None:
-    pulses = Pulses(Exponential(97, 100, 0.499181, 0.200303), 0.0, 1.0)
+    pulses = Pulses(
+        Exponential(pulses_up=97, pulses_down=100, curvature_up=0.499181, curvature_down=0.200303),
+        w_min=0.0,
+        w_max=1.0,
+    )
     # Its LTP and LTD curves, the second with a negative A and counted down from all pulses.
     ltp = (1 - math.exp(-up / (0.499181 * 97))) / (1 - math.exp(-1 / 0.499181))
     a = -0.200303 * 100
@@ -379,11 +390,11 @@ def test_exponential_update_follows_the_curves_of_neurosim(up: int, down: int) -
 
 
 LAWS: list[tuple[Law, float, float]] = [
-    (LinearStep(0.02), -1, 1),
-    (LinearStep(0.02, 0.4, 0.9, -0.8, 1.2), -0.8, 1.2),
+    (LinearStep(step=0.02), -1, 1),
+    (LinearStep(step=0.02, gamma_up=0.4, gamma_down=0.9, w_min=-0.8, w_max=1.2), -0.8, 1.2),
     (SoftBounds(0.1), -1, 1),
     (SoftBounds(1.7), -1, 1),
-    (Exponential(30, 40, 0.3, 2.0), 0, 1),
+    (Exponential(pulses_up=30, pulses_down=40, curvature_up=0.3, curvature_down=2.0), 0, 1),
 ]
 
 
@@ -392,7 +403,7 @@ LAWS: list[tuple[Law, float, float]] = [
 def test_many_pulses_at_once_are_as_many_single_ones(
     law: Law, low: float, high: float, counts: list[int], seed: int
 ) -> None:
-    pulses = Pulses(law, low, high, device_spread=0.3, low_spread=0.1, high_spread=0.1)
+    pulses = Pulses(law, w_min=low, w_max=high, device_spread=0.3, low_spread=0.1, high_spread=0.1)
     n = torch.tensor(counts)
     model = DeviceModel(WINDOW, pulses=pulses)
     inside = pulses.conductance(full((low + high) / 2, len(counts)), WINDOW)
@@ -405,7 +416,7 @@ def test_many_pulses_at_once_are_as_many_single_ones(
 
 def test_spread_of_the_step_from_device_to_device_is_normal_or_log_normal() -> None:
     one = torch.ones(MANY, dtype=torch.int64)
-    normal = Pulses(LinearStep(0.001), device_spread=0.2)
+    normal = Pulses(LinearStep(step=0.001), device_spread=0.2)
     agrees(moved(normal, 0.0, one), 0.001, 0.0002)
     log_normal = replace(normal, device_spread=0.7, log_normal=True)
     agrees((moved(log_normal, 0.0, one) / 0.001).log(), 0.0, 0.7)
@@ -413,17 +424,17 @@ def test_spread_of_the_step_from_device_to_device_is_normal_or_log_normal() -> N
 
 def test_asymmetry_makes_up_steps_larger_than_down_steps() -> None:
     one = torch.ones(MANY, dtype=torch.int64)
-    pulses = Pulses(LinearStep(0.001), asymmetry=0.1, asymmetry_spread=0.02)
+    pulses = Pulses(LinearStep(step=0.001), asymmetry=0.1, asymmetry_spread=0.02)
     agrees(moved(pulses, 0.0, one) / 0.001, 1.1, 0.02)
     agrees(moved(pulses, 0.0, -one) / 0.001, -0.9, 0.02)
 
 
 def test_bounds_and_slopes_vary_from_device_to_device() -> None:
     many = torch.full((MANY,), 5000)
-    pulses = Pulses(LinearStep(0.001), low_spread=0.05, high_spread=0.1)
+    pulses = Pulses(LinearStep(step=0.001), low_spread=0.05, high_spread=0.1)
     agrees(moved(pulses, 0.0, many), 1.0, 0.1)
     agrees(moved(pulses, 0.0, -many), -1.0, 0.05)
-    bent = Pulses(LinearStep(0.001, gamma_up=0.5), slope_spread=0.05)
+    bent = Pulses(LinearStep(step=0.001, gamma_up=0.5), slope_spread=0.05)
     step = moved(bent, 0.8, torch.ones(MANY, dtype=torch.int64)) - 0.8
     agrees(step, 0.001 * (1 - 0.5 * 0.8), 0.001 * 0.05 * 0.8)
 
@@ -439,20 +450,20 @@ def test_bounds_and_slopes_vary_from_device_to_device() -> None:
 def test_noise_of_a_pulse_is_relative_to_the_step_or_to_the_window(
     changes: dict[str, Any], sigma: float
 ) -> None:
-    pulses = Pulses(LinearStep(0.01, 0.3, 0.5), **changes)
+    pulses = Pulses(LinearStep(step=0.01, gamma_up=0.3, gamma_down=0.5), **changes)
     moves = moved(pulses, 0.5, torch.ones(MANY, dtype=torch.int64)) - 0.5
     agrees(moves, 0.01 * (1 - 0.3 * 0.5), sigma)
 
 
 def test_dead_pulses_leave_a_binomial_number_of_steps() -> None:
-    pulses = Pulses(LinearStep(0.01), dead_pulses=0.3)
+    pulses = Pulses(LinearStep(step=0.01), dead_pulses=0.3)
     steps = moved(pulses, 0.0, torch.full((MANY,), 20)) / 0.01
     agrees(steps, 20 * 0.7, math.sqrt(20 * 0.7 * 0.3))
     torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-6)
 
 
 def test_noise_of_pulses_adds_up_in_power() -> None:
-    pulses = Pulses(LinearStep(0.01), cycle_spread=0.5)
+    pulses = Pulses(LinearStep(step=0.01), cycle_spread=0.5)
     moves = moved(pulses, 0.0, torch.full((200_000,), 9))
     agrees(moves, 0.09, 0.5 * 0.01 * 3)
 
@@ -576,7 +587,7 @@ def test_no_conductance_below_zero_is_programmed_or_read() -> None:
 
 
 def test_a_pulse_starts_the_time_anew_from_where_the_device_is() -> None:
-    model = DeviceModel(WINDOW, drift=DRIFT, pulses=Pulses(LinearStep(0.01)))
+    model = DeviceModel(WINDOW, drift=DRIFT, pulses=Pulses(LinearStep(step=0.01)))
     before = model.program(full(20 * US, 50), seeded(47))
     after = before.pulse(torch.full((50,), 10))
     torch.testing.assert_close(after.g, full(20 * US + 0.1 / 2 * WINDOW.span, 50))
@@ -620,12 +631,18 @@ RAISES: list[tuple[Callable[[], Any], str]] = [
     ),
     (lambda: FLICKER.series(full(1e-5, 2), 0.0, 10, seeded()), r"dt 0 s: .*> 0 s"),
     (lambda: FLICKER.series(full(1e-5, 2), 1.0, 1, seeded()), r"1 steps.*2 or more"),
-    (lambda: RandomTelegraph(1.5, 1.0, 1.0), r"amplitude 1.5: .*>= 0 and <= 1"),
-    (lambda: RandomTelegraph(0.5, 0.0, 1.0), r"time_high 0 s: .*> 0 s"),
+    (
+        lambda: RandomTelegraph(amplitude=1.5, time_high=1.0, time_low=1.0),
+        r"amplitude 1.5: .*>= 0 and <= 1",
+    ),
+    (
+        lambda: RandomTelegraph(amplitude=0.5, time_high=0.0, time_low=1.0),
+        r"time_high 0 s: .*> 0 s",
+    ),
     (lambda: PowerLawDrift(Curve.polynomial(0.1), 0.0), r"start of the drift 0 s: .*> 0 s"),
     (lambda: Measured((Snapshot(1.0), Snapshot(1.0))), r"times of snapshots \[1.0, 1.0\] s"),
-    (lambda: Retention(-1.0), r"time_constant -1 s: .*> 0 s"),
-    (lambda: Retention(1.0).kept(math.nan), r"time nan s: must be finite and >= 0 s"),
+    (lambda: Retention(time_constant=-1.0), r"time_constant -1 s: .*> 0 s"),
+    (lambda: Retention(time_constant=1.0).kept(math.nan), r"time nan s: must be finite and >= 0 s"),
     (lambda: arrhenius(1.0, 0.0, 300.0), r"temperature 0 K: .*> 0 K"),
     (lambda: Temperature(coefficient=-0.01).factor(400.0), r"temperature 400 K: .*around 300 K"),
     (lambda: Faults(on=0.7, off=0.6), r"sum of the fractions 1.3"),
@@ -637,12 +654,22 @@ RAISES: list[tuple[Callable[[], Any], str]] = [
     ),
     (lambda: stuck_cells((4, 3), [StuckCell(0, -1, 1e-6)]), r"stuck cell \(0, -1\) is outside"),
     (lambda: stuck_cells((4, 3), [StuckCell(0, 0, -1e-6)]), r"\(0, 0\) -1e-06 S: .*>= 0 S"),
-    (lambda: Pulses(LinearStep(0.0)), r"step 0: .*> 0"),
-    (lambda: Pulses(SoftBounds(0.1), 0.0, 1.0), r"soft bounds need w_min < 0 < w_max"),
-    (lambda: Pulses(Exponential(9, 9, 1, 1), -1, 1), r"from w_min = 0 to w_max = 1"),
-    (lambda: LinearStep(0.1, 0.5, w_min=0.0), r"w_min < 0 < w_max, not 0 and 1"),
-    (lambda: Pulses(LinearStep(0.1), dead_pulses=1.5), r"dead_pulses 1.5: .*>= 0 and <= 1"),
-    (lambda: Pulses(LinearStep(0.1), 1.0, 1.0), r"w_min = 1 must stay below w_max = 1"),
+    (lambda: Pulses(LinearStep(step=0.0)), r"step 0: .*> 0"),
+    (lambda: Pulses(SoftBounds(0.1), w_min=0.0, w_max=1.0), r"soft bounds need w_min < 0 < w_max"),
+    (
+        lambda: Pulses(
+            Exponential(pulses_up=9, pulses_down=9, curvature_up=1, curvature_down=1),
+            w_min=-1,
+            w_max=1,
+        ),
+        r"from w_min = 0 to w_max = 1",
+    ),
+    (lambda: LinearStep(step=0.1, gamma_up=0.5, w_min=0.0), r"w_min < 0 < w_max, not 0 and 1"),
+    (lambda: Pulses(LinearStep(step=0.1), dead_pulses=1.5), r"dead_pulses 1.5: .*>= 0 and <= 1"),
+    (
+        lambda: Pulses(LinearStep(step=0.1), w_min=1.0, w_max=1.0),
+        r"w_min = 1 must stay below w_max = 1",
+    ),
     (lambda: Curve((Piece((1.0,), below=0.1),)), r"pieces of a curve"),
     (lambda: Piece((1.0,), "cubic"), r"unknown form 'cubic'.*polynomial"),
     (lambda: Piece((1.0,), "power"), r"1 coefficients.*2 must be given"),

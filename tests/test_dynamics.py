@@ -356,7 +356,7 @@ def test_each_modification_of_the_euler_step_is_the_one_that_is_printed(
         np.testing.assert_allclose(run.u[0, k], u, rtol=1e-11, atol=1e-13)
 
 
-CONTROLLERS = [P(1.5), I(0.1), PI(leak="integral", alpha=0.1), PD(1.0), PID(1.0, 0.1)]
+CONTROLLERS = [P(1.5), I(0.1), PI(leak="integral", alpha=0.1), PD(1.0), PID(k_p=1.0, alpha=0.1)]
 
 
 @pytest.mark.parametrize("controller", CONTROLLERS, ids=lambda c: type(c).__name__)
@@ -402,7 +402,7 @@ def test_every_chunk_of_an_averaged_run_uses_the_same_memory(
 ) -> None:
     direct = DirectFeedback.transposed(network)
     feedback = NetworkFeedback.like(direct, 4, generator(1)) if pathway else direct
-    loop, x = Loop.of(network, feedback, PID(1.0, 0.1)), normal(1, 3, 3)
+    loop, x = Loop.of(network, feedback, PID(k_p=1.0, alpha=0.1)), normal(1, 3, 3)
     target = network(x).detach() + 0.3
     run = AveragedRun(loop, x, target, 0.02, Euler(), True)
     found, signals = [], []
@@ -423,10 +423,12 @@ def test_every_chunk_of_an_averaged_run_uses_the_same_memory(
 def test_the_mean_over_time_is_the_trapezoidal_rule() -> None:
     # phi(v) - phi(v_ff) = 0, 1, 4 before r_0 = 3: (0 / 2 + 1 + 4 / 2) / 2 = 1.5.
     r = torch.tensor([[[2.0], [3.0], [6.0]]])
-    readings = Readings((r,), (r,), (r,), (torch.full_like(r, 2.0),))
-    free = Readings(*(tuple(s[:, 0] for s in signals) for signals in vars(readings).values()))
+    readings = Readings(v=(r,), v_ff=(r,), r=(r,), r_ff=(torch.full_like(r, 2.0),))
+    free = Readings(**{n: tuple(s[:, 0] for s in parts) for n, parts in vars(readings).items()})
     u = torch.zeros(1, 3, 1)
-    run = Trajectory(torch.arange(3.0), torch.tensor([[3.0]]), readings, u, u, free)
+    run = Trajectory(
+        t=torch.arange(3.0), x=torch.tensor([[3.0]]), neurons=readings, u=u, e=u, free=free
+    )
     update = Update.of(run)
     assert update.biases[0].tolist() == [[1.5]]
     assert update.weights[0].tolist() == [[[4.5]]]
@@ -479,7 +481,9 @@ def test_double_sampling_of_an_exact_network_changes_nothing(network: Network, s
 def test_double_sampling_removes_a_constant_offset_of_the_readings(network: Network) -> None:
     case = case_of(network)
     run = simulate(*case, dt=0.02, steps=50, integrator=Euler())
-    biased = Trajectory(run.t, run.x, _biased(run.neurons), run.u, run.e, _biased(run.free))
+    biased = Trajectory(
+        t=run.t, x=run.x, neurons=_biased(run.neurons), u=run.u, e=run.e, free=_biased(run.free)
+    )
     exact = Update.of(run).flat()
     torch.testing.assert_close(Update.of(biased).flat(), exact, rtol=0, atol=1e-14)
     raw = Update.of(biased, double_sampling=False)
@@ -490,7 +494,9 @@ def test_double_sampling_removes_a_constant_offset_of_the_readings(network: Netw
 
 
 def _biased(readings: Readings) -> Readings:
-    return Readings(readings.v, readings.v_ff, readings.r, tuple(r + 0.01 for r in readings.r_ff))
+    return Readings(
+        v=readings.v, v_ff=readings.v_ff, r=readings.r, r_ff=tuple(r + 0.01 for r in readings.r_ff)
+    )
 
 
 # Settling
@@ -520,8 +526,10 @@ def test_a_signal_that_never_moves_has_settled_at_once_and_a_ramp_settles_at_its
 
 
 def _with_control(t: Tensor, u: Tensor) -> Trajectory:
-    empty = Readings((), (), (), ())
-    return Trajectory(t, torch.zeros(len(u), 1), empty, u, torch.zeros_like(u), empty)
+    empty = Readings(v=(), v_ff=(), r=(), r_ff=())
+    return Trajectory(
+        t=t, x=torch.zeros(len(u), 1), neurons=empty, u=u, e=torch.zeros_like(u), free=empty
+    )
 
 
 # Batches, types, devices, errors

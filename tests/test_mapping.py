@@ -280,10 +280,16 @@ def _layout(tiling: Tiling, scheme: Scheme | None = None) -> Layout:
 @pytest.mark.parametrize(
     "pulses",
     [
-        Pulses(LinearStep(0.02)),
-        Pulses(LinearStep(0.02, 0.5, 0.6), device_spread=0.2, cycle_spread=0.3),
+        Pulses(LinearStep(step=0.02)),
+        Pulses(
+            LinearStep(step=0.02, gamma_up=0.5, gamma_down=0.6), device_spread=0.2, cycle_spread=0.3
+        ),
         Pulses(SoftBounds(0.05)),
-        Pulses(Exponential(80, 60, 0.5, 0.4), w_min=0.0, w_max=1.0),
+        Pulses(
+            Exponential(pulses_up=80, pulses_down=60, curvature_up=0.5, curvature_down=0.4),
+            w_min=0.0,
+            w_max=1.0,
+        ),
     ],
 )
 def test_exported_pulses_take_the_mean_device_to_within_half_a_step(pulses: Pulses) -> None:
@@ -301,7 +307,7 @@ def test_exported_pulses_take_the_mean_device_to_within_half_a_step(pulses: Puls
 
 
 def test_no_pulses_are_sent_where_they_would_change_nothing() -> None:
-    model = DeviceModel(WINDOW, pulses=Pulses(LinearStep(0.002)))
+    model = DeviceModel(WINDOW, pulses=Pulses(LinearStep(step=0.002)))
     ends = torch.tensor([WINDOW.g_min, WINDOW.g_max], dtype=torch.float64)
     assert pulses_to(ends, model).tolist() == [0, 1000]
     assert pulses_to(ends, model, WINDOW.g_max).tolist() == [-1000, 0]
@@ -309,7 +315,7 @@ def test_no_pulses_are_sent_where_they_would_change_nothing() -> None:
 
 def test_files_hold_every_device_with_its_target_and_how_to_get_there(tmp_path: Path) -> None:
     programming = WriteVerify(Curve.polynomial(0.5 * US), acceptance=0.05, limit=30)
-    pulses = Pulses(LinearStep(0.01))
+    pulses = Pulses(LinearStep(step=0.01))
     model = DeviceModel(WINDOW, programming=programming, pulses=pulses)
     w, b = normal(0, 3, 4), normal(1, 3)
     layout = Mapping(tiling=Tiling(6, 2)).layout(w, b, WINDOW)

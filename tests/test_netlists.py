@@ -180,7 +180,12 @@ def trajectory_of(kept: Record, design: Design) -> Trajectory:
     u, e = (torch.from_numpy(kept.array(f"waveforms/{s}", units="V"))[None] for s in "ue")
     x = torch.from_numpy(kept.array("x"))[None]
     return Trajectory(
-        t, x, readings("waveforms"), u / scale.control, e / scale.control, readings("free")
+        t=t,
+        x=x,
+        neurons=readings("waveforms"),
+        u=u / scale.control,
+        e=e / scale.control,
+        free=readings("free"),
     )
 
 

@@ -26,7 +26,12 @@ from analogdfc.devices import DeviceModel, Faults, LinearStep, Pulses, Window
 US = 1e-6
 WINDOW = Window(1 * US, 41 * US)
 # Different in every device, but without noise from pulse to pulse.
-SPREAD = Pulses(LinearStep(0.01, 0.4, 0.7), device_spread=0.3, asymmetry_spread=0.1, low_spread=0.1)
+SPREAD = Pulses(
+    LinearStep(step=0.01, gamma_up=0.4, gamma_down=0.7),
+    device_spread=0.3,
+    asymmetry_spread=0.1,
+    low_spread=0.1,
+)
 STUCK = DeviceModel(WINDOW, pulses=SPREAD, faults=Faults(on=0.1, off=0.1))
 PCM = DeviceCard.load("pcm_nandakumar2019").model()
 AGEING = replace(PCM.without("programming noise"), pulses=SPREAD)
@@ -136,7 +141,7 @@ def test_moments_that_were_handed_out_stay_as_they_were() -> None:
 
 
 def test_many_pulses_on_few_devices_have_the_noise_of_each() -> None:
-    pulses = Pulses(LinearStep(0.001), cycle_spread=0.5)
+    pulses = Pulses(LinearStep(step=0.001), cycle_spread=0.5)
     counts = torch.tensor([0, 1, 4, 9, -16]).repeat(4000, 1)
     model = DeviceModel(WINDOW, pulses=pulses)
     devices = model.program(torch.full(counts.shape, 21 * US, dtype=torch.float64), generator(1))

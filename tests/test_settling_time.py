@@ -405,9 +405,11 @@ def record(u: NDArray[np.float64], dt: float) -> Trajectory:
     t = torch.arange(len(u), dtype=torch.float64) * dt
     both = torch.cat([torch.ones_like(signal), signal - 1], dim=-1)
     free = torch.zeros(1, 2, dtype=torch.float64)
-    run = Readings((both,), (0 * both,), (both,), (0 * both,))
-    none = Readings((free,), (free,), (free,), (free,))
-    return Trajectory(t, torch.ones(1, 1, dtype=torch.float64), run, signal, signal, none)
+    run = Readings(v=(both,), v_ff=(0 * both,), r=(both,), r_ff=(0 * both,))
+    none = Readings(v=(free,), v_ff=(free,), r=(free,), r_ff=(free,))
+    return Trajectory(
+        t=t, x=torch.ones(1, 1, dtype=torch.float64), neurons=run, u=signal, e=signal, free=none
+    )
 
 
 def test_an_exponential_is_seen_to_settle_at_its_logarithm() -> None:

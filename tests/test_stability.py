@@ -28,10 +28,12 @@ def named(network: tuple[tuple[int, ...], int]) -> str:
 
 def recorded(u: np.ndarray, dt: float) -> Trajectory:
     """A trajectory of one sample whose control signals are the columns of u."""
-    none = Readings((), (), (), ())
+    none = Readings(v=(), v_ff=(), r=(), r_ff=())
     signal = torch.from_numpy(u)[None]
     t = torch.arange(len(u), dtype=torch.float64) * dt
-    return Trajectory(t, torch.zeros(1, 1), none, signal, torch.zeros_like(signal), none)
+    return Trajectory(
+        t=t, x=torch.zeros(1, 1), neurons=none, u=signal, e=torch.zeros_like(signal), free=none
+    )
 
 
 @pytest.mark.parametrize(("sizes", "seed"), NETWORKS, ids=map(named, NETWORKS))

@@ -157,8 +157,8 @@ CONTROLLERS: list[Controller] = [
     PI(2.0, 0.1, leak="integral"),
     PI(2.0, 0.0, leak="integral"),
     PD(3.0),
-    PID(2.0, 0.1),
-    PID(2.0, 0.1, leak="integral"),
+    PID(k_p=2.0, alpha=0.1),
+    PID(k_p=2.0, alpha=0.1, leak="integral"),
 ]
 NEURONS = [("tanh", "linear"), ("tanh", "tanh"), ("linear", "linear"), ("linear", "tanh")]
 

@@ -115,12 +115,12 @@ def relative(found: Tensor, expected: Array) -> float:
 resistances = st.sampled_from([0.0, 0.01, 0.3, 1.0, 30.0, 100.0])
 any_lines = st.builds(
     Lines,
-    resistances,
-    resistances,
-    st.sampled_from([0.0, 50.0]),
-    st.sampled_from([0.0, 20.0]),
-    st.sampled_from(ENDS),
-    st.sampled_from(ENDS),
+    r_word=resistances,
+    r_bit=resistances,
+    r_driver=st.sampled_from([0.0, 50.0]),
+    r_sense=st.sampled_from([0.0, 20.0]),
+    driven=st.sampled_from(ENDS),
+    sensed=st.sampled_from(ENDS),
 )
 
 
@@ -161,7 +161,7 @@ def test_couplings_between_terminals_are_those_of_the_nodal_equations(
 @pytest.mark.parametrize("shape", [(8, 8), (64, 64), (33, 90), (100, 17), (1, 40), (40, 1)])
 @pytest.mark.parametrize("r", [0.01, 1.0, 100.0])
 def test_each_element_keeps_ten_digits_whatever_the_wires(shape: tuple[int, int], r: float) -> None:
-    g, lines = random_cells(1, *shape), Lines(r, r)
+    g, lines = random_cells(1, *shape), Lines(r_word=r, r_bit=r)
     assert relative(transfer_matrix(g, lines), nodal_transfer(g, lines)) < 1e-10
     v = random_inputs(2, 3, shape[0]).abs()
     zeros = np.zeros((3, shape[1])), np.zeros((3, *shape))
@@ -192,7 +192,8 @@ def golden(pattern: str) -> list[Any]:
 def test_wire_solution_agrees_with_badcrossbar(path: Path) -> None:
     with np.load(path) as data:
         array = WiredArray(
-            torch.from_numpy(data["g"]), Lines(float(data["r_word"]), float(data["r_bit"]))
+            torch.from_numpy(data["g"]),
+            Lines(r_word=float(data["r_word"]), r_bit=float(data["r_bit"])),
         )
         v = torch.from_numpy(data["inputs"])
         nodes, currents = array.voltages(v), array.currents(v)
@@ -223,23 +224,28 @@ def test_transfer_matrix_is_the_block_of_the_netlists_admittance(
 ) -> None:
     g = random_cells(2, 9, 6)
     seen = terminal_admittance(g.numpy(), r_word, r_bit)
-    assert relative(transfer_matrix(g, Lines(r_word, r_bit)), -seen[9:, :9]) < 1e-9
+    assert relative(transfer_matrix(g, Lines(r_word=r_word, r_bit=r_bit)), -seen[9:, :9]) < 1e-9
 
 
 def test_ideal_lines_give_the_conductances() -> None:
     g = random_cells(3, 5, 7)
-    assert torch.equal(transfer_matrix(g, Lines(0, 0, driven="both", sensed="both")), g.mT)
+    assert torch.equal(
+        transfer_matrix(g, Lines(r_word=0, r_bit=0, driven="both", sensed="both")), g.mT
+    )
 
 
 def test_a_driver_sees_the_conductance_of_its_row() -> None:
     g = random_cells(4, 5, 7)
     expected = (g / (1 + 1e4 * g.sum(1, keepdim=True))).mT
-    assert relative(transfer_matrix(g, Lines(0, 0, r_driver=1e4)), expected.numpy()) < 1e-14
+    assert (
+        relative(transfer_matrix(g, Lines(r_word=0, r_bit=0, r_driver=1e4)), expected.numpy())
+        < 1e-14
+    )
 
 
 def test_one_cell_is_a_series_of_resistors() -> None:
     g = torch.tensor([[1e-3]], dtype=torch.float64)
-    lines = Lines(1.0, 2.0, 30.0, 40.0)
+    lines = Lines(r_word=1.0, r_bit=2.0, r_driver=30.0, r_sense=40.0)
     assert float(transfer_matrix(g, lines)) == pytest.approx(1 / (1000 + 31 + 42), rel=1e-14)
     both = replace(lines, driven="both", sensed="both")
     assert float(transfer_matrix(g, both)) == pytest.approx(1 / (1000 + 15.5 + 21), rel=1e-14)
@@ -248,7 +254,7 @@ def test_one_cell_is_a_series_of_resistors() -> None:
 def test_open_cells_carry_no_current_and_are_no_trouble() -> None:
     g = random_cells(5, 12, 10)
     g[3], g[:, 4], g[::2, ::3] = 0, 0, 0
-    lines = Lines(2.0, 1.0)
+    lines = Lines(r_word=2.0, r_bit=1.0)
     found = transfer_matrix(g, lines)
     assert (found[:, 3] == 0).all()
     assert (found[4] == 0).all()
@@ -258,7 +264,7 @@ def test_open_cells_carry_no_current_and_are_no_trouble() -> None:
 
 def test_a_batch_of_arrays_is_each_array_alone() -> None:
     g, v = random_cells(6, 2, 3, 9, 5), random_inputs(7, 2, 3, 4, 9)
-    lines = Lines(5.0, 3.0, driven="both")
+    lines = Lines(r_word=5.0, r_bit=3.0, driven="both")
     array = WiredArray(g, lines)
     for i in range(2):
         for j in range(3):
@@ -269,7 +275,7 @@ def test_a_batch_of_arrays_is_each_array_alone() -> None:
 
 
 def test_single_precision_keeps_single_precision() -> None:
-    g, lines = random_cells(8, 40, 24), Lines(1.0, 1.0)
+    g, lines = random_cells(8, 40, 24), Lines(r_word=1.0, r_bit=1.0)
     found = transfer_matrix(g.float(), lines)
     assert found.dtype == torch.float32
     assert relative(found.double(), transfer_matrix(g, lines).numpy()) < 1e-4
@@ -289,7 +295,7 @@ class Counting(Exact):
 
 def test_a_factorisation_lasts_until_a_conductance_changes() -> None:
     g, v = random_cells(9, 6, 5), random_inputs(10, 3, 6)
-    lines, counting = Lines(10.0, 10.0), Counting()
+    lines, counting = Lines(r_word=10.0, r_bit=10.0), Counting()
     array = WiredArray(g, lines, counting)
     before = array.read(v)
     assert torch.equal(array.read(v), before)
@@ -362,14 +368,14 @@ def sparse_cells(seed: int, n: int) -> Tensor:
     ],
 )
 def test_iteration_converges_in_tens_of_steps(g: Tensor, ends: Any, r: float) -> None:
-    lines = Lines(r, r, driven=ends, sensed=ends)
+    lines = Lines(r_word=r, r_bit=r, driven=ends, sensed=ends)
     solution = WiredArray(g, lines, Iterative()).solution(random_inputs(14, 2, 96))
     assert solution.steps <= 30
     assert float(solution.residual.max()) <= 1e-8
 
 
 def test_the_residual_reported_is_the_unbalanced_current() -> None:
-    g, lines, v = random_cells(15, 20, 30), Lines(20.0, 20.0), random_inputs(16, 2, 20)
+    g, lines, v = random_cells(15, 20, 30), Lines(r_word=20.0, r_bit=20.0), random_inputs(16, 2, 20)
     found = WiredArray(g, lines, Iterative(tolerance=1e-4)).solution(v)
     cell = g * (found.word - found.bit)
     below = torch.nn.functional.pad(found.bit, (0, 0, 0, 1)).diff(dim=-2) / lines.r_bit
@@ -383,29 +389,36 @@ def test_the_residual_reported_is_the_unbalanced_current() -> None:
 
 
 def test_an_iteration_that_does_not_reach_its_tolerance_says_so() -> None:
-    array = WiredArray(random_cells(17, 30, 30), Lines(100.0, 100.0), Iterative(1e-10, max_steps=2))
+    array = WiredArray(
+        random_cells(17, 30, 30), Lines(r_word=100.0, r_bit=100.0), Iterative(1e-10, max_steps=2)
+    )
     with pytest.raises(ConvergenceError, match=r"residual .* after 2 steps.*max_steps"):
         array.read(random_inputs(18, 30))
 
 
 def test_a_tolerance_below_rounding_is_not_waited_for() -> None:
-    array = WiredArray(random_cells(17, 9, 9), Lines(0.01, 0.01), Iterative(1e-17, max_steps=10**9))
+    array = WiredArray(
+        random_cells(17, 9, 9), Lines(r_word=0.01, r_bit=0.01), Iterative(1e-17, max_steps=10**9)
+    )
     with pytest.raises(ConvergenceError, match=r"above the tolerance 1e-17"):
         array.read(random_inputs(18, 9))
 
 
 def test_silent_inputs_are_solved_beside_others() -> None:
     v = torch.stack([torch.zeros(9), torch.ones(9)]).double()
-    array = WiredArray(random_cells(19, 9, 4), Lines(1.0, 1.0), Iterative())
+    array = WiredArray(random_cells(19, 9, 4), Lines(r_word=1.0, r_bit=1.0), Iterative())
     found = array.solution(v)
     assert (found.bit[0] == 0).all()
     assert float(found.residual[0]) == 0
 
 
 SOME_LINES = [
-    pytest.param(Lines(1.0, 2.0), id="wires"),
-    pytest.param(Lines(0.0, 2.0, 3.0), id="ideal words"),
-    pytest.param(Lines(1.0, 0.0, 0.0, 1.0, "both", "both"), id="ideal bits"),
+    pytest.param(Lines(r_word=1.0, r_bit=2.0), id="wires"),
+    pytest.param(Lines(r_word=0.0, r_bit=2.0, r_driver=3.0), id="ideal words"),
+    pytest.param(
+        Lines(r_word=1.0, r_bit=0.0, r_driver=0.0, r_sense=1.0, driven="both", sensed="both"),
+        id="ideal bits",
+    ),
 ]
 
 
@@ -429,7 +442,11 @@ def test_gradient_of_a_read(method: Exact | Iterative, lines: Lines) -> None:
 
 
 def test_sensitivity_to_a_cell_is_the_product_of_two_cell_voltages() -> None:
-    g, lines, v = random_cells(24, 5, 6).requires_grad_(), Lines(50.0, 50.0), random_inputs(25, 5)
+    g, lines, v = (
+        random_cells(24, 5, 6).requires_grad_(),
+        Lines(r_word=50.0, r_bit=50.0),
+        random_inputs(25, 5),
+    )
     (sensitivity,) = torch.autograd.grad(WiredArray(g, lines).read(v)[2], g)
     solver = Factorised(g, lines)
     word, bit = solver.voltages(v[None], None)
@@ -440,7 +457,7 @@ def test_sensitivity_to_a_cell_is_the_product_of_two_cell_voltages() -> None:
 
 def test_training_through_an_array_uses_its_new_conductances() -> None:
     g = random_cells(26, 4, 3).requires_grad_()
-    array, v = WiredArray(g, Lines(100.0, 100.0)), random_inputs(27, 8, 4)
+    array, v = WiredArray(g, Lines(r_word=100.0, r_bit=100.0)), random_inputs(27, 8, 4)
     aim = array.read(v).detach() * 1.3
     optimizer = torch.optim.SGD([g], lr=1.0)
     losses = []
@@ -476,7 +493,9 @@ def test_a_selector_passes_its_cell_above_the_threshold_and_its_leak_below() -> 
 def test_one_sinh_cell_in_series_with_its_wires() -> None:
     g, r, v0 = 1e-3, 150.0, 0.1
     expected = brentq(lambda i: g * v0 * math.sinh((0.9 - r * i) / v0) - i, 0, 0.9 / r, xtol=1e-18)
-    array = NonlinearArray(torch.tensor([[g]], dtype=torch.float64), Lines(50.0, 100.0), Sinh(v0))
+    array = NonlinearArray(
+        torch.tensor([[g]], dtype=torch.float64), Lines(r_word=50.0, r_bit=100.0), Sinh(v0)
+    )
     found = array.read(torch.tensor([0.9], dtype=torch.float64))
     assert float(found) == pytest.approx(expected, rel=1e-10)
 
@@ -484,7 +503,11 @@ def test_one_sinh_cell_in_series_with_its_wires() -> None:
 @pytest.mark.parametrize("method", [Exact(), Iterative(1e-12)])
 @pytest.mark.parametrize("cell", CELLS)
 def test_wires_carry_what_nonlinear_cells_pass(cell: Cell, method: Exact | Iterative) -> None:
-    g, lines, v = random_cells(28, 2, 7, 9), Lines(80.0, 60.0, 10.0), random_inputs(29, 2, 3, 7)
+    g, lines, v = (
+        random_cells(28, 2, 7, 9),
+        Lines(r_word=80.0, r_bit=60.0, r_driver=10.0),
+        random_inputs(29, 2, 3, 7),
+    )
     point = NonlinearArray(g, lines, cell, method, tolerance=1e-10).solve(v)
     current = g.unsqueeze(-3) * cell.current(point.cell)
     torch.testing.assert_close(point.current, current)
@@ -497,7 +520,7 @@ def test_wires_carry_what_nonlinear_cells_pass(cell: Cell, method: Exact | Itera
 
 
 def test_cells_far_below_their_nonlinearity_are_ohmic() -> None:
-    g, lines, v = random_cells(30, 6, 5), Lines(100.0, 100.0), random_inputs(31, 4, 6)
+    g, lines, v = random_cells(30, 6, 5), Lines(r_word=100.0, r_bit=100.0), random_inputs(31, 4, 6)
     found = NonlinearArray(g, lines, Sinh(1e4)).read(v)
     torch.testing.assert_close(found, WiredArray(g, lines).read(v), rtol=1e-7, atol=0)
 
@@ -505,23 +528,23 @@ def test_cells_far_below_their_nonlinearity_are_ohmic() -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradient_of_a_nonlinear_read(cell: Cell) -> None:
     g, v = strong_cells(32, 2, 2, 3), random_inputs(33, 1, 2).requires_grad_()
-    lines = Lines(1.0, 2.0, driven="both")
+    lines = Lines(r_word=1.0, r_bit=2.0, driven="both")
     assert gradcheck(lambda g, v: NonlinearArray(g, lines, cell).read(v), (g, v))
 
 
 @pytest.mark.parametrize("v0", [0.05, 0.02])
 def test_damping_carries_newton_through_steep_cells(v0: float) -> None:
     g, v = random_cells(34, 16, 16), random_inputs(35, 4, 16)
-    point = NonlinearArray(g, Lines(10.0, 10.0), Sinh(v0)).solve(v)
+    point = NonlinearArray(g, Lines(r_word=10.0, r_bit=10.0), Sinh(v0)).solve(v)
     assert float(point.mismatch.max()) <= 1e-11
 
 
 def test_newton_that_does_not_settle_says_so() -> None:
     g, v = random_cells(36, 4, 4), random_inputs(37, 4)
     with pytest.raises(ConvergenceError, match=r"mismatch .* after 2 steps.*max_steps"):
-        NonlinearArray(g, Lines(10.0, 10.0), Sinh(0.02), max_steps=2).read(v)
+        NonlinearArray(g, Lines(r_word=10.0, r_bit=10.0), Sinh(0.02), max_steps=2).read(v)
     with pytest.raises(ConvergenceError, match="Lower the inputs"):
-        NonlinearArray(g, Lines(10.0, 10.0), Sinh(1e-3)).read(v)
+        NonlinearArray(g, Lines(r_word=10.0, r_bit=10.0), Sinh(1e-3)).read(v)
 
 
 @pytest.mark.parametrize(
@@ -544,16 +567,16 @@ def test_a_conductance_that_cannot_be_is_named() -> None:
     g = random_cells(38, 2, 3, 4)
     g[1, 2, 0] = -1e-6
     with pytest.raises(UserError, match=r"row 2, column 0 of array \(1,\) is -1e-06 S"):
-        transfer_matrix(g, Lines(1.0, 1.0))
+        transfer_matrix(g, Lines(r_word=1.0, r_bit=1.0))
     g[1, 2, 0] = math.nan
     with pytest.raises(UserError, match=r"is nan S; it must be finite, >= 0"):
-        WiredArray(g, Lines(1.0, 1.0))
+        WiredArray(g, Lines(r_word=1.0, r_bit=1.0))
     with pytest.raises(UserError, match=r"\(4,\), torch.int64"):
-        transfer_matrix(torch.ones(4, dtype=torch.int64), Lines(1.0, 1.0))
+        transfer_matrix(torch.ones(4, dtype=torch.int64), Lines(r_word=1.0, r_bit=1.0))
 
 
 def test_inputs_that_do_not_fit_are_refused() -> None:
-    array = WiredArray(random_cells(39, 2, 5, 4), Lines(1.0, 1.0))
+    array = WiredArray(random_cells(39, 2, 5, 4), Lines(r_word=1.0, r_bit=1.0))
     with pytest.raises(UserError, match=r"inputs of shape \(4,\).*\(\.\.\., k, 5\)"):
         array.read(random_inputs(40, 4))
     with pytest.raises(UserError, match="inputs of shape"):
@@ -567,14 +590,14 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
 def test_methods_say_what_they_do_not_have() -> None:
     g = random_cells(41, 3, 3)
     with pytest.raises(UserError, match="no transfer matrix"):
-        _ = WiredArray(g, Lines(1.0, 1.0), Iterative()).transfer
+        _ = WiredArray(g, Lines(r_word=1.0, r_bit=1.0), Iterative()).transfer
     with pytest.raises(UserError, match="no residual"):
-        WiredArray(g, Lines(1.0, 1.0)).solution(random_inputs(42, 3))
+        WiredArray(g, Lines(r_word=1.0, r_bit=1.0)).solution(random_inputs(42, 3))
     for wrong in ({"tolerance": 0.0}, {"tolerance": math.nan}, {"max_steps": 0}):
         with pytest.raises(UserError, match=next(iter(wrong))):
             Iterative(**wrong)
         with pytest.raises(UserError, match=next(iter(wrong))):
-            NonlinearArray(g, Lines(1.0, 1.0), Sinh(1.0), **wrong)
+            NonlinearArray(g, Lines(r_word=1.0, r_bit=1.0), Sinh(1.0), **wrong)
     with pytest.raises(UserError, match=r"v0: 0\.0 V"):
         Sinh(0.0)
     with pytest.raises(UserError, match=r"leak: 2\.0"):
@@ -584,7 +607,10 @@ def test_methods_say_what_they_do_not_have() -> None:
 @pytest.mark.cuda
 def test_a_cuda_device_gives_the_same_numbers() -> None:
     g, v = random_cells(43, 2, 33, 20), random_inputs(44, 2, 4, 33)
-    for lines in (Lines(1.0, 2.0, 50.0), Lines(1.0, 0.0, 0.0, 20.0)):
+    for lines in (
+        Lines(r_word=1.0, r_bit=2.0, r_driver=50.0),
+        Lines(r_word=1.0, r_bit=0.0, r_driver=0.0, r_sense=20.0),
+    ):
         expected = WiredArray(g, lines)
         for method in (Exact(), Iterative(1e-12)):
             found = WiredArray(g.cuda(), lines, method)

@@ -89,6 +89,9 @@ class AnalogArray:
     def pair_sums(self, now: float) -> Tensor:
         """Sums of both devices of each pair at a time, without the noise of a read.
 
+        Args:
+            now: seconds since the network was made.
+
         Returns:
             (outputs, inputs + bias rows), in siemens.
 
@@ -105,7 +108,12 @@ class AnalogArray:
         return mean[0, 0] + mean[0, 1]
 
     def read(self, now: float, generator: torch.Generator) -> Tensor:
-        """One read of all devices, with its noise, in siemens, of the layout's shape."""
+        """One read of all devices, with its noise, in siemens, of the layout's shape.
+
+        Args:
+            now: seconds since the network was made.
+            generator: source of the noise of the read.
+        """
         _, mean, sigma = self._of_devices(now)
         telegraph = self.model.telegraph
         if telegraph is not None:
@@ -129,6 +137,10 @@ class AnalogArray:
         Where no two weights share a device, one normal number a weight stands for the noise of all
         its devices: their variances add. The noise isn't clipped where it would make the
         conductance of a single device negative.
+
+        Args:
+            now: seconds since the network was made.
+            generator: source of the noise of the read.
         """
         layout = self.layout
         if not self._holds(self._weight_moments, now):

@@ -12,7 +12,7 @@ from analogdfc.devices.draws import check_number, normal, require
 from analogdfc.errors import UserError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Converter(ABC):
     """What the two kinds of converters share; every error is off by default.
 

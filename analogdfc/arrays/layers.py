@@ -102,6 +102,9 @@ class AnalogNetwork(Network):
     def wait(self, seconds: float) -> None:
         """Let time pass; the next read sees what drift and retention have done.
 
+        Args:
+            seconds: time that passes, >= 0.
+
         Raises:
             UserError: a negative or non-finite time.
         """
@@ -157,6 +160,9 @@ class AnalogNetwork(Network):
         """Signals of all layers without feedback, through the converters where there are any.
 
         The converters cross the forward pass only; the control loop of a rule is analog.
+
+        Args:
+            x: input r_0, (batch, n_0).
         """
         if self.dac is None and self.adc is None:
             return super().run(x)

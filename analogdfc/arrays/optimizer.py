@@ -24,7 +24,7 @@ from analogdfc.devices.draws import check_number
 from analogdfc.errors import UserError
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Counts:
     """What the training of one layer has cost so far.
 
@@ -44,7 +44,11 @@ class Counts:
 
 
 class Writer(ABC):
-    """How a layer's devices follow a change of its weights."""
+    """How a layer's devices follow a change of its weights.
+
+    Args:
+        array: the devices.
+    """
 
     step = 1.0
     """Change of a weight that counts as one, in units of the scale."""
@@ -68,7 +72,11 @@ class Writer(ABC):
         return None
 
     def restore(self, state: Tensor | None) -> None:
-        """Take up a kept state."""
+        """Take up a kept state.
+
+        Args:
+            state: what `state` gave, of the shape it had.
+        """
         return
 
     def _aim(self, last: Tensor, change: Tensor) -> Tensor:
@@ -122,6 +130,10 @@ class _Stepping(Writer):
 
 class PulseWriter(_Stepping):
     """Pulses of the mean device's mean step, sent blindly: nobody looks at what they did.
+
+    Args:
+        array: the devices.
+        rounding: how changes become whole pulses.
 
     Raises:
         UserError: devices without pulses, or slices of different significance, which would need a
@@ -336,7 +348,11 @@ class PulsedUpdate(torch.optim.Optimizer):
         return {**self.inner.state_dict(), "left": [writer.state() for writer in self.writers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up a state that `state_dict` gave."""
+        """Take up a state that `state_dict` gave.
+
+        Args:
+            state_dict: the state.
+        """
         state = dict(state_dict)
         for writer, left in zip(self.writers, state.pop("left"), strict=True):
             writer.restore(left)

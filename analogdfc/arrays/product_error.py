@@ -128,6 +128,9 @@ class Product:
     def without(self, *names: str) -> Product:
         """The same product with the named causes switched off.
 
+        Args:
+            names: of `CAUSES`.
+
         Raises:
             UserError: a name that isn't in `CAUSES`.
         """
@@ -144,7 +147,11 @@ class Product:
         return replace(self, model=model, lines=lines, stuck=stuck)
 
     def only(self, name: str) -> Product:
-        """The same product with all other causes switched off."""
+        """The same product with all other causes switched off.
+
+        Args:
+            name: of `CAUSES`.
+        """
         return self.without(*(other for other in CAUSES if other != name))
 
 
@@ -161,7 +168,7 @@ class Cause:
     without: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class CrossbarError:
     """The error of a product, rms(y - W x) / rms(W x) over outputs, inputs and draws.
 

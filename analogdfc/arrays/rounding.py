@@ -48,8 +48,8 @@ class Rounding(ABC):
         """Whole steps.
 
         Args:
-            change: wanted change, in steps.
-            left: what earlier calls have left over, in steps.
+            change: wanted change, in steps, any shape.
+            left: what earlier calls have left over, in steps, of the same shape.
             generator: source of random numbers.
 
         Returns:

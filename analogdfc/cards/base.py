@@ -32,6 +32,7 @@ class BaseCard(Section):
         what: what messages call a card.
         file: what they call its file.
         folder: folder of `calibration` with those that come with the package; None for none.
+        card: what the card describes, and its source.
         text: the card as it was written.
     """
 
@@ -102,6 +103,9 @@ class BaseCard(Section):
     @classmethod
     def load(cls, name: str | Path) -> Self:
         """A card by path, or a card that comes with the package by name (without `.toml`).
+
+        Args:
+            name: path of a file, or a name without `.toml`.
 
         Raises:
             UserError: no such file or name, or a file that isn't a valid card.

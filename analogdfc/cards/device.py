@@ -64,6 +64,21 @@ class DeviceCard(BaseCard):
     >>> devices = model.program(torch.full((2, 3), 10e-6, dtype=torch.float64), generator)
     >>> devices.read(3600.0, generator).shape
     torch.Size([2, 3])
+
+    Attributes:
+        device: section [device].
+        programming: section [programming]; None for none.
+        write_verify: section [write_verify]; None for none.
+        read: section [read]; None for none.
+        telegraph: section [telegraph]; None for none.
+        drift: section [drift]; None for none.
+        relaxation: section [relaxation]; None for none.
+        measured: section [measured], one a time; empty for none.
+        retention: section [retention]; None for none.
+        temperature: section [temperature]; None for none.
+        spread: section [spread]; None for none.
+        faults: section [faults]; None for none.
+        pulse: section [pulse]; None for none.
     """
 
     kind: ClassVar[str] = "device"

@@ -270,20 +270,25 @@ class PulseSection(Section):
         law: Law
         if self.law == "linear step":
             ends = {"w_min": self.w_min, "w_max": self.w_max}
-            law = LinearStep(self.step or 0.0, self.gamma_up or 0.0, self.gamma_down or 0.0, **ends)
+            law = LinearStep(
+                step=self.step or 0.0,
+                gamma_up=self.gamma_up or 0.0,
+                gamma_down=self.gamma_down or 0.0,
+                **ends,
+            )
         elif self.law == "soft bounds":
             law = SoftBounds(self.step or 0.0)
         else:
             law = Exponential(
-                self.pulses_up or 0,
-                self.pulses_down or 0,
-                self.curvature_up or 0.0,
-                self.curvature_down or 0.0,
+                pulses_up=self.pulses_up or 0,
+                pulses_down=self.pulses_down or 0,
+                curvature_up=self.curvature_up or 0.0,
+                curvature_down=self.curvature_down or 0.0,
             )
         return Pulses(
             law,
-            self.w_min,
-            self.w_max,
+            w_min=self.w_min,
+            w_max=self.w_max,
             device_spread=self.device_spread or 0.0,
             log_normal=self.device_spread_law == "log-normal",
             asymmetry=self.asymmetry or 0.0,

@@ -231,6 +231,17 @@ class Card(BaseCard):
     """A technology: every number in SI units, every imperfection optional.
 
     The sections [write], [converters] and [area] are for estimates; what they leave out is unknown.
+
+    Attributes:
+        scale: section [scale].
+        device: section [device].
+        wire: section [wire]; without it wires are ideal.
+        passive: section [passive].
+        amplifier: section [amplifier].
+        tanh: section [tanh].
+        write: section [write]; without it unknown.
+        converters: section [converters]; without it unknown.
+        area: section [area]; without it unknown.
     """
 
     kind: ClassVar[str] = "circuit"
@@ -271,6 +282,9 @@ class Card(BaseCard):
     def without(self, *names: str) -> Card:
         """The same card with the named imperfections switched off.
 
+        Args:
+            names: keys of `IMPERFECTIONS`.
+
         Raises:
             UserError: a name that isn't in `IMPERFECTIONS`.
         """
@@ -288,6 +302,10 @@ class Card(BaseCard):
 
     def replace(self, section: str, **values: float | None) -> Card:
         """The same card with other values, in SI units, in one section.
+
+        Args:
+            section: name of the section.
+            values: the new values by their keys, in SI units; None leaves a key out.
 
         Raises:
             UserError: a section or key that doesn't exist, or a value out of its range.

@@ -121,7 +121,7 @@ def _crossbars(
             minus,
             design.row_capacitance(i),
             design.column_capacitance(i, feedback=kind is Array.FEEDBACK),
-            Lines(wire.word or 0.0, wire.bit or 0.0),
+            Lines(r_word=wire.word or 0.0, r_bit=wire.bit or 0.0),
             # Both rails of an input lie in the same tile.
             Tiling(_whole(wire.rows), _whole(wire.columns)).keeping_rails(2),
             unit,

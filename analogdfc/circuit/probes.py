@@ -28,7 +28,7 @@ def readings(chip: Chip, volts: Mapping[str, Tensor]) -> Readings:
         taps: list[Tap] = [getattr(layer, name) for layer in chip.circuit.layers]
         return tuple(volts[tap.bank] * (tap.sign / unit) for tap in taps)
 
-    return Readings(read("v"), read("v_ff"), read("r"), read("r_ff"))
+    return Readings(v=read("v"), v_ff=read("v_ff"), r=read("r"), r_ff=read("r_ff"))
 
 
 def trajectory(

@@ -278,8 +278,14 @@ def _lines(options: dict[str, Any]) -> Lines:
         if options[key] is not None:
             check_number(name, options[key], "ohm", low=0.0)
     word, bit = (options["wire"] if options[k] is None else options[k] for k in ("word", "bit"))
-    ends = options["driven"], options["sensed"]
-    return Lines(word, bit, options["driver"], options["sense"], *ends)
+    return Lines(
+        r_word=word,
+        r_bit=bit,
+        r_driver=options["driver"],
+        r_sense=options["sense"],
+        driven=options["driven"],
+        sensed=options["sensed"],
+    )
 
 
 def _weights(

@@ -32,8 +32,8 @@ class Dataset(NamedTuple):
     Attributes:
         x: inputs, (samples, n_0).
         y: labels, (samples, n_L).
-        x_test: held-out inputs.
-        y_test: their labels.
+        x_test: held-out inputs, (samples, n_0).
+        y_test: their labels, (samples, n_L).
         validation: samples by which settings are chosen, neither learned nor tested; None if none
             were set aside.
     """

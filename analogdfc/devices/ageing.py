@@ -28,8 +28,8 @@ class Ageing(ABC):
             time: seconds since programming, >= 0; a tensor broadcasts with g.
             g: programmed conductances, any shape, in siemens.
             target: what they were programmed to, of the same shape.
-            hidden: one standard normal number a device, drawn when it was programmed: what tells
-                one device's path from another's.
+            hidden: one standard normal number a device, of the same shape, drawn when it was
+                programmed: what tells one device's path from another's.
 
         Returns:
             In siemens; may be slightly below 0 where a shift is added.
@@ -63,7 +63,12 @@ class PowerLawDrift(Ageing):
         check_number("start of the drift", self.start, "s", low=0.0, open_low=True)
 
     def nu(self, target: Tensor, hidden: Tensor) -> Tensor:
-        """Exponents of the devices, of the shape of the target."""
+        """Exponents of the devices, of the shape of the target.
+
+        Args:
+            target: target conductances, any shape, in siemens.
+            hidden: one standard normal number a device, of the same shape.
+        """
         mean = self.exponent(target)
         return mean if self.spread is None else torch.addcmul(mean, self.spread(target), hidden)
 
@@ -184,7 +189,7 @@ class Measured(Ageing):
         return torch.zeros_like(target) if snapshot.shift is None else snapshot.shift(target)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Retention:
     """Loss of the stored state: g approaches a level as exp(-(t / tau)^beta).
 
@@ -215,6 +220,10 @@ class Retention:
     def kept(self, time: float | Tensor, temperature: float | None = None) -> Tensor:
         """Fraction of the distance to the level that is left.
 
+        Args:
+            time: seconds since programming, >= 0, a number or any shape.
+            temperature: in kelvins, held since programming; by default the reference.
+
         Raises:
             UserError: a negative time, or a temperature that isn't > 0.
         """
@@ -225,7 +234,13 @@ class Retention:
         return torch.exp(-((t * faster / self.time_constant) ** self.stretch))
 
     def at(self, time: float | Tensor, g: Tensor, temperature: float | None = None) -> Tensor:
-        """Conductances at a time, and at a temperature held since programming."""
+        """Conductances at a time, and at a temperature held since programming.
+
+        Args:
+            time: seconds since programming, >= 0; a tensor broadcasts with g.
+            g: programmed conductances, any shape, in siemens.
+            temperature: in kelvins, held since programming; by default the reference.
+        """
         return self.level + (g - self.level) * self.kept(time, temperature).to(g)
 
 
@@ -255,6 +270,9 @@ class Temperature:
 
     def factor(self, temperature: float) -> float:
         """What a conductance is multiplied by at a temperature in kelvins.
+
+        Args:
+            temperature: temperature, in kelvins, > 0.
 
         Raises:
             UserError: a temperature that isn't > 0, or one beyond which the linear law is negative.

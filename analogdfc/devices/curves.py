@@ -115,12 +115,23 @@ class Curve:
 
     @classmethod
     def polynomial(cls, *coefficients: float, reference: float = 1.0) -> Curve:
-        """c0 + c1 z + c2 z^2 + ... with z = argument / reference; one number is a constant."""
+        """c0 + c1 z + c2 z^2 + ... with z = argument / reference; one number is a constant.
+
+        Args:
+            coefficients: c0, c1, ..., one or more.
+            reference: siemens or seconds that the argument is divided by.
+        """
         return cls((Piece(tuple(coefficients)),), reference)
 
     @classmethod
     def log(cls, offset: float, slope: float, *, reference: float = 1.0) -> Curve:
-        """Offset + slope ln z with z = argument / reference."""
+        """Offset + slope ln z with z = argument / reference.
+
+        Args:
+            offset: value at the reference.
+            slope: change for each factor e of the argument.
+            reference: siemens or seconds that the argument is divided by.
+        """
         return cls((Piece((offset, slope), "log"),), reference)
 
     def __call__(self, argument: Tensor) -> Tensor:
@@ -133,7 +144,11 @@ class Curve:
         return out
 
     def scaled(self, factor: float) -> Curve:
-        """The same curve with values larger by a factor > 0."""
+        """The same curve with values larger by a factor > 0.
+
+        Args:
+            factor: what the values are multiplied by, > 0.
+        """
         pieces = []
         for p in self.pieces:
             few = 1 if p.form == "power" else len(p.coefficients)

@@ -40,15 +40,23 @@ class Stuck(NamedTuple):
     g: Tensor
 
     def apply(self, g: Tensor) -> Tensor:
-        """The conductances, with those of stuck devices in their place."""
+        """The conductances, with those of stuck devices in their place.
+
+        Args:
+            g: conductances, of the shape of the array, in siemens.
+        """
         return torch.where(self.mask, self.g.to(g.dtype), g)
 
     def also(self, other: Stuck) -> Stuck:
-        """Both sets of stuck devices; where they overlap, the other's conductances."""
+        """Both sets of stuck devices; where they overlap, the other's conductances.
+
+        Args:
+            other: the other set, of the same shape.
+        """
         return Stuck(self.mask | other.mask, torch.where(other.mask, other.g, self.g))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Faults:
     """Fractions of the devices that are stuck; each device has at most one fault.
 
@@ -93,7 +101,15 @@ class Faults:
         dtype: torch.dtype = torch.float64,
         device: torch.device | str | None = None,
     ) -> Stuck:
-        """The stuck devices of an array of that shape."""
+        """The stuck devices of an array of that shape.
+
+        Args:
+            shape: shape of the array.
+            window: range of conductances of the devices.
+            generator: source of the randomness.
+            dtype: type of the conductances.
+            device: device of the tensors; by default the generator's.
+        """
         u = uniform(shape, generator, device=device)
         place = window.g_min + window.span * uniform(shape, generator, device=device)
         g = torch.zeros_like(u)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -55,6 +55,9 @@ class DeviceModel:
 
     def without(self, *names: str) -> DeviceModel:
         """The same device with the named imperfections switched off.
+
+        Args:
+            names: keys of `IMPERFECTIONS`.
 
         Raises:
             UserError: a name that isn't in `IMPERFECTIONS`.
@@ -152,7 +155,15 @@ class DeviceModel:
             hidden = normal(shape, streams["drift"], dtype=g.dtype, device=g.device)
         if population.stuck is not None:
             g = population.stuck.apply(g)
-        return Programmed(self, population, target, g, hidden, attempts, accepted)
+        return Programmed(
+            self,
+            population,
+            target=target,
+            g=g,
+            hidden=hidden,
+            attempts=attempts,
+            accepted=accepted,
+        )
 
     @property
     def random(self) -> bool:
@@ -169,9 +180,9 @@ class Population:
     Attributes:
         model: what they are examples of.
         shape: shape of the array or arrays.
-        gain: factors on the written conductances; None without spread.
+        gain: factors on the written conductances, of that shape; None without spread.
         stuck: the stuck devices; None without faults.
-        trap: devices with a trap; None without telegraph noise.
+        trap: devices with a trap, of that shape; None without telegraph noise.
         pulsed: what pulses do to each device; None without pulses.
     """
 
@@ -199,6 +210,7 @@ class Programmed:
 
     model: DeviceModel
     population: Population
+    _: KW_ONLY
     target: Tensor
     g: Tensor
     hidden: Tensor | None = None
@@ -324,7 +336,7 @@ class Programmed:
         Time starts anew: a pulse rewrites the state that had drifted.
 
         Args:
-            counts: pulses for each device: > 0 up, < 0 down; integers.
+            counts: pulses for each device, of the shape of the array: > 0 up, < 0 down; integers.
             generator: source of the noise from pulse to pulse; not needed without any.
 
         Raises:

@@ -63,7 +63,8 @@ class ReadNoise:
         Args:
             g: conductances at that time, any shape, in siemens.
             time: seconds since programming, >= 0; a tensor broadcasts with g.
-            programmed: conductances that were programmed, which Q depends on; by default g.
+            programmed: conductances that were programmed, of the same shape, which Q depends on; by
+                default g.
             bandwidth: upper end of the band of the read, in hertz; by default 1 / (2 t_r) for the
                 1/f noise and the band of the card for the white.
 

@@ -42,7 +42,11 @@ class Programming(ABC):
 
     @abstractmethod
     def sigma(self, target: Tensor) -> Tensor:
-        """Standard deviation of one write, in siemens, of the shape of the target."""
+        """Standard deviation of one write, in siemens, of the shape of the target.
+
+        Args:
+            target: target conductances, any shape, in siemens.
+        """
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,11 @@ class WriteVerify(Programming):
         return self.error(target).clamp(min=0)
 
     def half_width(self, target: Tensor) -> Tensor:
-        """Half width of the acceptance window, in siemens."""
+        """Half width of the acceptance window, in siemens.
+
+        Args:
+            target: target conductances, any shape, in siemens.
+        """
         return (self.acceptance * target).clamp(min=self.acceptance_floor)
 
     def write(self, target: Tensor, generator: torch.Generator) -> Written:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -20,6 +20,14 @@ class PulsedDevices(NamedTuple):
 
     An up pulse adds step_up (1 - slope_up w), a down pulse takes away step_down (1 - slope_down w);
     the result stays between low and high. All tensors have the shape of the array.
+
+    Attributes:
+        step_up: size of an up step at w = 0.
+        step_down: size of a down step at w = 0.
+        slope_up: relative loss of an up step per unit of w.
+        slope_down: the same of a down step.
+        low: lowest w of the device.
+        high: highest w of the device.
     """
 
     step_up: Tensor
@@ -39,14 +47,19 @@ class Law(ABC):
 
     @abstractmethod
     def slopes(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        """Slopes of up and down steps, given the devices' own bounds."""
+        """Slopes of up and down steps, given the devices' own bounds.
+
+        Args:
+            low: lowest w of each device, of the shape of the array.
+            high: highest w of each device, of the same shape.
+        """
 
     def linear(self) -> Law:
         """The law without its dependence on w, and with the mean of both steps."""
-        return LinearStep(sum(self.steps()) / 2)
+        return LinearStep(step=sum(self.steps()) / 2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LinearStep(Law):
     """Step that shrinks linearly by a fraction towards the bound; constant by default.
 
@@ -109,7 +122,7 @@ class SoftBounds(Law):
         return 1 / high, 1 / low
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Exponential(Law):
     """Conductance that is exponential in the number of pulses (MLP+NeuroSim).
 
@@ -153,7 +166,7 @@ class Exponential(Law):
 
     def linear(self) -> Law:
         """Constant steps, as many as the mean of both directions."""
-        return LinearStep((1 / self.pulses_up + 1 / self.pulses_down) / 2)
+        return LinearStep(step=(1 / self.pulses_up + 1 / self.pulses_down) / 2)
 
 
 @dataclass(frozen=True)
@@ -182,6 +195,7 @@ class Pulses:
     """
 
     law: Law
+    _: KW_ONLY
     w_min: float = -1.0
     w_max: float = 1.0
     device_spread: float = 0.0
@@ -232,15 +246,29 @@ class Pulses:
         return replace(self, cycle_spread=0.0, cycle_noise=0.0, dead_pulses=0.0)
 
     def mean_step(self, window: Window) -> float:
-        """Mean of the up and down steps of the mean device, in siemens."""
+        """Mean of the up and down steps of the mean device, in siemens.
+
+        Args:
+            window: the window that w_min and w_max stand for.
+        """
         return self.law.linear().steps()[0] * window.span / (self.w_max - self.w_min)
 
     def weight(self, g: Tensor, window: Window) -> Tensor:
-        """The weight that a conductance stands for."""
+        """The weight that a conductance stands for.
+
+        Args:
+            g: conductances, any shape, in siemens.
+            window: the window that w_min and w_max stand for.
+        """
         return self.w_min + (self.w_max - self.w_min) * window.fraction(g)
 
     def conductance(self, w: Tensor, window: Window) -> Tensor:
-        """The conductance that stands for a weight, in siemens."""
+        """The conductance that stands for a weight, in siemens.
+
+        Args:
+            w: weights, any shape.
+            window: the window that w_min and w_max stand for.
+        """
         return window.g_min + window.span * ((w - self.w_min) / (self.w_max - self.w_min))
 
     def draw(
@@ -251,7 +279,14 @@ class Pulses:
         dtype: torch.dtype = torch.float64,
         device: torch.device | str | None = None,
     ) -> PulsedDevices:
-        """The devices of an array; each spread has a stream of its own."""
+        """The devices of an array; each spread has a stream of its own.
+
+        Args:
+            shape: shape of the array.
+            streams: sources of what differs from device to device.
+            dtype: type of the tensors.
+            device: device of the tensors; by default the CPU.
+        """
 
         def xi(name: str, sigma: float) -> Tensor:
             if sigma == 0:

@@ -24,7 +24,7 @@ class TelegraphState(NamedTuple):
     low: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RandomTelegraph:
     """A two-state Markov process for each device.
 
@@ -72,7 +72,7 @@ class RandomTelegraph:
         Args:
             shape: shape of the array.
             generator: source of the randomness.
-            present: which devices have a trap; drawn if it isn't given.
+            present: which devices have a trap, of that shape; drawn if it isn't given.
             device: device of the tensors; by default the generator's.
         """
         if present is None:
@@ -85,6 +85,11 @@ class RandomTelegraph:
     ) -> TelegraphState:
         """The state after dt seconds, by the exact transition probabilities.
 
+        Args:
+            state: the traps before.
+            dt: seconds that pass, >= 0.
+            generator: source of the randomness.
+
         Raises:
             UserError: a negative or non-finite dt.
         """
@@ -96,13 +101,24 @@ class RandomTelegraph:
         return TelegraphState(state.present, state.present & low)
 
     def factor(self, state: TelegraphState, dtype: torch.dtype = torch.float64) -> Tensor:
-        """What the conductances are multiplied by."""
+        """What the conductances are multiplied by.
+
+        Args:
+            state: the traps.
+            dtype: type of the result.
+        """
         return 1 - self.amplitude * state.low.to(dtype)
 
     def series(
         self, shape: tuple[int, ...], dt: float, steps: int, generator: torch.Generator
     ) -> Tensor:
         """Factors over time.
+
+        Args:
+            shape: shape of the array.
+            dt: seconds from one sample to the next, >= 0.
+            steps: number of samples, >= 1.
+            generator: source of the randomness.
 
         Returns:
             (steps, *shape), in double precision.

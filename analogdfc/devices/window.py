@@ -44,6 +44,10 @@ class Window:
     def check(self, g: Tensor, name: str = "conductance") -> Tensor:
         """The conductances; a rounding error beyond the window is put back into it.
 
+        Args:
+            g: conductances, any shape, in siemens.
+            name: what error messages call them.
+
         Raises:
             UserError: one outside of the window; the message has its index.
         """
@@ -58,15 +62,27 @@ class Window:
         return self.clip(g)
 
     def clip(self, g: Tensor) -> Tensor:
-        """Conductances, those outside of the window moved to its nearer end."""
+        """Conductances, those outside of the window moved to its nearer end.
+
+        Args:
+            g: conductances, any shape, in siemens.
+        """
         return g.clamp(self.g_min, self.g_max)
 
     def fraction(self, g: Tensor) -> Tensor:
-        """0 at g_min, 1 at g_max."""
+        """0 at g_min, 1 at g_max.
+
+        Args:
+            g: conductances, any shape, in siemens.
+        """
         return (g - self.g_min) / self.span
 
     def quantise(self, g: Tensor) -> Tensor:
-        """The nearest of the levels; g itself without levels."""
+        """The nearest of the levels; g itself without levels.
+
+        Args:
+            g: conductances, any shape, in siemens.
+        """
         if self.levels is None:
             return g
         steps = self.levels - 1

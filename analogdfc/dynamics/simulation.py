@@ -62,7 +62,7 @@ def check_finite(state: LoopState) -> None:
 def _readings(loop: Loop, state: LoopState, x: Tensor) -> Readings:
     v, v_ff, r = signals(loop, state.v, x)
     r_ff = tuple(phi.function(v) for phi, v in zip(loop.activations, v_ff, strict=True))
-    return Readings(v, v_ff, r[1:], r_ff)
+    return Readings(v=v, v_ff=v_ff, r=r[1:], r_ff=r_ff)
 
 
 def simulate(
@@ -90,10 +90,13 @@ def simulate(
     states = [start, *_states(loop, x, target, dt, steps, integrator)]
     readings = [_readings(loop, s, x) for s in states]
     stacked = Readings(
-        *(
-            tuple(torch.stack(layer, dim=1) for layer in zip(*signals, strict=True))
-            for signals in zip(*((r.v, r.v_ff, r.r, r.r_ff) for r in readings), strict=True)
-        )
+        **{
+            name: tuple(
+                torch.stack(layer, dim=1)
+                for layer in zip(*(getattr(r, name) for r in readings), strict=True)
+            )
+            for name in ("v", "v_ff", "r", "r_ff")
+        }
     )
     return Trajectory(
         t=torch.arange(steps + 1, dtype=x.dtype, device=x.device) * dt,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Readings:
     """The four signals of every neuron that can be measured, layer by layer.
 
@@ -25,7 +25,7 @@ class Readings:
     r_ff: tuple[Tensor, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trajectory:
     """Waveforms of the controlled phase, on a uniform grid that starts with the release.
 

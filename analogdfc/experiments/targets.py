@@ -281,8 +281,17 @@ class NullSpaceToy:
 
     def _learn(self, rule: LearnedTargets, data: Dataset, source: torch.Generator) -> list[Tensor]:
         settings = Adam(lr=self.rate)
-        plan = FeedbackPlan(settings, settings, self.epochs, before=0, after=0, clip=None)
-        trainer = Trainer(rule, data, Plan(0, self.batch_size, feedback=plan), generator=source)
+        plan = FeedbackPlan(
+            optimizer=settings,
+            pretraining=settings,
+            pretraining_epochs=self.epochs,
+            before=0,
+            after=0,
+            clip=None,
+        )
+        trainer = Trainer(
+            rule, data, Plan(epochs=0, batch_size=self.batch_size, feedback=plan), generator=source
+        )
         shares = [self._share(rule, data)]
         trainer.run(completed=lambda _: shares.append(self._share(rule, data)))
         return shares

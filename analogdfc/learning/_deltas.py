@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from analogdfc.errors import UserError
-from analogdfc.feedback import FeedbackWeights, numbered, recorded
 from analogdfc.learning.base import LearningRule
 from analogdfc.losses import Loss
 from analogdfc.network import Forward, Network
@@ -119,8 +118,7 @@ def check_shapes(matrices: Iterable[Tensor], needed: Sequence[tuple[int, ...]]) 
         raise UserError(f"feedback matrices of shapes {shapes}; the network needs {list(needed)}")
 
 
-@recorded("sequential")
-class SequentialFeedback(FeedbackWeights):
+class SequentialFeedback(nn.Module):
     """Feedback from each layer's error to the layer below it.
 
     Args:
@@ -159,13 +157,12 @@ class SequentialFeedback(FeedbackWeights):
         return cls(out)
 
     @classmethod
-    def rebuilt(cls, arrays: Mapping[str, Tensor], texts: Mapping[str, list[str]]) -> Self:
-        """See `FeedbackWeights.rebuilt`."""
-        return cls(numbered(arrays, "matrices"))
-
-    @classmethod
     def transposed(cls, network: Network) -> SequentialFeedback:
-        """The transposed weights as they are now, with which the errors are backpropagation's."""
+        """The transposed weights as they are now, with which the errors are backpropagation's.
+
+        Args:
+            network: the network whose weights W_2..W_L are transposed.
+        """
         return cls([w.detach().T for w in list(network.weights)[1:]])
 
 

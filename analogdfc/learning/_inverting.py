@@ -17,7 +17,6 @@ from analogdfc.dynamics.abscissa import Stabiliser
 from analogdfc.dynamics.inversion import ControllerLoop, FastLoop, InversionLoop
 from analogdfc.dynamics.settling import unstable
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.feedback import recorded
 from analogdfc.learning._deltas import SequentialFeedback, check_shapes
 from analogdfc.learning.controls import ErrorDriven
 from analogdfc.losses import Loss
@@ -70,7 +69,6 @@ class Monitor:
             raise UserError(f"{self}: every >= 1 is required")
 
 
-@recorded("loop")
 class LoopFeedback(SequentialFeedback):
     """Feedback from the output to the first hidden layer, for the single loop.
 
@@ -89,7 +87,11 @@ class LoopFeedback(SequentialFeedback):
 
     @classmethod
     def transposed(cls, network: Network) -> LoopFeedback:
-        """The transposed product of the weights as they are now, W_2^T ... W_L^T."""
+        """The transposed product of the weights as they are now, W_2^T ... W_L^T.
+
+        Args:
+            network: the network whose weights W_2..W_L are multiplied.
+        """
         hidden = [w.detach().T for w in list(network.weights)[1:]]
         return cls([_product(hidden)] if hidden else [])
 

@@ -20,7 +20,7 @@ from analogdfc.network import Network
 _LEAST_SIGMA = 0.01
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SleepPhase:
     """Settings of feedback learning (Meulemans et al. 2021, eq. 13 and Algorithm 4).
 

@@ -53,7 +53,7 @@ _SETTLING = Simulation(dt=0.1, steps=500, tolerance=1e-3)
 _VALIDATION = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """What is trained, on what, and how.
 
@@ -140,6 +140,9 @@ class Experiment:
     def trainer(self, data: Dataset) -> Trainer:
         """A new training on these data, with the type and on the device that they have.
 
+        Args:
+            data: the samples.
+
         Raises:
             UserError: settings that make no rule, or data that do not fit the network.
         """
@@ -208,7 +211,14 @@ def _default_options(kind: type[LearningRule], activation: str | tuple[str, ...]
 def _default_learning(kind: type[LearningRule], feedback: str) -> FeedbackPlan | None:
     if issubclass(kind, LearnedTargets):
         rate, (pretraining, extra) = Adam(), kind.schedule
-        return FeedbackPlan(rate, rate, pretraining, before=0, after=extra, clip=None)
+        return FeedbackPlan(
+            optimizer=rate,
+            pretraining=rate,
+            pretraining_epochs=pretraining,
+            before=0,
+            after=extra,
+            clip=None,
+        )
     if not issubclass(kind, FeedbackControl) or feedback != "learned":
         return None
     learned = FeedbackPlan()

@@ -71,7 +71,12 @@ class Schedule:
             raise UserError(f"every = {self.every}: figures are taken every 1 or more samples")
 
     def due(self, before: int, seen: int) -> bool:
-        """Whether a mini-batch that has brought the samples seen to so many brings figures."""
+        """Whether a mini-batch that has brought the samples seen to so many brings figures.
+
+        Args:
+            before: samples seen before it.
+            seen: samples seen after it.
+        """
         return self.every is not None and seen // self.every > before // self.every
 
 

@@ -77,7 +77,13 @@ def evaluate(network: Network, loss: Loss, samples: Samples, *, classes: bool) -
 
 
 def accuracy(network: Network, x: Tensor, y: Tensor) -> float:
-    """Share of the samples whose largest output is that of their label, one-hot (batch, n_L)."""
+    """Share of the samples whose largest output is that of their label, one-hot (batch, n_L).
+
+    Args:
+        network: the network.
+        x: inputs, (batch, n_0).
+        y: labels, one-hot, (batch, n_L).
+    """
     with torch.no_grad():
         hits = network(x).argmax(dim=-1) == y.argmax(dim=-1)
     return float(hits.double().mean())

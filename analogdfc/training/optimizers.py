@@ -33,7 +33,11 @@ class OptimizerSettings(ABC):
 
     @abstractmethod
     def make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimiser of these parameters, at its start."""
+        """The optimiser of these parameters, at its start.
+
+        Args:
+            parameters: what is learned.
+        """
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from analogdfc.errors import UserError
 from analogdfc.training.optimizers import Adam, OptimizerSettings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FeedbackPlan:
     """How the feedback weights are learned (Meulemans et al. 2021, App. F.2).
 
@@ -39,7 +39,7 @@ class FeedbackPlan:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """How a network is trained.
 

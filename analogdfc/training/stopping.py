@@ -41,7 +41,11 @@ class Stop(ABC, Generic[F_contra]):
 
     @abstractmethod
     def met(self, training: Progress[F_contra]) -> bool:
-        """Whether a training is at its end; asked before each epoch and after each mini-batch."""
+        """Whether a training is at its end; asked before each epoch and after each mini-batch.
+
+        Args:
+            training: how far it is.
+        """
 
     def __or__(self: Stop[F], other: Stop[F]) -> Stop[F]:
         return FirstOf((self, other))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Self
+from typing import Protocol, Self, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from analogdfc.datasets import Dataset, Samples
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.learning import LearningRule
-from analogdfc.learning.base import LearnsFeedback
 from analogdfc.training.divergence import (
     GROWTH,
     Divergence,
@@ -30,6 +29,17 @@ from analogdfc.training.plan import Plan
 from analogdfc.training.stopping import Epochs, Patience, Stop
 
 FEEDBACK, PRETRAINING = "feedback", "pre-training"
+
+
+@runtime_checkable
+class LearnsFeedback(Protocol):
+    """A rule whose feedback weights can be learned."""
+
+    feedback: nn.Module
+    generator: torch.Generator
+
+    def feedback_backward(self, x: Tensor) -> None:
+        """Fill `.grad` of the feedback weights."""
 
 
 class Trainer(Training[Metrics]):
@@ -137,7 +147,11 @@ class Trainer(Training[Metrics]):
         super().run(progress, completed)
 
     def take_up(self, history: list[Metrics]) -> None:
-        """Go on after the epochs whose figures are given."""
+        """Go on after the epochs whose figures are given.
+
+        Args:
+            history: their figures, in order.
+        """
         self.history = history
         self.epochs = len(history)
         self.seen = self.epochs * len(self.data.x)

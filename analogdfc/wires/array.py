@@ -39,7 +39,13 @@ class Exact:
     """Solve an array by one factorisation, after which each read is one matrix product."""
 
     def solver(self, g: Tensor, lines: Lines, *, keep: bool = True) -> Factorised:
-        """The factorised equations of checked conductances."""
+        """The factorised equations of checked conductances.
+
+        Args:
+            g: conductances, (..., rows, columns), in siemens, checked.
+            lines: resistances of the lines.
+            keep: keep the factorisation for further reads.
+        """
         return Factorised(g, lines, keep=keep)
 
 
@@ -59,7 +65,13 @@ class Iterative:
         check_iteration(self.tolerance, self.max_steps)
 
     def solver(self, g: Tensor, lines: Lines, *, keep: bool = True) -> Preconditioned:
-        """The equations of checked conductances, with their preconditioner."""
+        """The equations of checked conductances, with their preconditioner.
+
+        Args:
+            g: conductances, (..., rows, columns), in siemens, checked.
+            lines: resistances of the lines.
+            keep: without effect here.
+        """
         return Preconditioned(g, lines, tolerance=self.tolerance, max_steps=self.max_steps)
 
 
@@ -148,7 +160,11 @@ class WiredArray:
             return NodeVoltages(*self._solved(voltages=True).voltages(self._inputs(v), None))
 
     def currents(self, v: Tensor) -> BranchCurrents:
-        """Currents of all branches; arguments and errors are those of `voltages`."""
+        """Currents of all branches; arguments and errors are those of `voltages`.
+
+        Args:
+            v: voltages on the rows, (rows,) or (..., k, rows), in volts.
+        """
         with torch.no_grad():
             cell = self._g.unsqueeze(-3) * self.voltages(v).cell
             return branch_currents(cell, self.lines)

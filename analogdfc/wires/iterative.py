@@ -40,7 +40,7 @@ class Solution(NamedTuple):
 
     Attributes:
         word: voltages of the word-line nodes, (..., k, rows, columns), in volts.
-        bit: voltages of the bit-line nodes.
+        bit: voltages of the bit-line nodes, (..., k, rows, columns), in volts.
         residual: unbalanced currents of the bit-line nodes (those of the word-line nodes are
             balanced), as a norm relative to the currents that the cells would push into ideal bit
             lines, (..., k).

@@ -15,7 +15,7 @@ Ends = Literal["one", "both"]
 """Which ends of the lines are connected: the near one only, or both."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lines:
     """Resistances of the word lines (rows) and of the bit lines (columns) of an array.
 
@@ -79,7 +79,14 @@ class Lines:
         The array turns about its other diagonal, from cell (0, n - 1) to cell (m - 1, 0), so that
         drivers come before the first cell of their line, sense amplifiers after the last.
         """
-        return Lines(self.r_bit, self.r_word, self.r_sense, self.r_driver, self.sensed, self.driven)
+        return Lines(
+            r_word=self.r_bit,
+            r_bit=self.r_word,
+            r_driver=self.r_sense,
+            r_sense=self.r_driver,
+            driven=self.sensed,
+            sensed=self.driven,
+        )
 
 
 def checked_conductances(g: Tensor) -> Tensor:

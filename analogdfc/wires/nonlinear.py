@@ -26,11 +26,19 @@ class Cell(ABC):
 
     @abstractmethod
     def current(self, v: Tensor) -> Tensor:
-        """The current per siemens at a voltage, f(v), in volts."""
+        """The current per siemens at a voltage, f(v), in volts.
+
+        Args:
+            v: voltages over cells, any shape, in volts.
+        """
 
     @abstractmethod
     def slope(self, v: Tensor) -> Tensor:
-        """Its derivative f'(v), >= 0, dimensionless."""
+        """Its derivative f'(v), >= 0, dimensionless.
+
+        Args:
+            v: voltages over cells, any shape, in volts.
+        """
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,8 @@ class OperatingPoint(NamedTuple):
 
     Attributes:
         cell: voltages over the cells, (..., k, rows, columns), in volts.
-        current: currents of the cells, in amperes; each is g f(v) of its voltage.
+        current: currents of the cells, (..., k, rows, columns), in amperes; each is g f(v) of its
+            voltage.
         mismatch: largest difference between a cell's current and what its wires carry, relative to
             the largest current of the array, (..., k).
         steps: steps of Newton's method.
@@ -170,7 +179,11 @@ class NonlinearArray:
         return out.squeeze(0) if v.ndim == 1 and self.g.ndim == 2 else out
 
     def currents(self, v: Tensor) -> BranchCurrents:
-        """Currents of all branches, without a gradient; arguments and errors as of `read`."""
+        """Currents of all branches, without a gradient; arguments and errors as of `read`.
+
+        Args:
+            v: voltages on the rows, (rows,) or (..., k, rows), in volts.
+        """
         return branch_currents(self.solve(v).current, self.lines)
 
     def solve(self, v: Tensor) -> OperatingPoint:
@@ -179,6 +192,9 @@ class NonlinearArray:
         Each step solves the array with every cell replaced by its tangent. The steps are damped by
         the co-content, whose minimum the operating point is: its slope along the step needs no
         more than the cells' currents.
+
+        Args:
+            v: voltages on the rows, (rows,) or (..., k, rows), in volts.
         """
         with torch.no_grad():
             return self._solve(checked_inputs(v, self.g))

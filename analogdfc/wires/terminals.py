@@ -28,7 +28,7 @@ def dual_rail(plus: Tensor, minus: Tensor) -> Array:
 
     Args:
         plus: devices on the first rail of each input, (columns, inputs), in siemens.
-        minus: devices on the second rail.
+        minus: devices on the second rail, (columns, inputs), in siemens.
 
     Returns:
         (2 inputs, columns): the rails of an input lie next to each other, first rail first.
@@ -59,19 +59,25 @@ def terminal_admittance(
     Raises:
         UserError: a conductance or a resistance that is negative, infinite or no number.
     """
-    return _seen(g, Lines(r_word, r_bit), tiling, _admittances)
+    return _seen(g, Lines(r_word=r_word, r_bit=r_bit), tiling, _admittances)
 
 
 def wire_admittance(g: Array, r_word: float, r_bit: float, tiling: Tiling | None = None) -> Array:
     """What the wires of an array take: the power in them is v^T Y v, with v on its terminals.
 
-    Args and errors are those of `terminal_admittance`.
+    Errors are those of `terminal_admittance`.
+
+    Args:
+        g: conductances, (rows, columns), in siemens, >= 0; 0 for an open cell.
+        r_word: resistance of one segment of a row in ohms, 0 for an ideal wire.
+        r_bit: the same for the columns.
+        tiling: largest array of which the matrix is made; by default it is one array.
 
     Returns:
         (rows + columns, rows + columns), in siemens, rows first; a part of `terminal_admittance`,
         the devices take the rest.
     """
-    return _seen(g, Lines(r_word, r_bit), tiling, _wires)
+    return _seen(g, Lines(r_word=r_word, r_bit=r_bit), tiling, _wires)
 
 
 def _seen(

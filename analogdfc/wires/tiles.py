@@ -35,6 +35,10 @@ class Tiling:
     def inputs(self, count: int, rails: int) -> Ranges:
         """Inputs of each row of arrays, first and one past the last.
 
+        Args:
+            count: number of inputs.
+            rails: rows of an input.
+
         Raises:
             UserError: arrays with fewer rows than rails.
         """
@@ -42,6 +46,10 @@ class Tiling:
 
     def outputs(self, count: int, references: int) -> Ranges:
         """Outputs of each column of arrays.
+
+        Args:
+            count: number of outputs.
+            references: columns of an array that belong to no output.
 
         Raises:
             UserError: arrays without a column beside the references.

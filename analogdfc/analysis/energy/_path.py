@@ -70,7 +70,7 @@ def path(chip: StaticChip, state: StaticState, duration: float) -> Path:
 
     return Path(
         weights * seconds,
-        Readings(*(tuple(map(each, parts)) for parts in vars(signals).values())),
+        Readings(**{name: tuple(map(each, parts)) for name, parts in vars(signals).items()}),
         control,
         {bank: each(v) for bank, v in volts.items()},
     )

@@ -59,6 +59,10 @@ class Mapping:
     def matrix(self, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Weights with the bias rows behind them, (outputs, inputs + bias rows).
 
+        Args:
+            weight: (outputs, inputs).
+            bias: (outputs,); None for 0.
+
         Raises:
             UserError: shapes that don't fit, or a number that isn't finite.
         """
@@ -128,16 +132,28 @@ class Layout:
         return slices, len(scheme.rails), columns, self.inputs[-1][1]
 
     def digits(self, g: Tensor) -> Tensor:
-        """What each slice represents, in units of the scale, (slices, outputs, inputs)."""
+        """What each slice represents, in units of the scale, (slices, outputs, inputs).
+
+        Args:
+            g: conductances, (slices, rails, columns, inputs + bias rows), in siemens.
+        """
         return self.mapping.scheme.decode(g, self.window, self.outputs)
 
     def encode(self, relative: Tensor) -> Tensor:
-        """Conductances of weights in units of the scale, -1..1, (outputs, inputs + bias rows)."""
+        """Conductances of weights in units of the scale, -1..1, (outputs, inputs + bias rows).
+
+        Args:
+            relative: weights in units of the scale, -1..1, (outputs, inputs + bias rows).
+        """
         digits = self.mapping.slicing.encode(relative)
         return self.mapping.scheme.encode(digits, self.window, self.outputs)
 
     def decode(self, g: Tensor) -> Tensor:
-        """Weights of conductances in units of the scale, (outputs, inputs + bias rows)."""
+        """Weights of conductances in units of the scale, (outputs, inputs + bias rows).
+
+        Args:
+            g: conductances, (slices, rails, columns, inputs + bias rows), in siemens.
+        """
         return self.mapping.slicing.decode(self.digits(g))
 
     def conductances(self, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -165,7 +181,11 @@ class Layout:
         return self.encode((matrix / self.scale).clamp(-1, 1))
 
     def parts(self, matrix: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Weights and biases of a matrix with bias rows; no biases without such rows."""
+        """Weights and biases of a matrix with bias rows; no biases without such rows.
+
+        Args:
+            matrix: (outputs, inputs + bias rows).
+        """
         rows = self.mapping.bias_rows
         if not rows:
             return matrix, None

@@ -30,26 +30,56 @@ class Scheme(ABC):
 
     @abstractmethod
     def encode(self, w: Tensor, window: Window, groups: Groups) -> Tensor:
-        """Conductances of weights, in siemens."""
+        """Conductances of weights, in siemens.
+
+        Args:
+            w: weights, -1..1, (..., outputs, inputs).
+            window: the devices' range of conductances.
+            groups: outputs of each column of arrays, first and one past the last.
+        """
 
     @abstractmethod
     def decode(self, g: Tensor, window: Window, groups: Groups) -> Tensor:
-        """Weights that conductances represent; linear but for a constant."""
+        """Weights that conductances represent; linear but for a constant.
+
+        Args:
+            g: conductances, (..., rails, columns, inputs), in siemens.
+            window: the devices' range of conductances.
+            groups: outputs of each column of arrays, first and one past the last.
+        """
 
     @abstractmethod
     def variance(self, v: Tensor, window: Window) -> Tensor | None:
-        """Variances of the weights from those of the devices; None where weights share a device."""
+        """Variances of the weights from those of the devices; None where weights share a device.
+
+        Args:
+            v: variances of the conductances, (..., rails, columns, inputs), in S^2.
+            window: the devices' range of conductances.
+        """
 
     @abstractmethod
     def pulses(self, steps: Tensor, groups: Groups) -> Tensor:
-        """Pulses on the devices for steps of the weights, both integers."""
+        """Pulses on the devices for steps of the weights, both integers.
+
+        Args:
+            steps: steps of the weights, (..., outputs, inputs), integers.
+            groups: outputs of each column of arrays, first and one past the last.
+        """
 
     @abstractmethod
     def step(self, window: Window) -> float:
-        """Change of a weight per siemens of pulse on each device that a step moves."""
+        """Change of a weight per siemens of pulse on each device that a step moves.
+
+        Args:
+            window: the devices' range of conductances.
+        """
 
     def columns(self, groups: Groups) -> int:
-        """Columns of all arrays together."""
+        """Columns of all arrays together.
+
+        Args:
+            groups: outputs of each column of arrays, first and one past the last.
+        """
         return groups[-1][1] + self.references * len(groups)
 
 

@@ -21,7 +21,11 @@ class Slicing(ABC):
 
     @abstractmethod
     def encode(self, w: Tensor) -> Tensor:
-        """Digits, (slices, ...), of weights -1..1, (...)."""
+        """Digits, (slices, ...), of weights -1..1, (...).
+
+        Args:
+            w: weights, -1..1, any shape.
+        """
 
     @property
     def even(self) -> bool:
@@ -29,11 +33,19 @@ class Slicing(ABC):
         return len(set(self.significances)) == 1
 
     def decode(self, digits: Tensor) -> Tensor:
-        """Weights of digits."""
+        """Weights of digits.
+
+        Args:
+            digits: (slices, ...).
+        """
         return self._weighted(digits, self.significances)
 
     def variance(self, v: Tensor) -> Tensor:
-        """Variances of the weights from those of the digits."""
+        """Variances of the weights from those of the digits.
+
+        Args:
+            v: variances of the digits, (slices, ...).
+        """
         return self._weighted(v, tuple(s * s for s in self.significances))
 
     @staticmethod

@@ -27,7 +27,7 @@ def measured(layers: Sequence[FoldedLayer], signals: Forward) -> Readings:
         r.append(torch.addcmul(layer.act.offset, c, layer.act.gain))
         cell = layer.act_ff
         r_ff.append(torch.addcmul(cell.offset, torch.tanh(v_ff[-1] + cell.input), cell.gain))
-    return Readings(tuple(v), tuple(v_ff), tuple(r), tuple(r_ff))
+    return Readings(v=tuple(v), v_ff=tuple(v_ff), r=tuple(r), r_ff=tuple(r_ff))
 
 
 def neuron_volts(chip: Chip, layers: Sequence[FoldedLayer], signals: Readings) -> dict[str, Tensor]:
