@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from analogdfc.analysis.stability import with_bandwidth
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.amplifiers import Rung
 from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.devices import Devices
+from analogdfc.circuit.scaling import with_bandwidth
 from analogdfc.comparison import Comparison, Kind, compare, ideal_run
 from analogdfc.controller import PI
 from analogdfc.dynamics import Trajectory

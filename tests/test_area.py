@@ -63,7 +63,7 @@ def test_components_of_a_small_network_by_hand() -> None:
 def test_amounts_are_those_of_the_netlist(network: Network) -> None:
     design = design_of(network, UNITS)
     text = Netlist.of(Chip.of(design), "macro").circuit.replace("\n+", " ")
-    neurons = [line for line in text.splitlines() if re.match("X[nc]", line)]
+    neurons = [line for line in text.splitlines() if re.match("X[nceu]", line)]
     amount = {
         CAPACITORS: sum(float(v) for line in neurons for v in re.findall(r"\bc_\w+=(\S+)", line)),
         RESISTORS: sum(float(v) for line in neurons for v in re.findall(r"\br_\w+=(\S+)", line)),

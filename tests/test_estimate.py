@@ -21,7 +21,6 @@ from analogdfc.cost.estimate import (
     WAVEFORMS,
     Estimate,
     against_bandwidth,
-    amplifiers,
     energy_band,
     estimate,
     ideal_update,
@@ -96,7 +95,10 @@ def test_a_settle_can_wait_for_the_control_signal_too(found: Estimate) -> None:
 
 
 def test_amplifiers_are_counted_as_the_chip_has_them() -> None:
-    assert amplifiers(design_of()) == NodalEquations.of(Chip.of(design_of())).amplifiers
+    assert (
+        Chip.of(design_of()).circuit.amplifiers
+        == NodalEquations.of(Chip.of(design_of())).amplifiers
+    )
 
 
 def test_the_ideal_update_is_that_of_the_learning_rule() -> None:
@@ -164,7 +166,7 @@ def test_the_band_replaces_the_quiescent_current_by_that_of_a_rule(found: Estima
     g_m = 2 * math.pi * 100e6 * 1e-12
     for joules, k, ratio in ((band.low, 2, 25), (band.high, 8, 15)):
         current = k * g_m / ratio
-        idle = 2 * 1.65 * current * amplifiers(design_of()) * found.seconds
+        idle = 2 * 1.65 * current * Chip.of(design_of()).circuit.amplifiers * found.seconds
         assert joules == pytest.approx(rest + idle)
     card = CARD.replace("amplifier", pole_capacitance=None)
     unknown = estimate(design_of(card), 0, *samples(), settling=found.settling)

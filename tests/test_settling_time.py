@@ -28,10 +28,11 @@ from analogdfc.analysis.settling.modes import Spectrum
 from analogdfc.analysis.settling.rational import Modal, poles
 from analogdfc.analysis.settling.terminals import Crossbars
 from analogdfc.analysis.settling.transfer import LoopTransfer, OperatingPoint
-from analogdfc.analysis.stability import critical_bandwidth, slowest_mode, with_bandwidth
+from analogdfc.analysis.stability import critical_bandwidth, slowest_mode
 from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
+from analogdfc.circuit.scaling import with_bandwidth
 from analogdfc.circuit.static import StaticChip
 from analogdfc.controller import PI
 from analogdfc.dynamics import Readings, Trajectory

@@ -13,9 +13,9 @@ from analogdfc.analysis.stability import (
     critical_bandwidth,
     growth_rate,
     slowest_mode,
-    with_bandwidth,
 )
 from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.scaling import with_bandwidth
 from analogdfc.dynamics import Readings, Trajectory
 from analogdfc.errors import ConvergenceError, UserError
 from benchmarks._measure import case

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from analogdfc.analysis.energy.items import CONTROLLER, layer_name
-from analogdfc.circuit.chip import Chip, Stage
+from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 
 DEVICES = "devices"
@@ -68,11 +67,10 @@ class AreaEstimate:
 def area(design: Design) -> AreaEstimate:
     """Area of the components of a design, from section [area] of its card: an estimate.
 
-    Devices: two per weight, bias row and feedback weight. Amplifiers: five per hidden neuron, two
-    per output, three per channel of the controller. Tanh cells: two per hidden neuron. Capacitors:
-    C_f of the somas, C_i of the integrators, compensation. Resistors: all around the amplifiers,
-    and the leaks. Values are nominal, of `Chip.of(design)`; routing, bias circuits, pads, switches,
-    track-and-hold and converters are not in it.
+    Devices: two per weight, bias row and feedback weight. Capacitors: C_f of the somas, C_i of the
+    integrators, compensation. Resistors: all around the amplifiers, and the leaks. Values are
+    nominal, of `Chip.of(design)`; routing, bias circuits, pads, switches, track-and-hold and
+    converters are not in it.
 
     Args:
         design: the design.
@@ -99,31 +97,25 @@ def area(design: Design) -> AreaEstimate:
 
 def _amounts(chip: Chip) -> dict[str, dict[str, float]]:
     """Numbers, farads and ohms of the components of each part."""
-    amounts = {}
-    for i, parts in enumerate(chip.layers, start=1):
-        crossbars = (parts.w_plus, parts.w_minus, parts.q_plus, parts.q_minus)
-        amounts[layer_name(i)] = {
-            DEVICES: float(sum(g.numel() for g in crossbars)),
-            TANH_CELLS: float(sum(len(offset) for offset in parts.tanh_offset.values())),
-            **_around(parts.stages.values()),
-        }
-    controller = chip.controller
-    around = _around(controller.stages.values())
-    around[CAPACITORS] += _total(controller.c_i)
-    around[RESISTORS] += _total(1 / controller.g_leak[controller.g_leak > 0])
-    amounts[CONTROLLER] = around
+    circuit = chip.circuit
+    amounts = {part: dict.fromkeys(AREA_COMPONENTS, 0.0) for part in circuit.parts}
+
+    def add(part: str, component: str, amount: float | Tensor) -> None:
+        amounts[part][component] += float(amount)
+
+    for crossbar in circuit.crossbars:
+        add(crossbar.part, DEVICES, crossbar.plus.numel() + crossbar.minus.numel())
+    for bank in circuit.banks:
+        add(bank.part, AMPLIFIERS, bank.size)
+    for cells in circuit.cells:
+        add(cells.part, TANH_CELLS, len(cells.offset))
+    for c in circuit.capacitors:
+        if not c.line:  # of the lines a device has its share
+            add(c.part, CAPACITORS, c.farads.sum())
+    for r in circuit.resistors:
+        add(r.part, RESISTORS, (1 / r.siemens).sum())
+    for branch in circuit.branches:
+        add(branch.part, CAPACITORS, branch.farads.sum())
+        leaks = branch.leak[branch.leak > 0]
+        add(branch.part, RESISTORS, branch.ohms.sum() + (1 / leaks).sum())
     return amounts
-
-
-def _around(stages: Iterable[Stage]) -> dict[str, float]:
-    """Amplifiers of some stages, with their resistors and capacitors."""
-    stages = list(stages)
-    return {
-        AMPLIFIERS: float(sum(len(s.r_f) for s in stages)),
-        CAPACITORS: sum(_total(s.c_f) for s in stages),
-        RESISTORS: sum(_total(r) for s in stages for r in (s.r_f, *s.r_in)),
-    }
-
-
-def _total(values: Tensor) -> float:
-    return float(values.sum())

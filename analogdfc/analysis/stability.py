@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from torch import Tensor
 
-from analogdfc.cards.technology import Card
 from analogdfc.circuit.amplifiers import Rung
 from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
+from analogdfc.circuit.scaling import with_bandwidth
 from analogdfc.dynamics import Trajectory
 from analogdfc.errors import ConvergenceError, UserError
 
@@ -26,37 +26,6 @@ PER_DECADE = 8
 
 _WIDE_RANGE = 8.0
 """Ratio of the largest to the smallest size from which the largest ones can be left out."""
-
-
-def with_bandwidth(card: Card, gain_bandwidth: float) -> Card:
-    """The card with an amplifier that is slower or faster as a whole.
-
-    The second pole and the slew rate keep their ratio to the gain-bandwidth, as in an amplifier
-    that is biased with another current. What the design derives from the bandwidth (the
-    compensation capacitors) follows when a chip is made.
-
-    Args:
-        card: the card.
-        gain_bandwidth: the new gain-bandwidth, > 0, in hertz.
-
-    Raises:
-        UserError: the card's amplifier is infinitely fast, or the new bandwidth isn't positive.
-    """
-    a = card.amplifier
-    if a.gain_bandwidth is None:
-        raise UserError(
-            "[amplifier] gain_bandwidth: the card has none, so its amplifier is infinitely fast "
-            "and can't be scaled"
-        )
-    if not (math.isfinite(gain_bandwidth) and gain_bandwidth > 0):
-        raise UserError(f"gain-bandwidth {gain_bandwidth} Hz must be a finite number above 0")
-    ratio = gain_bandwidth / a.gain_bandwidth
-    return card.replace(
-        "amplifier",
-        gain_bandwidth=gain_bandwidth,
-        second_pole=None if a.second_pole is None else ratio * a.second_pole,
-        slew_rate=None if a.slew_rate is None else ratio * a.slew_rate,
-    )
 
 
 def slowest_mode(

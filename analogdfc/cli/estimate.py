@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from analogdfc import records
 from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.devices import Devices
 from analogdfc.cli import _estimate
@@ -42,7 +43,6 @@ from analogdfc.cost.estimate import (
     METHODS,
     UPDATE,
     against_bandwidth,
-    amplifiers,
     estimate,
 )
 from analogdfc.cost.figures import estimate_figure
@@ -292,7 +292,7 @@ def _work(
     bandwidths = []
     if design.card.amplifier.gain_bandwidth is not None:
         slowest = int(found.settling.update_time(options["accuracy"]).argmax())
-        factors = _FACTORS if amplifiers(design) < _LARGE else _FEW_FACTORS
+        factors = _FACTORS if Chip.of(design).circuit.amplifiers < _LARGE else _FEW_FACTORS
         with progress_bar("bandwidths", len(factors)) as bar:
             bandwidths = against_bandwidth(
                 design,

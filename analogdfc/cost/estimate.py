@@ -21,10 +21,10 @@ from analogdfc.analysis.energy.peripherals import (
     writes,
 )
 from analogdfc.analysis.settling import Observed, Settling, observed, predict
-from analogdfc.analysis.stability import with_bandwidth
 from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
+from analogdfc.circuit.scaling import current_band, with_bandwidth
 from analogdfc.circuit.static import StaticChip, StaticState
 from analogdfc.digital.card import Band
 from analogdfc.dynamics import Update
@@ -105,41 +105,23 @@ class Estimate:
         return self.joules / self.seconds
 
 
-_EFFICIENCY = 15.0, 25.0
-"""g_m / I_D of a transistor in moderate and in weak inversion, per volt."""
-
-_BRANCHES = 2.0, 8.0
-"""Supply current of an amplifier over the current of one input transistor: five transistors, and
-two stages."""
-
-
 def energy_band(found: Estimate) -> Band | None:
     """Energy of a sample where the amplifiers' supply current is not the card's but a rule's.
 
-    I_D = 2 pi GBW C / (g_m / I_D), and the amplifier takes k I_D: g_m / I_D from 15 to 25 per volt,
-    k from 2 (five transistors) to 8 (two stages). The spread of how well an amplifier of this
-    bandwidth is designed; everything else stays as it is.
+    The spread of how well an amplifier of this bandwidth is designed (`current_band`); everything
+    else stays as it is.
 
     Returns:
         Joules; None where the card lacks the gain-bandwidth or the capacitance of the pole.
     """
     amplifier = found.design.card.amplifier
-    if amplifier.gain_bandwidth is None or amplifier.pole_capacitance is None:
+    band = current_band(amplifier)
+    if band is None:
         return None
-    g_m = 2 * math.pi * amplifier.gain_bandwidth * amplifier.pole_capacitance
     idle = float(found.energy.by_component()[items.QUIESCENT])
-    least, most = (
-        found.joules + idle * (k * g_m / ratio / amplifier.quiescent_current - 1)
-        for k, ratio in zip(_BRANCHES, reversed(_EFFICIENCY), strict=True)
-    )
+    least, most = (found.joules + idle * (i / amplifier.quiescent_current - 1) for i in band)
     reason = "low: g_m / I_D = 25 / V in five transistors; high: 15 / V in two stages"
     return Band(least, most, reason)
-
-
-def amplifiers(design: Design) -> int:
-    """Number of operational amplifiers of a design."""
-    *hidden, output = design.sizes[1:]
-    return 5 * sum(hidden) + (2 + 3) * output
 
 
 def estimate(
@@ -197,7 +179,7 @@ def estimate(
     times = settling.update_time(accuracy) if until == UPDATE else settling.time
     settle_time = float(times.max())
     if method is None:
-        method = WAVEFORMS if amplifiers(design) <= _MOST_AMPLIFIERS else CLOSED_FORM
+        method = WAVEFORMS if chip.circuit.amplifiers <= _MOST_AMPLIFIERS else CLOSED_FORM
     say(method)
     seen = None
     if method == WAVEFORMS:

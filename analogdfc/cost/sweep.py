@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel
 from torch import Tensor
 
-from analogdfc.analysis.stability import with_bandwidth
 from analogdfc.cards.quantities import quantity
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.design import Design
+from analogdfc.circuit.scaling import with_bandwidth
 from analogdfc.cost.estimate import CLOSED_FORM, Estimate, estimate
 from analogdfc.errors import ConvergenceError, UserError
 
@@ -88,11 +88,7 @@ def varied(design: Design, parameter: Parameter, value: float) -> Design:
     """
     card = design.card
     if parameter.name == BANDWIDTH:
-        scaled = with_bandwidth(card, value)
-        assert card.amplifier.gain_bandwidth is not None
-        ratio = value / card.amplifier.gain_bandwidth
-        idle = ratio * card.amplifier.quiescent_current
-        return design.on(scaled.replace("amplifier", quiescent_current=idle))
+        return design.on(with_bandwidth(card, value, current=True))
     section, _, key = parameter.name.partition(".")
     return design.on(card.replace(section, **{key: value}))
 

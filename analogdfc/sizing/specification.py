@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from analogdfc.cards.entries import units
 from analogdfc.cards.technology import Card
+from analogdfc.circuit.scaling import current_ratio
 from analogdfc.cost.sweep import parameters
 from analogdfc.digital.training import engineering
 from analogdfc.errors import UserError
@@ -93,10 +94,7 @@ def with_values(card: Card, values: Values) -> Card:
     """The card with other properties, and the supply current that they take.
 
     The second pole keeps its ratio to the gain-bandwidth, the tanh cells' offset its ratio to the
-    amplifiers'. g_max stays, the window sets g_min. The quiescent current is that of the card
-    times the largest of three demands, each in proportion to the current of a stage that is biased
-    otherwise but has the same load and g_m/I_D: gain-bandwidth (g_m / C), slew rate (I / C) and
-    squared noise density (1 / g_m).
+    amplifiers'. g_max stays, the window sets g_min. The quiescent current follows `current_ratio`.
 
     Args:
         card: a card with a finite gain-bandwidth.
@@ -112,16 +110,14 @@ def with_values(card: Card, values: Values) -> Card:
             "bandwidth and can't be scaled"
         )
     ratio = values["bandwidth"] / a.gain_bandwidth
-    demands = [ratio]
-    if a.slew_rate is not None:
-        demands.append(values["slew"] / a.slew_rate)
-    if a.noise is not None:
-        demands.append((a.noise / values["noise"]) ** 2)
+    more = current_ratio(
+        a, bandwidth=values["bandwidth"], slew=values["slew"], noise=values["noise"]
+    )
     card = card.replace(
         "amplifier",
         gain_bandwidth=values["bandwidth"],
         second_pole=None if a.second_pole is None else ratio * a.second_pole,
-        quiescent_current=a.quiescent_current * max(demands),
+        quiescent_current=a.quiescent_current * more,
         slew_rate=values["slew"],
         noise=values["noise"],
         gain=values["gain"],

@@ -13,9 +13,9 @@ from analogdfc.analysis.settling.modes import Spectrum, is_large
 from analogdfc.analysis.settling.terminals import Crossbars
 from analogdfc.analysis.settling.transfer import LoopTransfer, OperatingPoint
 from analogdfc.analysis.settling.waveforms import Waveforms
-from analogdfc.analysis.stability import with_bandwidth
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
+from analogdfc.circuit.scaling import with_bandwidth
 
 Array = NDArray[np.float64]
 
