@@ -16,7 +16,7 @@ from scipy.integrate import quad
 from strategies import network_of, normal, seeds, small_networks
 from torch import Tensor
 
-from analogdfc.analysis.reading_noise import SomaNoise, reading_sigma, soma_noise
+from analogdfc.analysis.noise import SomaNoise, reading_sigma, soma_noise
 from analogdfc.arrays.layers import AnalogNetwork, analog
 from analogdfc.arrays.mapping import Balanced, Equal, Mapping, MidRail, PerLayer
 from analogdfc.arrays.optimizer import PulsedUpdate

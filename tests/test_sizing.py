@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from strategies import network_of, normal
 from torch import Tensor
 
+from analogdfc.analysis.noise import difference_deviations, noise_norm
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design, Readout
@@ -24,12 +25,13 @@ from analogdfc.circuit.static import StaticChip
 from analogdfc.cli import _size
 from analogdfc.cli._design import Samples
 from analogdfc.comparison import UpdateDifference
+from analogdfc.controller import PI, PID, Controller, P
 from analogdfc.dynamics import Update
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
+from analogdfc.network import Network
 from analogdfc.sizing import finding
 from analogdfc.sizing.finding import Options, Sizing, Verification, size
-from analogdfc.sizing.noise import difference_deviations, noise_norm
 from analogdfc.sizing.polish import Start, margins, polished, unsafe
 from analogdfc.sizing.search import cheapest, front, search
 from analogdfc.sizing.specification import (
@@ -244,20 +246,37 @@ def test_a_name_with_quotes_is_written_so_that_it_reads_back() -> None:
 
 
 def without_inverter_offsets(chip: Chip) -> Chip:
+    circuit = chip.circuit
+    inverters = {taps.r_minus.bank for taps in circuit.layers if taps.r_minus is not None}
+    inverters.add(circuit.control.u.bank)
     banks = [
-        replace(bank, offset=torch.zeros_like(bank.offset)) if bank.name.endswith(".inv") else bank
-        for bank in chip.circuit.banks
+        replace(bank, offset=torch.zeros_like(bank.offset)) if bank.name in inverters else bank
+        for bank in circuit.banks
     ]
     return replace(chip, circuit=replace(chip.circuit, banks=tuple(banks)))
 
 
-def test_averaged_noise_is_that_of_offsets_drawn_anew() -> None:
+@pytest.mark.parametrize(
+    ("controller", "hidden", "output"),
+    [
+        (PI(), "tanh", "linear"),
+        (P(3.0), "linear", "tanh"),
+        (PI(1.0, 0.1, leak="integral"), "tanh", "tanh"),
+        (PID(), "linear", "linear"),
+    ],
+)
+def test_averaged_noise_is_that_of_offsets_drawn_anew(
+    controller: Controller, hidden: str, output: str
+) -> None:
     """White noise of density e_n, averaged over T, is an offset of e_n / sqrt(2 T)."""
     duration, sigma = 1e-4, 2e-5
     ideal = CARD.ideal().replace("amplifier", noise=sigma * math.sqrt(2 * duration))
     readout = Readout(double_sampling=False, auto_zero=False, relative_target=False)
-    design = design_of(ideal, readout)
-    x, step = normal(1, 1, 3), 0.15 * normal(2, 1, 2).sign()
+    network = Network((3, 4, 2), hidden, output)
+    network.load_state_dict(network_of((3, 4, 2), 3).state_dict())
+    feedback = DirectFeedback.transposed(network)
+    design = Design.of(network, feedback, ideal, controller=controller, readout=readout)
+    x, step = normal(1, 1, 3), 0.1 * normal(2, 1, 2).sign()
     state = StaticChip.of(Chip.of(design)).solve(x, step)
     noisy = design.on(ideal.replace("amplifier", offset=sigma))
     drawn: list[tuple[Tensor, ...]] = []

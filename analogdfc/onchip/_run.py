@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from analogdfc.analysis.reading_noise import ReadingNoise
+from analogdfc.analysis.noise import ReadingNoise
 from analogdfc.arrays.layers import AnalogNetwork, analog
 from analogdfc.arrays.mapping import Balanced, Mapping, PerLayer, Split
 from analogdfc.arrays.optimizer import PulsedUpdate

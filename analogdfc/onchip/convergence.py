@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from analogdfc.analysis.reading_noise import ReadingNoise
+from analogdfc.analysis.noise import ReadingNoise
 from analogdfc.cards.device import DeviceCard
 from analogdfc.cards.technology import Card
 from analogdfc.datasets import Dataset, Samples

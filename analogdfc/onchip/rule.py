@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from analogdfc.analysis.reading_noise import ReadingNoise, reading_sigma
+from analogdfc.analysis.noise import ReadingNoise, reading_sigma
 from analogdfc.arrays.layers import AnalogNetwork
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design

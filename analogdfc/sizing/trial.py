@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from analogdfc.analysis.energy.closed import closed_form
+from analogdfc.analysis.noise import noise_norm
 from analogdfc.analysis.settling import Settling, predict
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
@@ -22,7 +23,6 @@ from analogdfc.dynamics.steady import steady_state
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.network import Forward
 from analogdfc.sizing import specification
-from analogdfc.sizing.noise import noise_norm
 
 _MORE_LEVELS = (1.03, 1.1, 1.25, 1.5, 2.0)
 """Factors on the number of levels that must do as well: at one number alone, the nominal

@@ -83,6 +83,18 @@ class _Laws:
         return {column: found[:, k] for k, column in enumerate(unknown)}
 
 
+def outputs_of_currents(stages: Stages) -> dict[str, Tensor]:
+    """What a current out of the summing nodes of each of the controller's banks is worth.
+
+    Returns:
+        By bank, volts of the output per ampere at rest under the same control signal, (n_L,).
+    """
+    laws, made = _Laws(stages), stages.circuit.bank[stages.circuit.control.u_minus.bank]
+    others = [k for k, b in enumerate(laws.banks) if b is not made]
+    inverse = torch.linalg.inv(laws.released()[..., [*others, laws.output]])
+    return {bank.name: -inverse[:, -1, k] for k, bank in enumerate(laws.banks)}
+
+
 def fold_control(chip: Chip, stages: Stages) -> FoldedControl:
     """The controller of a chip."""
     design, circuit, laws = chip.design, chip.circuit, _Laws(stages)

@@ -10,6 +10,7 @@ with G_S the sum of all conductances at the node and A0' = A0 / (1 + R_out G_loa
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -41,16 +42,22 @@ class Stages:
 
     Args:
         chip: the chip.
+        ideal: take the amplifiers' gain as infinite.
 
     Attributes:
         circuit: its description.
+        card: its technology.
     """
 
-    def __init__(self, chip: Chip) -> None:
+    def __init__(self, chip: Chip, *, ideal: bool = False) -> None:
         self.circuit, self.card = chip.circuit, chip.design.card
         numbers = AmplifierNumbers.of(self.card)
-        self._inverse_gain, self._r_out = numbers.inverse_gain, numbers.r_out
-        self._couplings = {
+        self._inverse_gain = 0.0 if ideal else numbers.inverse_gain
+        self._r_out = numbers.r_out
+
+    @cached_property
+    def _couplings(self) -> dict[str, Coupling]:
+        return {
             c.name: coupling(c.plus, c.minus, self.card.wire, c.tiling)
             for c in self.circuit.crossbars
         }
@@ -79,6 +86,8 @@ class Stages:
 
     def inverse_gain(self, bank: Bank) -> Tensor:
         """1 / A0', (n,)."""
+        if self._inverse_gain == 0:
+            return torch.zeros(bank.size, dtype=torch.float64)
         return self._inverse_gain * (1 + self._r_out * self.load(bank.o))
 
     def ways(self, bank: Bank) -> Iterator[Way]:
@@ -102,6 +111,12 @@ class Stages:
         """Conductance at the summing nodes, crossbars left out, (n,)."""
         none = torch.zeros(bank.size, dtype=torch.float64)
         return sum((way.siemens for way in self.ways(bank)), none)
+
+    def devices(self, bank: Bank) -> Tensor:
+        """Sum of the devices of crossbars at the summing nodes, their wires left out, (n,)."""
+        none = torch.zeros(bank.size, dtype=torch.float64)
+        fed = (c for c in self.circuit.crossbars if c.columns == bank.x)
+        return sum(((c.plus + c.minus).sum(dim=1) for c in fed), none)
 
     def between(self, bank: Bank, port: Port) -> Tensor:
         """Conductance from a bank's summing nodes to a port, (n,)."""
