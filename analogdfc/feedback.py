@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
@@ -44,7 +44,63 @@ class Pathway(NamedTuple):
         return tuple(self.activation.derivative(u @ a.T).unsqueeze(-1) * a for a in self.stems)
 
 
-class Feedback(nn.Module, ABC):
+class FeedbackWeights(nn.Module, ABC):
+    """Feedback weights of any rule, which a record can hold and give back.
+
+    A class is entered by `recorded`. Its arrays are those of its `state_dict`.
+    """
+
+    kind: ClassVar[str]
+
+    def texts(self) -> dict[str, list[str]]:
+        """What it is made of beside its arrays: texts by name."""
+        return {}
+
+    @classmethod
+    @abstractmethod
+    def rebuilt(cls, arrays: Mapping[str, Tensor], texts: Mapping[str, list[str]]) -> Self:
+        """The pathway of a record.
+
+        Args:
+            arrays: by the names of its `state_dict`.
+            texts: what `texts` gave.
+
+        Raises:
+            UserError: arrays that don't fit each other.
+            KeyError: one that isn't there.
+        """
+
+
+PATHWAYS: dict[str, type[FeedbackWeights]] = {}
+"""Kinds of feedback weights by the name that records have for them."""
+
+_Weights = TypeVar("_Weights", bound=type[FeedbackWeights])
+
+
+def recorded(kind: str) -> Callable[[_Weights], _Weights]:
+    """Class decorator that enters a kind of feedback weights into `PATHWAYS`.
+
+    Args:
+        kind: its name in records.
+    """
+
+    def enter(weights: _Weights) -> _Weights:
+        weights.kind = kind
+        PATHWAYS[kind] = weights
+        return weights
+
+    return enter
+
+
+def numbered(arrays: Mapping[str, Tensor], name: str) -> list[Tensor]:
+    """The arrays `name.0`, `name.1`, ... of a list of parameters."""
+    out: list[Tensor] = []
+    while (key := f"{name}.{len(out)}") in arrays:
+        out.append(arrays[key])
+    return out
+
+
+class Feedback(FeedbackWeights):
     """A feedback pathway, v_fb_i = g_i(u) = Q_i h_i(u), whose last synapses Q_i can learn.
 
     What the layers receive from the controller (Meulemans et al. 2021, eq. 226).
@@ -87,6 +143,7 @@ class Feedback(nn.Module, ABC):
         return tuple(h @ q.T for h, q in zip(self.presynaptic(u), self.matrices, strict=True))
 
 
+@recorded("direct")
 class DirectFeedback(Feedback):
     """Direct linear feedback: layer i receives Q_i u.
 
@@ -165,6 +222,11 @@ class DirectFeedback(Feedback):
                 q = torch.from_numpy(np.linalg.solve(gram, a)).to(j).mT
         return cls(list(torch.split(q.mean(dim=0), [p.shape[-1] for p in parts])))
 
+    @classmethod
+    def rebuilt(cls, arrays: Mapping[str, Tensor], texts: Mapping[str, list[str]]) -> Self:
+        """See `FeedbackWeights.rebuilt`."""
+        return cls(numbered(arrays, "matrices"))
+
     @property
     def pathway(self) -> None:
         """None."""
@@ -179,6 +241,7 @@ class DirectFeedback(Feedback):
         return tuple(self.matrices)
 
 
+@recorded("network")
 class NetworkFeedback(Feedback):
     """Feedback through a small network, g_i(u) = Q_i phi(A_i u) (Meulemans et al. 2021, App. H).
 
@@ -204,7 +267,7 @@ class NetworkFeedback(Feedback):
                 f"feedback through {activation!r}: an activation with phi(0) = 0 and a slope there "
                 "is needed, such as tanh or linear"
             )
-        if len(stems) not in (1, len(matrices)):
+        if not stems or len(stems) not in (1, len(matrices)):
             raise UserError(f"{len(stems)} stems for {len(matrices)} layers; give one, or one each")
         each = list(stems) * (len(matrices) // len(stems))
         for i, (q, a) in enumerate(zip(matrices, each, strict=True), start=1):
@@ -255,6 +318,16 @@ class NetworkFeedback(Feedback):
         inverses = [torch.linalg.pinv(a) / slope for a in stems] * (len(wanted) // count)
         matrices = [q @ inverse for q, inverse in zip(wanted, inverses, strict=True)]
         return cls(matrices, stems, activation)
+
+    def texts(self) -> dict[str, list[str]]:
+        """Its activation."""
+        return {"activation": [self.activation.name]}
+
+    @classmethod
+    def rebuilt(cls, arrays: Mapping[str, Tensor], texts: Mapping[str, list[str]]) -> Self:
+        """See `FeedbackWeights.rebuilt`."""
+        stems = [arrays[f"stem_{i}"] for i in range(1, 1 + sum(k[:5] == "stem_" for k in arrays))]
+        return cls(numbered(arrays, "matrices"), stems, *texts["activation"])
 
     @property
     def pathway(self) -> Pathway:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,9 +12,9 @@ import torch
 from torch import Tensor
 
 from analogdfc import records
-from analogdfc.controller import PI
+from analogdfc.controller import PD, PI, PID, Controller, I, P
 from analogdfc.errors import UserError
-from analogdfc.feedback import DirectFeedback
+from analogdfc.feedback import PATHWAYS, DirectFeedback, Feedback, FeedbackWeights
 from analogdfc.network import Network
 from analogdfc.records import Quantity, Record
 from analogdfc.states import State, inside
@@ -24,45 +25,60 @@ class Model(NamedTuple):
 
     Attributes:
         network: the network.
-        feedback: its feedback pathway.
+        feedback: the feedback pathway of its control loop.
         controller: its controller.
         tau_v: time constant of the neurons, in units of the controller's time.
+        neuron: what the neurons are where they aren't those of Meulemans et al. 2021, eq. 1.
+        rule: name of the rule that the network learned by; empty where the file doesn't tell.
+        pathway: feedback weights of that rule, where they aren't those of a control loop.
+        assumed: the file has no control loop; feedback and controller are those by default.
     """
 
     network: Network
-    feedback: DirectFeedback
-    controller: PI
+    feedback: Feedback
+    controller: Controller
     tau_v: float
+    neuron: str = ""
+    rule: str = ""
+    pathway: FeedbackWeights | None = None
+    assumed: bool = False
 
 
 def model_tree(model: Model) -> dict[str, Any]:
-    """The branch 'network' of a record.
-
-    Raises:
-        UserError: a controller other than PI, which the branch has no place for.
-    """
-    network, feedback, controller, tau_v = model
-    if controller.differentiates or not controller.integrates:
-        raise UserError(f"{controller}: records hold PI controllers only")
+    """The branch 'network' of a record, with the control loop."""
+    controller = model.controller
+    direct = isinstance(model.feedback, DirectFeedback)
+    loop: dict[str, Any] = _matrices("Q", model.feedback.matrices) if direct else {}
+    if not direct:
+        loop["feedback"] = _weights_tree(model.feedback)
     return {
-        **network_tree(network),
-        **_matrices("Q", feedback.matrices),
-        "k_p": controller.k_p,
-        "alpha": controller.alpha,
-        "tau_u": controller.tau_u,
-        "leak": controller.leak,
-        "tau_v": tau_v,
+        **network_tree(model.network, model.rule, model.pathway),
+        **loop,
+        "controller": type(controller).__name__,
+        **{f.name: getattr(controller, f.name) for f in fields(Controller)},
+        "tau_v": model.tau_v,
+        **({"neuron": model.neuron} if model.neuron else {}),
     }
 
 
-def network_tree(network: Network) -> dict[str, Any]:
-    """The branch 'network' of a record, of a network that has no control loop."""
+def network_tree(
+    network: Network, rule: str = "", pathway: FeedbackWeights | None = None
+) -> dict[str, Any]:
+    """The branch 'network' of a record, of a network that has no control loop.
+
+    Args:
+        network: the network.
+        rule: name of the rule that it learned by.
+        pathway: the rule's feedback weights.
+    """
     # One text where all hidden layers are alike; a network without them has none of its own.
     names = [phi.name for phi in network.activations[:-1]] or [network.activations[0].name]
     return {
         "activation": names[0] if len(set(names)) == 1 else names,
         "output_activation": network.activations[-1].name,
         "layers": network.depth,
+        **({"rule": rule} if rule else {}),
+        **({"pathway": _weights_tree(pathway)} if pathway is not None else {}),
         **_matrices("W", network.weights),
         **_matrices("b", network.biases),
     }
@@ -71,10 +87,12 @@ def network_tree(network: Network) -> dict[str, Any]:
 def read_model(path: str | Path) -> Model:
     """The network in a file: an HDF5 record with a group 'network'.
 
-    The group holds `W1`..`WL`, (n_i, n_{i-1}), and may hold `b1`..`bL` (else 0), `Q1`..`QL` (else
-    the product of the transposed weights), the texts `activation` (one, or one a hidden layer) and
-    `output_activation` (else tanh and linear), the numbers `k_p`, `alpha`, `tau_u`, `tau_v` and
-    the text `leak`.
+    The group holds `W1`..`WL`, (n_i, n_{i-1}), and may hold `b1`..`bL` (else 0) and the texts
+    `activation` (one, or one a hidden layer) and `output_activation` (else tanh and linear). The
+    feedback of the control loop is `Q1`..`QL`, or a group `feedback` where it isn't direct, or else
+    the product of the transposed weights. The controller has the numbers `k_p`, `alpha`, `tau_u`,
+    `k_d`, `tau_d`, the text `leak` and the name `controller` (else PI); the loop has `tau_v`. The
+    text `rule` and the group `pathway` are those of the rule that the network learned by.
 
     Raises:
         UserError: not an HDF5 file, a missing matrix, a wrong shape, a number that isn't finite;
@@ -94,28 +112,93 @@ def read_model(path: str | Path) -> Model:
         )
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    matrices = []
     for i, w in enumerate(weights, start=1):
         _fill(network.weights[i - 1], w)
         if f"network/b{i}" in record:
             _fill(network.biases[i - 1], record.array(f"network/b{i}", shape=(sizes[i],)))
-        if "network/Q1" in record:
-            matrices.append(record.array(f"network/Q{i}", shape=(sizes[i], sizes[-1])))
-    if matrices:
-        feedback = DirectFeedback([torch.tensor(q, dtype=torch.float64) for q in matrices])
-    else:
-        feedback = DirectFeedback.transposed(network)
-    given: dict[str, Any] = {
-        k: record.number(f"network/{k}")
-        for k in ("k_p", "alpha", "tau_u")
-        if f"network/{k}" in record
-    }
-    given["leak"] = _text(record, "network/leak", "control")
     tau_v = record.number("network/tau_v") if "network/tau_v" in record else 0.2
+    return Model(
+        network,
+        _feedback(record, network),
+        _controller(record),
+        tau_v,
+        _text(record, "network/neuron", ""),
+        _text(record, "network/rule", ""),
+        _weights(record, "network/pathway") if "network/pathway" in record else None,
+        not any(f"network/{key}" in record for key in ("Q1", "feedback", "k_p")),
+    )
+
+
+def _feedback(record: Record, network: Network) -> Feedback:
+    """The feedback of the control loop."""
+    sizes = network.sizes
+    if "network/feedback" in record:
+        found = _weights(record, "network/feedback")
+        if not isinstance(found, Feedback):
+            raise UserError(
+                f"{record.path}: 'network/feedback' is of the kind '{found.kind}', which no "
+                "control loop has"
+            )
+        return found
+    if "network/Q1" not in record:
+        return DirectFeedback.transposed(network)
+    layers = range(1, network.depth + 1)
+    matrices = [record.array(f"network/Q{i}", shape=(sizes[i], sizes[-1])) for i in layers]
+    return DirectFeedback([torch.tensor(q, dtype=torch.float64) for q in matrices])
+
+
+def _controller(record: Record) -> Controller:
+    name = _text(record, "network/controller", "PI")
+    kinds: dict[str, type[Controller]] = {
+        kind.__name__: kind for kind in (Controller, P, I, PI, PD, PID)
+    }
+    if name not in kinds:
+        raise UserError(f"{record.path}: unknown controller {name!r}; there are {', '.join(kinds)}")
+    kind = kinds[name]
+    given: dict[str, Any] = {}
+    for field in fields(kind):
+        key = f"network/{field.name}"
+        if field.init and key in record:
+            given[field.name] = record.text(key) if field.name == "leak" else record.number(key)
     try:
-        return Model(network, feedback, PI(**given), tau_v)
+        return kind(**given)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{record.path}: {error}") from error
+
+
+def _weights_tree(weights: FeedbackWeights) -> dict[str, Any]:
+    """Feedback weights as a branch: kind, texts, arrays."""
+    arrays = {name: value.detach().cpu().numpy() for name, value in weights.state_dict().items()}
+    return {
+        "kind": weights.kind,
+        **weights.texts(),
+        "arrays": {name: Quantity(value, "1") for name, value in arrays.items()},
+    }
+
+
+def _weights(record: Record, key: str) -> FeedbackWeights:
+    """What `_weights_tree` wrote."""
+    kind, branch = record.text(f"{key}/kind"), record.group(key)
+    if kind not in PATHWAYS:
+        raise UserError(
+            f"{record.path}: '{key}': unknown kind of feedback {kind!r}; there are "
+            f"{', '.join(repr(k) for k in PATHWAYS)}"
+        )
+    arrays = {
+        name: torch.tensor(record.array(f"{key}/arrays/{name}"), dtype=torch.float64)
+        for name in record.group(f"{key}/arrays")
+    }
+    texts = {
+        name: [str(text) for text in np.atleast_1d(value)]
+        for name, value in branch.items()
+        if isinstance(value, np.ndarray)
+    }
+    try:
+        return PATHWAYS[kind].rebuilt(arrays, texts)
+    except KeyError as error:
+        raise UserError(f"{record.path}: '{key}': {error} is missing") from error
+    except UserError as error:
+        raise UserError(f"{record.path}: '{key}': {error}") from error
 
 
 def state_tree(state: Mapping[str, Tensor | int | float]) -> dict[str, Any]:

@@ -332,6 +332,28 @@ def test_a_checkpoint_holds_the_network_for_other_commands(tmp_path: Path) -> No
     assert model.controller == trainer.rule.controller  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_a_record_of_every_rule_has_its_feedback_and_its_controller(
+    rule: str, tmp_path: Path
+) -> None:
+    options = QUICK.get(rule, {})
+    settings = experiment(rule=rule, sizes=(16, 10, 10))
+    trainer = new(replace(settings, options={**settings.options, **options}))
+    path = records.write(tmp_path / "c.h5", checkpoint_tree(trainer, settings.about()))
+    model, loop = read_model(path), trainer.rule.control_loop()
+    assert model.rule == rule
+    assert model.assumed == (loop is None)
+    if loop is None:
+        own, found = trainer.rule.feedback, model.pathway
+    else:
+        own, found = loop.feedback, model.feedback
+        assert (model.controller, model.tau_v) == (loop.controller, loop.tau_v)
+    assert (own is None) == (found is None)
+    if own is not None and found is not None:
+        assert type(own) is type(found)
+        assert_same(dict(own.state_dict()), dict(found.state_dict()))
+
+
 def test_a_checkpoint_tells_seeds_settings_and_versions(tmp_path: Path) -> None:
     settings = experiment(seed=7)
     path = records.write(tmp_path / "c.h5", checkpoint_tree(new(settings), settings.about()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,15 @@ import pytest
 import torch
 
 from analogdfc import records
-from analogdfc.controller import PI, PID, P
+from analogdfc.controller import PD, PI, PID, Controller, I, P
 from analogdfc.errors import UserError
-from analogdfc.feedback import DirectFeedback
+from analogdfc.feedback import DirectFeedback, FeedbackWeights, NetworkFeedback
+from analogdfc.learning import LoopFeedback, SequentialFeedback
+from analogdfc.learning.targets import (
+    DirectTargetFeedback,
+    LayerwiseFeedback,
+    RandomHiddenFeedback,
+)
 from analogdfc.network import Network
 from analogdfc.storage import Model, model_tree, network_tree, read_model
 
@@ -111,8 +118,97 @@ def test_a_file_that_is_not_hdf5_is_refused(tmp_path: Path) -> None:
         read_model(path)
 
 
-def test_a_controller_that_a_record_has_no_place_for_is_refused(network: Network) -> None:
-    feedback = DirectFeedback.transposed(network)
-    for controller in (PID(), P(1.0)):
-        with pytest.raises(UserError, match="records hold PI controllers only"):
-            model_tree(Model(network, feedback, controller, 0.2))  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "controller",
+    [
+        P(1.5),
+        I(0.01, 2.0),
+        PI(1.5, 0.01, 2.0, leak="integral"),
+        PD(1.0, k_d=0.2),
+        PID(1.0, 0.02, 0.5, 0.1, 0.05, "integral"),
+        Controller(k_p=1.0, tau_u=3.0, k_d=0.1),
+    ],
+)
+def test_every_controller_comes_back(controller: Controller, tmp_path: Path) -> None:
+    model = small_model()._replace(controller=controller)
+    path = records.write(tmp_path / "n.h5", {"network": model_tree(model)})
+    assert read_model(path).controller == controller
+
+
+def test_an_unknown_or_incomplete_controller_is_named(tmp_path: Path) -> None:
+    for changes, message in (
+        ({"controller": "PII"}, "unknown controller 'PII'; there are Controller, P, I, PI"),
+        ({"controller": "P", "k_p": None}, "an integral part or k_p > 0 is required"),
+    ):
+        with pytest.raises(UserError, match=f"bad.h5: .*{message}"):
+            read_model(written(tmp_path / "bad.h5", **changes))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_feedback_through_a_network_comes_back(shared: bool, tmp_path: Path) -> None:
+    model, source = small_model(), torch.Generator().manual_seed(1)
+    direct = DirectFeedback.transposed(model.network)
+    feedback = NetworkFeedback.like(direct, 3, source, activation="linear", shared=shared)
+    model = model._replace(feedback=feedback)
+    back = read_model(records.write(tmp_path / "n.h5", {"network": model_tree(model)}))
+    assert isinstance(back.feedback, NetworkFeedback)
+    assert not back.assumed
+    assert_same_pathway(feedback, back.feedback)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        SequentialFeedback.random,
+        LoopFeedback.random,
+        LayerwiseFeedback.random,
+        DirectTargetFeedback.random,
+        lambda network, source: RandomHiddenFeedback.random(network, source, width=5),
+        lambda network, source: RandomHiddenFeedback.random(
+            network, source, "linear", width=5, recurrent=True
+        ),
+    ],
+)
+def test_feedback_of_every_kind_comes_back(
+    make: Callable[[Network, torch.Generator], FeedbackWeights], tmp_path: Path
+) -> None:
+    network = small_model().network
+    pathway = make(network, torch.Generator().manual_seed(1))
+    path = records.write(tmp_path / "n.h5", {"network": network_tree(network, "mine", pathway)})
+    back = read_model(path)
+    assert back.rule == "mine"
+    assert back.assumed
+    assert back.pathway is not None
+    assert_same_pathway(pathway, back.pathway)
+
+
+def assert_same_pathway(ours: FeedbackWeights, theirs: FeedbackWeights) -> None:
+    assert type(ours) is type(theirs)
+    assert ours.texts() == theirs.texts()
+    arrays, found = ours.state_dict(), theirs.state_dict()
+    assert arrays.keys() == found.keys() != set()
+    for name, value in arrays.items():
+        assert torch.equal(value, found[name]), name
+
+
+@pytest.mark.parametrize(
+    ("key", "to", "message"),
+    [
+        ("kind", "sideways", "unknown kind of feedback 'sideways'; there are 'direct', 'network'"),
+        ("kind", "sequential", "of the kind 'sequential', which no control loop has"),
+        ("activation", None, "'network/feedback': 'activation' is missing"),
+        ("arrays", {}, "'network/feedback': 0 stems for 0 layers"),
+    ],
+)
+def test_a_feedback_that_is_damaged_is_named(
+    key: str, to: Any, message: str, tmp_path: Path
+) -> None:
+    model, source = small_model(), torch.Generator().manual_seed(1)
+    feedback = NetworkFeedback.like(DirectFeedback.transposed(model.network), 3, source)
+    tree = model_tree(model._replace(feedback=feedback))
+    tree["feedback"][key] = to
+    if to is None:
+        del tree["feedback"][key]
+    path = records.write(tmp_path / "bad.h5", {"network": tree})
+    with pytest.raises(UserError, match=f"bad.h5: .*{message}"):
+        read_model(path)

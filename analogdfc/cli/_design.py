@@ -210,7 +210,7 @@ def read_devices(name: str | None, age: float) -> Devices | None:
 def make_model(weights: Path | None, sizes: tuple[int, ...], seed: int) -> tuple[Model, str]:
     """The network that the options ask for, and what it is, for people."""
     if weights is not None:
-        return read_model(weights), f"weights of {weights}"
+        return _read(weights)
     generator = torch.Generator().manual_seed(seed)
     network = Network(sizes, generator=generator)
     feedback = DirectFeedback.transposed(network)
@@ -221,6 +221,20 @@ def make_model(weights: Path | None, sizes: tuple[int, ...], seed: int) -> tuple
     _train(model, data, generator)
     hits = accuracy(network, data.x_test, data.y_test)
     return model, f"trained by DFC on digits, seed {seed}: {hits:.1%} of held-out images right"
+
+
+def _read(weights: Path) -> tuple[Model, str]:
+    """The network in a file."""
+    model = read_model(weights)
+    if model.neuron:
+        raise UserError(
+            f"{weights}: the network has {model.neuron} neurons; the cells realise those of "
+            "Meulemans et al. 2021, eq. 1, only"
+        )
+    origin = f"weights of {weights}"
+    if model.rule and model.assumed:
+        origin += f", learned by {model.rule}; feedback and controller are the default ones"
+    return model, origin
 
 
 def _train(model: Model, data: Dataset, generator: torch.Generator) -> None:

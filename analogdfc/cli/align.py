@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from analogdfc.experiments.rule_alignment import Ideals, RuleAlignment
 from analogdfc.experiments.rule_alignment_figure import alignment_figure
 from analogdfc.experiments.targets import DAMPINGS
 from analogdfc.learning import RULES, LearningRule, get_rule, make_rule
+from analogdfc.learning.base import LearnsFeedback
 from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.learning.targets import TargetRule
 from analogdfc.losses import LOSSES
@@ -32,7 +34,6 @@ from analogdfc.training import FeedbackPlan, Plan, Trainer
 from analogdfc.training.experiment import FEEDBACKS
 from analogdfc.training.metrics import are_classes
 from analogdfc.training.optimizers import Adam
-from analogdfc.training.trainer import LearnsFeedback
 
 _RULES = (
     "bp",
@@ -287,9 +288,16 @@ def _rule(name: str, setting: Setting, loss: str, options: Mapping[str, Any]) ->
             given["feedback"] = start(setting.network, generator)
         else:
             model = setting.model
+            if model.neuron:
+                raise UserError(
+                    f"{name}: {setting.origin}: the network has {model.neuron} neurons, whose "
+                    "control loop the file doesn't hold; leave this rule out"
+                )
             given |= {"controller": model.controller, "tau_v": model.tau_v}
             # Feedback learning must not change what the next rule starts from.
-            given["feedback"] = type(model.feedback)([q.detach() for q in model.feedback.matrices])
+            given["feedback"] = copy.deepcopy(model.feedback)
+    elif setting.model is not None and setting.model.rule == name:
+        given["feedback"] = copy.deepcopy(setting.model.pathway)
     with _named(name):
         return make_rule(name, setting.network, loss=LOSSES[loss], generator=generator, **given)
 

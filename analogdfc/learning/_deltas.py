@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from analogdfc.errors import UserError
+from analogdfc.feedback import FeedbackWeights, numbered, recorded
 from analogdfc.learning.base import LearningRule
 from analogdfc.losses import Loss
 from analogdfc.network import Forward, Network
@@ -118,7 +119,8 @@ def check_shapes(matrices: Iterable[Tensor], needed: Sequence[tuple[int, ...]]) 
         raise UserError(f"feedback matrices of shapes {shapes}; the network needs {list(needed)}")
 
 
-class SequentialFeedback(nn.Module):
+@recorded("sequential")
+class SequentialFeedback(FeedbackWeights):
     """Feedback from each layer's error to the layer below it.
 
     Args:
@@ -155,6 +157,11 @@ class SequentialFeedback(nn.Module):
             b = torch.rand(w.shape[1], w.shape[0], dtype=torch.float64, generator=generator)
             out.append(b.mul_(2 * size).sub_(size).to(w))
         return cls(out)
+
+    @classmethod
+    def rebuilt(cls, arrays: Mapping[str, Tensor], texts: Mapping[str, list[str]]) -> Self:
+        """See `FeedbackWeights.rebuilt`."""
+        return cls(numbered(arrays, "matrices"))
 
     @classmethod
     def transposed(cls, network: Network) -> SequentialFeedback:

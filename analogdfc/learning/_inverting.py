@@ -17,6 +17,7 @@ from analogdfc.dynamics.abscissa import Stabiliser
 from analogdfc.dynamics.inversion import ControllerLoop, FastLoop, InversionLoop
 from analogdfc.dynamics.settling import unstable
 from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.feedback import recorded
 from analogdfc.learning._deltas import SequentialFeedback, check_shapes
 from analogdfc.learning.controls import ErrorDriven
 from analogdfc.losses import Loss
@@ -69,6 +70,7 @@ class Monitor:
             raise UserError(f"{self}: every >= 1 is required")
 
 
+@recorded("loop")
 class LoopFeedback(SequentialFeedback):
     """Feedback from the output to the first hidden layer, for the single loop.
 

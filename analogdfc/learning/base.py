@@ -9,7 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from analogdfc.controller import Controller
 from analogdfc.errors import UserError
+from analogdfc.feedback import Feedback
 from analogdfc.losses import Loss, SquaredError
 from analogdfc.network import Network
 from analogdfc.states import State, checked, inside, part, set_generator
@@ -37,6 +39,22 @@ class RuleInfo(NamedTuple):
     equation: str
     source: str
     rule: type[LearningRule]
+
+
+class ControlLoop(NamedTuple):
+    """The control loop through which a rule learns.
+
+    Attributes:
+        feedback: the feedback pathway.
+        controller: the controller.
+        tau_v: time constant of the neurons, in units of the controller's time.
+        neuron: what the neurons are where they aren't those of Meulemans et al. 2021, eq. 1.
+    """
+
+    feedback: Feedback
+    controller: Controller
+    tau_v: float
+    neuron: str = ""
 
 
 class LearningRule(ABC):
@@ -102,6 +120,10 @@ class LearningRule(ABC):
         """The sources of random numbers that it draws from, by name."""
         return {}
 
+    def control_loop(self) -> ControlLoop | None:
+        """The control loop that it learns through; None for a rule without."""
+        return None
+
     def outputs(self, x: Tensor) -> Tensor:
         """What its network answers as it is, (batch, n_L), for the inputs (batch, n_0).
 
@@ -161,6 +183,20 @@ class LearningRule(ABC):
             parameter.grad = update.neg()
 
 
+class LearnsFeedback(LearningRule):
+    """A rule whose feedback weights can be learned, in a phase of their own."""
+
+    feedback: nn.Module
+
+    @abstractmethod
+    def feedback_backward(self, x: Tensor) -> None:
+        """Fill `.grad` of the feedback weights.
+
+        Args:
+            x: inputs, (batch, n_0).
+        """
+
+
 RULES: dict[str, RuleInfo] = {}
 _Rule = TypeVar("_Rule", bound=type[LearningRule])
 
@@ -206,3 +242,9 @@ def get_rule(name: str) -> RuleInfo:
     if name not in RULES:
         raise UserError(f"unknown learning rule {name!r}; there are {', '.join(sorted(RULES))}")
     return RULES[name]
+
+
+def name_of(rule: LearningRule) -> str:
+    """The name that a rule is registered by; that of its class where it isn't."""
+    names = (name for name, info in RULES.items() if info.rule is type(rule))
+    return next(names, type(rule).__name__)

@@ -13,13 +13,13 @@ from analogdfc.dynamics import Euler, Loop, mean_update
 from analogdfc.dynamics.neuron import ConductanceNeuron
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback, Feedback
-from analogdfc.learning.base import LearningRule, register
+from analogdfc.learning.base import ControlLoop, LearnsFeedback, register
 from analogdfc.learning.sleep import SleepPhase
 from analogdfc.losses import Loss
 from analogdfc.network import Network
 
 
-class FeedbackControl(LearningRule):
+class FeedbackControl(LearnsFeedback):
     """What all variants of Deep Feedback Control share.
 
     Args:
@@ -98,6 +98,11 @@ class FeedbackControl(LearningRule):
     def generators(self) -> dict[str, torch.Generator]:
         """See `LearningRule.generators`."""
         return {"noise": self.generator}
+
+    def control_loop(self) -> ControlLoop:
+        """See `LearningRule.control_loop`."""
+        neuron = "" if self.neuron is None else "conductance-based"
+        return ControlLoop(self.feedback, self.controller, self.tau_v, neuron)
 
     def feedback_backward(self, x: Tensor) -> None:
         """Fill `.grad` of the feedback weights from a sleep phase (Meulemans et al. 2021, eq. 13).

@@ -20,11 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from analogdfc import records
-from analogdfc.controller import PI
 from analogdfc.errors import UserError
-from analogdfc.feedback import DirectFeedback
-from analogdfc.learning import RULES
-from analogdfc.learning.dfc import FeedbackControl
+from analogdfc.feedback import FeedbackWeights
+from analogdfc.learning.base import name_of
 from analogdfc.losses import LOSSES
 from analogdfc.records import Quantity, Record
 from analogdfc.states import State, StateError, inside, set_generator
@@ -120,12 +118,11 @@ def check_format(record: Record) -> None:
 def settings(trainer: Trainer, about: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """All that a training was told, as nested texts, numbers, booleans, lists and None."""
     rule, network = trainer.rule, trainer.rule.network
-    names = [name for name, info in RULES.items() if info.rule is type(rule)]
     losses = [name for name, loss in LOSSES.items() if type(loss) is type(trainer.loss)]
     first = network.weights[0]
     found = {
         **(about or {}),
-        "rule": names[0] if names else type(rule).__name__,
+        "rule": name_of(rule),
         "loss": losses[0] if losses else type(trainer.loss).__name__,
         "sizes": network.sizes,
         "activations": [phi.name for phi in network.activations],
@@ -155,13 +152,11 @@ def _plain(value: Any) -> Any:
 
 def _network(trainer: Trainer) -> dict[str, Any]:
     rule = trainer.rule
-    if (
-        isinstance(rule, FeedbackControl)
-        and isinstance(rule.feedback, DirectFeedback)
-        and isinstance(rule.controller, PI)
-    ):
-        return model_tree(Model(rule.network, rule.feedback, rule.controller, rule.tau_v))
-    return network_tree(rule.network)
+    name, loop = name_of(rule), rule.control_loop()
+    if loop is not None:
+        return model_tree(Model(rule.network, *loop, name))
+    pathway = rule.feedback if isinstance(rule.feedback, FeedbackWeights) else None
+    return network_tree(rule.network, name, pathway)
 
 
 def _history(history: Iterable[Metrics]) -> dict[str, Quantity]:

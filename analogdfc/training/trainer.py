@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Protocol, Self, runtime_checkable
+from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from analogdfc.datasets import Dataset, Samples
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.learning import LearningRule
+from analogdfc.learning.base import LearnsFeedback
 from analogdfc.training.divergence import (
     GROWTH,
     Divergence,
@@ -29,17 +30,6 @@ from analogdfc.training.plan import Plan
 from analogdfc.training.stopping import Epochs, Patience, Stop
 
 FEEDBACK, PRETRAINING = "feedback", "pre-training"
-
-
-@runtime_checkable
-class LearnsFeedback(Protocol):
-    """A rule whose feedback weights can be learned."""
-
-    feedback: nn.Module
-    generator: torch.Generator
-
-    def feedback_backward(self, x: Tensor) -> None:
-        """Fill `.grad` of the feedback weights."""
 
 
 class Trainer(Training[Metrics]):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from analogdfc.errors import UserError
+from analogdfc.learning.base import LearnsFeedback
 from analogdfc.learning.targets.base import TargetRule
 from analogdfc.learning.targets.pathways import Synapses, TargetFeedback
 from analogdfc.learning.targets.reconstruction import Reconstruction
@@ -29,7 +30,7 @@ class FeedbackSchedule(NamedTuple):
     extra: int
 
 
-class LearnedTargets(TargetRule):
+class LearnedTargets(TargetRule, LearnsFeedback):
     """Targets through a learned feedback pathway, with the difference correction.
 
     Delta h_i = g_i(h^) - g_i(h), where h^ is the target of the layer that g_i listens to.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.nn.functional import linear
 
 from analogdfc.activations import Activation, get_activation
 from analogdfc.errors import UserError
+from analogdfc.feedback import FeedbackWeights, numbered, recorded
 from analogdfc.network import Network
 
 
@@ -31,7 +32,7 @@ class Synapses(NamedTuple):
     g: Tensor
 
 
-class TargetFeedback(nn.Module, ABC):
+class TargetFeedback(FeedbackWeights):
     """Feedback g_i = t_i(Q_i p + c_i) to the hidden layers 1..L-1; p is what subclasses define.
 
     Args:
@@ -66,6 +67,15 @@ class TargetFeedback(nn.Module, ABC):
         self.matrices = nn.ParameterList(nn.Parameter(q.detach().clone()) for q in matrices)
         self.offsets = nn.ParameterList(nn.Parameter(c.detach().clone()) for c in chosen)
         self.activations: tuple[Activation, ...] = tuple(map(get_activation, activations))
+
+    def texts(self) -> dict[str, list[str]]:
+        """Its activations t_i."""
+        return {"activations": [t.name for t in self.activations]}
+
+    @classmethod
+    def rebuilt(cls, arrays: Mapping[str, Tensor], texts: Mapping[str, list[str]]) -> Self:
+        """See `FeedbackWeights.rebuilt`."""
+        return cls(numbered(arrays, "matrices"), texts["activations"], numbered(arrays, "offsets"))
 
     @abstractmethod
     def widths(self, network: Network) -> list[int]:
@@ -144,6 +154,7 @@ class TargetFeedback(nn.Module, ABC):
         return self.activations[k].function(a) - free.g
 
 
+@recorded("targets, layer by layer")
 class LayerwiseFeedback(TargetFeedback):
     """Each hidden layer hears the layer above, g_i(h_{i+1}) = t_i(Q_i h_{i+1} + c_i)."""
 
@@ -197,6 +208,7 @@ class LayerwiseFeedback(TargetFeedback):
         return out[:-1]
 
 
+@recorded("targets, direct")
 class DirectTargetFeedback(TargetFeedback):
     """Each hidden layer hears the output, g_i(h_L) = t_i(Q_i h_L + c_i)."""
 
@@ -240,6 +252,7 @@ class DirectTargetFeedback(TargetFeedback):
         return [self._step(k, synapses, moved) for k, synapses in enumerate(free)]
 
 
+@recorded("targets, through random units")
 class RandomHiddenFeedback(DirectTargetFeedback):
     """Direct feedback through a wide fixed random layer, t_i(Q_i s(R h_L + d) + S_i h_i + c_i).
 
@@ -318,6 +331,23 @@ class RandomHiddenFeedback(DirectTargetFeedback):
         matrices = [_glorot(network, (n, width), generator) for n in hidden]
         own = [_glorot(network, (n, n), generator) for n in hidden] if recurrent else []
         return cls(matrices, names, stem[:, :-1], stem[:, -1], recurrent=own)
+
+    def texts(self) -> dict[str, list[str]]:
+        """Its activations t_i and s."""
+        return {**super().texts(), "stem_activation": [self.stem_activation.name]}
+
+    @classmethod
+    def rebuilt(cls, arrays: Mapping[str, Tensor], texts: Mapping[str, list[str]]) -> Self:
+        """See `FeedbackWeights.rebuilt`."""
+        return cls(
+            numbered(arrays, "matrices"),
+            texts["activations"],
+            arrays["stem"],
+            arrays["stem_offset"],
+            offsets=numbered(arrays, "offsets"),
+            recurrent=numbered(arrays, "recurrences"),
+            stem_activation=texts["stem_activation"][0],
+        )
 
     def widths(self, network: Network) -> list[int]:
         """M for every layer."""
