@@ -35,6 +35,7 @@ from analogdfc.losses import SoftmaxCrossEntropy
 from analogdfc.network import Network
 from analogdfc.plots import check_figure, save_figure
 from analogdfc.records import Quantity
+from analogdfc.training import metrics
 from analogdfc.training.loop import FORWARD, Phase, Schedule, Training, descent, shuffled
 from analogdfc.training.stopping import Epochs
 
@@ -128,9 +129,7 @@ def accuracy(network: Network, data: Dataset) -> float:
     """Fraction of the held-out samples; an analog network is read anew."""
     if isinstance(network, AnalogNetwork):
         network.read()
-    with torch.no_grad():
-        found = network(data.x_test).argmax(dim=1) == data.y_test.argmax(dim=1)
-    return float(found.double().mean())
+    return metrics.accuracy(network, data.x_test, data.y_test)
 
 
 def run(case: Case, seed: int, data: Dataset, epochs: int) -> Result:

@@ -205,6 +205,25 @@ def test_figures_are_means_over_samples_however_many_there_are(loss: Loss) -> No
         assert score.error == pytest.approx(1 - accuracy(network, x, y), abs=1e-12)
 
 
+def test_figures_are_those_of_what_the_rule_measures_at_its_output() -> None:
+    class Measured(Backpropagation):
+        """Through something that multiplies the output by -2."""
+
+        def outputs(self, x: Tensor) -> Tensor:
+            answer: Tensor = self.network(x)
+            return -2 * answer
+
+    rule = Measured(small_network())
+    trainer, _ = trained(rule, Plan(epochs=1))
+    data = trainer.data
+    with torch.no_grad():
+        seen = -2 * rule.network(data.x_test)
+    found = trainer.history[-1].test
+    assert found.loss == pytest.approx(float((seen - data.y_test).square().sum(dim=1).mean()))
+    wrong = seen.argmax(dim=1) != data.y_test.argmax(dim=1)
+    assert found.error == pytest.approx(float(wrong.double().mean()))
+
+
 def test_labels_are_classes_only_where_all_are_one_hot() -> None:
     y = torch.eye(3, dtype=torch.float64)
     assert are_classes(y)

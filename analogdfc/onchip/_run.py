@@ -145,7 +145,6 @@ class Learner(NamedTuple):
 
     rule: LearningRule
     optimizer: torch.optim.Optimizer
-    outputs: Callable[[Tensor], Tensor]
 
 
 def learner_of(
@@ -159,7 +158,7 @@ def learner_of(
     network = Network(sizes, generator=torch.Generator().manual_seed(seed))
     if name == "bp":
         rule: LearningRule = Backpropagation(network, loss=course.loss)
-        return Learner(rule, course.optimizer.make(network.parameters()), network)
+        return Learner(rule, course.optimizer.make(network.parameters()))
     feedback = DirectFeedback.transposed(network)
     if name == "dfc-ss":
         rule = SteadyStateDFC(
@@ -170,7 +169,7 @@ def learner_of(
             loss=course.loss,
             tau_v=course.tau_v,
         )
-        return Learner(rule, course.optimizer.make(network.parameters()), network)
+        return Learner(rule, course.optimizer.make(network.parameters()))
     design = Design.of(
         network,
         feedback,
@@ -188,7 +187,7 @@ def learner_of(
         noise=course.noise,
         generator=torch.Generator().manual_seed(seed),
     )
-    return Learner(hardware, optimizer, hardware.outputs)
+    return Learner(hardware, optimizer)
 
 
 def on_devices(
@@ -343,7 +342,7 @@ def _scores(
     learner: Learner, loss: Loss, samples: Samples, *, classes: bool
 ) -> tuple[float, float]:
     """Mean loss and share of right answers."""
-    r = learner.outputs(samples.x)
+    r = learner.rule.outputs(samples.x)
     mean = float(loss.value(r, samples.y).mean())
     if not math.isfinite(mean):
         raise ConvergenceError("the loss on held-out samples left the finite numbers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -57,18 +58,21 @@ def are_classes(y: Tensor) -> bool:
 
 
 @torch.no_grad()
-def evaluate(network: Network, loss: Loss, samples: Samples, *, classes: bool) -> Score:
+def evaluate(
+    outputs: Callable[[Tensor], Tensor], loss: Loss, samples: Samples, *, classes: bool
+) -> Score:
     """Loss and error over all samples.
 
     Args:
-        network: the network.
-        loss: the loss at its output.
+        outputs: what answers, (batch, n_L), to inputs (batch, n_0): a network, or a rule's
+            `outputs`.
+        loss: the loss of the answers.
         samples: inputs and labels, at least one.
         classes: count wrong answers; the labels are one-hot.
     """
     total, wrong = 0.0, 0
     for x, y in zip(torch.split(samples.x, _CHUNK), torch.split(samples.y, _CHUNK), strict=True):
-        r = network(x)
+        r = outputs(x)
         total += float(loss.value(r, y).sum())
         if classes:
             wrong += int((r.argmax(dim=-1) != y.argmax(dim=-1)).sum())

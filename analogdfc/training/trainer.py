@@ -166,7 +166,7 @@ class Trainer(Training[Metrics]):
         )
 
     def _score(self, samples: Samples) -> Score:
-        return evaluate(self.rule.network, self.loss, samples, classes=self.classes)
+        return evaluate(self.rule.outputs, self.loss, samples, classes=self.classes)
 
     def _pass(self, phase: Phase, watch: Watch) -> bool:
         """One pass, with a diagnosis where it leaves the finite numbers."""
