@@ -93,7 +93,12 @@ def recorded(kind: str) -> Callable[[_Weights], _Weights]:
 
 
 def numbered(arrays: Mapping[str, Tensor], name: str) -> list[Tensor]:
-    """The arrays `name.0`, `name.1`, ... of a list of parameters."""
+    """The arrays `name.0`, `name.1`, ... of a list of parameters.
+
+    Args:
+        arrays: one a layer, of any shape.
+        name: what they are called; the number of the layer follows.
+    """
     out: list[Tensor] = []
     while (key := f"{name}.{len(out)}") in arrays:
         out.append(arrays[key])

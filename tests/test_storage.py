@@ -125,7 +125,7 @@ def test_a_file_that_is_not_hdf5_is_refused(tmp_path: Path) -> None:
         I(0.01, 2.0),
         PI(1.5, 0.01, 2.0, leak="integral"),
         PD(1.0, k_d=0.2),
-        PID(1.0, 0.02, 0.5, 0.1, 0.05, "integral"),
+        PID(k_p=1.0, alpha=0.02, tau_u=0.5, k_d=0.1, tau_d=0.05, leak="integral"),
         Controller(k_p=1.0, tau_u=3.0, k_d=0.1),
     ],
 )
