@@ -34,7 +34,15 @@ from scipy.sparse.linalg import splu
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
-from analogdfc.wires import Iterative, Lines, WiredArray, transfer_matrix
+from analogdfc.wires import (
+    Iterative,
+    Lines,
+    Tiling,
+    WiredArray,
+    terminal_admittance,
+    transfer_matrix,
+)
+from analogdfc.wires.remembered import SOLUTIONS
 
 QUOTED = {1: 0.5, 32: 3.5}
 """Seconds that the bars take badcrossbar to need, by inputs, for 128 x 128 cells at 1 ohm."""
@@ -180,6 +188,54 @@ def scaling(console: Console) -> None:
     console.print(table)
 
 
+def between_terminals(g: NDArray[np.float64], r: float) -> NDArray[np.float64]:
+    """Admittance between drivers and senses, from one sparse matrix of all nodes."""
+    rows, columns = g.shape
+    terminals, cells_ = rows + columns, rows * columns
+    word = terminals + np.arange(cells_).reshape(rows, columns)
+    bit = word + cells_
+    chains = np.c_[np.arange(rows), word], np.r_[bit, rows + np.arange(columns)[None]]
+    edges = [
+        (word, bit, g),
+        (chains[0][:, :-1], chains[0][:, 1:], np.full(g.shape, 1 / r)),
+        (chains[1][:-1], chains[1][1:], np.full(g.shape, 1 / r)),
+    ]
+    a, b, value = (np.concatenate([np.ravel(e[k]) for e in edges]) for k in range(3))
+    at, values = (np.r_[a, b, a, b], np.r_[a, b, b, a]), np.r_[value, value, -value, -value]
+    count = terminals + 2 * cells_
+    matrix = sp.csc_array(sp.coo_array((values, at), shape=(count, count)))
+    coupling = matrix[terminals:, :terminals].toarray()
+    inside = splu(sp.csc_array(matrix[terminals:, terminals:])).solve(coupling)
+    seen: NDArray[np.float64] = matrix[:terminals, :terminals].toarray() - coupling.T @ inside
+    return seen
+
+
+def terminals(console: Console) -> None:
+    """Arrays as a circuit sees them, whole and cut into tiles."""
+    table = Table(title="admittance between all terminals, 5 ohm, CPU time")
+    for name in ("array", "sparse", "ours", "ratio", "largest error", "in tiles of 16 x 16"):
+        table.add_column(name, justify="right")
+    for rows, columns in ((8, 4), (34, 10), (130, 32), (258, 64)):
+        g = cells(8, rows, columns).numpy()
+
+        def ours(tiling: Tiling | None = None, g: NDArray[np.float64] = g) -> Any:
+            SOLUTIONS.forget()
+            return terminal_admittance(g, 5.0, 5.0, tiling)
+
+        expected, found = between_terminals(g, 5.0)[rows:, :rows], ours()[rows:, :rows]
+        theirs, own = seconds(partial(between_terminals, g, 5.0), 3), seconds(ours, 3)
+        cut = seconds(partial(ours, Tiling(16, 16)), 3)
+        table.add_row(
+            f"{rows} x {columns}",
+            f"{theirs * 1e3:.1f} ms",
+            f"{own * 1e3:.1f} ms",
+            f"{theirs / own:.1f}",
+            f"{np.abs(found / expected - 1).max():.1e}",
+            f"{cut * 1e3:.1f} ms",
+        )
+    console.print(table)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -191,6 +247,7 @@ def main(arguments: list[str] | None = None) -> int:
         iteration(console, chosen.size)  # first: the peak memory is that of the whole process
         speed(console)
         scaling(console)
+        terminals(console)
         accuracy(console)
     return 0
 

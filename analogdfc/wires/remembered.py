@@ -51,6 +51,12 @@ class Remembered:
             self._keep(full, found)
         return found
 
+    def forget(self) -> None:
+        """Keep nothing of what has been solved so far."""
+        with self._lock:
+            self._known.clear()
+            self.kept = 0
+
     def _keep(self, key: Hashable, found: Solved) -> None:
         size = _bytes(found)
         if size > self._largest or key in self._known:
