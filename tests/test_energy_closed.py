@@ -83,7 +83,7 @@ def test_a_short_run_which_has_not_settled_too(sizes: tuple[int, ...]) -> None:
     [
         (CARD.without("wire resistance", "line capacitance"), PI(0.5, 0.05), None),
         (CARD.replace("wire", word=100.0, bit=100.0), None, Readout(auto_zero=False)),
-        (CARD.replace("wire", word=50.0, bit=40.0, rows=4, columns=3), None, None),
+        (CARD.replace("wire", word=300.0, bit=200.0, rows=4, columns=3), None, None),
         (CARD.replace("amplifier", gain=300.0), PI(2.0, 0.0), Readout(relative_target=False)),
     ],
 )
