@@ -19,6 +19,7 @@ from analogdfc.circuit.static import StaticChip
 from analogdfc.spice.energy import measure_circuit
 from analogdfc.spice.engines import get_simulator
 from benchmarks._measure import case, cores
+from benchmarks.circuits import CIRCUITS
 
 SMALL, LARGE = (3, 4, 2), (16, 10, 10)
 SEEDS = range(5)
@@ -51,36 +52,36 @@ def main() -> None:
         f"closed form against the waveforms {CLOSED_BAR:g}"
     )
     print(
-        "network    seed   drawn/uJ   total     worst item                     halved   "
+        "network            seed   drawn/uJ   total     worst item                     halved   "
         "closed form, worst item"
     )
-    for sizes in (SMALL, LARGE):
-        for seed in SEEDS:
-            here = case(sizes, seed, 1)
-            chip = Chip.of(here.design, seed)
-            (model,) = measure([chip], here.x, here.step, duration=DURATION)
-            (half,) = measure(
-                [chip], here.x, here.step, duration=DURATION, tolerance=2.5e-7, longest=0.01
-            )
-            circuit = measure_circuit(
-                chip, here.x, here.step, simulator, duration=DURATION, jobs=cores()
-            )
-            static = StaticChip.of(chip)
-            closed = closed_form(
-                static,
-                static.solve(here.x, here.step),
-                duration=DURATION * here.design.seconds,
-            )
-            total = 100 * float((model.drawn / circuit.drawn - 1).abs().max())
-            name, item = worst_item(model.energy, circuit.energy)
-            halved = worst_item(model.energy, half.energy)[1]
-            closed_name, closed_item = worst_item(closed, model.energy)
-            print(
-                f"{'-'.join(map(str, sizes)):10} {seed:4} {1e6 * float(circuit.drawn):10.4f} "
-                f"{total:9.1e} {item:9.1e} {name:22} {halved:9.1e} "
-                f"{closed_item:9.1e} {closed_name}",
-                flush=True,
-            )
+    random = [("-".join(map(str, s)), k, case(s, k, 1)) for s in (SMALL, LARGE) for k in SEEDS]
+    others = [(kind.name, 0, kind.case(SMALL, 0, 1)) for kind in CIRCUITS]
+    for name, seed, here in [*random, *others]:
+        chip = Chip.of(here.design, seed)
+        (model,) = measure([chip], here.x, here.step, duration=DURATION)
+        (half,) = measure(
+            [chip], here.x, here.step, duration=DURATION, tolerance=2.5e-7, longest=0.01
+        )
+        circuit = measure_circuit(
+            chip, here.x, here.step, simulator, duration=DURATION, jobs=cores()
+        )
+        static = StaticChip.of(chip)
+        closed = closed_form(
+            static,
+            static.solve(here.x, here.step),
+            duration=DURATION * here.design.seconds,
+        )
+        total = 100 * float((model.drawn / circuit.drawn - 1).abs().max())
+        worst, item = worst_item(model.energy, circuit.energy)
+        halved = worst_item(model.energy, half.energy)[1]
+        closed_name, closed_item = worst_item(closed, model.energy)
+        print(
+            f"{name:18} {seed:4} {1e6 * float(circuit.drawn):10.4f} "
+            f"{total:9.1e} {item:9.1e} {worst:22} {halved:9.1e} "
+            f"{closed_item:9.1e} {closed_name}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

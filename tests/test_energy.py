@@ -21,6 +21,7 @@ from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.flat import devices
 from analogdfc.wires import dual_rail, terminal_admittance, wire_admittance
 from benchmarks._measure import Case, case
+from benchmarks.circuits import CIRCUITS, Kind
 from benchmarks.energy import HALVED_BAR, ITEM_BAR, LARGE, SEEDS, SMALL, TOTAL_BAR, worst_item
 
 CARD = Card.load("discrete_100mhz")
@@ -167,6 +168,13 @@ def test_model_and_ngspice_agree_on_every_item_of_a_settle(seed: int) -> None:
 
 def test_model_and_ngspice_agree_on_every_item_in_a_larger_network() -> None:
     assert_same_energy(case(LARGE, 0, 1), 0)
+
+
+@pytest.mark.parametrize(
+    "kind", [k for k in CIRCUITS if k.name not in ("PI", "I")], ids=lambda kind: kind.name
+)
+def test_model_and_ngspice_agree_for_every_controller_and_neuron(kind: Kind) -> None:
+    assert_same_energy(kind.case(SMALL, 1, 1), 1)
 
 
 def test_half_the_time_step_gives_the_same_energy() -> None:

@@ -17,6 +17,7 @@ from analogdfc.analysis.energy.meter import Metered
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Crossbar
 from analogdfc.errors import UserError
+from analogdfc.spice.cells import COMMANDS, METERED, Meter
 from analogdfc.spice.flat import Device, devices
 from analogdfc.spice.netlist import Netlist
 from analogdfc.spice.simulation import Simulation, simulate_all
@@ -117,27 +118,30 @@ def _probes(chip: Chip, deck: str) -> tuple[list[_Probe], list[_Probe]]:
     sources: list[_Probe] = []
     for device in devices(deck):
         if not device.path:
-            if device.leaf[0] == "v" and device.leaf not in ("vrst", "vgo"):
+            if device.leaf[0] == "v" and device.leaf not in COMMANDS:
                 sources.append(_source(device))
-        elif device.path[0] in crossbars:
-            probes.append(_crossbar(device, crossbars[device.path[0]]))
+            continue
+        crossbar = crossbars.get(device.path[0])
+        if device.cells[-1] in METERED:
+            meter = METERED[device.cells[-1]].get(device.leaf)
         else:
-            part = parts[device.path[0]]
-            kind = device.cells[-1]
-            if kind == "opamp":
-                probes += _amplifier(device, part, supply)
-            elif kind == "tanh_cell":
-                probes += _tanh(device, part, supply)
-            elif kind in ("target", "autozero"):
-                if device.leaf in ("bmt", "ez"):
-                    sources.append(_source(device))
-            elif device.leaf[0] in "rc":
-                is_resistor = device.leaf[0] == "r"
-                make, name = (
-                    (_dissipated, items.RESISTORS) if is_resistor else (_stored, items.CAPACITORS)
-                )
-                probes.append(make(name, part, device))
+            meter = _passive(device, crossbar is not None)
+        if meter is Meter.SOURCE:
+            sources.append(_source(device))
+        elif crossbar is not None:
+            probes.append(_of_crossbar(device, crossbar, meter))
+        elif meter is not None:
+            probes.append(_of_cell(device, parts[device.path[0]], meter, supply))
+        elif device.cells[-1] not in METERED and device.leaf[0] == "r":
+            probes.append(_dissipated(items.RESISTORS, parts[device.path[0]], device))
     return probes, sources
+
+
+def _passive(device: Device, wired: bool) -> Meter | None:
+    """The meter of a device between the cells, or between the pairs of a crossbar."""
+    if device.leaf[0] == "c":
+        return Meter.STORED
+    return Meter.WIRE if wired and device.leaf[0] == "r" else None
 
 
 def _parts(chip: Chip) -> dict[str, str]:
@@ -174,38 +178,32 @@ def _stored(component: str, part: str, device: Device) -> _Probe:
     return _Probe(component, part, signals, lambda c, *v: c / 2 * volts(*v) ** 2, stored=True)
 
 
-def _crossbar(device: Device, crossbar: Crossbar) -> _Probe:
-    if device.leaf[0] == "c":
+def _of_crossbar(device: Device, crossbar: Crossbar, meter: Meter | None) -> _Probe:
+    if meter is Meter.STORED:
         return _stored(items.LINES, crossbar.part, device)
-    cell = device.leaf in ("rp", "rn")
-    return _dissipated(crossbar.kind.value if cell else items.WIRES, crossbar.part, device)
+    if meter is Meter.DEVICE:
+        return _dissipated(crossbar.kind.value, crossbar.part, device)
+    return _dissipated(items.WIRES, crossbar.part, device)
 
 
-def _amplifier(device: Device, part: str, supply: float) -> list[_Probe]:
-    """Of each device of an amplifier, what it adds to the amplifier's supply and output."""
-    if device.leaf == "vout":
+def _of_cell(device: Device, part: str, meter: Meter, supply: float) -> _Probe:
+    """What a device of an amplifier or a tanh cell adds to its supplies and its output."""
+    if meter is Meter.STORED:
+        return _stored(items.CAPACITORS, part, device)
+    if meter is Meter.OUTPUT:
 
         def lost(i: Array, v: Array) -> Array:
             return supply * np.abs(i) - v * i
 
-        flows = f"i({device.name})"
-        return [_Probe(items.OUTPUT_STAGES, part, (flows, device.nodes[1]), lost)]
-    if device.leaf == "iq":
-        rest = f"@{device.name}[current]"
-        return [_Probe(items.QUIESCENT, part, (rest,), lambda i: 2 * supply * i)]
-    if device.leaf == "cin":
-        return [_stored(items.CAPACITORS, part, device)]
-    return []
-
-
-def _tanh(device: Device, part: str, supply: float) -> list[_Probe]:
-    current = f"@{device.name}[i]"
-    if device.leaf == "btail":
-        return [_Probe(items.TANH, part, (current,), lambda i: 2 * supply * i)]
-    if device.leaf == "bout":
+        signals = f"i({device.name})", device.nodes[1]
+        return _Probe(items.OUTPUT_STAGES, part, signals, lost)
+    if meter is Meter.SINK:
 
         def taken(i: Array, v: Array) -> Array:
             return i * (v + supply)
 
-        return [_Probe(items.TANH, part, (current, device.nodes[0]), taken)]
-    return []
+        signals = f"@{device.name}[i]", device.nodes[0]
+        return _Probe(items.TANH, part, signals, taken)
+    quantity = "current" if meter is Meter.QUIESCENT else "i"
+    component = items.QUIESCENT if meter is Meter.QUIESCENT else items.TANH
+    return _Probe(component, part, (f"@{device.name}[{quantity}]",), lambda i: 2 * supply * i)
