@@ -56,6 +56,20 @@ class Trainer(Training[Metrics]):
     Raises:
         UserError: data that do not fit the network, a patience without validation samples, or
             feedback learning of a rule without.
+
+    >>> from analogdfc.datasets import digits
+    >>> from analogdfc.learning import Backpropagation
+    >>> from analogdfc.losses import SoftmaxCrossEntropy
+    >>> from analogdfc.network import Network
+    >>> from analogdfc.training import Adam, Plan, Reached
+    >>> order = torch.Generator().manual_seed(0)
+    >>> rule = Backpropagation(Network([16, 10, 10], generator=order), SoftmaxCrossEntropy())
+    >>> plan = Plan(epochs=20, batch_size=32, optimizer=Adam(lr=0.01))
+    >>> enough = Reached(0.15, lambda epoch: epoch.test.error, rising=False)
+    >>> trainer = Trainer(rule, digits(4), plan, generator=order, stop=enough)
+    >>> trainer.run()
+    >>> trainer.history[-1].test.error <= 0.15, trainer.epochs < 20
+    (True, True)
     """
 
     def __init__(
