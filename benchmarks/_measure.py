@@ -11,21 +11,18 @@ import torch
 from torch import Tensor
 
 from analogdfc.cards.technology import Card
-from analogdfc.circuit.amplifiers import Rung
-from analogdfc.circuit.behavioural import Behavioural
-from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.devices import Devices
 from analogdfc.circuit.scaling import with_bandwidth
-from analogdfc.comparison import Comparison, Kind, compare, ideal_run
+from analogdfc.comparison import Comparison
 from analogdfc.controller import PI
 from analogdfc.dynamics import Trajectory
 from analogdfc.feedback import DirectFeedback
 from analogdfc.network import Network
-from analogdfc.spice.circuit import Circuit
 from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.netlist import Fidelity
 from analogdfc.spice.simulator import Simulator
+from analogdfc.study import Cells, Study
 
 CARD = "discrete_100mhz"
 DT, STEPS = 0.02, 1000
@@ -33,22 +30,8 @@ DT, STEPS = 0.02, 1000
 
 
 @dataclass(frozen=True)
-class Case:
-    """A design with the samples that it is run on, for as long as they are recorded.
-
-    Attributes:
-        design: the design.
-        x: inputs, (batch, n_0).
-        step: steps of the output target, (batch, n_L).
-        dt: spacing of the record, in units of the controller's time.
-        steps: number of its intervals.
-    """
-
-    design: Design
-    x: Tensor
-    step: Tensor
-    dt: float = DT
-    steps: int = STEPS
+class Case(Study):
+    """A study of a random network, as the benchmarks lay it out."""
 
     def on(self, card: Card) -> Case:
         """The same on another technology."""
@@ -66,15 +49,6 @@ class Case:
         """The same with an amplifier of that product of gain-bandwidth and tau_v."""
         return self.on(with_bandwidth(self.design.card, product / self.design.tau_v_seconds))
 
-    def ideal(self) -> Trajectory:
-        """The equations of the paper, integrated accurately."""
-        return ideal_run(self.design, self.x, self.step, dt=self.dt, steps=self.steps)
-
-    def behavioural(self, seeds: Sequence[int | None], rung: Rung = Rung.FULL) -> list[Trajectory]:
-        """The behavioural model of the chips of these seeds."""
-        chips = [Chip.of(self.design, seed) for seed in seeds]
-        return Behavioural(chips, rung).run(self.x, self.step, dt=self.dt, steps=self.steps)
-
     def circuit(
         self,
         seed: int | None,
@@ -84,19 +58,8 @@ class Case:
         jobs: int = 1,
     ) -> Trajectory:
         """The chip of that seed in ngspice."""
-        chip = Chip.of(self.design, seed)
-        circuit = Circuit(chip, fidelity, simulator or get_simulator("batch"), jobs=jobs)
-        return circuit.run(self.x, self.step, dt=self.dt, steps=self.steps)
-
-    def parity(self, circuit: Trajectory, model: Trajectory) -> Comparison:
-        """A model measured against the circuit."""
-        return self.compare("circuit", "model", "parity", circuit, model)
-
-    def compare(
-        self, reference: str, other: str, kind: Kind, a: Trajectory, b: Trajectory
-    ) -> Comparison:
-        """One run measured against another."""
-        return compare(self.design, (reference, other), kind, a, b)
+        cells = Cells(fidelity, simulator or get_simulator("batch"), seed, jobs=jobs)
+        return cells.run(self)
 
 
 def case(
@@ -139,7 +102,7 @@ def case(
         controller=controller,
         readout=readout,
     )
-    return Case(design, torch.stack(x), torch.stack(steps))
+    return Case(design, torch.stack(x), torch.stack(steps), DT, STEPS)
 
 
 def worst_angle(comparison: Comparison) -> float:

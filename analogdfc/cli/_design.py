@@ -311,3 +311,25 @@ def make_design(
 def progress_bar(what: str, total: int) -> tqdm[Any]:
     """A progress bar on standard error, absent where that isn't a terminal."""
     return tqdm(total=total, desc=what, file=sys.stderr, disable=None, leave=False)
+
+
+class Bars:
+    """One progress bar after another, each by the name of what is being done."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+        self._name = ""
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, name: str, done: int, total: int) -> None:
+        """Move the bar of `name` to `done`, and close that of anything else."""
+        if self._bar is None or name != self._name:
+            self.__exit__()
+            self._bar, self._name = progress_bar(name, total), name
+        self._bar.update(done - self._bar.n)

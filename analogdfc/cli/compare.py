@@ -6,15 +6,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import torch
 
 from analogdfc import records
 from analogdfc.circuit.amplifiers import Rung
-from analogdfc.circuit.behavioural import Behavioural
-from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.cli import _report
 from analogdfc.cli._design import (
@@ -22,6 +20,7 @@ from analogdfc.cli._design import (
     JSON,
     TARGET_STEPSIZE,
     TIME_LIMIT,
+    Bars,
     Samples,
     design_options,
     device_options,
@@ -32,21 +31,12 @@ from analogdfc.cli._design import (
     read_card,
     read_devices,
 )
-from analogdfc.comparison import Cause, Comparison, Kind, causes, compare, ideal_run
+from analogdfc.comparison import Cause, Comparison
 from analogdfc.plots import check_figure, comparison_figure, save_figure
-from analogdfc.spice.circuit import Circuit
 from analogdfc.spice.engines import get_simulator
-
-IDEAL, IDEAL_CELLS = "ideal", "ideal cells"
-BEHAVIOURAL, MACRO_CELLS = "behavioural", "macro cells"
-
-
-class Grid(NamedTuple):
-    """The record's grid, in units of the controller's time."""
-
-    dt: float
-    steps: int
-
+from analogdfc.spice.netlist import Fidelity
+from analogdfc.spice.simulator import Simulator
+from analogdfc.study import Cells, Ideal, Model, Realisation, Study
 
 # The first line keeps click from wrapping the example.
 _EXAMPLES = """\b
@@ -169,67 +159,33 @@ def command(
 
 
 def _run(
-    design: Design, seed: int, data: Samples, simulator: Any, options: dict[str, Any]
+    design: Design, seed: int, data: Samples, simulator: Simulator, options: dict[str, Any]
 ) -> _report.Results:
-    grid = Grid(design.tau_v / 10, round(options["duration"] / (design.tau_v / 10)))
-    levels = ["ideal", "macro"] if options["fidelity"] == "both" else [options["fidelity"]]
-    chip = Chip.of(design, seed)
-    runs = {IDEAL: ideal_run(design, data.x, data.step, dt=grid.dt, steps=grid.steps)}
-    pairs: list[tuple[tuple[str, str], Kind]] = []
-    rung = Rung[options["rung"].upper().replace("-", "_")]
+    dt = design.tau_v / 10
+    study = Study(design, data.x, data.step, dt, round(options["duration"] / dt))
+    levels: tuple[Fidelity, ...] = ("ideal", "macro")
+    if options["fidelity"] != "both":
+        levels = (options["fidelity"],)
+    realisations: list[Realisation] = [Ideal()]
     slowest: float | None = None
+    if "macro" in levels:
+        slowest = _slowest_mode(study, seed)
+        realisations.append(Model(seed, Rung[options["rung"].upper().replace("-", "_")]))
+    jobs = options["jobs"] or os.cpu_count() or 1
+    realisations += [Cells(lv, simulator, seed, options["time_limit"], jobs) for lv in levels]
+    with Bars() as bars:
+        found = study.run(*realisations, progress=bars.show)
     angle: float | None = None
-    found: list[Cause] = []
-    if "macro" in levels:
-        with progress_bar("behavioural", grid.steps) as bar:
-            model = Behavioural([chip], rung)
-            slowest = _slowest_mode(chip, data)
-            runs[BEHAVIOURAL] = model.run(
-                data.x,
-                data.step,
-                dt=grid.dt,
-                steps=grid.steps,
-                progress=lambda k: bar.update(k > 0),
-            )[0]
-    for level in levels:
-        name = IDEAL_CELLS if level == "ideal" else MACRO_CELLS
-        jobs = options["jobs"] or os.cpu_count() or 1
-        circuit = Circuit(
-            chip,
-            "ideal" if level == "ideal" else "macro",
-            simulator,
-            time_limit=options["time_limit"],
-            jobs=jobs,
-        )
-        with progress_bar(name, len(data.x)) as bar:
-            runs[name] = circuit.run(
-                data.x, data.step, dt=grid.dt, steps=grid.steps, progress=lambda _: bar.update()
-            )
-    if "ideal" in levels:
-        pairs.append(((IDEAL_CELLS, IDEAL), "parity"))
-    if "macro" in levels:
-        pairs.append(((MACRO_CELLS, BEHAVIOURAL), "parity"))
-        pairs.append(((IDEAL, MACRO_CELLS), "deviation"))
-        if options["with_causes"]:
-            with progress_bar("causes", round(options["duration"] / 0.1)) as bar:
-                angle, found = causes(
-                    design,
-                    seed,
-                    data.x,
-                    data.step,
-                    duration=options["duration"],
-                    progress=lambda k: bar.update(k > 0),
-                )
-    comparisons = [
-        compare(design, names, kind, runs[names[0]], runs[names[1]]) for names, kind in pairs
-    ]
-    return _report.Results(runs, comparisons, slowest, angle, found)
+    drivers: list[Cause] = []
+    if "macro" in levels and options["with_causes"]:
+        with progress_bar("causes", round(options["duration"] / 0.1)) as bar:
+            angle, drivers = study.causes(seed, lambda k: bar.update(k > 0))
+    return _report.Results(dict(found.runs), list(found.comparisons), slowest, angle, drivers)
 
 
-def _slowest_mode(chip: Chip, data: Samples) -> float:
+def _slowest_mode(study: Study, seed: int) -> float:
     """Largest real part of the full model's eigenvalues on the first sample; warns above 0."""
-    values = Behavioural([chip]).modes(data.x[:1], data.step[:1])[0][0]
-    slowest = float(values[0].real)
+    slowest = study.slowest_mode(seed)
     if slowest > 0:
         click.echo(
             f"Warning: the loop is unstable: slowest mode {slowest:+.3g} per tau_u. Raise the "

@@ -14,10 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from analogdfc.circuit.behavioural import Behavioural
-from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
-from analogdfc.comparison import compare, ideal_run
 from analogdfc.dynamics import Trajectory
 from analogdfc.errors import ConvergenceError
 from analogdfc.sizing import specification
@@ -25,8 +22,8 @@ from analogdfc.sizing.polish import Start, margins, polished, unsafe
 from analogdfc.sizing.search import cheapest, cost, search
 from analogdfc.sizing.trial import Outcome, Problem, noise_angle
 from analogdfc.sizing.workers import Workers
-from analogdfc.spice.circuit import Circuit
 from analogdfc.spice.simulator import Simulator
+from analogdfc.study import Cells, Study
 
 _TIGHTER = 0.97
 """Factor on the aim beside what a simulation asks for, so that the next one does not just miss."""
@@ -80,24 +77,18 @@ def verify(
         ConvergenceError: a simulation that doesn't converge or doesn't end in time.
     """
     dt = design.tau_v / 10
-    steps = max(1, round(problem.duration / dt))
-    x, step = problem.x, problem.step
-    ideal = ideal_run(design, x, step, dt=dt, steps=steps)
-    chips = [Chip.of(design, seed) for seed in problem.seeds]
-    runs = Behavioural(chips, tolerance=2e-5).run(x, step, dt=dt, steps=steps)
+    study = Study(design, problem.x, problem.step, dt, max(1, round(problem.duration / dt)))
+    ideal = study.ideal()
 
     def angle(run: Trajectory) -> float:
-        names = "ideal", "realised"
-        return compare(design, names, "deviation", ideal, run).updates["all"].angle
+        return study.compare("ideal", "realised", "deviation", ideal, run).updates["all"].angle
 
-    behavioural = [angle(run) for run in runs]
-    order = sorted(range(len(chips)), key=lambda k: -behavioural[k])
+    behavioural = [angle(run) for run in study.behavioural(problem.seeds, tolerance=2e-5)]
+    order = sorted(range(len(behavioural)), key=lambda k: -behavioural[k])
     circuit = {}
     for k in order[:circuits]:
-        cells = Circuit(chips[k], "macro", simulator, time_limit=time_limit, jobs=jobs)
-        run = cells.run(
-            x, step, dt=dt, steps=steps, progress=lambda _: progress() if progress else None
-        )
+        cells = Cells("macro", simulator, problem.seeds[k], time_limit, jobs)
+        run = cells.run(study, lambda *_: progress() if progress else None)
         circuit[problem.seeds[k]] = angle(run)
     return Verification(tuple(behavioural), circuit, noise_angle(problem, design))
 
