@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from strategies import generator, normal
 from torch import Tensor
 
+import analogdfc
 from analogdfc.datasets import Dataset, Samples
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.learning import Backpropagation
@@ -184,6 +187,19 @@ def test_patience_counts_from_the_first_of_the_best_figures() -> None:
     training.run()
     # The third and fourth bring nothing better than the second: 0.3 again is no progress.
     assert training.history == [0.5, 0.3, 0.4, 0.3]
+
+
+def test_optimisers_step_in_one_loop_alone() -> None:
+    # Beside it, only what times a single step calls an optimiser, and the optimiser of devices the
+    # digital one within it.
+    root = Path(analogdfc.__file__).parent
+    stepping = {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if re.search(r"^(?!.*>>>).*\.step\(\)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    alone = {"training/loop.py", "training/trainer.py"}
+    assert stepping - {"digital/measured.py", "arrays/optimizer.py"} == alone
 
 
 def small_data() -> Dataset:
