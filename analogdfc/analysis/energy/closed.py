@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -11,11 +11,22 @@ from torch import Tensor
 from analogdfc.analysis.energy import items
 from analogdfc.analysis.energy._path import Path, path
 from analogdfc.analysis.energy.items import Energy
-from analogdfc.circuit.chip import Stage
-from analogdfc.circuit.description import Array, Crossbar
+from analogdfc.circuit.conductances import Pair
+from analogdfc.circuit.description import (
+    BIAS,
+    INPUT,
+    Array,
+    Bank,
+    Branches,
+    Cells,
+    Crossbar,
+    Node,
+    Port,
+)
+from analogdfc.circuit.numbers import AmplifierNumbers
 from analogdfc.circuit.static import StaticChip, StaticState
 from analogdfc.errors import UserError
-from analogdfc.wires import array_power, dual_rail
+from analogdfc.wires import ArrayPower, array_power, dual_rail
 
 
 def closed_form(chip: StaticChip, state: StaticState, *, duration: float) -> Energy:
@@ -42,104 +53,86 @@ def closed_form(chip: StaticChip, state: StaticState, *, duration: float) -> Ene
     state.check_rails(min(amplifier.supply, amplifier.saturation or math.inf))
     with torch.no_grad():
         bill = _Bill(chip, state, path(chip, state, duration), duration)
-        for i in range(1, chip.chip.design.depth + 1):
-            bill.layer(i)
-        bill.controller()
+        bill.count()
     found = Energy(bill.items)
     # The error amplifier jumps at once here, before the others do.
     return found if duration > 0 else found.scaled(0.0)
 
 
-def _dual_rows(plus: Tensor, minus: Tensor) -> Tensor:
-    """Voltages or currents of the rows from those of the two rails of each input."""
-    return torch.stack([plus, minus], dim=-1).flatten(-2)
-
-
-class _Taken(NamedTuple):
-    """A crossbar along the path: powers (points, batch), currents into its rails (.., inputs)."""
-
-    plus: Tensor
-    minus: Tensor
-    devices: Tensor
-    wires: Tensor
-
-
 class _Bill:
-    """Adds up the items of one chip."""
+    """Adds up the items of one chip along the way from its free state to rest."""
 
     def __init__(self, chip: StaticChip, state: StaticState, way: Path, duration: float) -> None:
         self.chip, self.state, self.way, self.duration = chip, state, way, duration
-        self.design, self.parts = chip.chip.design, chip.chip
-        self.amplifier = self.design.card.amplifier
-        self.inverse_gain = 1 / self.amplifier.gain if self.amplifier.gain else 0.0
+        self.circuit, self.card = chip.chip.circuit, chip.chip.design.card
+        self.amplifier, self.numbers = self.card.amplifier, AmplifierNumbers.of(self.card)
         self.items: dict[tuple[str, str], Tensor] = {}
-        depth = self.design.depth
-        self.forward = [self._forward(i) for i in range(1, depth + 1)]
-        self.feedback = [self._feedback(i) for i in range(1, depth + 1)]
+        points, batch = len(way.weights), len(state.x)
+        self.currents = {  # out of the amplifiers
+            b.name: state.x.new_zeros(points, batch, b.size) for b in self.circuit.banks
+        }
+        self.inflow = {name: torch.zeros_like(c) for name, c in self.currents.items()}
+        self.last = {name: v[-1] for name, v in way.volts.items()}
+
+    def count(self) -> None:
+        """Count everything."""
+        for crossbar in self.circuit.crossbars:
+            self._crossbar(crossbar)
+        for r in self.circuit.resistors:
+            volts = self._across(r.a, r.b)
+            if r.zeroed:
+                volts = volts - self.state.zero
+            self._spend(items.RESISTORS, r.part, r.siemens * volts**2)
+            self._flow(r.a, r.b, r.siemens * volts)
+        for cell in self.circuit.cells:
+            self._cell(cell)
+        for branch in self.circuit.branches:
+            self._branch(branch)
+        for c in self.circuit.capacitors:
+            ends = (self._across(c.a, c.b, volts) for volts in (self.state.volts_free, self.last))
+            self._charge(items.LINES if c.line else items.CAPACITORS, c.part, c.farads, *ends)
+        for bank in self.circuit.banks:
+            ends = (self._volts(bank.x, volts) for volts in (self.state.volts_free, self.last))
+            self._charge(items.CAPACITORS, bank.part, self.numbers.c_in, *ends)
+            self._amplifiers(bank)
 
     # The states
 
-    def _x(self, bank: str, stage: Stage, volts: dict[str, Tensor] | None = None) -> Tensor:
-        """Voltage of a bank's summing nodes."""
-        return stage.offset - self.inverse_gain * (volts or self.way.volts)[bank]
+    def _volts(self, port: Port | None, volts: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Voltages of a port along the way, or in a state whose outputs are given."""
+        if port is None:
+            return self.state.x.new_zeros(1)
+        if port.node is Node.SOURCE:
+            return self._source(port)
+        output = (volts or self.way.volts)[port.bank]
+        if port.node is Node.OUTPUT:
+            return output
+        return self.circuit.bank[port.bank].offset - self.numbers.inverse_gain * output
 
-    def _rails(self, i: int, volts: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Voltages on the rails of layer i's forward crossbar, bias last."""
-        if i == 1:
-            plus = self.state.x * self.design.card.scale.activation
-            minus = -plus
-        else:
-            plus, minus = volts[f"layer{i - 1}.act"], volts[f"layer{i - 1}.inv"]
-        one = plus.new_full((*plus.shape[:-1], 1), self.design.card.scale.activation)
-        return torch.cat([plus, one], dim=-1), torch.cat([minus, -one], dim=-1)
+    def _source(self, port: Port) -> Tensor:
+        """Voltages of sources, which do not move after the release, (batch, n)."""
+        one = torch.ones_like(self.state.x[:, :1])
+        driven = {
+            INPUT.plus: self.state.x,
+            INPUT.minus: -self.state.x,
+            BIAS.plus: one,
+            BIAS.minus: -one,
+            self.circuit.target: -self.state.goal,
+        }
+        return self.card.scale.activation * driven[port]
 
-    def _crossbar(self, i: int, kind: Array) -> Crossbar:
-        found = (
-            c for c in self.parts.circuit.crossbars if (c.kind, c.part) == (kind, f"layer {i}")
-        )
-        return next(found)
+    def _across(self, a: Port, b: Port | None, volts: Mapping[str, Tensor] | None = None) -> Tensor:
+        return self._volts(a, volts) - self._volts(b, volts)
 
-    def _forward(self, i: int) -> _Taken:
-        """Its rows move little: a quadratic through the free state, rest and their mean."""
-        devices, stage = self.chip.devices(i), self.parts.layers[i - 1].stages["basal"]
-        ends = [self.state.volts_free, self.state.volts_rest]
-        if i == 1:  # driven by sources, which do not move
-            ends = ends[1:]
-        rows = torch.stack([_dual_rows(*self._rails(i, volts)) for volts in ends])
-        columns = torch.stack([self._x(f"layer{i}.basal", stage, volts) for volts in ends])
-        crossbar = self._crossbar(i, Array.FORWARD)
-        g = torch.from_numpy(dual_rail(*devices))
-        power = array_power(g, crossbar.lines, rows, columns, crossbar.tiling)
-        if i == 1:
-            points = len(self.way.weights)
-            held = [x.expand(points, *x.shape[1:]) for x in power]
-            return _Taken(held[0][..., 0::2], held[0][..., 1::2], held[1], held[2])
-        now = _dual_rows(*self._rails(i, self.way.volts))
-        way = rows[1] - rows[0]
-        share = ((now - rows[0]) * way).sum(dim=-1) / way.square().sum(dim=-1).clamp(min=1e-300)
-        apart = now - rows[0] - share.unsqueeze(-1) * way
-        currents = power.rows[0] + share.unsqueeze(-1) * (power.rows[1] - power.rows[0])
-        currents = currents + apart * _dual_rows(*(g.sum(dim=0) for g in devices))
-        return _Taken(
-            currents[..., 0::2],
-            currents[..., 1::2],
-            _quadratic(power.devices, share),
-            _quadratic(power.wires, share),
-        )
+    # What flows and what it costs
 
-    def _feedback(self, i: int) -> _Taken:
-        parts, volts = self.parts.layers[i - 1], self.way.volts
-        rows = _dual_rows(volts["controller.pi"], volts["controller.inv"])
-        columns = self._x(f"layer{i}.soma", parts.stages["soma"])
-        # One state each, or a mean would be added to two.
-        flat = rows.flatten(0, 1)[None], columns.flatten(0, 1)[None]
-        crossbar = self._crossbar(i, Array.FEEDBACK)
-        g = torch.from_numpy(dual_rail(parts.q_plus, parts.q_minus))
-        found = array_power(g, crossbar.lines, *flat, crossbar.tiling)
-        currents, heat, lost = (x[0].reshape(*rows.shape[:2], *x.shape[2:]) for x in found)
-        return _Taken(currents[..., 0::2], currents[..., 1::2], heat, lost)
-
-    # The items
+    def _flow(self, a: Port, b: Port, current: Tensor) -> None:
+        """Book a current from a to b."""
+        for port, out in ((a, current), (b, -current)):
+            if port.node is Node.OUTPUT:
+                self.currents[port.bank] += out
+            elif port.node is Node.SUMMING:
+                self.inflow[port.bank] -= out
 
     def _add(self, component: str, part: str, joules: Tensor) -> None:
         key = component, part
@@ -151,116 +144,106 @@ class _Bill:
             power = power.sum(dim=-1)
         self._add(component, part, self.way.weights @ power)
 
-    def _resistor(self, part: str, volts: Tensor, g: Tensor) -> Tensor:
-        """Count a resistor's heat; its current."""
-        self._spend(items.RESISTORS, part, g * volts**2)
-        return g * volts
-
-    def _amplifiers(self, part: str, bank: str, current: Tensor) -> None:
-        """Count a bank of amplifiers that deliver these currents."""
-        a, volts = self.amplifier, self.way.volts[bank]
-        idle = 2 * a.supply * a.quiescent_current * self.duration * volts.shape[-1]
-        self._add(items.QUIESCENT, part, volts.new_full(volts.shape[1:2], idle))
-        self._spend(items.OUTPUT_STAGES, part, a.supply * current.abs() - volts * current)
-
-    def _charge(self, component: str, part: str, c: Tensor | float, x: Tensor, y: Tensor) -> None:
+    def _charge(
+        self, component: str, part: str, farads: Tensor | float, x: Tensor, y: Tensor
+    ) -> None:
         """Count the energy that capacitors have gained from voltages x to y."""
-        joules = (c * (y**2 - x**2) / 2).sum(dim=-1)
-        self._add(component, part, joules)
+        self._add(component, part, (farads * (y**2 - x**2) / 2).sum(dim=-1))
 
-    def _capacitor(self, part: str, bank: str, stage: Stage) -> None:
-        """The capacitor across a stage's feedback, and the amplifier's input."""
-        ends = self.state.volts_free, {k: v[-1] for k, v in self.way.volts.items()}
-        x = [self._x(bank, stage, volts) for volts in ends]
-        over = [volts[bank] - at for volts, at in zip(ends, x, strict=True)]
-        self._charge(items.CAPACITORS, part, stage.c_f, *over)
-        c_in = self.amplifier.delays.input_capacitance or 0.0
-        self._charge(items.CAPACITORS, part, c_in, *x)
+    def _amplifiers(self, bank: Bank) -> None:
+        """Count a bank of amplifiers that deliver their currents."""
+        a, volts, current = self.amplifier, self.way.volts[bank.name], self.currents[bank.name]
+        idle = 2 * a.supply * a.quiescent_current * self.duration * bank.size
+        self._add(items.QUIESCENT, bank.part, volts.new_full(volts.shape[1:2], idle))
+        self._spend(items.OUTPUT_STAGES, bank.part, a.supply * current.abs() - volts * current)
 
-    def _tanh(self, part: str, limit: Tensor, ground: Tensor) -> None:
-        """Count tanh cells that sink `limit` of their current from nodes at `ground`."""
-        current, supply = self.design.card.tanh.current, self.amplifier.supply
-        self._spend(items.TANH, part, current * (supply * (2 - limit) + limit * ground))
+    def _cell(self, cell: Cells) -> None:
+        """Count tanh cells, which sink a part of their current from summing nodes."""
+        scale, current, supply = self.card.scale, self.card.tanh.current, self.amplifier.supply
+        limit = torch.tanh((cell.sign * self._volts(cell.source) + cell.offset) / scale.activation)
+        ground = self._volts(cell.into)
+        self._spend(items.TANH, cell.part, current * (supply * (2 - limit) + limit * ground))
+        self.inflow[cell.into.bank] -= current * limit
 
-    def layer(self, i: int) -> None:
-        """Count layer i."""
-        part, volts = items.layer_name(i), self.way.volts
-        stages, depth = self.parts.layers[i - 1].stages, self.design.depth
-        for component, array in (
-            (items.FORWARD, self.forward[i - 1]),
-            (items.FEEDBACK, self.feedback[i - 1]),
-        ):
-            self._spend(component, part, array.devices)
-            self._spend(items.WIRES, part, array.wires)
-        x = {name: self._x(f"layer{i}.{name}", stage) for name, stage in stages.items()}
-        current = {
-            name: self._resistor(part, volts[f"layer{i}.{name}"] - x[name], 1 / stage.r_f)
-            for name, stage in stages.items()
-        }
-        into_soma = volts[f"layer{i}.basal"] - x["soma"]
-        current["basal"] = current["basal"] + self._resistor(
-            part, into_soma, 1 / stages["soma"].r_in[0]
-        )
-        if i == depth:
-            error = self.parts.controller.stages["error"]
-            at = volts[f"layer{i}.soma"] - self._x("controller.error", error)
-            drawn = self._resistor(items.CONTROLLER, at, 1 / error.r_in[0])
-            current["soma"] = current["soma"] + drawn
+    def _branch(self, branch: Branches) -> None:
+        """Count resistors in series with capacitors.
+
+        Their current is what all else leaves of Kirchhoff's law at the summing node of b.
+        """
+        current = -self.inflow[branch.b.bank]
+        held = self._across(branch.a, branch.b) - branch.ohms * current
+        heat = branch.ohms * current**2 + branch.leak * held**2
+        self._spend(items.RESISTORS, branch.part, heat)
+        self._flow(branch.a, branch.b, current)
+        # In the free phase nothing but its leak runs through a branch.
+        start = self._across(branch.a, branch.b, self.state.volts_free)
+        start = start / (1 + branch.ohms * branch.leak)
+        self._charge(items.CAPACITORS, branch.part, branch.farads, start, held[-1])
+
+    # Crossbars
+
+    def _crossbar(self, crossbar: Crossbar) -> None:
+        """Count an array: its devices, its wires, and the currents into its rows."""
+        if crossbar.kind is Array.FEEDBACK:
+            devices, taken = Pair(crossbar.plus, crossbar.minus), self._solved
         else:
-            above = self.forward[i]
-            into_inv = volts[f"layer{i}.act"] - x["inv"]
-            drawn = self._resistor(part, into_inv, 1 / stages["inv"].r_in[0])
-            current["act"] = current["act"] + drawn + above.plus[..., :-1]
-            current["inv"] = current["inv"] + above.minus[..., :-1]
-            folded = self.chip.layers[i - 1]
-            for name, cell, r in (
-                ("act", folded.act, self.way.signals.r),
-                ("act_ff", folded.act_ff, self.way.signals.r_ff),
-            ):
-                assert cell is not None
-                self._tanh(part, (r[i - 1] - cell.offset) / cell.gain, x[name])
-        for name, stage in stages.items():
-            self._amplifiers(part, f"layer{i}.{name}", current[name])
-            self._capacitor(part, f"layer{i}.{name}", stage)
-        self._lines(i)
+            devices = self.chip.devices(
+                self.circuit.crossbars_of(crossbar.kind).index(crossbar) + 1
+            )
+            taken = self._moving
+        currents, heat, lost = taken(crossbar, devices)
+        self._spend(crossbar.kind.value, crossbar.part, heat)
+        self._spend(items.WIRES, crossbar.part, lost)
+        pairs = zip(
+            crossbar.rows,
+            torch.split(currents, [2 * n for n in crossbar.sizes], dim=-1),
+            strict=True,
+        )
+        for rails, flowing in pairs:
+            for k, rail in enumerate(rails):
+                if rail.node is Node.OUTPUT:
+                    self.currents[rail.bank] += flowing[..., k::2]
 
-    def _lines(self, i: int) -> None:
-        """Count the lines of both crossbars of layer i."""
-        part, stages = items.layer_name(i), self.parts.layers[i - 1].stages
-        last = {k: v[-1] for k, v in self.way.volts.items()}
-        free, row = self.state.volts_free, self.design.row_capacitance(i)
-        rows = ["controller.pi", "controller.inv"]
-        if i > 1:
-            rows += [f"layer{i - 1}.act", f"layer{i - 1}.inv"]
-        for bank in rows:
-            self._charge(items.LINES, part, row, free[bank], last[bank])
-        for name, feedback in (("basal", False), ("soma", True)):
-            bank, column = f"layer{i}.{name}", self.design.column_capacitance(i, feedback=feedback)
-            x = [self._x(bank, stages[name], volts) for volts in (free, last)]
-            self._charge(items.LINES, part, column, *x)
+    def _rows(self, crossbar: Crossbar, volts: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Voltages of the rows, both rails of each input next to each other."""
+        groups = []
+        for rails in crossbar.rows:
+            both = torch.stack([self._volts(rail, volts) for rail in rails], dim=-1)
+            groups.append(both.flatten(-2))
+        most = max(groups, key=lambda g: g.ndim)
+        return torch.cat([g.expand(*most.shape[:-1], g.shape[-1]) for g in groups], dim=-1)
 
-    def controller(self) -> None:
-        """Count the controller."""
-        part, parts, volts = items.CONTROLLER, self.parts.controller, self.way.volts
-        error, pi, inv = (parts.stages[name] for name in ("error", "pi", "inv"))
-        x = {name: self._x(f"controller.{name}", s) for name, s in parts.stages.items()}
-        s_v = self.design.card.scale.activation
-        self._resistor(part, -s_v * self.state.goal - x["error"], 1 / error.r_in[1])
-        e, u, n = (volts[f"controller.{name}"] for name in ("error", "pi", "inv"))
-        out = self._resistor(part, e - x["error"], 1 / error.r_f)
-        driven = self._resistor(part, e - self.state.zero - x["pi"], 1 / pi.r_in[0])
-        self._amplifiers(part, "controller.error", out + driven)
-        leak = self._resistor(part, u - x["pi"], parts.g_leak)
-        branch = driven + leak  # from the summing node through R_p and C_i to the output
-        self._spend(items.RESISTORS, part, branch**2 * pi.r_f)
-        out = leak - branch + self._resistor(part, u - x["inv"], 1 / inv.r_in[0])
-        self._amplifiers(part, "controller.pi", out + sum(q.plus for q in self.feedback))
-        out = self._resistor(part, n - x["inv"], 1 / inv.r_f)
-        self._amplifiers(part, "controller.inv", out + sum(q.minus for q in self.feedback))
-        for name, stage in parts.stages.items():
-            self._capacitor(part, f"controller.{name}", stage)
-        stored = (u - x["pi"] + branch * pi.r_f)[-1]
-        self._charge(items.CAPACITORS, part, parts.c_i, torch.zeros_like(stored), stored)
+    def _solved(self, crossbar: Crossbar, devices: Pair) -> ArrayPower:
+        """An array solved at every point."""
+        rows, columns = self._rows(crossbar), self._volts(crossbar.columns)
+        # One state each, or a mean would be added to two.
+        flat = rows.flatten(0, 1)[None], columns.flatten(0, 1)[None]
+        g = torch.from_numpy(dual_rail(*devices))
+        found = array_power(g, crossbar.lines, *flat, crossbar.tiling)
+        return ArrayPower(*(x[0].reshape(*rows.shape[:2], *x.shape[2:]) for x in found))
+
+    def _moving(self, crossbar: Crossbar, devices: Pair) -> ArrayPower:
+        """One whose rows move little: a quadratic through the free state, rest and their mean."""
+        ends = [self.state.volts_free, self.state.volts_rest]
+        driven = any(rail.node is Node.OUTPUT for rails in crossbar.rows for rail in rails)
+        if not driven:  # by sources alone, which do not move
+            ends = ends[1:]
+        rows = torch.stack([self._rows(crossbar, volts) for volts in ends])
+        columns = torch.stack([self._volts(crossbar.columns, volts) for volts in ends])
+        g = torch.from_numpy(dual_rail(*devices))
+        power = array_power(g, crossbar.lines, rows, columns, crossbar.tiling)
+        if not driven:
+            points = len(self.way.weights)
+            return ArrayPower(*(x.expand(points, *x.shape[1:]) for x in power))
+        now = self._rows(crossbar)
+        way = rows[1] - rows[0]
+        share = ((now - rows[0]) * way).sum(dim=-1) / way.square().sum(dim=-1).clamp(min=1e-300)
+        apart = now - rows[0] - share.unsqueeze(-1) * way
+        currents = power.rows[0] + share.unsqueeze(-1) * (power.rows[1] - power.rows[0])
+        currents = currents + apart * g.sum(dim=1)
+        return ArrayPower(
+            currents, _quadratic(power.devices, share), _quadratic(power.wires, share)
+        )
 
 
 def _quadratic(power: Tensor, s: Tensor) -> Tensor:
