@@ -17,9 +17,10 @@ from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.static import StaticChip
-from analogdfc.controller import PI
+from analogdfc.controller import PD, PI, PID, Controller, I, P
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
+from analogdfc.network import Network
 
 CARD = Card.load("discrete_100mhz")
 DURATION = 20.0
@@ -92,6 +93,33 @@ def test_other_cards_controllers_and_readouts(
 ) -> None:
     design = design_of((3, 4, 2), card, pi, readout)
     check(closed(design, 1, 5.0), metered(design, 1, 5.0), total=1e-4, item=0.05)
+
+
+@pytest.mark.parametrize(
+    ("controller", "hidden", "output"),
+    [
+        (P(2.0), "tanh", "linear"),
+        (I(0.01), "tanh", "linear"),
+        (PI(1.0, 0.1, leak="integral"), "tanh", "linear"),
+        (PD(2.0), "tanh", "linear"),
+        (PID(), "linear", "tanh"),
+        (PID(k_p=1.0, alpha=0.1, leak="integral"), "tanh", "tanh"),
+        (PI(), "linear", "linear"),
+    ],
+)
+def test_every_item_of_other_controllers_and_neurons_is_that_of_the_waveforms(
+    controller: Controller, hidden: str, output: str
+) -> None:
+    network = Network((3, 4, 2), hidden, output)
+    network.load_state_dict(network_of((3, 4, 2), seed=1).state_dict())
+    feedback = DirectFeedback.transposed(network)
+    design = Design.of(network, feedback, CARD, controller=controller)
+    chip, (x, step) = Chip.of(design, 1), inputs_of(design.sizes)
+    x, step = 0.5 * x, step / 3  # within reach of a tanh output
+    static = StaticChip.of(chip)
+    ours = closed_form(static, static.solve(x, step), duration=DURATION * design.seconds)
+    (theirs,) = measure([chip], x, step, duration=DURATION)
+    check(ours, theirs, total=1e-5, item=0.02)
 
 
 def test_the_energy_of_ideal_amplifiers_is_that_of_the_waveforms() -> None:

@@ -7,80 +7,13 @@ a control signal, since an integrator has none to an output; in reset for the co
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 
 from analogdfc.circuit.chip import Chip
-from analogdfc.circuit.description import CONTROLLER, Bank
 from analogdfc.circuit.static.folded import Between, FoldedControl
-from analogdfc.circuit.static.stages import Stages, Way
-
-
-class _Laws:
-    """The laws of the controller's summing nodes as rows, (n_L, banks, columns), of zero sum.
-
-    Columns are the voltages of the banks, of the output, the target and the auto-zero, and a one.
-    """
-
-    def __init__(self, stages: Stages) -> None:
-        self.stages, circuit = stages, stages.circuit
-        self.banks = [b for b in circuit.banks if b.part == CONTROLLER]
-        self.column = {b.o: k for k, b in enumerate(self.banks)}
-        self.output, self.target, self.zero, self.one = (len(self.banks) + k for k in range(4))
-        self.column |= {circuit.output: self.output, circuit.target: self.target}
-
-    def row(self, bank: Bank, ways: Iterable[Way]) -> Tensor:
-        """The law of a bank, (n_L, columns)."""
-        row = torch.zeros(bank.size, self.one + 1, dtype=torch.float64)
-        total = torch.zeros(bank.size, dtype=torch.float64)
-        for way in ways:
-            row[:, self.column[way.port]] += way.siemens
-            if way.zeroed:
-                row[:, self.zero] -= way.siemens
-            total = total + way.siemens
-        return row - total[:, None] * self.summing(bank)
-
-    def summing(self, bank: Bank) -> Tensor:
-        """Voltage of a bank's summing nodes, (n_L, columns)."""
-        x = torch.zeros(bank.size, self.one + 1, dtype=torch.float64)
-        x[:, self.one] = bank.offset
-        x[:, self.column[bank.o]] = -self.stages.inverse_gain(bank)
-        return x
-
-    def released(self) -> Tensor:
-        """All laws with the switches open."""
-        return torch.stack([self.row(b, self.stages.ways(b)) for b in self.banks], dim=1)
-
-    def reset(self, *, auto_zero: bool) -> Tensor:
-        """All laws of the free phase, in which the target follows the output."""
-        zero = self.stages.circuit.auto_zero
-        reference = self.stages.circuit.bank[zero.reference.bank]
-        rows = []
-        for bank in self.banks:
-            ways = [*self.stages.ways(bank), *self.stages.closed(bank)]
-            if not auto_zero:
-                rows.append(self.row(bank, (way._replace(zeroed=False) for way in ways)))
-                continue
-            row = self.row(bank, (way for way in ways if not way.zeroed))
-            for way in ways:
-                if way.zeroed and bank is not reference:
-                    # What is stored is the signal's voltage less the reference's.
-                    other = self.summing(reference) - self.summing(bank)
-                    other[:, self.column[way.port]] += 1
-                    other[:, self.column[zero.signal]] -= 1
-                    row = row + way.siemens[:, None] * other
-            rows.append(row)
-        laws = torch.stack(rows, dim=1)
-        laws[..., self.output] -= laws[..., self.target]
-        laws[..., self.target] = 0
-        return laws
-
-    def solve(self, laws: Tensor, unknown: list[int], given: list[int]) -> dict[int, Tensor]:
-        """Each unknown column as a linear map of the given ones, (n_L, given)."""
-        found = torch.linalg.solve(laws[..., unknown], -laws[..., given])
-        return {column: found[:, k] for k, column in enumerate(unknown)}
+from analogdfc.circuit.static.laws import Laws
+from analogdfc.circuit.static.stages import Stages
 
 
 def outputs_of_currents(stages: Stages) -> dict[str, Tensor]:
@@ -89,7 +22,7 @@ def outputs_of_currents(stages: Stages) -> dict[str, Tensor]:
     Returns:
         By bank, volts of the output per ampere at rest under the same control signal, (n_L,).
     """
-    laws, made = _Laws(stages), stages.circuit.bank[stages.circuit.control.u_minus.bank]
+    laws, made = Laws(stages), stages.circuit.bank[stages.circuit.control.u_minus.bank]
     others = [k for k, b in enumerate(laws.banks) if b is not made]
     inverse = torch.linalg.inv(laws.released()[..., [*others, laws.output]])
     return {bank.name: -inverse[:, -1, k] for k, bank in enumerate(laws.banks)}
@@ -97,7 +30,7 @@ def outputs_of_currents(stages: Stages) -> dict[str, Tensor]:
 
 def fold_control(chip: Chip, stages: Stages) -> FoldedControl:
     """The controller of a chip."""
-    design, circuit, laws = chip.design, chip.circuit, _Laws(stages)
+    design, circuit, laws = chip.design, chip.circuit, Laws(stages)
     scale, readout, taps = design.card.scale, design.readout, circuit.control
     s_v, s_u = scale.activation, scale.control
     made, error = circuit.bank[taps.u_minus.bank], circuit.bank[taps.e.bank]

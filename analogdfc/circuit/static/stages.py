@@ -92,13 +92,17 @@ class Stages:
 
     def ways(self, bank: Bank) -> Iterator[Way]:
         """What conducts at a bank's summing nodes with the switches open, crossbars left out."""
+        yield from self.resistors(bank)
         x = bank.x
-        for r in self.circuit.resistors:
-            if x in (r.a, r.b):
-                yield Way(r.b if r.a == x else r.a, r.siemens, r.zeroed)
         for b in self.circuit.branches:
             if x in (b.a, b.b):
                 yield Way(b.b if b.a == x else b.a, b.leak / (1 + b.ohms * b.leak))
+
+    def resistors(self, bank: Bank) -> Iterator[Way]:
+        """The resistors at a bank's summing nodes."""
+        for r in self.circuit.resistors:
+            if bank.x in (r.a, r.b):
+                yield Way(r.b if r.a == bank.x else r.a, r.siemens, r.zeroed)
 
     def closed(self, bank: Bank) -> Iterator[Way]:
         """What the closed switches add in the free phase."""
