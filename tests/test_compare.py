@@ -12,6 +12,8 @@ from click.testing import CliRunner, Result
 from analogdfc import records
 from analogdfc.cards.technology import Card
 from analogdfc.cli import cli
+from analogdfc.controller import PI, PID, Controller, I, P
+from analogdfc.storage import read_model
 
 SMALL = ["--sizes", "3-4-2", "--samples", "1", "--duration", "5"]
 
@@ -180,3 +182,38 @@ def test_weights_that_do_not_fit_are_scaled_and_that_is_said(tmp_path: Path) -> 
     assert result.exit_code == 0
     assert "W1: conductances scaled by 0.4875" in result.stdout
     assert "W1 x 0.4875" in (tmp_path / "n" / "circuit.cir").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--controller", "P", "--k-p", "3"], P(3.0)),
+        (
+            ["--controller", "PID", "--k-d", "0.2", "--leak", "integral"],
+            PID(k_d=0.2, leak="integral"),
+        ),
+        (["--k-p", "1.5", "--alpha", "0.01"], PI(1.5, 0.01)),
+        (["--controller", "I"], I()),
+    ],
+)
+def test_the_controller_of_the_options_runs_and_is_in_the_record(
+    options: list[str], expected: Controller, tmp_path: Path
+) -> None:
+    record = tmp_path / "run.h5"
+    arguments = ["compare", "--sizes", "3-4-2", "--samples", "1", "--fidelity", "ideal"]
+    result = CliRunner().invoke(
+        cli, [*arguments, "--no-causes", "--tau-v", "0.25", *options, "-o", str(record)]
+    )
+    assert result.exit_code == 0, result.output
+    model = read_model(record)
+    assert model.controller == expected
+    assert model.tau_v == 0.25
+
+
+def test_a_gain_that_the_controller_has_no_place_for_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        cli, ["compare", "--sizes", "3-4-2", "--k-d", "0.1", "-o", str(tmp_path / "run.h5")]
+    )
+    assert result.exit_code == 2
+    assert "k_d = 0.1: PI control has no k_d" in result.output
+    assert not (tmp_path / "run.h5").exists()

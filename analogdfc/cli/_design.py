@@ -16,6 +16,7 @@ from analogdfc.cards.quantities import quantity
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.devices import Devices
+from analogdfc.cli._options import Control
 from analogdfc.controller import PI
 from analogdfc.datasets import Dataset, digits
 from analogdfc.errors import UserError
@@ -207,10 +208,19 @@ def read_devices(name: str | None, age: float) -> Devices | None:
     return Devices.of(name, age)
 
 
-def make_model(weights: Path | None, sizes: tuple[int, ...], seed: int) -> tuple[Model, str]:
+def make_model(
+    weights: Path | None, sizes: tuple[int, ...], seed: int, control: Control | None = None
+) -> tuple[Model, str]:
     """The network that the options ask for, and what it is, for people."""
-    if weights is not None:
-        return _read(weights)
+    model, origin = _made(sizes, seed) if weights is None else _read(weights)
+    if control is not None:
+        controller, tau_v = control.applied(model.controller, model.tau_v)
+        model = model._replace(controller=controller, tau_v=tau_v)
+    return model, origin
+
+
+def _made(sizes: tuple[int, ...], seed: int) -> tuple[Model, str]:
+    """A network that learns digits where they fit, else a random one."""
     generator = torch.Generator().manual_seed(seed)
     network = Network(sizes, generator=generator)
     feedback = DirectFeedback.transposed(network)

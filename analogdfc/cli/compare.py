@@ -31,6 +31,7 @@ from analogdfc.cli._design import (
     read_card,
     read_devices,
 )
+from analogdfc.cli._options import Control, control_options
 from analogdfc.comparison import Cause, Comparison
 from analogdfc.plots import check_figure, comparison_figure, save_figure
 from analogdfc.spice.engines import get_simulator
@@ -49,6 +50,7 @@ Example:
     "compare", short_help="Lay the three realisations of a network side by side.", epilog=_EXAMPLES
 )
 @design_options
+@control_options
 @device_options
 @click.option(
     "--samples",
@@ -119,6 +121,7 @@ def command(
     double_sampling: bool,
     auto_zero: bool,
     relative_target: bool,
+    control: Control,
     **options: Any,
 ) -> None:
     """Lay the three realisations of a network side by side.
@@ -133,7 +136,7 @@ def command(
     check_figure(figure_path)
     technology, made_of = read_card(card), read_devices(devices, age)
     simulator = get_simulator(options["backend"])
-    model, origin = make_model(weights, sizes, seed)
+    model, origin = make_model(weights, sizes, seed, control)
     design = make_design(
         model,
         technology,

@@ -38,6 +38,7 @@ from analogdfc.cli._estimate_training import (
     training_numbers,
     training_options,
 )
+from analogdfc.cli._options import Control, control_options
 from analogdfc.cost.estimate import (
     ENDS,
     METHODS,
@@ -72,6 +73,7 @@ Example:
                epilog=_EXAMPLES)  # fmt: skip
 @click.argument("record", required=False, type=click.Path(path_type=Path))
 @design_options
+@control_options
 @device_options
 @click.option(
     "--samples",
@@ -157,6 +159,7 @@ def command(
     target_stepsize: float,
     as_json: bool,
     output: Path,
+    control: Control,
     **options: Any,
 ) -> None:
     """Estimate time, energy and area of learning on a chip.
@@ -175,7 +178,7 @@ def command(
     if options["measure"] and (why := why_not_measured()) is not None:
         raise UserError(f"--measure: {why}")
     given = _given(record, weights, card, seed, options)
-    model, origin = make_model(given.weights, sizes, given.seed)
+    model, origin = make_model(given.weights, sizes, given.seed, control)
     check_trainable(model.network.sizes, options)
     design = make_design(
         model, given.card, scaling=options["scaling"], devices=given.devices, **given.readout

@@ -18,6 +18,7 @@ from analogdfc.cli._design import (
     read_card,
     read_devices,
 )
+from analogdfc.cli._options import Control, control_options
 from analogdfc.spice.netlist import FIDELITIES, Netlist
 from analogdfc.spice.testbench import Testbench
 
@@ -30,6 +31,7 @@ Example:
 
 @click.command("netlist", short_help="Write the SPICE netlist of a network.", epilog=_EXAMPLES)
 @design_options
+@control_options
 @device_options
 @click.option(
     "--fidelity",
@@ -55,6 +57,7 @@ def command(
     age: float,
     fidelity: str,
     output: Path,
+    control: Control,
     **switches: Any,
 ) -> None:
     """Write the SPICE netlist of a network; needs no simulator.
@@ -65,7 +68,7 @@ def command(
     """
     torch.set_num_threads(1)
     technology, made_of = read_card(card), read_devices(devices, age)
-    model, origin = make_model(weights, sizes, seed)
+    model, origin = make_model(weights, sizes, seed, control)
     design = make_design(model, technology, devices=made_of, **switches)
     samples = make_samples(model.network, 1, seed, 0.25)
     netlist = Netlist.of(Chip.of(design, seed), "ideal" if fidelity == "ideal" else "macro")

@@ -25,6 +25,7 @@ from analogdfc.cli._design import (
     progress_bar,
     read_card,
 )
+from analogdfc.cli._options import Control, control_options
 from analogdfc.errors import UserError
 from analogdfc.files import write_whole
 from analogdfc.plots import check_figure, save_figure
@@ -55,6 +56,7 @@ Examples:
     help="Bound on the angle between a chip's weight update and the ideal one, in degrees.",
 )
 @design_options
+@control_options
 @click.option(
     "--samples",
     type=click.IntRange(min=1),
@@ -161,6 +163,7 @@ def command(
     as_json: bool,
     fixed: tuple[str, ...],
     ranges: tuple[str, ...],
+    control: Control,
     **options: Any,
 ) -> None:
     """Find the least circuit whose weight update keeps an angle.
@@ -174,7 +177,7 @@ def command(
     storage = _check_outputs(output, options["storage"])
     technology = read_card(card)
     simulator = get_simulator(options["backend"]) if options["verify"] else None
-    model, origin = make_model(weights, sizes, seed)
+    model, origin = make_model(weights, sizes, seed, control)
     readout = ("scaling", "double_sampling", "auto_zero", "relative_target")
     design = make_design(model, technology, **{name: options[name] for name in readout})
     data = make_samples(model.network, options["samples"], seed, options["target_stepsize"])

@@ -1,0 +1,147 @@
+"""Options that travel together: a command takes them as one frozen dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import click
+
+from analogdfc.controller import PD, PI, PID, Controller, I, Leak, P
+from analogdfc.errors import UserError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def bundled(name: str, kind: type[Any]) -> Callable[[_Command], _Command]:
+    """Hand the options that have the names of a dataclass's fields to a command as one argument.
+
+    Args:
+        name: name of the argument.
+        kind: the dataclass.
+    """
+    fields = [field.name for field in dataclasses.fields(kind)]
+
+    def wrap(command: _Command) -> _Command:
+        @functools.wraps(command)
+        def inner(**options: Any) -> Any:
+            options[name] = kind(**{field: options.pop(field) for field in fields})
+            return command(**options)
+
+        return inner  # type: ignore[return-value]
+
+    return wrap
+
+
+KINDS: dict[str, type[Controller]] = {"P": P, "I": I, "PI": PI, "PD": PD, "PID": PID}
+
+
+@dataclass(frozen=True)
+class Control:
+    """What the command line says of the controller; None where it says nothing.
+
+    Attributes:
+        controller: its kind.
+        k_p: proportional gain.
+        k_d: derivative gain, in units of time.
+        alpha: leak.
+        tau_u: time constant of the integral part, in units of time.
+        leak: what leaks.
+        tau_v: time constant of the neurons, in units of time.
+    """
+
+    controller: Literal["P", "I", "PI", "PD", "PID"] | None
+    k_p: float | None
+    k_d: float | None
+    alpha: float | None
+    tau_u: float | None
+    leak: Leak | None
+    tau_v: float | None
+
+    def applied(self, given: Controller, tau_v: float) -> tuple[Controller, float]:
+        """The controller and tau_v that a network has, with what the options say.
+
+        Raises:
+            UserError: a value that the kind of controller has no place for, or out of its range.
+        """
+        if self.tau_v is not None:
+            tau_v = self.tau_v
+        said: dict[str, Any] = {
+            name: value
+            for name in ("k_p", "k_d", "alpha", "tau_u", "leak")
+            if (value := getattr(self, name)) is not None
+        }
+        if self.controller is None and not said:
+            return given, tau_v
+        name = self.controller or kind_of(given)
+        kind = KINDS[name]
+        allowed = {field.name for field in dataclasses.fields(kind) if field.init}
+        for option in said:
+            if option not in allowed:
+                raise UserError(
+                    f"{option} = {said[option]}: {name} control has no {option}; it has "
+                    f"{', '.join(sorted(allowed))}"
+                )
+        kept: dict[str, Any] = {
+            key: value
+            for key in ("k_p", "k_d", "alpha", "tau_u", "tau_d", "leak")
+            if key in allowed and _has(given, key, value := getattr(given, key))
+        }
+        if "k_p" in allowed and "k_p" not in {*kept, *said} and name in ("P", "PD"):
+            kept["k_p"] = PI().k_p
+        return kind(**{**kept, **said}), tau_v
+
+
+def _has(given: Controller, key: str, value: Any) -> bool:
+    """Whether a controller has a part at all, so that its value means something elsewhere."""
+    if key in ("alpha", "tau_u", "leak"):
+        return given.integrates
+    if key in ("k_d", "tau_d"):
+        return given.differentiates
+    return bool(value > 0)
+
+
+def kind_of(controller: Controller) -> str:
+    """'P', 'I', 'PI', 'PD' or 'PID'."""
+    if controller.differentiates:
+        return "PID" if controller.integrates else "PD"
+    if not controller.integrates:
+        return "P"
+    return "PI" if controller.k_p > 0 else "I"
+
+
+def control_options(command: _Command) -> _Command:
+    """The options of a controller, handed over as one argument `control`."""
+    positive = click.FloatRange(min=0, min_open=True)
+    options = [
+        click.option(
+            "--controller",
+            type=click.Choice(list(KINDS)),
+            help="Kind of controller.  [default: that of --weights, or PI]",
+        ),
+        click.option("--k-p", type=click.FloatRange(min=0), help="Its proportional gain."),
+        click.option(
+            "--k-d", type=positive, help="Its derivative gain, in the card's unit of time."
+        ),
+        click.option("--alpha", type=click.FloatRange(min=0), help="Its leak."),
+        click.option(
+            "--tau-u",
+            type=positive,
+            help="Time constant of its integral part, in the card's unit of time.",
+        ),
+        click.option(
+            "--leak",
+            type=click.Choice(["control", "integral"]),
+            help="What leaks: the control signal (eq. 206) or the integral part (eq. 4).",
+        ),
+        click.option(
+            "--tau-v", type=positive, help="Time constant of the neurons, in the same unit."
+        ),
+    ]
+    command = bundled("control", Control)(command)
+    for option in reversed(options):
+        command = option(command)
+    return command
