@@ -57,16 +57,22 @@ SUSPECTS = ("wire resistance", "amplifier offset", "finite levels", "device mism
 """Imperfections whose own share of the chip's angle is told."""
 
 
+TILES = (128, 64, 32)
+"""Rows and columns of the largest array, for what its wires alone do."""
+
+
 class Chips(NamedTuple):
     """What a sample costs on the chip, and what the update is worth.
 
     Attributes:
         found: the estimate.
         alone: angle of the update on a chip that has one of `SUSPECTS` only, in degrees.
+        tiled: that of the wires alone, by rows and columns of the largest array.
     """
 
     found: Estimate
     alone: dict[str, float]
+    tiled: dict[int, float]
 
 
 def digital_rows(rules: tuple[str, ...] = tuple(COUNTS), batch: int = BATCH) -> list[Row]:
@@ -123,14 +129,23 @@ def on_the_chip(sizes: Sequence[int] | None = None, samples: int = 2) -> Chips:
         scaling=True,
     )
     found = estimate(design, SEED, data.x, data.step, method=CLOSED_FORM, limits=False)
-    card = design.card
-    alone = {}
-    for name in SUSPECTS:
-        others = [other for other in card.imperfections if other != name]
-        one = design.on(card.without(*others))
+
+    def turned(card: Card) -> float:
+        """Angle of the update on a card, in degrees."""
+        one = design.on(card)
         static = StaticChip.of(Chip.of(one, SEED))
-        alone[name] = update_angle(one, static, static.solve(data.x, data.step), data.step)
-    return Chips(found, alone)
+        return update_angle(one, static, static.solve(data.x, data.step), data.step)
+
+    def only(name: str) -> Card:
+        card = design.card
+        return card.without(*(other for other in card.imperfections if other != name))
+
+    wires = only("wire resistance")
+    return Chips(
+        found,
+        {name: turned(only(name)) for name in SUSPECTS},
+        {n: turned(wires.replace("wire", rows=n, columns=n)) for n in TILES},
+    )
 
 
 def chip_band(found: Estimate) -> Band:
@@ -189,6 +204,8 @@ def caveats(chips: Chips) -> list[str]:
         f"(word line) and {wire.bit or 0:g} (bit line), arrays not tiled: the first has "
         f"{2 * (n_in + 1)} x {n} devices."
     )
+    tiled = ", ".join(f"{degrees:.1f} of {n} x {n}" for n, degrees in chips.tiled.items())
+    lines.append(f"The same wires in tiles, in degrees: {tiled}.")
     return lines
 
 

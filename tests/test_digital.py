@@ -327,6 +327,7 @@ def test_the_benchmark_lays_machines_and_chip_side_by_side_with_their_sources(
     for word in ("dfc-ss-simulated", "Horowitz 2014, 45 nm, fp32", "ISSCC 2014", "low: "):
         assert word in printed
     assert "Nothing was measured: there is no GPU" in printed
+    assert all(f"of {n} x {n}" in printed for n in benchmark.TILES)
     assert f"{small_chip.found.update_angle:.1f} degrees from the ideal network's" in printed
     (line,) = [line for line in printed.splitlines() if "analog chip, discrete_100mhz" in line]
     band = benchmark.chip_band(small_chip.found)
