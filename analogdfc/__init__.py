@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from analogdfc.presets import load_preset
     from analogdfc.spice import Circuit, Netlist, get_simulator
     from analogdfc.storage import read_model
+    from analogdfc.study import Study
     from analogdfc.training import Trainer
 else:
     __getattr__, __dir__ = hand_out(
@@ -70,6 +71,7 @@ else:
             "analogdfc.presets": ("load_preset",),
             "analogdfc.spice": ("Circuit", "Netlist", "get_simulator"),
             "analogdfc.storage": ("read_model",),
+            "analogdfc.study": ("Study",),
             "analogdfc.training": ("Trainer",),
         },
     )
@@ -101,6 +103,7 @@ __all__ = [
     "SinglePhaseDFC",
     "StaticChip",
     "SteadyStateDFC",
+    "Study",
     "Trainer",
     "Trajectory",
     "UserError",

@@ -90,3 +90,20 @@ def get_activation(name: str) -> Activation:
         raise UserError(
             f"unknown activation {name!r}; there are {', '.join(sorted(ACTIVATIONS))}"
         ) from None
+
+
+def register_activation(activation: Activation) -> Activation:
+    """Enter an activation, so that networks, presets and records find it by its name.
+
+    Args:
+        activation: the activation.
+
+    Returns:
+        The same.
+
+    Raises:
+        UserError: the name is taken by another one.
+    """
+    if ACTIVATIONS.setdefault(activation.name, activation) is not activation:
+        raise UserError(f"activation {activation.name!r} is there already; take another name")
+    return activation

@@ -31,6 +31,7 @@ __all__ = [
     "mnist",
     "mnist5000",
     "nonlinear_teacher",
+    "register_dataset",
     "student_teacher",
     "xor",
 ]
@@ -128,3 +129,19 @@ def load_dataset(
     if name not in DATASETS:
         raise UserError(f"no data set {name!r}; there are {', '.join(DATASETS)}")
     return DATASETS[name].load(data, dtype)
+
+
+def register_dataset(name: str, title: str, load: Loader) -> None:
+    """Enter a set, so that `load_dataset` and the commands find it by its name.
+
+    Args:
+        name: its name.
+        title: what it is, in a few words.
+        load: how to get it, from a folder to look in (or None) and a floating type.
+
+    Raises:
+        UserError: the name is taken.
+    """
+    if name in DATASETS:
+        raise UserError(f"data set {name!r} is there already; take another name")
+    DATASETS[name] = Entry(title, load)

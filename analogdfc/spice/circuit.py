@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -28,9 +29,10 @@ class Circuit:
         simulator: how ngspice is run.
         time_limit: seconds that the simulation of one sample may take.
         jobs: simulations at a time.
+        cells: files of one's own by the name of the cell whose place they take.
 
     Raises:
-        UserError: an unknown fidelity.
+        UserError: an unknown fidelity, or a cell that can't take the place.
     """
 
     def __init__(
@@ -41,8 +43,9 @@ class Circuit:
         *,
         time_limit: float = 600.0,
         jobs: int = 1,
+        cells: Mapping[str, str | Path] | None = None,
     ) -> None:
-        self.netlist = Netlist.of(chip, fidelity)
+        self.netlist = Netlist.of(chip, fidelity, cells=cells)
         self.simulator = simulator
         self.time_limit = time_limit
         self.jobs = jobs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,22 +34,26 @@ class Netlist:
     circuit: str
 
     @classmethod
-    def of(cls, chip: Chip, fidelity: Fidelity) -> Netlist:
+    def of(
+        cls, chip: Chip, fidelity: Fidelity, *, cells: Mapping[str, str | Path] | None = None
+    ) -> Netlist:
         """Generate the netlist of a chip.
 
         Args:
             chip: the chip; at level 'ideal' its nominal components with ideal wires are written,
                 since ideal cells have no imperfections.
             fidelity: level of the amplifier and tanh cells.
+            cells: files of one's own by the name of the cell whose place they take, such as
+                'opamp': a subcircuit of that name with the same pins.
 
         Raises:
-            UserError: an unknown level.
+            UserError: an unknown level, or a cell that can't take the place.
         """
         if fidelity not in FIDELITIES:
             raise UserError(f"unknown fidelity {fidelity!r}; there are {', '.join(FIDELITIES)}")
         if fidelity == "ideal":
             chip = Chip.of(chip.design.ideal())
-        return cls(chip, fidelity, library(chip, fidelity), circuit_text(chip, fidelity))
+        return cls(chip, fidelity, library(chip, fidelity, cells), circuit_text(chip, fidelity))
 
     def write(self, folder: str | Path, testbench: str) -> tuple[Path, ...]:
         """Write `cells.lib`, `circuit.cir` and `testbench.cir` into a folder, each whole.

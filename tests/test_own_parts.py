@@ -1,0 +1,139 @@
+"""Rules, data sets, activations, devices and cells of one's own come in from outside."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import Tensor
+
+from analogdfc.activations import ACTIVATIONS, Activation, register_activation
+from analogdfc.circuit import Chip, Devices
+from analogdfc.cli import cli
+from analogdfc.datasets import DATASETS, Dataset, digits, load_dataset, register_dataset
+from analogdfc.devices import DeviceModel, Window
+from analogdfc.errors import UserError
+from analogdfc.learning import RULES, Backpropagation, register
+from analogdfc.network import Network
+from analogdfc.spice import Circuit, get_simulator
+from analogdfc.spice.netlist import Netlist
+from benchmarks._measure import case
+
+
+def test_a_rule_of_ones_own_trains_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analogdfc.learning.base.RULES", dict(RULES))
+
+    @register("sign-bp", family="own", local="no", source="this test")
+    class SignBackpropagation(Backpropagation):
+        """Signs of the gradient."""
+
+        def backward(self, x: Tensor, y: Tensor) -> Tensor:
+            """Fill `.grad` with signs."""
+            loss = super().backward(x, y)
+            for p in self.network.parameters():
+                assert p.grad is not None
+                p.grad.sign_()
+            return loss
+
+    network = Network([4, 3, 2], generator=torch.Generator().manual_seed(0))
+    rule = SignBackpropagation(network)
+    rule.backward(torch.ones(2, 4, dtype=torch.float64), torch.zeros(2, 2, dtype=torch.float64))
+    grads = [p.grad for p in network.parameters()]
+    assert all(set(g.unique().tolist()) <= {-1.0, 0.0, 1.0} for g in grads if g is not None)
+    result = CliRunner().invoke(
+        cli,
+        ["train", "--rule", "sign-bp", "--dataset", "xor", "--sizes", "2-3-1", "--epochs", "1",
+         "-o", str(tmp_path / "own.h5")],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+
+
+def test_a_data_set_of_ones_own_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analogdfc.datasets.DATASETS", dict(DATASETS))
+
+    def load(data: str | os.PathLike[str] | None, dtype: torch.dtype) -> Dataset:
+        return digits(4, dtype=dtype)
+
+    register_dataset("mine", "digits again", load)
+    assert load_dataset("mine").x.shape == load_dataset("digits-4x4").x.shape
+    with pytest.raises(UserError, match="'mine' is there already"):
+        register_dataset("mine", "twice", load)
+
+
+def test_an_activation_of_ones_own_makes_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analogdfc.activations.ACTIVATIONS", dict(ACTIVATIONS))
+    cube = Activation("cube", lambda v: v**3, lambda v: 3 * v**2, lambda r: 3 * r.abs() ** (2 / 3))
+    register_activation(cube)
+    network = Network([2, 3, 1], "cube")
+    x = torch.ones(1, 2, dtype=torch.float64)
+    v = network.run(x).v[0]
+    torch.testing.assert_close(network.run(x).r[1], v**3)
+    other = cube._replace(function=lambda v: v)
+    with pytest.raises(UserError, match="'cube' is there already"):
+        register_activation(other)
+
+
+def test_a_device_model_of_ones_own_makes_the_crossbars_of_a_chip() -> None:
+    here = case((3, 4, 2), 0, 1).of_devices("ideal", 0.0)
+    model = DeviceModel(Window(2e-6, 42e-6, 5))
+    design = case((3, 4, 2), 0, 1).design
+
+    chip = Chip.of(replace(design, devices=Devices.of(model)), 0)
+    steps = (chip.circuit.crossbars[0].plus - 2e-6) / 10e-6
+    torch.testing.assert_close(steps, steps.round())
+    assert Chip.of(here.design, 0).circuit.crossbars[0].plus.unique().numel() > 5
+
+
+OWN = """\
+* Operational amplifier of one's own: one pole.
+.subckt opamp inp inn out vdd vss vos=0
+Bin 0 a I = 1m * (V(inp) - V(inn) + {vos})
+Ra a 0 {a0 / 1m}
+Ca a 0 {1m / (6.283185307179586 * gbw)}
+Eout out 0 a 0 1
+.ends opamp
+"""
+
+
+def test_a_cell_of_ones_own_takes_its_place_in_the_netlist_and_runs(tmp_path: Path) -> None:
+    file = tmp_path / "opamp_own.lib"
+    file.write_text(OWN)
+    here = case((3, 4, 2), 0, 1)
+    chip = Chip.of(here.design, 0)
+    netlist = Netlist.of(chip, "macro", cells={"opamp": file})
+    assert OWN.strip() in netlist.cells
+    assert netlist.cells.count(".subckt opamp ") == 1
+    circuit = Circuit(chip, "macro", get_simulator("batch"), cells={"opamp": file})
+    run = circuit.run(here.x, here.step, dt=0.1, steps=20)
+    assert torch.isfinite(run.u).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (OWN.replace(" vdd vss", ""), "needs the pins"),
+        (OWN.replace("opamp", "amplifier"), "there is no such subcircuit"),
+        (OWN + ".control\nshell touch owned\n.endc\n", "is refused"),
+        (OWN + ".include /etc/passwd\n", "is refused"),
+    ],
+)
+def test_a_cell_that_cannot_take_the_place_is_refused(text: str, why: str, tmp_path: Path) -> None:
+    file = tmp_path / "bad.lib"
+    file.write_text(text)
+    chip = Chip.of(case((3, 4, 2), 0, 1).design, 0)
+    with pytest.raises(UserError, match=why):
+        Netlist.of(chip, "macro", cells={"opamp": file})
+
+
+def test_a_place_that_the_circuit_does_not_have_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "cell.lib"
+    file.write_text(OWN)
+    chip = Chip.of(case((3, 4, 2), 0, 1).design, 0)
+    with pytest.raises(UserError, match=r"cell 'opamps': the circuit has no such cell; it has"):
+        Netlist.of(chip, "macro", cells={"opamps": file})
