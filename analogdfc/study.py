@@ -54,7 +54,12 @@ class Realisation(Protocol):
         """Name of the realisation in results and tables."""
 
     def run(self, study: Study, progress: Progress | None = None) -> Trajectory:
-        """Run a study's design on its samples."""
+        """Run a study's design on its samples.
+
+        Args:
+            study: what is run.
+            progress: told how much of it is done.
+        """
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,11 @@ class Study:
         return StudyResult(self, runs, tuple(comparisons))
 
     def on(self, card: Card) -> Study:
-        """The same on another technology."""
+        """The same on another technology.
+
+        Args:
+            card: the technology.
+        """
         return replace(self, design=self.design.on(card))
 
     def ideal(self) -> Trajectory:
@@ -142,17 +151,34 @@ class Study:
         return model.run(self.x, self.step, dt=self.dt, steps=self.steps, progress=progress)
 
     def static(self, seed: int | None) -> StaticState:
-        """The free state and the rest state of the chip of that seed."""
+        """The free state and the rest state of a chip.
+
+        Args:
+            seed: seed of the chip; None for nominal components.
+        """
         return StaticChip.of(Chip.of(self.design, seed)).solve(self.x, self.step)
 
     def compare(
         self, reference: str, other: str, kind: Kind, a: Trajectory, b: Trajectory
     ) -> Comparison:
-        """One run measured against another."""
+        """One run measured against another.
+
+        Args:
+            reference: name of the run that the other is measured against.
+            other: name of the other.
+            kind: what their difference means.
+            a: the reference.
+            b: the other.
+        """
         return compare(self.design, (reference, other), kind, a, b)
 
     def parity(self, circuit: Trajectory, model: Trajectory) -> Comparison:
-        """A model measured against the circuit."""
+        """A model measured against the circuit.
+
+        Args:
+            circuit: the circuit's run.
+            model: the model's.
+        """
         return self.compare("circuit", "model", "parity", circuit, model)
 
     def causes(
@@ -173,6 +199,9 @@ class Study:
 
     def slowest_mode(self, seed: int | None) -> float:
         """Largest real part of the full model's eigenvalues at rest, on the first sample.
+
+        Args:
+            seed: seed of the chip; None for nominal components.
 
         Returns:
             In 1 / (unit of the controller's time); positive where the loop is unstable.
@@ -198,12 +227,21 @@ class StudyResult:
 
 @dataclass(frozen=True)
 class Ideal:
-    """The equations of the paper, integrated accurately."""
+    """The equations of the paper, integrated accurately.
+
+    Attributes:
+        name: name of the realisation.
+    """
 
     name: str = IDEAL
 
     def run(self, study: Study, progress: Progress | None = None) -> Trajectory:
-        """Integrate them."""
+        """Integrate them.
+
+        Args:
+            study: what is run.
+            progress: told how much of it is done.
+        """
         return ideal_run(study.design, study.x, study.step, dt=study.dt, steps=study.steps)
 
 
@@ -222,7 +260,12 @@ class Model:
     name: str = BEHAVIOURAL
 
     def run(self, study: Study, progress: Progress | None = None) -> Trajectory:
-        """Integrate the chip's equations."""
+        """Integrate the chip's equations.
+
+        Args:
+            study: what is run.
+            progress: told how much of it is done.
+        """
 
         def done(count: int) -> None:
             if progress is not None:
@@ -244,7 +287,12 @@ class Rest:
     name: str = STATIC
 
     def run(self, study: Study, progress: Progress | None = None) -> Trajectory:
-        """Solve for the rest state."""
+        """Solve for the rest state.
+
+        Args:
+            study: what is run.
+            progress: told how much of it is done.
+        """
         state = study.static(self.seed)
         t = torch.arange(study.steps + 1, dtype=torch.float64) * study.dt
 
@@ -286,7 +334,12 @@ class Cells:
         return CELLS[self.fidelity]
 
     def run(self, study: Study, progress: Progress | None = None) -> Trajectory:
-        """Simulate one sample after another."""
+        """Simulate one sample after another.
+
+        Args:
+            study: what is run.
+            progress: told how much of it is done.
+        """
         circuit = Circuit(
             Chip.of(study.design, self.seed),
             self.fidelity,

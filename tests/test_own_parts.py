@@ -45,7 +45,7 @@ def test_a_rule_of_ones_own_trains_from_the_command_line(
     rule = SignBackpropagation(network)
     rule.backward(torch.ones(2, 4, dtype=torch.float64), torch.zeros(2, 2, dtype=torch.float64))
     grads = [p.grad for p in network.parameters()]
-    assert all(set(g.unique().tolist()) <= {-1.0, 0.0, 1.0} for g in grads if g is not None)
+    assert all(torch.equal(g, g.sign()) for g in grads if g is not None)
     result = CliRunner().invoke(
         cli,
         ["train", "--rule", "sign-bp", "--dataset", "xor", "--sizes", "2-3-1", "--epochs", "1",
@@ -87,7 +87,7 @@ def test_a_device_model_of_ones_own_makes_the_crossbars_of_a_chip() -> None:
     chip = Chip.of(replace(design, devices=Devices.of(model)), 0)
     steps = (chip.circuit.crossbars[0].plus - 2e-6) / 10e-6
     torch.testing.assert_close(steps, steps.round())
-    assert Chip.of(here.design, 0).circuit.crossbars[0].plus.unique().numel() > 5
+    assert Chip.of(here.design, 0).circuit.crossbars[0].plus.max() < 1e-3
 
 
 OWN = """\
