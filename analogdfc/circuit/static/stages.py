@@ -10,14 +10,13 @@ with G_S the sum of all conductances at the node and A0' = A0 / (1 + R_out G_loa
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from analogdfc.circuit.chip import Chip
-from analogdfc.circuit.description import Array, Bank, Port
+from analogdfc.circuit.description import Array, Bank, Crossbar, Port
 from analogdfc.circuit.numbers import AmplifierNumbers
 from analogdfc.circuit.static.crossbar import Coupling, coupling
 from analogdfc.circuit.static.folded import Cell
@@ -55,16 +54,18 @@ class Stages:
         self._inverse_gain = 0.0 if ideal else numbers.inverse_gain
         self._r_out = numbers.r_out
 
-    @cached_property
-    def _couplings(self) -> dict[str, Coupling]:
-        return {
-            c.name: coupling(c.plus, c.minus, self.card.wire, c.tiling)
-            for c in self.circuit.crossbars
-        }
+        self._solved: dict[str, Coupling] = {}
+
+    def coupling(self, crossbar: Crossbar) -> Coupling:
+        """A crossbar with its wires, solved when it is first asked for."""
+        if crossbar.name not in self._solved:
+            pair = crossbar.plus, crossbar.minus
+            self._solved[crossbar.name] = coupling(*pair, self.card.wire, crossbar.tiling)
+        return self._solved[crossbar.name]
 
     def couplings(self, kind: Array) -> tuple[Coupling, ...]:
         """The forward or the feedback crossbars, layer after layer."""
-        return tuple(self._couplings[c.name] for c in self.circuit.crossbars_of(kind))
+        return tuple(self.coupling(c) for c in self.circuit.crossbars_of(kind))
 
     def load(self, port: Port) -> Tensor:
         """What the drivers at a port deliver their currents to, (n,), in siemens.
@@ -76,11 +77,12 @@ class Stages:
             if port in (r.a, r.b):
                 total = total + r.siemens
         for crossbar in self.circuit.crossbars:
-            found, start = self._couplings[crossbar.name], 0
+            start = 0
             for rails, n in zip(crossbar.rows, crossbar.sizes, strict=True):
-                for rail, load in zip(rails, (found.plus_load, found.minus_load), strict=True):
-                    if rail == port:
-                        total = total + load[start : start + n]
+                if port in rails:
+                    found = self.coupling(crossbar)
+                    load = found.plus_load if port == rails.plus else found.minus_load
+                    total = total + load[start : start + n]
                 start += n
         return total
 
