@@ -29,7 +29,7 @@ DURATION = 20.0
 def design_of(
     sizes: tuple[int, ...],
     card: Card = CARD,
-    pi: PI | None = None,
+    pi: Controller | None = None,
     readout: Readout | None = None,
 ) -> Design:
     network = network_of(sizes, seed=1)
@@ -149,11 +149,21 @@ def test_a_chip_that_stays_free_takes_a_constant_power() -> None:
     assert float(stored.max()) < 1e-9
 
 
-@pytest.mark.parametrize("sizes", [(3, 2), (3, 4, 2), (3, 4, 5, 3, 2)])
+@pytest.mark.parametrize(
+    ("sizes", "controller"),
+    [
+        ((3, 2), PI()),
+        ((3, 4, 2), PI()),
+        ((3, 4, 5, 3, 2), PI()),
+        ((3, 4, 2), P(2.0)),
+        ((3, 4, 2), PID()),
+        ((3, 4, 2), PI(1.0, 0.1, leak="integral")),
+    ],
+)
 def test_a_chip_that_stays_free_takes_what_one_without_a_target_step_takes(
-    sizes: tuple[int, ...],
+    sizes: tuple[int, ...], controller: Controller
 ) -> None:
-    design = design_of(sizes)
+    design = design_of(sizes, pi=controller)
     chip, (x, step) = Chip.of(design, 1), inputs_of(sizes)
     static = StaticChip.of(chip)
     state = static.solve(x, step)

@@ -25,7 +25,7 @@ from analogdfc.circuit.static import StaticChip
 from analogdfc.cli import _size
 from analogdfc.cli._design import Samples
 from analogdfc.comparison import UpdateDifference
-from analogdfc.controller import PI, PID, Controller, P
+from analogdfc.controller import PD, PI, PID, Controller, I, P
 from analogdfc.dynamics import Update
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
@@ -47,7 +47,7 @@ from analogdfc.sizing.specification import (
     tightest,
     with_values,
 )
-from analogdfc.sizing.trial import Outcome, Problem, evaluate
+from analogdfc.sizing.trial import Outcome, Problem, evaluate, jump_gain
 from analogdfc.sizing.workers import Workers
 from analogdfc.spice.engines import get_simulator
 
@@ -367,6 +367,23 @@ def test_an_unstable_loop_breaks_the_bound_on_the_margin_and_says_why() -> None:
     assert not found.keeps(wide, wide.aim)
     assert found.phase_margin == 0
     assert "loop" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("controller", "gain"),
+    [
+        (PI(2.0, 0.1), 2 / (1 - 0.2)),
+        (PI(2.0, 0.1, leak="integral"), 2.0),
+        (I(0.1), 0.0),
+        (P(3.0), 3.0),
+        (PD(3.0), 3.0),
+        (PID(k_p=2.0, alpha=0.6), 2.0),
+    ],
+)
+def test_the_output_of_a_controller_jumps_with_its_proportional_part(
+    controller: Controller, gain: float
+) -> None:
+    assert jump_gain(replace(design_of(), controller=controller)) == pytest.approx(gain)
 
 
 def test_slewing_is_bounded_by_tau_v() -> None:

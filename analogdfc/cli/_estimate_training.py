@@ -12,7 +12,6 @@ from rich.table import Table
 from analogdfc.analysis.energy import writes
 from analogdfc.analysis.energy.items import WRITES
 from analogdfc.cards.device import DeviceCard
-from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.cli._design import digits_for, progress_bar
 from analogdfc.cost.estimate import Estimate
@@ -130,8 +129,9 @@ def trained(found: Estimate, rows: Sequence[Row], options: dict[str, Any]) -> Tr
 
 def _pulse(design: Design) -> tuple[float, list[tuple[str, str]]]:
     """Energy of one pulse on a mean device, and what isn't known of it."""
-    layers = Chip.of(design).layers
-    counts = [float(p.w_plus.numel()) for p in layers]
+    counts = [
+        float(w.numel() + b.numel()) for w, b in zip(design.weights, design.biases, strict=True)
+    ]
     energy = writes(design, counts)
     if energy.unknown:
         return 0.0, list(energy.unknown.items())

@@ -16,6 +16,7 @@ from analogdfc.analysis.settling import Settling, predict
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.static import StaticChip, StaticState
+from analogdfc.circuit.static.stages import Stages
 from analogdfc.comparison import UpdateDifference
 from analogdfc.cost.estimate import ideal_update
 from analogdfc.dynamics.loop import free_pass
@@ -279,16 +280,28 @@ def noise_angle(problem: Problem, design: Design) -> float:
 def _slewing(design: Design, state: StaticState, step: Tensor) -> float:
     """Time that the largest swing of an amplifier takes at the slew rate, in seconds.
 
-    From the free state to rest, or the jump of the controller's output stage at the release,
-    k_p e / (1 - alpha k_p). An amplifier that never reaches its slew rate takes less of it, so this
-    is an upper limit.
+    From the free state to rest, or the jump of the controller's output stage at the release. An
+    amplifier that never reaches its slew rate takes less of it, so this is an upper limit.
     """
-    pi = design.controller
-    jump = design.card.scale.control * pi.k_p / (1 - pi.alpha * pi.k_p) * float(step.abs().max())
+    jump = design.card.scale.control * jump_gain(design) * float(step.abs().max())
     volts = zip(state.volts_rest.values(), state.volts_free.values(), strict=True)
     swing = max(jump, *(float((a - b).abs().max()) for a, b in volts))
     rate = design.card.amplifier.slew_rate
     return swing / rate if rate is not None else 0.0
+
+
+def jump_gain(design: Design) -> float:
+    """Largest gain by which a step of the error passes the controller's output stage at once.
+
+    Feedback resistor, or that in series with the capacitor, over the resistor from the error; what
+    leaks is left out.
+    """
+    chip = Chip.of(design)
+    circuit, stages = chip.circuit, Stages(chip)
+    out, error = circuit.bank[circuit.control.u_minus.bank], circuit.control.e.port
+    series = [b.ohms for b in circuit.branches if {b.a, b.b} == {out.x, out.o}]
+    ohms = series[0] if series else 1 / stages.between(out, out.o)
+    return float((ohms * stages.between(out, error)).max())
 
 
 def unseen_angle(problem: Problem, values: Mapping[str, float], seed: int) -> float:
