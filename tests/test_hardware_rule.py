@@ -109,6 +109,30 @@ def test_the_gradient_is_the_update_of_the_chip(readout: Readout) -> None:
     assert float(loss) == pytest.approx(float(((y - seen) ** 2).sum(dim=1).mean()), rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("hidden", "output"), [("tanh", "tanh"), ("linear", "linear"), ("linear", "tanh")]
+)
+def test_other_neurons_learn_by_the_update_of_the_chip_and_its_noise(
+    hidden: str, output: str
+) -> None:
+    network = Network([5, 4, 3], hidden, output)
+    network.load_state_dict(network_of([5, 4, 3], seed=1).state_dict())
+    x, y = samples_of(network)
+    x, y = 0.5 * x, 0.5 * y.tanh()
+    chip = chip_of(network)
+    HardwareDFC(network, chip, target_stepsize=0.1, tolerance=1e-10).backward(x, y)
+    static = StaticChip.of(chip)
+    seen = static.solve(x, torch.zeros_like(y)).free.r[-1]
+    assert_close(gradients(network), update_of(static, x, 0.1 * 2 * (y - seen)), 1e-8)
+    noisy = HardwareDFC(network, chip, target_stepsize=0.1, noise=NOISE)
+    state = static.solve(x, 0.1 * (y - seen))
+    drawn = torch.stack([noisy.differences(state)[-1] - state.differences[-1] for _ in range(400)])
+    slope = 1 - state.rest.r[-1] ** 2 if output == "tanh" else torch.ones_like(y)
+    expected = slope * reading_sigma(chip, NOISE)[-1]
+    # 400 draws tell a deviation within some 4 %; the largest of 12 within three times that.
+    torch.testing.assert_close(drawn.square().mean(dim=0).sqrt(), expected, rtol=0.15, atol=0)
+
+
 QUIET = DeviceCard.load(PCM).model().without("read noise")
 
 

@@ -273,10 +273,14 @@ def test_unrounded_weights_are_not_put_on_the_levels() -> None:
     assert loop_apart(shifted, fine) == pytest.approx(1e-6, rel=0.2)
 
 
-def test_single_precision_is_near_double() -> None:
-    network = network_of([4, 6, 3], seed=1)
-    x, step = inputs_of(network)
-    static = StaticChip.of(chip_of(network))
+@pytest.mark.parametrize(
+    ("controller", "output"), [(PI(), "linear"), (PID(), "tanh"), (P(3.0), "linear")]
+)
+def test_single_precision_is_near_double(controller: Controller, output: str) -> None:
+    network = Network([4, 6, 3], "tanh", output)
+    network.load_state_dict(network_of([4, 6, 3], seed=1).state_dict())
+    x, step = small(network)
+    static = StaticChip.of(chip_of(network, pi=controller))
     single = static.to(dtype=torch.float32)
     state = single.solve(x.float(), step.float(), tolerance=1e-5)
     assert state.u.dtype == torch.float32

@@ -38,7 +38,7 @@ class HardwareDFC(LearningRule):
     chip is programmed to the network's weights in each step, with the draws of its seed.
 
     Args:
-        network: the network that learns; tanh hidden layers and a linear output, float64.
+        network: the network that learns, float64; its sizes and activations are the chip's.
         chip: the chip; its seed stays. A design gives nominal components. Where the network is an
             `AnalogNetwork`, the crossbars get its devices in place of their own.
         target_stepsize: step lambda of the output target along the negative loss gradient, > 0.
@@ -54,9 +54,10 @@ class HardwareDFC(LearningRule):
         static: the chip with the weights of the last step.
 
     Raises:
-        UserError: a network of other sizes than the chip's, a value out of range, limits that the
-            conductance window can't hold, arrays that aren't differential pairs, a chip of other
-            devices than the network's, noise on a card without noise of its amplifiers.
+        UserError: a network of other sizes or activations than the chip's, a value out of range,
+            limits that the conductance window can't hold, arrays that aren't differential pairs, a
+            chip of other devices than the network's, noise on a card without noise of its
+            amplifiers.
     """
 
     def __init__(
@@ -147,8 +148,8 @@ class HardwareDFC(LearningRule):
         """
         if self._sigma is None:
             return state.differences
-        slopes = [1 - r**2 for r in state.rest.r[:-1]]
-        slopes.append(torch.ones_like(state.rest.r[-1]))
+        activations = zip(self.network.activations, state.rest.r, strict=True)
+        slopes = [phi.slope(r) for phi, r in activations]
         out = []
         for d, sigma, slope in zip(state.differences, self._sigma, slopes, strict=True):
             drawn = normal(d.shape, self.generator, dtype=d.dtype, device=d.device)
@@ -190,10 +191,10 @@ def _on_arrays(design: Design, network: AnalogNetwork, limits: Sequence[float] |
 
 def _check_fit(network: Network, design: Design) -> None:
     names = [phi.name for phi in network.activations]
-    if network.sizes != design.sizes or set(names[:-1]) - {"tanh"} or names[-1] != "linear":
+    if network.sizes != design.sizes or tuple(names) != design.activations:
         raise UserError(
             f"a network of {network.sizes} with activations {', '.join(names)} on a chip of "
-            f"{design.sizes}: sizes must be equal, hidden layers tanh and the output linear"
+            f"{design.sizes} with {', '.join(design.activations)}: both must be equal"
         )
     first = network.weights[0]
     if first.dtype != torch.float64 or first.device.type != "cpu":
