@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,6 +18,8 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.probes import readings
 from analogdfc.circuit.static import StaticChip, StaticState
+from analogdfc.circuit.static.laws import Motion
+from analogdfc.circuit.static.stages import Stages
 from analogdfc.controller import PD, PI, PID, Controller, I, P
 from analogdfc.cost.estimate import ideal_update
 from analogdfc.errors import ConvergenceError, UserError
@@ -173,6 +176,35 @@ def test_any_controller_and_neurons_rest_where_their_equations_say(
     # Amplifiers so poor that what their gain, load and offsets do can't hide.
     card = BARE.replace("amplifier", gain=300.0, output_resistance=200.0)
     check(chip_of(network, card, 3, readout, controller), *small(network), 1e-9, 1e-8)
+
+
+def transfer(c: Controller, s: complex) -> complex:
+    """-u / r_L of a controller's equations, App. A.8 of Meulemans et al. 2021."""
+    derivative = c.k_d * s / (1 + c.tau_d * s)
+    if not c.integrates:
+        return c.k_p + derivative
+    straight = c.k_p + derivative
+    if c.leak == "integral":
+        return straight + 1 / (c.alpha + c.tau_u * s)
+    # tau_u s (u - straight e) = e - alpha u
+    return (1 + c.tau_u * s * straight) / (c.alpha + c.tau_u * s)
+
+
+@pytest.mark.parametrize("controller", CONTROLLERS)
+def test_the_circuit_of_a_controller_has_the_transfer_function_of_its_equations(
+    controller: Controller,
+) -> None:
+    design = chip_of(network_of([3, 4, 2], seed=1), CARD.ideal(), pi=controller).design
+    chip = Chip.of(design)
+    motion, made = Motion.of(Stages(chip)), chip.circuit.control.u_minus
+    k, scale = len(motion.branches), design.card.scale
+    rates, signal = motion.rates[0].numpy(), motion.volts[made.bank][0].numpy()
+    for w in (0.01, 1.0, 30.0):
+        s = 1j * w
+        held = np.linalg.solve(s * np.eye(k) - design.seconds * rates[:, :k], rates[:, k])
+        volts = signal[:k] @ held * design.seconds + signal[k]
+        found = -made.sign * volts * scale.activation / scale.control
+        assert found == pytest.approx(transfer(controller, s), rel=1e-9)
 
 
 @pytest.mark.parametrize("neurons", NEURONS)
