@@ -12,7 +12,6 @@ from analogdfc.analysis.settling.limits import (
 from analogdfc.analysis.settling.modes import Spectrum
 from analogdfc.analysis.settling.prediction import Observed, Settling, observed, predict
 from analogdfc.analysis.settling.rational import Modal, poles
-from analogdfc.analysis.settling.terminals import Crossbars
 from analogdfc.analysis.settling.transfer import LoopTransfer, OperatingPoint
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "TAU_U",
     "TAU_V",
     "WIRES",
-    "Crossbars",
     "LoopTransfer",
     "Modal",
     "Observed",

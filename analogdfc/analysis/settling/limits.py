@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analogdfc.analysis.settling.modes import Spectrum, is_large
-from analogdfc.analysis.settling.terminals import Crossbars
+from analogdfc.analysis.settling.modes import Spectrum, is_large, pace
+from analogdfc.analysis.settling.sweep import Paths
 from analogdfc.analysis.settling.transfer import LoopTransfer, OperatingPoint
 from analogdfc.analysis.settling.waveforms import Waveforms
 from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.description import check_controller
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.scaling import with_bandwidth
+from analogdfc.controller import Controller
+from analogdfc.errors import UserError
 
 Array = NDArray[np.float64]
 
@@ -25,7 +29,9 @@ FEEDBACK = "feedback weights"
 WIRES = "wire RC"
 TAU_V = "tau_v"
 TAU_U = "tau_u"
-PARAMETERS = (BANDWIDTH, K_P, FEEDBACK, WIRES, TAU_V, TAU_U)
+K_D = "k_d"
+TAU_D = "tau_d"
+PARAMETERS = (BANDWIDTH, K_P, FEEDBACK, WIRES, TAU_V, TAU_U, K_D, TAU_D)
 """What can limit the settling."""
 
 _MORE = 1.1
@@ -43,22 +49,25 @@ class Loops:
         chip: the chip.
         point: operating points of all samples.
         x: their inputs, (batch, n_0), dimensionless.
-        crossbars: those that are known already.
     """
 
     chip: Chip
     point: OperatingPoint
     x: Array
-    crossbars: Crossbars
+
+    @cached_property
+    def _paths(self) -> Paths:
+        """What connects the chip's amplifiers."""
+        return Paths.of(self.chip)
 
     def spectrum(self, k: int) -> Spectrum:
         """What the loop of sample k does."""
-        return Spectrum(LoopTransfer(self.chip, self.point.sample(k), self.crossbars))
+        return Spectrum(LoopTransfer(self.chip, self.point.sample(k), self._paths))
 
     def on(self, design: Design, point: OperatingPoint | None = None) -> Loops:
         """The chip of the same seed of another design, linearised where this one is or there."""
         chip = Chip.of(design, self.chip.seed)
-        return Loops(chip, point or self.point, self.x, self.crossbars)
+        return Loops(chip, point or self.point, self.x)
 
     def at_bandwidth(self, hertz: float) -> Loops:
         """With another amplifier, of which the state at rest takes no notice."""
@@ -92,29 +101,46 @@ def elasticities_of(loops: Loops, k: int, base: Waveforms) -> dict[str, float]:
         else:
             ratio = max(waves.time_of_modes, 1e-9 * base.time_of_modes) / base.time_of_modes
             found[name] = math.log(ratio) / math.log(_MORE)
-    return found
+    return {name: found[name] for name in PARAMETERS if name in found}
 
 
 def _changes(loops: Loops, k: int) -> Iterator[tuple[str, Loops]]:
     """Sample k on chips with one parameter changed."""
     design = loops.chip.design
     loops = replace(loops, point=loops.point.sample(k), x=loops.x[k : k + 1])
-    card, controller = design.card, design.controller
+    card = design.card
     if card.amplifier.gain_bandwidth is not None:
         yield BANDWIDTH, loops.at_bandwidth(_MORE * card.amplifier.gain_bandwidth)
-    if controller.k_p > 0 and _MORE * controller.k_p * controller.alpha < 1:
-        more = replace(controller, k_p=_MORE * controller.k_p)
-        yield K_P, loops.on(replace(design, controller=more))
     feedback = tuple(_MORE * q for q in design.feedback)
     stronger = replace(design, feedback=feedback, scaling=True)  # they may leave the window
-    yield FEEDBACK, loops.on(stronger, loops.point.with_control(_MORE))
+    yield FEEDBACK, loops.on(stronger, loops.point.with_control(loops.chip, _MORE))
     wire = card.wire
     if wire.word is not None or wire.bit is not None or wire.capacitance is not None:
         bare = design.on(card.without("wire resistance", "line capacitance"))
         yield WIRES, loops.on(bare)
     yield TAU_V, loops.on(replace(design, tau_v=_MORE * design.tau_v))
-    slower = replace(controller, tau_u=_MORE * controller.tau_u)
-    yield TAU_U, loops.on(replace(design, controller=slower))
+    for name, controller in _controllers(design.controller):
+        if _has_circuit(controller):
+            yield name, loops.on(replace(design, controller=controller))
+
+
+def _controllers(controller: Controller) -> Iterator[tuple[str, Controller]]:
+    """Controllers with a tenth more of one number."""
+    if controller.k_p > 0:
+        yield K_P, replace(controller, k_p=_MORE * controller.k_p)
+    if controller.integrates:
+        yield TAU_U, replace(controller, tau_u=_MORE * controller.tau_u)
+    if controller.differentiates:
+        yield K_D, replace(controller, k_d=_MORE * controller.k_d)
+        yield TAU_D, replace(controller, tau_d=_MORE * controller.tau_d)
+
+
+def _has_circuit(controller: Controller) -> bool:
+    try:
+        check_controller(controller)
+    except UserError:
+        return False
+    return True
 
 
 def _critical(loops: Loops, k: int, start: float, end: float) -> float | None:
@@ -124,7 +150,7 @@ def _critical(loops: Loops, k: int, start: float, end: float) -> float | None:
     large chip.
     """
     tau = loops.chip.design.tau_v_seconds
-    large = is_large(loops.spectrum(k).loop)
+    large = is_large(loops.chip)
 
     def unstable(log_product: float) -> bool:
         return loops.at_bandwidth(math.exp(log_product) / tau).spectrum(k).unstable > 0
@@ -159,7 +185,7 @@ def bandwidth_ratio(loops: Loops, k: int) -> float | None:
     down to 0.1 / tau_v; None for an infinitely fast amplifier or a large chip.
     """
     product = _product(loops)
-    if product is None or is_large(LoopTransfer(loops.chip, loops.point, loops.crossbars)):
+    if product is None or is_large(loops.chip):
         return None
     critical = _critical(loops, k, product, min(product, _SEARCH[0]))
     if critical is None:
@@ -180,7 +206,8 @@ def complaint(loops: Loops, k: int, spectrum: Spectrum) -> str:
     growing = found[found.real > 0]
     what = f"{spectrum.unstable} of its modes grow"
     if len(growing):
-        what = f"slowest mode {growing[0].real * design.tau_u_seconds:+.3g} per tau_u"
+        name, seconds = pace(design)
+        what = f"slowest mode {growing[0].real * seconds:+.3g} per {name}"
     product = _product(loops)
     critical = None
     if product is not None:

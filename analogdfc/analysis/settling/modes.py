@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from analogdfc.analysis.settling.rational import Complex, Modal, poles
 from analogdfc.analysis.settling.transfer import LoopTransfer
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
 
 Array = NDArray[np.float64]
 
@@ -21,7 +23,7 @@ _PER_DECADE_LARGE = 8
 _LARGE = 500  # amplifiers from which the grid is coarser
 
 _OFFSET = 1e-3
-"""Distance of the contour from the imaginary axis, in units of 1 / tau_u."""
+"""Distance of the contour from the imaginary axis, relative to the algorithm's slowest rate."""
 
 _TURN = 0.8
 """Radians that a locus may turn around -1 from one point to the next."""
@@ -37,16 +39,22 @@ class Modes:
 
     Attributes:
         values: (m,), in rad/s; of a pair the one with imaginary part >= 0.
-        at_cut: residues of the PI amplifiers' output after the release, (m, n_L), in volts.
+        at_cut: residues of the outputs at the loop's cut after the release, (m, n_L), in volts.
     """
 
     values: Complex
     at_cut: Complex
 
 
-def is_large(loop: LoopTransfer) -> bool:
-    """Whether every look at a loop takes a good part of a second."""
-    return sum(len(bank.g_x) for bank in loop.banks.values()) > _LARGE
+def is_large(chip: Chip) -> bool:
+    """Whether every look at a chip's loop takes a good part of a second."""
+    return chip.circuit.amplifiers > _LARGE
+
+
+def pace(design: Design) -> tuple[str, float]:
+    """The longest time constant of an algorithm, with its name, in seconds."""
+    constants = ("tau_u", design.tau_u_seconds), ("tau_v", design.tau_v_seconds)
+    return max((c for c in constants if math.isfinite(c[1])), key=lambda c: c[1])
 
 
 class Spectrum:
@@ -59,11 +67,11 @@ class Spectrum:
     def __init__(self, loop: LoopTransfer) -> None:
         self.loop = loop
         design = loop.chip.design
-        self.rate = 1 / design.tau_u_seconds
+        self.rate = 1 / pace(design)[1]
         fastest = max(10 / design.tau_v_seconds, 10 * self.rate)
         if loop.numbers.inverse_omega > 0:
             fastest = max(fastest, 1 / loop.numbers.inverse_omega)
-        density = _PER_DECADE_LARGE if is_large(loop) else _PER_DECADE
+        density = _PER_DECADE_LARGE if is_large(loop.chip) else _PER_DECADE
         decades = math.log10(10 * fastest / (0.03 * self.rate))
         high = np.geomspace(0.03 * self.rate, 10 * fastest, math.ceil(density * decades))
         low = np.geomspace(3e-4, 0.015, 5) * self.rate
@@ -151,7 +159,7 @@ class Spectrum:
 
     @cached_property
     def response(self) -> dict[str, Complex]:
-        """Deviations from rest after the release along the line, (points, n), by stage."""
+        """Deviations from rest after the release along the line, (points, n), by bank."""
         found = self.loop.response(self.s, self.gain[None])
         return {name: v[0] for name, v in found.items()}
 
@@ -165,7 +173,7 @@ class Spectrum:
         columns = [closed.reshape(len(self.s), -1).astype(complex)]
         for name, values in self.response.items():
             v = values * (self.s + self.rate)[:, None]
-            if name != "controller.inv":
+            if name != self.loop.chip.circuit.control.u.bank:
                 v = v @ source.standard_normal((v.shape[1], _SKETCHES))
             columns.append(v)
         scaled = [c / max(float(np.abs(c).max()), 1e-300) for c in columns]

@@ -29,7 +29,6 @@ from analogdfc.analysis.settling.limits import (
     complaint,
     elasticities_of,
 )
-from analogdfc.analysis.settling.terminals import Crossbars
 from analogdfc.analysis.settling.transfer import OperatingPoint
 from analogdfc.analysis.settling.waveforms import Waveforms
 from analogdfc.circuit.chip import Chip
@@ -188,7 +187,7 @@ def predict(
     if state is None:
         state = StaticChip.of(chip).solve(x.cpu().double(), step.cpu().double())
     state.check_rails(design.card.amplifier.saturation)
-    loops = Loops(chip, OperatingPoint.of(state), x.cpu().double().numpy(), Crossbars())
+    loops = Loops(chip, OperatingPoint.of(state), x.cpu().double().numpy())
     waveforms = _stable(loops, band)
     margins = [w.spectrum.margins() for w in waveforms]
     elasticities: dict[str, float] = {}

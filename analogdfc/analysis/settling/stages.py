@@ -2,49 +2,70 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analogdfc.cards.technology import Card
-from analogdfc.circuit.chip import Stage
+from analogdfc.circuit.numbers import AmplifierNumbers
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
 
 @dataclass(frozen=True)
-class AmplifierNumbers:
-    """An amplifier's parameters as they enter the equations; a switched-off effect is 0."""
+class Admittance:
+    """A resistor in series with a capacitor that leaks; arrays (n,).
 
-    inverse_gain: float
-    inverse_omega: float
-    inverse_pole: float
-    r_out: float
-    c_in: float
+    Without the resistor in series the two are in parallel.
+
+    Attributes:
+        leak: conductance across the capacitor, in siemens.
+        farads: the capacitor.
+        ohms: the resistor in series.
+    """
+
+    leak: Array
+    farads: Array
+    ohms: Array
 
     @classmethod
-    def of(cls, card: Card) -> AmplifierNumbers:
-        """Those of a card."""
-        a = card.amplifier.delays
-        return cls(
-            1 / a.gain if a.gain else 0.0,
-            1 / (2 * math.pi * a.gain_bandwidth) if a.gain_bandwidth else 0.0,
-            1 / (2 * math.pi * a.second_pole) if a.second_pole else 0.0,
-            a.output_resistance or 0.0,
-            a.input_capacitance or 0.0,
-        )
+    def parallel(cls, siemens: Array, farads: Array | float = 0.0) -> Admittance:
+        """A resistor in parallel to a capacitor."""
+        nothing = np.zeros_like(siemens)
+        return cls(siemens, nothing + farads, nothing)
 
-    def first(self, s: Complex) -> Complex:
-        """Inverse of the dominant pole's gain, 1 / A0 + s / omega_t."""
-        return self.inverse_gain + s * self.inverse_omega
+    @property
+    def series(self) -> bool:
+        """Whether there are resistors in series."""
+        return bool(self.ohms.any())
 
-    def inverse(self, s: Complex) -> Complex:
-        """Inverse of the whole gain, with the second pole."""
-        return self.first(s) * (1 + s * self.inverse_pole)
+    @property
+    def at_rest(self) -> Array:
+        """Conductance at rest, (n,), in siemens."""
+        return self.leak / (1 + self.ohms * self.leak)
+
+    def at(self, s: Complex) -> Complex | Array:
+        """Current per volt."""
+        if not self.series:
+            return self.leak + s * self.farads if self.farads.any() else self.leak
+        return (self.leak + s * self.farads) / self._divisor(s)
+
+    def charge(self, s: Complex, volts: Array) -> Complex | Array:
+        """What the capacitor gives to the node from which the volts fall, and takes at the other.
+
+        Args:
+            s: frequencies.
+            volts: across the whole at the start, where nothing has moved for long.
+        """
+        if not self.series:
+            return self.farads * volts
+        held = volts / (1 + self.ohms * self.leak)
+        return self.farads * held / self._divisor(s)
+
+    def _divisor(self, s: Complex) -> Complex:
+        return 1 + self.ohms * self.leak + s * (self.ohms * self.farads)
 
 
 @dataclass
@@ -61,8 +82,8 @@ class Charge:
 
 
 @dataclass
-class Bank:
-    """The nodes of a stage's amplifiers: conductances and capacitances, each (n,).
+class Nodes:
+    """The nodes of a bank's amplifiers: conductances and capacitances, each (n,).
 
     Attributes:
         g_x: of the summing node, to everything.
@@ -71,7 +92,8 @@ class Bank:
         c_f: the same for capacitors.
         g_o: of the output, to everything.
         c_o: the same for capacitors.
-        series: resistors and capacitors of a branch in parallel to the feedback; None for none.
+        series: what has a resistor in series, whether it hangs on the summing node, and whether on
+            the output; between the two on both.
     """
 
     g_x: Array
@@ -80,60 +102,55 @@ class Bank:
     c_f: Array
     g_o: Array
     c_o: Array
-    series: tuple[Array, Array] | None = None
+    series: list[tuple[Admittance, bool, bool]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, stage: Stage, c_in: float) -> Bank:
-        """A stage with a feedback resistor."""
-        return cls._of(stage, c_in, 1 / stage.r_f.numpy())
+    def bare(cls, n: int) -> Nodes:
+        """Nodes of n amplifiers on which nothing hangs."""
+        x, cx, f, cf, o, co = (np.zeros(n) for _ in range(6))
+        return cls(x, cx, f, cf, o, co)
 
-    @classmethod
-    def integrator(cls, stage: Stage, c_in: float, g_leak: Array, c_i: Array) -> Bank:
-        """A stage whose feedback resistor is in series with a capacitor, beside a leak."""
-        bank = cls._of(stage, c_in, g_leak)
-        bank.series = stage.r_f.numpy(), c_i
-        return bank
+    def hang(self, y: Admittance, *, x: bool, o: bool) -> None:
+        """Hang something on the summing node, on the output, or between the two."""
+        if y.series:
+            self.series.append((y, x, o))
+            return
+        if x:
+            self.g_x, self.c_x = self.g_x + y.leak, self.c_x + y.farads
+        if o:
+            self.g_o, self.c_o = self.g_o + y.leak, self.c_o + y.farads
+        if x and o:
+            self.g_f, self.c_f = self.g_f + y.leak, self.c_f + y.farads
 
-    @classmethod
-    def _of(cls, stage: Stage, c_in: float, g_f: Array) -> Bank:
-        c_f = stage.c_f.numpy()
-        g_x = g_f + sum((1 / r.numpy() for r in stage.r_in), np.zeros_like(g_f))
-        return cls(g_x, c_in + c_f, g_f, c_f, g_f, c_f)
-
-    def load(self, conductance: Array, capacitance: float = 0.0) -> None:
-        """Hang more on the output."""
-        self.g_o = self.g_o + conductance
-        self.c_o = self.c_o + capacitance
-
-    def feed(self, conductance: Array, capacitance: float) -> None:
-        """Hang more on the summing node."""
-        self.g_x = self.g_x + conductance
-        self.c_x = self.c_x + capacitance
+    @property
+    def load(self) -> Array:
+        """Conductance of the output at rest, to everything, (n,)."""
+        return sum((y.at_rest for y, _, o in self.series if o), self.g_o)
 
     def admittances(self, s: Complex) -> tuple[Complex, Complex, Complex]:
         """Of the summing node, of the feedback, of the output."""
-        branch: Complex | float = 0.0
-        if self.series is not None:
-            r, c = self.series
-            branch = s * c / (1 + s * r * c)
-        x, f, o = (
-            g + s * c + branch
-            for g, c in ((self.g_x, self.c_x), (self.g_f, self.c_f), (self.g_o, self.c_o))
-        )
-        return x, f, o
+        at_x, at_f, at_o = self.g_x + s * self.c_x, self.g_f + s * self.c_f, self.g_o + s * self.c_o
+        for y, x, o in self.series:
+            value = y.at(s)
+            at_x = at_x + value if x else at_x
+            at_f = at_f + value if x and o else at_f
+            at_o = at_o + value if o else at_o
+        return at_x, at_f, at_o
 
-    def charge(self, s: Complex, o: Array, numbers: AmplifierNumbers) -> Charge:
-        """What the capacitors and the amplifier hold where the output is o volts off its rest."""
-        inner = o * (1 + numbers.r_out * self.g_o)
-        x = -numbers.inverse_gain * inner
-        node = self.c_x * x - self.c_f * o + 0 * s
-        output = self.c_o * o - self.c_f * x + 0 * s
-        if self.series is not None:
-            r, c = self.series
-            held = c * (o - x) / (1 + s * r * c)
-            node, output = node - held, output + held
-        amplifier = (numbers.inverse_omega + numbers.first(s) * numbers.inverse_pole) * inner
-        return Charge(node, amplifier + numbers.inverse(s) * numbers.r_out * output)
+    def charge(
+        self, s: Complex, inner: Array, held: tuple[Complex, Complex], numbers: AmplifierNumbers
+    ) -> Charge:
+        """What the start leaves behind.
+
+        Args:
+            s: frequencies.
+            inner: volts of the amplifiers before their output resistance, off their rest.
+            held: charge of all that hangs on the summing node and on the output, in coulombs.
+            numbers: the amplifier.
+        """
+        node, output = held
+        own = (numbers.inverse_omega + first_pole(numbers, s) * numbers.inverse_pole) * inner
+        return Charge(node, own + inverse_gain(numbers, s) * numbers.r_out * output)
 
     def unstable_poles(self, numbers: AmplifierNumbers, rate: float) -> int:
         """Poles in the right half-plane, of all amplifiers alone.
@@ -147,21 +164,36 @@ class Bank:
         def line(constant: Array | float, slope: Array | float) -> Array:
             return np.stack([constant * one, rate * slope * one])
 
+        # All over one divisor, whose own roots are no poles in the right half-plane.
+        below = line(1.0, 0.0)[:1]
         x, f, o = (
             line(g, c)
             for g, c in ((self.g_x, self.c_x), (self.g_f, self.c_f), (self.g_o, self.c_o))
         )
-        below = line(1.0, 0.0)
-        if self.series is not None:
-            below, branch = line(1.0, self.series[0] * self.series[1]), line(0.0, self.series[1])
-            x, f, o = (_product(a, below) + _padded(branch, 3) for a in (x, f, o))
+        for y, on_x, on_o in self.series:
+            over = line(1 + y.ohms * y.leak, y.ohms * y.farads)
+            above = _product(line(y.leak, y.farads), below)
+            x, f, o = (
+                _sum(_product(a, over), above) if hangs else _product(a, over)
+                for a, hangs in ((x, on_x), (f, on_x and on_o), (o, on_o))
+            )
+            below = _product(below, over)
         h = _product(
             line(numbers.inverse_gain, numbers.inverse_omega), line(1.0, numbers.inverse_pole)
         )
-        det = _product(x, _product(h, _padded(below, len(o)) + r * o))
-        det[: len(f) + len(below) - 1] += _product(f, below)
-        det = det - _padded(r * _product(h, _product(f, f)), len(det))
-        return _roots_on_the_right(det)
+        det = _product(x, _product(h, _sum(below, r * o)))
+        det = _sum(det, _product(f, below))
+        return _roots_on_the_right(_sum(det, -r * _product(h, _product(f, f))))
+
+
+def first_pole(numbers: AmplifierNumbers, s: Complex) -> Complex:
+    """Inverse of the dominant pole's gain, 1 / A0 + s / omega_t."""
+    return numbers.inverse_gain + s * numbers.inverse_omega
+
+
+def inverse_gain(numbers: AmplifierNumbers, s: Complex) -> Complex:
+    """Inverse of the whole gain, with the second pole."""
+    return first_pole(numbers, s) * (1 + s * numbers.inverse_pole)
 
 
 def _roots_on_the_right(polynomial: Array) -> int:
@@ -185,30 +217,34 @@ def _product(a: Array, b: Array) -> Array:
     return out
 
 
-def _padded(a: Array, length: int) -> Array:
-    return np.concatenate([a, np.zeros((length - len(a), a.shape[1]))])
+def _sum(a: Array, b: Array) -> Array:
+    """Sum of polynomials."""
+    out = np.zeros((max(len(a), len(b)), a.shape[1]))
+    out[: len(a)] += a
+    out[: len(b)] += b
+    return out
 
 
 class Stages:
     """The equations of all stages at given frequencies, solved for unit currents.
 
     Args:
-        banks: the stages by name.
+        nodes: those of all banks, by the bank's name.
         numbers: their amplifier.
         s: frequencies, (batch or 1, points), in rad/s.
     """
 
-    def __init__(self, banks: Mapping[str, Bank], numbers: AmplifierNumbers, s: Complex) -> None:
-        self.banks, self.numbers = banks, numbers
+    def __init__(self, nodes: Mapping[str, Nodes], numbers: AmplifierNumbers, s: Complex) -> None:
+        self.nodes, self.numbers = nodes, numbers
         self.s = s[..., None, None]
-        self._inverse = numbers.inverse(self.s)
+        self._inverse = inverse_gain(numbers, self.s)
         self._known: dict[str, tuple[Complex, Complex, Complex, Complex]] = {}
 
     def _coefficients(self, name: str) -> tuple[Complex, Complex, Complex, Complex]:
         """Both voltages per unit of the node's and of the amplifier's right-hand side."""
         if name not in self._known:
             r, h = self.numbers.r_out, self._inverse
-            x, f, o = self.banks[name].admittances(self.s)
+            x, f, o = self.nodes[name].admittances(self.s)
             back = 1 - h * r * f
             gain = h * (1 + r * o)
             det = x * gain + f * back
@@ -218,20 +254,20 @@ class Stages:
     def solve(
         self, name: str, into_x: Complex, into_o: Complex | None, charge: Charge | None
     ) -> tuple[Complex, Complex]:
-        """Voltages of a stage's summing nodes and outputs, (batch, points, k, n).
+        """Voltages of a bank's summing nodes and outputs, (batch, points, k, n).
 
         Args:
-            name: the stage.
-            into_x: currents that its neighbours' voltages draw out of the summing nodes.
-            into_o: currents that they draw out of the outputs.
+            name: the bank.
+            into_x: currents that its neighbours' voltages push into the summing nodes.
+            into_o: currents that they push into the outputs.
             charge: what the start has left behind.
         """
         x1, x2, o1, o2 = self._coefficients(name)
-        node = -into_x if charge is None else charge.node - into_x
+        node = into_x if charge is None else charge.node + into_x
         amplifier = None if charge is None else charge.amplifier
-        if into_o is not None and self.numbers.r_out > 0:
-            drop = (-self.numbers.r_out * self._inverse) * into_o
-            amplifier = drop if amplifier is None else amplifier + drop
+        if into_o is not None:
+            rise = (self.numbers.r_out * self._inverse) * into_o
+            amplifier = rise if amplifier is None else amplifier + rise
         if amplifier is None:
             return x1 * node, o1 * node
         return x1 * node + x2 * amplifier, o1 * node + o2 * amplifier

@@ -1,64 +1,193 @@
-"""One sweep through a chip's stages, from the cut at the controller round to it again."""
+"""One sweep through a chip's banks of amplifiers, from the cut round to it again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analogdfc.analysis.settling.stages import Charge, Stages
-from analogdfc.analysis.settling.terminals import Crossbar
+from analogdfc.analysis.settling.stages import Admittance, Charge, Nodes, Stages
+from analogdfc.analysis.settling.terminals import Terminals
 from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.description import Bank, Description, Node, Port
+from analogdfc.circuit.numbers import AmplifierNumbers
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
-CUT = "controller.pi"
-"""The stage at whose outputs the loop is cut."""
+
+class Element(NamedTuple):
+    """Equal two-terminal elements.
+
+    Attributes:
+        a: one end of each.
+        b: the other end; None for ground.
+        y: their admittance.
+    """
+
+    a: Port
+    b: Port | None
+    y: Admittance
+
+
+class Term(NamedTuple):
+    """A current into a node that follows from the voltage of another.
+
+    Attributes:
+        port: the other node.
+        current: of its voltages, (..., n), and of s.
+    """
+
+    port: Port
+    current: Callable[[Complex, Complex], Complex]
+
+
+Terms = Mapping[Port, Sequence[Term]]
 
 
 @dataclass(frozen=True)
 class Paths:
-    """What connects the stages of a chip.
+    """What hangs on the nodes of a chip's amplifiers, and what runs between them.
+
+    The tanh cells are not part of it: what they do depends on the operating point.
 
     Attributes:
         chip: the chip.
-        forward: crossbars of the weights of layers 1..L.
-        feedback: those of the feedback weights.
-        slopes: transconductances of the tanh cells by stage, (batch, 1, 1, n), in siemens.
+        numbers: its amplifier.
+        elements: resistors, capacitors and branches.
+        nodes: of every bank, by its name.
+        into: currents into a port from the voltages of others.
+        backward: whether some of them come from nodes that a sweep has not reached yet.
     """
 
     chip: Chip
-    forward: Sequence[Crossbar]
-    feedback: Sequence[Crossbar]
-    slopes: Mapping[str, Array]
+    numbers: AmplifierNumbers
+    elements: tuple[Element, ...]
+    nodes: Mapping[str, Nodes]
+    into: Terms
+    backward: bool
 
-    def input(self, group: str, stage: str) -> Array:
-        """Conductance of a stage's first input resistor."""
-        if group == "controller":
-            return 1 / self.chip.controller.stages[stage].r_in[0].numpy()
-        return 1 / self.chip.layers[int(group[5:]) - 1].stages[stage].r_in[0].numpy()
+    @classmethod
+    def of(cls, chip: Chip) -> Paths:
+        """Those of a chip."""
+        circuit, numbers = chip.circuit, AmplifierNumbers.of(chip.design.card)
+        nodes = {bank.name: Nodes.bare(bank.size) for bank in circuit.banks}
+        into: dict[Port, list[Term]] = {}
+        elements = tuple(_elements(circuit, numbers.c_in))
+        for a, b, y in elements:
+            ends = {p.bank: [q.node for q in (a, b) if q and q.bank == p.bank] for p in (a, b) if p}
+            for bank, which in ends.items():
+                if bank in nodes:
+                    nodes[bank].hang(y, x=Node.SUMMING in which, o=Node.OUTPUT in which)
+            if b is not None and a.bank != b.bank:
+                for here, there in ((a, b), (b, a)):
+                    into.setdefault(here, []).append(_through(there, y))
+        for crossbar in circuit.crossbars:
+            _seen(Terminals.of(crossbar), crossbar.columns, nodes, into)
+        known = {bank.name: k for k, bank in enumerate(circuit.sweep)}
+        backward = numbers.r_out > 0 or any(
+            term.port.bank in known and known[term.port.bank] >= known[bank.name]
+            for bank in circuit.sweep
+            for term in into.get(bank.x, ())
+            if term.port != circuit.control.u_minus.port
+        )
+        return cls(chip, numbers, elements, nodes, into, backward)
+
+    def charges(self, s: Complex, moved: Mapping[str, Array]) -> dict[str, Charge]:
+        """What capacitors and amplifiers hold at the start, by bank.
+
+        Args:
+            s: frequencies.
+            moved: volts that the outputs of every bank are off their rest, (batch, n).
+        """
+        inner = {
+            name: moved[name][:, None, None, :] * (1 + self.numbers.r_out * nodes.load)
+            for name, nodes in self.nodes.items()
+        }
+        volts: dict[Port, Array] = {}
+        for name, v in inner.items():
+            volts[Port(name, Node.SUMMING)] = -self.numbers.inverse_gain * v
+            volts[Port(name, Node.OUTPUT)] = moved[name][:, None, None, :]
+        held: dict[Port, Complex] = {port: v * 0 + 0 * s for port, v in volts.items()}
+        for a, b, y in self.elements:
+            if not y.farads.any():
+                continue
+            fall = volts.get(a, 0.0) - (volts.get(b, 0.0) if b is not None else 0.0)
+            charge = y.charge(s, np.asarray(fall))
+            for port, sign in ((a, 1), (b, -1)):
+                if port in held:
+                    held[port] = held[port] + sign * charge
+        return {
+            name: nodes.charge(
+                s,
+                inner[name],
+                (held[Port(name, Node.SUMMING)], held[Port(name, Node.OUTPUT)]),
+                self.numbers,
+            )
+            for name, nodes in self.nodes.items()
+        }
+
+
+def _elements(circuit: Description, c_in: float) -> Iterator[Element]:
+    for r in circuit.resistors:
+        yield Element(r.a, r.b, Admittance.parallel(r.siemens.numpy()))
+    for c in circuit.capacitors:
+        farads = c.farads.numpy()
+        yield Element(c.a, c.b, Admittance.parallel(np.zeros_like(farads), farads))
+    for bank in circuit.banks:
+        yield Element(bank.x, None, Admittance.parallel(np.zeros(bank.size), c_in))
+    for b in circuit.branches:
+        yield Element(b.a, b.b, Admittance(b.leak.numpy(), b.farads.numpy(), b.ohms.numpy()))
+
+
+def _through(port: Port, y: Admittance) -> Term:
+    return Term(port, lambda v, s: y.at(s) * v)
+
+
+def _product(port: Port, matrix: Array) -> Term:
+    return Term(port, lambda v, s: times(v, matrix))
+
+
+def _seen(
+    terminals: Terminals, columns: Port, nodes: Mapping[str, Nodes], into: dict[Port, list[Term]]
+) -> None:
+    """Hang a crossbar on its drivers and on the summing nodes that it feeds."""
+    nodes[columns.bank].hang(Admittance.parallel(terminals.columns), x=True, o=False)
+    at_columns = into.setdefault(columns, [])
+    if terminals.across_columns is not None:
+        at_columns.append(_product(columns, -terminals.across_columns))
+    for k, driver in enumerate(terminals.drivers):
+        nodes[driver.port.bank].hang(Admittance.parallel(driver.load), x=False, o=True)
+        at_columns.append(_product(driver.port, driver.transfer.T))
+        at_row = into.setdefault(driver.port, [])
+        at_row.append(_product(columns, driver.transfer))
+        if terminals.across_rows is not None:
+            for other, matrix in zip(terminals.drivers, terminals.across_rows[k], strict=True):
+                at_row.append(_product(other.port, -matrix.T))
 
 
 @dataclass
 class Sweep:
-    """Voltages of summing nodes and outputs by stage, (batch, points, k, n), stage after stage.
+    """Voltages of summing nodes and outputs by bank, (batch, points, k, n), bank after bank.
 
-    What runs backwards is taken from the sweep before.
+    What a node that is not reached yet does is taken from the sweep before.
 
     Attributes:
-        paths: what connects the stages.
-        stages: their equations.
+        paths: what connects the banks.
+        slopes: currents of the tanh cells.
+        stages: the equations of the banks.
         cut: voltages given at the cut, (batch, points, k, n_L).
-        charges: what the start has left behind, by stage; empty for nothing.
+        charges: what the start has left behind, by bank; empty for nothing.
         last: the sweep before; None for nothing that runs backwards.
         x: voltages of the summing nodes.
         o: voltages of the outputs.
     """
 
     paths: Paths
+    slopes: Terms
     stages: Stages
     cut: Complex
     charges: Mapping[str, Charge]
@@ -67,101 +196,46 @@ class Sweep:
     o: dict[str, Complex] = field(default_factory=dict)
 
     def run(self) -> Sweep:
-        """Go once through all stages of the loop."""
-        on_pi, on_inv = self._on_feedback_rails()
-        g_inv = self.paths.input("controller", "inv")
-        self._solve("controller.inv", -g_inv * self.cut, on_inv)
-        depth = self.paths.chip.design.depth
-        for i in range(1, depth + 1):
-            self._layer(i)
-        g_error, g_pi = (self.paths.input("controller", name) for name in ("error", "pi"))
-        signal = self.o[f"layer{depth}.soma"]
-        self._solve("controller.error", -g_error * signal, self._back(g_pi, CUT))
-        back = -g_inv * self.x["controller.inv"]
-        self._solve(CUT, -g_pi * self.o["controller.error"], _sum(on_pi, back))
+        """Go once through all banks of the loop."""
+        for bank in self.paths.chip.circuit.sweep:
+            self._solve(bank)
         return self
 
     def read(self) -> dict[str, Complex]:
-        """Outputs of all stages for k = 1, (batch, points, n), with what only the readout sees."""
-        for i in range(1, self.paths.chip.design.depth):
-            name = f"layer{i}.act_ff"
-            self._solve(name, self.paths.slopes[name] * self.o[f"layer{i}.basal"], None)
+        """Outputs of all banks for k = 1, (batch, points, n), with what only the readout sees."""
+        for bank in self.paths.chip.circuit.readouts:
+            self._solve(bank)
         return {name: v[..., 0, :] for name, v in self.o.items()}
 
-    def _solve(self, name: str, into_x: Complex, into_o: Complex | None) -> None:
-        self.x[name], self.o[name] = self.stages.solve(name, into_x, into_o, self.charges.get(name))
+    def _solve(self, bank: Bank) -> None:
+        into_x = self._into(bank.x)
+        if into_x is None:
+            into_x = np.zeros_like(self.cut[..., :1])
+        into_o = self._into(bank.o) if self.paths.numbers.r_out > 0 else None
+        self.x[bank.name], self.o[bank.name] = self.stages.solve(
+            bank.name, into_x, into_o, self.charges.get(bank.name)
+        )
 
-    def _back(self, conductance: Array, name: str) -> Complex | None:
-        """Current into the summing nodes of a later stage, less that of its conductance."""
-        return None if self.last is None else -conductance * self.last.x[name]
+    def _into(self, port: Port) -> Complex | None:
+        """Currents into a port from all nodes whose voltage is known; None for none."""
+        total: Complex | None = None
+        for term in (*self.paths.into.get(port, ()), *self.slopes.get(port, ())):
+            volts = self._volts(term.port)
+            if volts is not None:
+                current = term.current(volts, self.stages.s)
+                total = current if total is None else total + current
+        return total
 
-    def _layer(self, i: int) -> None:
-        name, paths = f"layer{i}", self.paths
-        w, q = paths.forward[i - 1], paths.feedback[i - 1]
-        current = self._across(f"{name}.basal", w)
-        if i > 1:
-            below = f"layer{i - 1}"
-            for rail, matrix in zip((f"{below}.act", f"{below}.inv"), w.rails, strict=True):
-                current = current - times(self.o[rail], matrix.T)
-        g_soma = paths.input(name, "soma")
-        self._solve(f"{name}.basal", current, self._back(g_soma, f"{name}.soma"))
-        current = self._across(f"{name}.soma", q) - g_soma * self.o[f"{name}.basal"]
-        current = current - times(self.cut, q.rails[0].T)
-        current = current - times(self.o["controller.inv"], q.rails[1].T)
-        if i == paths.chip.design.depth:
-            g_error = paths.input("controller", "error")
-            self._solve(f"{name}.soma", current, self._back(g_error, "controller.error"))
-            return
-        self._solve(f"{name}.soma", current, None)
-        on_act, on_inv = self._on_rails(i + 1)
-        g_inv = paths.input(name, "inv")
-        current = paths.slopes[f"{name}.act"] * self.o[f"{name}.soma"]
-        self._solve(f"{name}.act", current, _sum(on_act, self._back(g_inv, f"{name}.inv")))
-        self._solve(f"{name}.inv", -g_inv * self.o[f"{name}.act"], on_inv)
-
-    def _across(self, name: str, crossbar: Crossbar) -> Complex:
-        """Currents out of a crossbar's columns through the wires of its rows."""
-        if self.last is None or crossbar.across_columns is None:
-            return np.zeros_like(self.cut[..., :1])
-        return times(self.last.x[name], crossbar.across_columns)
-
-    def _on_rails(self, i: int) -> tuple[Complex | None, Complex | None]:
-        """Currents from the rails of layer i's inputs into its crossbar, less those of loads."""
-        if self.last is None or self.stages.numbers.r_out == 0:
-            return None, None
-        below = f"layer{i - 1}"
-        rails = self.last.o[f"{below}.act"], self.last.o[f"{below}.inv"]
-        return _drawn(self.paths.forward[i - 1], self.last.x[f"layer{i}.basal"], rails)
-
-    def _on_feedback_rails(self) -> tuple[Complex | None, Complex | None]:
-        """The same for the rails of the control signal and all feedback crossbars."""
-        plus: Complex | None = None
-        minus: Complex | None = None
-        if self.last is None or self.stages.numbers.r_out == 0:
-            return plus, minus
-        rails = self.cut, self.last.o["controller.inv"]
-        for i, crossbar in enumerate(self.paths.feedback, start=1):
-            drawn = _drawn(crossbar, self.last.x[f"layer{i}.soma"], rails)
-            plus, minus = _sum(plus, drawn[0]), _sum(minus, drawn[1])
-        return plus, minus
-
-
-def _sum(a: Complex | None, b: Complex | None) -> Complex | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return a + b
-
-
-def _drawn(
-    crossbar: Crossbar, columns: Complex, rails: tuple[Complex, Complex]
-) -> tuple[Complex, Complex]:
-    """Currents from either rail for voltages of the columns and of other rails."""
-    out = [-times(columns, matrix) for matrix in crossbar.rails]
-    if crossbar.across_rails is not None:
-        for k, row in enumerate(crossbar.across_rails):
-            for rail, matrix in zip(rails, row, strict=True):
-                out[k] = out[k] + times(rail, matrix.T)
-    return out[0], out[1]
+    def _volts(self, port: Port) -> Complex | None:
+        if port == self.paths.chip.circuit.control.u_minus.port:
+            return self.cut
+        here = self.x if port.node is Node.SUMMING else self.o
+        if port.bank in here:
+            return here[port.bank]
+        if self.last is None:
+            return None
+        before = self.last.x if port.node is Node.SUMMING else self.last.o
+        return before.get(port.bank)
 
 
 def times(v: Complex, matrix: Array) -> Complex:

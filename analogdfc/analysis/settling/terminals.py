@@ -6,11 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from analogdfc.cards.technology import Wire
-from analogdfc.circuit.chip import Chip
-from analogdfc.circuit.static.crossbar import Coupling, coupling
+from analogdfc.circuit.description import Crossbar, Node, Port
 from analogdfc.wires import dual_rail, terminal_admittance
 
 Array = NDArray[np.float64]
@@ -20,90 +17,75 @@ _EXACT_CELLS = 4096
 
 
 @dataclass(frozen=True)
-class Crossbar:
-    """A crossbar between row drivers and virtual grounds, in siemens.
+class Driver:
+    """Amplifiers that drive rows of a crossbar.
 
     Attributes:
-        rails: currents into grounded columns per volt on the first and on the second rail of each
-            input, each (columns, inputs).
-        loads: conductance that loads either rail, each (inputs,).
+        port: their outputs.
+        transfer: currents into grounded columns per volt, (columns, inputs), in siemens.
+        load: conductance that loads each, (inputs,).
+    """
+
+    port: Port
+    transfer: Array
+    load: Array
+
+
+@dataclass(frozen=True)
+class Terminals:
+    """A crossbar between its drivers and virtual grounds, in siemens.
+
+    Attributes:
+        drivers: the amplifiers that drive it; rows that sources drive are left out.
         columns: conductance that a column sees, (columns,).
         across_columns: admittance between different columns; None for none.
-        across_rails: between different rails, first and second, (inputs, inputs); None where it is
+        across_rows: between different rows of any two drivers, (inputs, inputs); None where it is
             none or neglected.
     """
 
-    rails: tuple[Array, Array]
-    loads: tuple[Array, Array]
+    drivers: tuple[Driver, ...]
     columns: Array
     across_columns: Array | None = None
-    across_rails: tuple[tuple[Array, Array], tuple[Array, Array]] | None = None
+    across_rows: tuple[tuple[Array, ...], ...] | None = None
 
     @classmethod
-    def of(cls, plus: Tensor, minus: Tensor, wire: Wire) -> Crossbar:
-        """The crossbar of pairs of devices (columns, inputs)."""
-        if wire.word is None and wire.bit is None:
-            loads = plus.sum(dim=0).numpy(), minus.sum(dim=0).numpy()
-            return cls((plus.numpy(), minus.numpy()), loads, (plus + minus).sum(dim=1).numpy())
-        if 2 * plus.numel() > _EXACT_CELLS:
-            return cls._large(coupling(plus, minus, wire))
-        y = terminal_admittance(dual_rail(plus, minus), wire.word or 0.0, wire.bit or 0.0)
-        own, rows = np.diag(y).copy(), 2 * plus.shape[1]
+    def of(cls, crossbar: Crossbar) -> Terminals:
+        """A crossbar seen from its terminals."""
+        driven = _driven(crossbar)
+        lines, large = crossbar.lines, 2 * crossbar.plus.numel() > _EXACT_CELLS
+        if lines.r_word == lines.r_bit == 0 or (large and not driven):
+            return cls._ideal(crossbar, driven)
+        g = dual_rail(crossbar.plus, crossbar.minus)
+        y = terminal_admittance(g, lines.r_word, lines.r_bit, crossbar.tiling)
+        count, own = len(g), np.diag(y).copy()
+        rows = [slice(2 * start + rail, 2 * end, 2) for _, rail, start, end in driven]
+        drivers = tuple(
+            Driver(port, np.ascontiguousarray(-y[count:, at]), own[at].copy())
+            for (port, *_), at in zip(driven, rows, strict=True)
+        )
+        if large:
+            # What couples columns of so large an array is left out: it acts on virtual grounds.
+            return cls(drivers, own[count:])
         y = y - np.diag(own)
-        first, second = ((-y[rows:, k:rows:2]).copy() for k in (0, 1))
-        across = [[y[j:rows:2, k:rows:2].copy() for k in (0, 1)] for j in (0, 1)]
-        return cls(
-            (first, second),
-            (own[0:rows:2], own[1:rows:2]),
-            own[rows:],
-            y[rows:, rows:].copy(),
-            ((across[0][0], across[0][1]), (across[1][0], across[1][1])),
-        )
+        across = tuple(tuple(y[a, b].copy() for b in rows) for a in rows)
+        return cls(drivers, own[count:], y[count:, count:].copy(), across)
 
     @classmethod
-    def _large(cls, found: Coupling) -> Crossbar:
-        # What couples columns of so large an array is left out: it acts on virtual grounds only.
-        columns = np.diag(found.columns.numpy()).copy()
-        first, second = (np.ascontiguousarray(t.numpy()) for t in (found.plus, found.minus))
-        loads = found.plus_load.numpy(), found.minus_load.numpy()
-        return cls((first, second), loads, columns)
-
-    def without_last(self) -> Crossbar:
-        """Without the last input, which a source drives."""
-        across = self.across_rails
-        if across is not None:
-            (a, b), (c, d) = across
-            across = (a[:-1, :-1], b[:-1, :-1]), (c[:-1, :-1], d[:-1, :-1])
-        rails = (
-            np.ascontiguousarray(self.rails[0][:, :-1]),
-            np.ascontiguousarray(self.rails[1][:, :-1]),
+    def _ideal(cls, crossbar: Crossbar, driven: list[tuple[Port, int, int, int]]) -> Terminals:
+        pair = crossbar.plus.numpy(), crossbar.minus.numpy()
+        drivers = tuple(
+            Driver(port, pair[rail][:, start:end], pair[rail][:, start:end].sum(axis=0))
+            for port, rail, start, end in driven
         )
-        loads = self.loads[0][:-1], self.loads[1][:-1]
-        return Crossbar(rails, loads, self.columns, self.across_columns, across)
+        return cls(drivers, (pair[0] + pair[1]).sum(axis=1))
 
 
-class Crossbars:
-    """Crossbars seen from their terminals, each worked out once."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, float | None, float | None, bool], Crossbar] = {}
-
-    def forward(self, chip: Chip, i: int) -> Crossbar:
-        """Crossbar of the weights of layer i; of layer 1, which sources drive, the columns only."""
-        parts, wire = chip.layers[i - 1], chip.design.card.wire
-        if i == 1 and 2 * parts.w_plus.numel() > _EXACT_CELLS:
-            wire = Wire()
-        return self._get(parts.w_plus, parts.w_minus, wire, bias=True)
-
-    def feedback(self, chip: Chip, i: int) -> Crossbar:
-        """Crossbar of the feedback weights of layer i."""
-        parts = chip.layers[i - 1]
-        return self._get(parts.q_plus, parts.q_minus, chip.design.card.wire, bias=False)
-
-    def _get(self, plus: Tensor, minus: Tensor, wire: Wire, *, bias: bool) -> Crossbar:
-        content = hash((plus.shape, plus.numpy().tobytes(), minus.numpy().tobytes()))
-        key = content, wire.word, wire.bit, bias
-        if key not in self._known:
-            found = Crossbar.of(plus, minus, wire)
-            self._known[key] = found.without_last() if bias else found
-        return self._known[key]
+def _driven(crossbar: Crossbar) -> list[tuple[Port, int, int, int]]:
+    """Which amplifiers drive which rail (0 or 1) of which inputs, from one to before another."""
+    out, start = [], 0
+    for rails, n in zip(crossbar.rows, crossbar.sizes, strict=True):
+        for rail, port in enumerate(rails):
+            if port.node is Node.OUTPUT:
+                out.append((port, rail, start, start + n))
+        start += n
+    return out

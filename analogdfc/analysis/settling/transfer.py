@@ -1,24 +1,25 @@
 """The linearised loop of a chip of any size, in the frequency domain.
 
-The nodal equations of the chip (the full amplifier model without slewing) are solved stage
-by stage at complex frequencies s. The loop is cut at the outputs of the n_L PI amplifiers: what the
-cut drives comes back as -L(s) times it, and the modes of the loop are the zeros of det(I + L(s)).
-The little that runs backwards, from an amplifier's summing node through the output resistance of
-the one before, is found by iteration, so that no matrix is larger than a crossbar.
+The nodal equations of the chip (the full amplifier model without slewing) are solved bank by bank
+at complex frequencies s, in the order in which the circuit's description has a signal pass them.
+The loop is cut at the outputs of the n_L amplifiers that make the control signal: what the cut
+drives comes back as -L(s) times it, and the modes of the loop are the zeros of det(I + L(s)). The
+little that runs backwards, from an amplifier's summing node through the output resistance of the
+one before, is found by iteration, so that no matrix is larger than a crossbar.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analogdfc.analysis.settling.stages import AmplifierNumbers, Bank, Charge, Stages
-from analogdfc.analysis.settling.sweep import CUT, Paths, Sweep
-from analogdfc.analysis.settling.terminals import Crossbars
+from analogdfc.analysis.settling.stages import Charge, Stages
+from analogdfc.analysis.settling.sweep import Paths, Sweep, Term, Terms
 from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.description import CONTROLLER, Port
 from analogdfc.circuit.static import StaticState
 from analogdfc.errors import ConvergenceError
 
@@ -35,7 +36,7 @@ _OVERLOADED = (
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Output voltages of every stage ('layer1.basal' ... 'controller.inv'), (batch, n), in volts.
+    """Output voltages of every bank of amplifiers, by its name, (batch, n), in volts.
 
     Attributes:
         free: in the free phase.
@@ -53,11 +54,18 @@ class OperatingPoint:
         )
         return cls(free, rest)
 
-    def with_control(self, factor: float) -> OperatingPoint:
-        """The same neurons, controlled through feedback weights that are larger by a factor."""
-        rest = dict(self.rest)
-        for name in ("controller.pi", "controller.inv"):
-            rest[name] = self.free[name] + (rest[name] - self.free[name]) / factor
+    def with_control(self, chip: Chip, factor: float) -> OperatingPoint:
+        """The same neurons, controlled through feedback weights that are larger by a factor.
+
+        Args:
+            chip: the chip whose states these are.
+            factor: how much larger.
+        """
+        rest, error = dict(self.rest), chip.circuit.control.e.bank
+        for bank in chip.circuit.banks:
+            if bank.part == CONTROLLER and bank.name != error:
+                moved = rest[bank.name] - self.free[bank.name]
+                rest[bank.name] = self.free[bank.name] + moved / factor
         return OperatingPoint(self.free, rest)
 
     def sample(self, k: int) -> OperatingPoint:
@@ -74,34 +82,28 @@ class LoopTransfer:
     Args:
         chip: the chip.
         point: where it is linearised, and where it starts from.
-        crossbars: crossbars that are known already.
+        paths: what connects the chip's amplifiers, where it is known already.
 
     Attributes:
         numbers: the amplifier's parameters.
-        banks: the stages by name.
     """
 
-    def __init__(
-        self, chip: Chip, point: OperatingPoint, crossbars: Crossbars | None = None
-    ) -> None:
+    def __init__(self, chip: Chip, point: OperatingPoint, paths: Paths | None = None) -> None:
         self.chip, self.point = chip, point
-        self.numbers = AmplifierNumbers.of(chip.design.card)
-        crossbars = crossbars or Crossbars()
-        layers = range(1, chip.design.depth + 1)
-        forward = [crossbars.forward(chip, i) for i in layers]
-        feedback = [crossbars.feedback(chip, i) for i in layers]
-        self.paths = Paths(chip, forward, feedback, _slopes(chip, point.rest))
-        self.banks = _banks(self.paths, self.numbers.c_in)
+        self._paths = paths or Paths.of(chip)
+        self.numbers = self._paths.numbers
+        self._cut = chip.circuit.control.u_minus.bank
+        self._slopes = _slopes(chip, point.rest)
 
     @property
     def batch(self) -> int:
         """Number of samples."""
-        return len(self.point.rest[CUT])
+        return len(self.point.rest[self._cut])
 
     @property
     def channels(self) -> int:
         """Number of control channels n_L."""
-        return self.chip.design.sizes[-1]
+        return self.chip.circuit.bank[self._cut].size
 
     def loop_gain(self, s: Complex) -> Complex:
         """L(s), (batch, points, n_L, n_L): minus what comes back for a unit at the cut.
@@ -118,8 +120,8 @@ class LoopTransfer:
         """The same for frequencies that may lie on a pole, with nan where it doesn't converge."""
         n = self.channels
         unit = np.broadcast_to(np.eye(n, dtype=complex), (self.batch, len(s), n, n))
-        sweep, left = self._settle(self.paths, self._stages(s), unit, {})
-        back = sweep.o[CUT]
+        sweep, left = self._settle(self._slopes, self._stages(s), unit, {})
+        back = sweep.o[self._cut]
         back[left] = np.nan
         return np.swapaxes(-back, -1, -2)
 
@@ -133,7 +135,7 @@ class LoopTransfer:
             gain: L(s), where it is known already.
 
         Returns:
-            Output voltages by stage, (batch, points, n), in volts times seconds.
+            Output voltages by bank, (batch, points, n), in volts times seconds.
 
         Raises:
             ConvergenceError: as in `loop_gain`.
@@ -142,10 +144,10 @@ class LoopTransfer:
         stages, charges = self._released(s)
         push = self._open(stages, charges)
         cut = np.swapaxes(np.linalg.solve(np.eye(self.channels) + gain, push), -1, -2)
-        return self._found(self.paths, stages, cut, charges).read()
+        return self._found(self._slopes, stages, cut, charges).read()
 
     def open_response(self, s: Complex) -> Complex:
-        """What the PI amplifiers would do after the release if nothing went round the loop.
+        """What the amplifiers at the cut would do after the release if nothing went round the loop.
 
         The closed loop's transform at the cut is (I + L(s))^-1 times this.
 
@@ -163,109 +165,73 @@ class LoopTransfer:
             s: frequencies.
 
         Returns:
-            Output voltages of the layers' stages, (batch, points, n), in volts times seconds.
+            Output voltages of the layers' banks, (batch, points, n), in volts times seconds.
         """
-        paths = replace(self.paths, slopes=_slopes(self.chip, self.point.free))
         stages = self._stages(s)
-        charges = self._charges(stages, {n: -v for n, v in self.point.free.items()})
-        found = self._found(paths, stages, self._nothing(s), charges).read()
-        return {n: v for n, v in found.items() if not n.startswith("controller")}
+        charges = self._paths.charges(stages.s, {n: -v for n, v in self.point.free.items()})
+        slopes = _slopes(self.chip, self.point.free)
+        found = self._found(slopes, stages, self._nothing(s), charges).read()
+        banks = self.chip.circuit.bank
+        return {name: v for name, v in found.items() if banks[name].part != CONTROLLER}
 
     def unstable_stages(self) -> int:
-        """Poles of single stages, open loop, that lie in the right half-plane."""
+        """Poles of single amplifiers, open loop, that lie in the right half-plane."""
         rate = 1 / self.chip.design.tau_v_seconds
-        return sum(bank.unstable_poles(self.numbers, rate) for bank in self.banks.values())
+        return sum(n.unstable_poles(self.numbers, rate) for n in self._paths.nodes.values())
 
     def _stages(self, s: Complex) -> Stages:
-        return Stages(self.banks, self.numbers, s[None])
+        return Stages(self._paths.nodes, self.numbers, s[None])
 
     def _nothing(self, s: Complex) -> Complex:
         return np.zeros((self.batch, len(s), 1, self.channels), dtype=complex)
 
-    def _charges(self, stages: Stages, moved: Mapping[str, Array]) -> dict[str, Charge]:
-        return {
-            name: bank.charge(stages.s, moved[name][:, None, None, :], self.numbers)
-            for name, bank in self.banks.items()
-        }
-
     def _released(self, s: Complex) -> tuple[Stages, dict[str, Charge]]:
-        moved = {n: self.point.free[n] - self.point.rest[n] for n in self.banks}
+        moved = {name: self.point.free[name] - rest for name, rest in self.point.rest.items()}
         stages = self._stages(s)
-        return stages, self._charges(stages, moved)
+        return stages, self._paths.charges(stages.s, moved)
 
     def _open(self, stages: Stages, charges: dict[str, Charge]) -> Complex:
         nothing = self._nothing(stages.s[0, :, 0, 0])
-        return self._found(self.paths, stages, nothing, charges).o[CUT][..., 0, :, None]
+        return self._found(self._slopes, stages, nothing, charges).o[self._cut][..., 0, :, None]
 
     def _found(
-        self, paths: Paths, stages: Stages, cut: Complex, charges: dict[str, Charge]
+        self, slopes: Terms, stages: Stages, cut: Complex, charges: dict[str, Charge]
     ) -> Sweep:
-        sweep, left = self._settle(paths, stages, cut, charges)
+        sweep, left = self._settle(slopes, stages, cut, charges)
         if left.any():
             raise ConvergenceError(_OVERLOADED)
         return sweep
 
     def _settle(
-        self, paths: Paths, stages: Stages, cut: Complex, charges: dict[str, Charge]
+        self, slopes: Terms, stages: Stages, cut: Complex, charges: dict[str, Charge]
     ) -> tuple[Sweep, NDArray[np.bool_]]:
         """Sweeps until nothing changes, and the points, (batch, points), where it still does."""
-        sweep = Sweep(paths, stages, cut, charges, None).run()
+        sweep = Sweep(self._paths, slopes, stages, cut, charges, None).run()
         left = np.zeros(cut.shape[:2], dtype=bool)
-        if self.numbers.r_out == 0 and not any(
-            crossbar.across_columns is not None for crossbar in (*paths.forward, *paths.feedback)
-        ):
+        if not self._paths.backward:
             return sweep, left
         for _ in range(_SWEEPS):
             before = sweep
             before.last = None
-            sweep = Sweep(paths, stages, cut, charges, before).run()
-            now = sweep.o[CUT]
-            change = np.abs(now - before.o[CUT]).max(axis=(-1, -2))
+            sweep = Sweep(self._paths, slopes, stages, cut, charges, before).run()
+            now = sweep.o[self._cut]
+            change = np.abs(now - before.o[self._cut]).max(axis=(-1, -2))
             left = ~(change <= _TOLERANCE * np.abs(now).max(axis=(-1, -2)))
             if not left.any():
                 break
         return sweep, left
 
 
-def _slopes(chip: Chip, volts: Mapping[str, Array]) -> dict[str, Array]:
-    """Transconductances of the tanh cells at a state, (batch, 1, 1, n), in siemens."""
-    card, out = chip.design.card, {}
-    for i, parts in enumerate(chip.layers[:-1], start=1):
-        for cell, driver, sign in (("act", "soma", 1.0), ("act_ff", "basal", -1.0)):
-            v = sign * volts[f"layer{i}.{driver}"] + parts.tanh_offset[cell].numpy()
-            slope = 1 - np.tanh(v / card.scale.activation) ** 2
-            g = sign * card.tanh.current / card.scale.activation * slope
-            out[f"layer{i}.{cell}"] = g[:, None, None, :]
+def _slopes(chip: Chip, volts: Mapping[str, Array]) -> Terms:
+    """Currents of the tanh cells at a state, into the summing nodes that they feed."""
+    scale, current = chip.design.card.scale.activation, chip.design.card.tanh.current
+    out: dict[Port, list[Term]] = {}
+    for cells in chip.circuit.cells:
+        v = cells.sign * volts[cells.source.bank] + cells.offset.numpy()
+        g = cells.sign * current / scale * (1 - np.tanh(v / scale) ** 2)
+        out.setdefault(cells.into, []).append(_drawn(cells.source, g[:, None, None, :]))
     return out
 
 
-def _banks(paths: Paths, c_in: float) -> dict[str, Bank]:
-    """All stages, with everything that hangs on their nodes."""
-    chip, design = paths.chip, paths.chip.design
-    banks = {
-        f"layer{i}.{name}": Bank.of(stage, c_in)
-        for i, parts in enumerate(chip.layers, start=1)
-        for name, stage in parts.stages.items()
-    }
-    controller = chip.controller
-    for name in ("error", "inv"):
-        banks[f"controller.{name}"] = Bank.of(controller.stages[name], c_in)
-    banks[CUT] = Bank.integrator(
-        controller.stages["pi"], c_in, controller.g_leak.numpy(), controller.c_i.numpy()
-    )
-    for i, (w, q) in enumerate(zip(paths.forward, paths.feedback, strict=True), start=1):
-        lines = design.row_capacitance(i)
-        banks[f"layer{i}.basal"].feed(w.columns, design.column_capacitance(i))
-        banks[f"layer{i}.basal"].load(paths.input(f"layer{i}", "soma"))
-        banks[f"layer{i}.soma"].feed(q.columns, design.column_capacitance(i, feedback=True))
-        banks[CUT].load(q.loads[0], lines)
-        banks["controller.inv"].load(q.loads[1], lines)
-        if i > 1:
-            banks[f"layer{i - 1}.act"].load(w.loads[0], lines)
-            banks[f"layer{i - 1}.inv"].load(w.loads[1], lines)
-        if i < design.depth:
-            banks[f"layer{i}.act"].load(paths.input(f"layer{i}", "inv"))
-    banks[f"layer{design.depth}.soma"].load(paths.input("controller", "error"))
-    banks["controller.error"].load(paths.input("controller", "pi"))
-    banks[CUT].load(paths.input("controller", "inv"))
-    return banks
+def _drawn(port: Port, siemens: Array) -> Term:
+    return Term(port, lambda v, _: -siemens * v)

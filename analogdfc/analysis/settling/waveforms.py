@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from analogdfc.analysis.settling.modes import Modes, Spectrum
 from analogdfc.analysis.settling.rational import Complex, Modal, poles
 from analogdfc.analysis.settling.transfer import OperatingPoint
+from analogdfc.circuit.description import LayerTaps, Tap
 
 Array = NDArray[np.float64]
 
@@ -44,13 +45,14 @@ class Waveforms:
         self.spectrum, self.point, self.x, self.band = spectrum, point, x, band
         self._rate = rate
         self._design = spectrum.loop.chip.design
-        self._scale = float(np.abs(point.rest["controller.inv"]).max())
+        self._circuit = spectrum.loop.chip.circuit
+        self._scale = float(np.abs(point.rest[self._circuit.control.u.bank]).max())
 
     # The control signal
 
     @cached_property
     def _control(self) -> Modal:
-        return self.spectrum.modal(self.spectrum.response["controller.inv"])
+        return self.spectrum.modal(self.spectrum.response[self._circuit.control.u.bank])
 
     @cached_property
     def _modes(self) -> Modes:
@@ -72,7 +74,9 @@ class Waveforms:
 
     @cached_property
     def _times(self) -> Array:
-        return self._horizon(-self.slowest.real if self._rate is None else self._rate)
+        rate = -self.slowest.real if self._rate is None else self._rate
+        # What control doesn't reach takes the time of a neuron alone.
+        return self._horizon(min(rate, 1 / self._design.tau_v_seconds))
 
     @cached_property
     def time_of_modes(self) -> float:
@@ -99,10 +103,22 @@ class Waveforms:
         best = int(np.argmin(left))
         return best, left[best]
 
+    @cached_property
+    def _rail_gain(self) -> Array:
+        """How much of what the cut drives is on the control signal's other rail, (n_L,)."""
+        control, siemens = self._circuit.control, {}
+        rail = self._circuit.bank[control.u.bank]
+        for r in self._circuit.resistors:
+            siemens[frozenset((r.a, r.b))] = r.siemens.numpy()
+        pair = (
+            siemens[frozenset((control.u_minus.port, rail.x))],
+            siemens[frozenset((rail.x, rail.o))],
+        )
+        return np.asarray(pair[0] / pair[1])
+
     def _mode(self, k: int) -> Modal:
         """Control signal of one mode, of a pair where it oscillates."""
-        stage = self.spectrum.loop.chip.controller.stages["inv"]
-        inverted = -(stage.r_f / stage.r_in[0]).numpy() * self._modes.at_cut[k]
+        inverted = -self._rail_gain * self._modes.at_cut[k]
         value = self._modes.values[k]
         if value.imag == 0:
             return Modal(np.array([value]), inverted[None])
@@ -136,23 +152,19 @@ class Waveforms:
     @cached_property
     def _update(self) -> tuple[list[Modal], list[Modal]]:
         """Deviations of phi(v) - phi(v_ff) of layers 1..L and of r_1..r_{L-1}."""
-        response, depth = self.spectrum.response, self._design.depth
-        differences = [self.spectrum.modal(_difference(response, i, depth)) for i in self._layers]
-        rates = [self.spectrum.modal(response[f"layer{i}.act"]) for i in self._layers[:-1]]
+        response, layers = self.spectrum.response, self._circuit.layers
+        differences = [self.spectrum.modal(_difference(response, taps)) for taps in layers]
+        rates = [self.spectrum.modal(_signal(response, taps.r)) for taps in layers[:-1]]
         return differences, rates
-
-    @property
-    def _layers(self) -> range:
-        return range(1, self._design.depth + 1)
 
     @cached_property
     def _final(self) -> list[Array]:
         """phi(v) - phi(v_ff) of every layer at rest as it is read, in volts."""
-        depth, out = self._design.depth, []
-        for i in self._layers:
-            d = _difference(self.point.rest, i, depth)[0]
+        out = []
+        for taps in self._circuit.layers:
+            d = _difference(self.point.rest, taps)[0]
             if self._design.readout.double_sampling:
-                d = d - _difference(self.point.free, i, depth)[0]
+                d = d - _difference(self.point.free, taps)[0]
             out.append(d)
         return out
 
@@ -166,7 +178,7 @@ class Waveforms:
             if i == 0:
                 r_end, r = self.x, self.x[None]
             else:
-                r_end = self.point.rest[f"layer{i}.act"][0] / unit
+                r_end = _signal(self.point.rest, self._circuit.layers[i - 1].r)[0] / unit
                 r = r_end + rates[i - 1].at(t) / unit
             product += (d @ end) * (1 + r @ r_end)
             own += np.square(d).sum(axis=1) * (1 + np.square(r).sum(axis=1))
@@ -183,7 +195,7 @@ class Waveforms:
     @cached_property
     def _free(self) -> tuple[list[Modal], Modal]:
         """The same deviations before the release, and that of the output, from 0 volts on."""
-        s, depth = self.spectrum.s, self._design.depth
+        s, layers = self.spectrum.s, self._circuit.layers
         found = {n: v[0] for n, v in self.spectrum.loop.free_response(s).items()}
         source = np.random.default_rng(0)
         columns = []
@@ -193,14 +205,14 @@ class Waveforms:
             columns.append(v / max(float(np.abs(v).max()), 1e-300))
         p = poles(s, np.concatenate(columns, axis=1), tolerance=1e-7)
         p = p[p.real < 0]
-        output = Modal.fit(s, found[f"layer{depth}.soma"], p)
-        return [Modal.fit(s, _difference(found, i, depth), p) for i in self._layers], output
+        output = Modal.fit(s, _signal(found, layers[-1].r), p)
+        return [Modal.fit(s, _difference(found, taps), p) for taps in layers], output
 
     def free_time(self, part: float) -> float:
         """Seconds that the free phase needs to come that close, relative to what control adds."""
         differences, output = self._free
-        last = f"layer{self._design.depth}.soma"
-        step = np.linalg.norm(self.point.rest[last] - self.point.free[last])
+        last = self._circuit.layers[-1].r
+        step = np.linalg.norm(_signal(self.point.rest, last) - _signal(self.point.free, last))
         sizes = [float(np.linalg.norm(end)) for end in self._final]
 
         def left(t: Array) -> Array:
@@ -213,11 +225,14 @@ class Waveforms:
         return _last_above(self._horizon(0.5 / self._design.tau_v_seconds), left, part)
 
 
-def _difference(signals: Mapping[str, _Signals], i: int, depth: int) -> _Signals:
-    """phi(v) - phi(v_ff) of a layer; a linear output layer has -v_ff on its basal stage."""
-    if i == depth:
-        return signals[f"layer{i}.soma"] + signals[f"layer{i}.basal"]
-    return signals[f"layer{i}.act"] - signals[f"layer{i}.act_ff"]
+def _signal(volts: Mapping[str, _Signals], tap: Tap) -> _Signals:
+    """A signal of the paper, in volts."""
+    return volts[tap.bank] if tap.sign == 1 else -volts[tap.bank]
+
+
+def _difference(volts: Mapping[str, _Signals], taps: LayerTaps) -> _Signals:
+    """phi(v) - phi(v_ff) of a layer."""
+    return _signal(volts, taps.r) - _signal(volts, taps.r_ff)
 
 
 def _last_above(t: Array, signal: Callable[[Array], Array], bound: float) -> float:
