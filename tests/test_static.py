@@ -166,8 +166,10 @@ CONTROLLERS: list[Controller] = [
 NEURONS = [("tanh", "linear"), ("tanh", "tanh"), ("linear", "linear"), ("linear", "tanh")]
 
 
-@pytest.mark.parametrize("readout", READOUTS)
-@pytest.mark.parametrize("neurons", NEURONS)
+@pytest.mark.parametrize(
+    ("neurons", "readout"),
+    [*((kinds, Readout()) for kinds in NEURONS), *((NEURONS[-1], r) for r in READOUTS[1:])],
+)
 @pytest.mark.parametrize("controller", CONTROLLERS)
 def test_any_controller_and_neurons_rest_where_their_equations_say(
     controller: Controller, neurons: tuple[str, str], readout: Readout

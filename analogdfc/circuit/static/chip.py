@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.conductances import Pair, conductances
-from analogdfc.circuit.description import CONTROLLER, Array
+from analogdfc.circuit.description import Array
 from analogdfc.circuit.static.control import fold_control
 from analogdfc.circuit.static.folded import (
     FoldedControl,
@@ -31,9 +30,8 @@ from analogdfc.circuit.static.folded import (
 )
 from analogdfc.circuit.static.folding import fold_layers
 from analogdfc.circuit.static.stages import Stages
+from analogdfc.circuit.static.state import StaticState
 from analogdfc.circuit.static.volts import (
-    between_free,
-    between_rest,
     control_volts,
     measured,
     neuron_volts,
@@ -336,99 +334,3 @@ class StaticChip:
 def _forward(chip: Chip) -> tuple[Pair, ...]:
     """Conductances of the forward crossbars as the chip was made."""
     return tuple(Pair(c.plus, c.minus) for c in chip.circuit.crossbars_of(Array.FORWARD))
-
-
-@dataclass(frozen=True)
-class StaticState:
-    """Where a chip comes to rest, free and under control.
-
-    Attributes:
-        chip: the chip.
-        x: inputs, (batch, n_0).
-        free_pass: signals of the folded loop in the free phase.
-        rest_pass: the same under control.
-        free_control: control signal as its amplifier makes it in the free phase, (batch, n_L).
-        rest_control: the same under control.
-        goal: target r*, (batch, n_L).
-        zero: what the auto-zero has stored, (batch, n_L), in volts.
-    """
-
-    chip: StaticChip
-    x: Tensor
-    free_pass: Forward
-    rest_pass: Forward
-    free_control: Tensor
-    rest_control: Tensor
-    goal: Tensor
-    zero: Tensor
-
-    @cached_property
-    def free(self) -> Readings:
-        """Measured signals of the free phase, (batch, n_i)."""
-        return self.chip.readings(self.free_pass)
-
-    @cached_property
-    def rest(self) -> Readings:
-        """Measured signals under control, (batch, n_i)."""
-        return self.chip.readings(self.rest_pass)
-
-    @cached_property
-    def u(self) -> Tensor:
-        """Measured control signal, (batch, n_L)."""
-        c = self.chip.control
-        return c.inv_gain * self.rest_control + c.inv_offset
-
-    @cached_property
-    def volts_free(self) -> dict[str, Tensor]:
-        """Output voltages of every bank of amplifiers in the free phase, (batch, n)."""
-        chip, output = self.chip, self.free.r[-1]
-        between = between_free(chip.chip, chip.control, output)
-        return chip.volts(self.free, self.free_control, output, between)
-
-    @cached_property
-    def volts_rest(self) -> dict[str, Tensor]:
-        """The same under control."""
-        chip, u, goal = self.chip, self.rest_control, self.goal
-        between = between_rest(chip.chip, chip.control, u, goal, self.zero)
-        return chip.volts(self.rest, u, goal, between)
-
-    def check_rails(self, limit: float | None) -> None:
-        """Refuse a rest state that amplifiers with rails don't reach.
-
-        The static model has no rails. Those of the controller and of the output have to let the
-        loop close; a hidden neuron whose potential is clipped has a saturated tanh anyway.
-
-        Args:
-            limit: largest magnitude of an output, in volts; None for no limit.
-
-        Raises:
-            ConvergenceError: a sample whose rest state needs more; the message names it.
-        """
-        if limit is None:
-            return
-        circuit = self.chip.chip.circuit
-        banks = [b.name for b in circuit.banks if b.part == CONTROLLER]
-        last = circuit.layers[-1]
-        for bank in dict.fromkeys((*banks, last.v.bank, last.r.bank)):
-            most = self.volts_rest[bank].abs().amax(dim=-1)
-            k = int(most.argmax())
-            if float(most[k]) > limit:
-                raise ConvergenceError(
-                    f"sample {k} (counted from 0): at rest '{bank}' would need "
-                    f"{float(most[k]):.3g} V, beyond the amplifiers' {limit:.3g} V. Take smaller "
-                    "target steps, stronger feedback weights or fewer volts in [scale]"
-                )
-
-    @cached_property
-    def presynaptic(self) -> tuple[Tensor, ...]:
-        """Measured r_0..r_{L-1} under control, (batch, n_i)."""
-        return (self.x, *self.rest.r[:-1])
-
-    @cached_property
-    def differences(self) -> tuple[Tensor, ...]:
-        """phi(v) - phi(v_ff) of layers 1..L as read, (batch, n_i)."""
-        out = [a - b for a, b in zip(self.rest.r, self.rest.r_ff, strict=True)]
-        if self.chip.control.double_sampling:
-            free = zip(self.free.r, self.free.r_ff, strict=True)
-            out = [d - (a - b) for d, (a, b) in zip(out, free, strict=True)]
-        return tuple(out)
