@@ -153,8 +153,8 @@ def test_compensation_worked_by_hand() -> None:
     assert all_are(controller(chip).stages["error"].c_f, 28.209e-15, rel=1e-4)
     assert all_are(controller(chip).stages["pi"].c_f, 28.167e-15, rel=1e-4)
     ideal = nominal(design_of().on(CARD.ideal()))
-    assert all_are(ideal.layers[0].stages["basal"].c_f, 0.0)
-    assert all_are(ideal.layers[0].stages["soma"].c_f, 10e-12)
+    assert all_are(layers(ideal)[0].stages["basal"].c_f, 0.0)
+    assert all_are(layers(ideal)[0].stages["soma"].c_f, 10e-12)
 
 
 @given(st.floats(1e-15, 1e-11), st.floats(1e3, 1e7), st.floats(1e6, 1e10))
