@@ -86,7 +86,7 @@ def reference_model() -> Model:
 
 def design_of(model: Model) -> Design:
     """The model on the technology card of the references."""
-    network, feedback, controller, tau_v = model
+    network, feedback, controller, tau_v = model[:4]
     return Design.of(network, feedback, Card.load(CARD), controller=controller, tau_v=tau_v)
 
 

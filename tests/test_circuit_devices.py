@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from parts import layers
+from parts import controller, layers
 from strategies import network_of, normal
 from torch import Tensor
 
@@ -103,7 +103,7 @@ def test_a_seed_gives_netlist_model_and_arrays_the_same_conductances(name: str) 
 
 def test_a_balanced_chip_has_the_conductances_of_balanced_arrays() -> None:
     devices = Devices.of(FULL, scheme=Balanced()).without("read noise", "telegraph noise")
-    for parts in Chip.of(design_of(devices.without(*IMPERFECTIONS)), 3).layers:
+    for parts in layers(Chip.of(design_of(devices.without(*IMPERFECTIONS)), 3)):
         both = parts.w_plus + parts.w_minus
         torch.testing.assert_close(both, torch.full_like(both, 41e-6), rtol=1e-12, atol=0)
         # The feedback, which is never pulsed, rests at the low end.
@@ -118,12 +118,12 @@ def test_the_same_seed_is_the_same_chip_and_another_is_another() -> None:
 
 def test_devices_leave_the_draws_of_all_other_components_as_they_were() -> None:
     plain, made = Chip.of(design_of(None), 5), Chip.of(design_of(Devices.of(PCM)), 5)
-    for ours, theirs in zip(made.layers, plain.layers, strict=True):
+    for ours, theirs in zip(layers(made), layers(plain), strict=True):
         for name, stage in theirs.stages.items():
             assert torch.equal(ours.stages[name].offset, stage.offset)
         deviation = [layer.stages["inv"].r_f for layer in (ours, theirs) if "inv" in layer.stages]
         assert deviation == [] or torch.equal(*deviation)
-    assert torch.equal(made.controller.c_i, plain.controller.c_i)
+    assert torch.equal(controller(made).c_i, controller(plain).c_i)
 
 
 @pytest.mark.parametrize("name", [None, PCM, "rram_milo2021"])
