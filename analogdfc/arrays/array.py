@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from analogdfc.arrays.picked import copied, devices_of, overwrite, picked, pulse
 from analogdfc.devices import DeviceModel, Programmed
 from analogdfc.devices.draws import normal
 from analogdfc.errors import UserError
+from analogdfc.states import State, checked
 
 _ROUNDING = 1e-9
 """Fraction of the window below which two targets are the same."""
@@ -76,6 +77,42 @@ class AnalogArray:
         """The programmed devices; what happens to the array later leaves them as they are."""
         self._lent = True
         return self._devices
+
+    def state(self) -> State:
+        """What the devices keep from step to step, as it is now."""
+        found: State = {
+            "g": self._devices.g.clone(),
+            "target": self._devices.target.clone(),
+            "written": torch.as_tensor(self._written, dtype=torch.float64)
+            .to(self._devices.g.device)
+            .expand(self.layout.shape)
+            .clone(),
+        }
+        if self._devices.hidden is not None:
+            found["hidden"] = self._devices.hidden.clone()
+        return found
+
+    def load_state(self, state: Mapping[str, Tensor | int | float]) -> None:
+        """Go on where another array of the same devices was.
+
+        Args:
+            state: of its `state`.
+
+        Raises:
+            StateError: a part is missing, belongs to nothing here, or has another shape or type.
+        """
+        new = {k: v for k, v in checked(state, self.state()).items() if isinstance(v, Tensor)}
+        self._devices = replace(
+            self._devices,
+            g=new["g"].clone(),
+            target=new["target"].clone(),
+            hidden=new["hidden"].clone() if "hidden" in new else None,
+        )
+        self._lent = False
+        written = new["written"]
+        first, last = float(written.min()), float(written.max())
+        self._written = last if first == last else written.clone()
+        self._pulse_table = self._device_moments = self._weight_moments = None
 
     def moments(self, now: float) -> tuple[Tensor, Tensor | None]:
         """Mean and standard deviation of a read of each device at a time; None for no noise.

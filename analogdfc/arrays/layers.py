@@ -21,6 +21,7 @@ from analogdfc.devices import DeviceModel
 from analogdfc.devices.draws import Streams, check_number
 from analogdfc.errors import UserError
 from analogdfc.network import Forward, Network
+from analogdfc.states import State, checked, inside, part, set_generator
 
 __all__ = ["AnalogArray", "AnalogNetwork", "analog"]
 
@@ -148,6 +149,37 @@ class AnalogNetwork(Network):
             alike = bool((scale == scale[0]).all())
             out.append(total if alike else total * (scale / scale.max()))
         return tuple(out)
+
+    def hidden_state(self) -> State:
+        """Devices, their time and the streams of random numbers; see `Network.hidden_state`."""
+        found: State = {"time": self.time}
+        for name, source in self.sources._asdict().items():
+            found[f"generators/{name}"] = source.get_state()
+        for i, array in enumerate(self.arrays):
+            found |= inside(f"arrays/{i + 1}", array.state())
+            if i in self._conductances:
+                found[f"read/{i + 1}"] = self._conductances[i].clone()
+        return found
+
+    def load_hidden_state(self, state: Map[str, Tensor | int | float]) -> None:
+        """Go on where another network of the same devices was; see `Network.load_hidden_state`.
+
+        Args:
+            state: of its `hidden_state`.
+
+        Raises:
+            StateError: a part is missing, belongs to nothing here, or has another shape or type.
+        """
+        new = checked(state, self.hidden_state())
+        for i, array in enumerate(self.arrays):
+            array.load_state(part(f"arrays/{i + 1}", new))
+            read = new.get(f"read/{i + 1}")
+            if isinstance(read, Tensor):
+                self._conductances[i] = read.clone()
+        for name, source in self.sources._asdict().items():
+            key = f"generators/{name}"
+            set_generator(key, source, new[key])
+        self.time = float(new["time"])
 
     def tables(self) -> dict[str, dict[str, Column]]:
         """Every device of `layer1`..`layerL`, for `write_csv` and `write_hdf5`; see `table`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -22,6 +22,7 @@ from analogdfc.arrays.rounding import (
 )
 from analogdfc.devices.draws import check_number
 from analogdfc.errors import UserError
+from analogdfc.states import State, checked
 
 
 @dataclass(kw_only=True)
@@ -342,6 +343,33 @@ class PulsedUpdate(torch.optim.Optimizer):
         if not bool(out.sum().isfinite()):
             layout.mapping.matrix(out)  # names it
         return out.div_(layout.scale * step)
+
+    def kept(self) -> State:
+        """Accumulators and counts of all layers; the devices are the network's."""
+        found: State = {}
+        for i, writer in enumerate(self.writers, start=1):
+            found |= {f"counts/{i}/{name}": n for name, n in vars(writer.counts).items()}
+            left = writer.state()
+            if left is not None:
+                found[f"left/{i}"] = left.clone()
+        return found
+
+    def take_up(self, state: Mapping[str, Tensor | int | float]) -> None:
+        """Go on where another one was.
+
+        Args:
+            state: of its `kept`.
+
+        Raises:
+            StateError: a part is missing, belongs to nothing here, or has another shape or type.
+        """
+        new = checked(state, self.kept())
+        for i, writer in enumerate(self.writers, start=1):
+            writer.counts = Counts(**{n: int(new[f"counts/{i}/{n}"]) for n in vars(Counts())})
+            left = new.get(f"left/{i}")
+            writer.restore(left if isinstance(left, Tensor) else None)
+            if isinstance(writer, ReprogramWriter):
+                writer.restored = False  # the devices are taken up too, with the network
 
     def state_dict(self) -> dict[str, Any]:
         """State of the digital optimiser and of the accumulators; the devices are the network's."""

@@ -25,9 +25,10 @@ from analogdfc.feedback import FeedbackWeights
 from analogdfc.learning.base import name_of
 from analogdfc.losses import LOSSES
 from analogdfc.records import Quantity, Record
-from analogdfc.states import State, StateError, inside, set_generator
+from analogdfc.states import State, StateError, inside, part, set_generator
 from analogdfc.storage import Model, model_tree, network_tree, read_state, state_tree
 from analogdfc.training.metrics import Metrics, Score
+from analogdfc.training.optimizers import Wrapping, innermost
 from analogdfc.training.trainer import Trainer
 
 FORMAT = "analogdfc training"
@@ -38,6 +39,7 @@ _FREE = ("plan.epochs", "plan.patience")
 # What the trainer itself keeps in the branch 'training'; the rest is the rule's.
 _OWN = ("epoch", "pretrained", "first_loss", "optimizers")
 _ORDER = "generators/order"
+_WRITES = "writes"
 _STATE = {
     torch.optim.Adam: ("step", "exp_avg", "exp_avg_sq"),
     torch.optim.SGD: ("momentum_buffer",),
@@ -183,7 +185,7 @@ def _read_history(record: Record, epochs: int) -> list[Metrics]:
 
 def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """State of an optimiser, by the number of the parameter."""
-    state: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
+    state: dict[int, dict[str, Any]] = innermost(optimizer).state_dict()["state"]
     return {
         str(index): {k: v.cpu().numpy() for k, v in values.items() if isinstance(v, Tensor)}
         for index, values in state.items()
@@ -191,6 +193,7 @@ def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 
 def _restore_moments(record: Record, key: str, optimizer: torch.optim.Optimizer) -> None:
+    optimizer = innermost(optimizer)
     whole = optimizer.state_dict()
     parameters: list[nn.Parameter] = optimizer.param_groups[0]["params"]
     state: dict[int, dict[str, Tensor]] = {}
@@ -214,7 +217,11 @@ def _like(name: str, parameter: Tensor) -> Tensor:
 
 def _state(trainer: Trainer) -> State:
     """What goes on beside parameters, optimisers and figures, by its place in 'training'."""
-    return {**trainer.rule.state_dict(), _ORDER: trainer.generators["order"].get_state()}
+    found = {**trainer.rule.state_dict(), _ORDER: trainer.generators["order"].get_state()}
+    for name, optimizer in trainer.optimizers.items():
+        if isinstance(optimizer, Wrapping):
+            found |= inside(f"{_WRITES}/{name}", optimizer.kept())
+    return found
 
 
 def _restore_state(record: Record, trainer: Trainer) -> None:
@@ -227,6 +234,10 @@ def _restore_state(record: Record, trainer: Trainer) -> None:
         found["counters/batches"] = older
     try:
         set_generator(_ORDER, trainer.generators["order"], found.pop(_ORDER, 0))
+        for name, optimizer in trainer.optimizers.items():
+            if isinstance(optimizer, Wrapping):
+                optimizer.take_up(part(f"{_WRITES}/{name}", found))
+        found = {k: v for k, v in found.items() if not k.startswith(f"{_WRITES}/")}
         trainer.rule.load_state_dict({**({} if "counters" in branch else counts), **found})
     except StateError as error:
         raise UserError(f"{record.path}: 'training/{error.key}' {error.why}") from error

@@ -3,13 +3,47 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from analogdfc.errors import UserError
+from analogdfc.states import State
+
+
+@runtime_checkable
+class Wrapping(Protocol):
+    """An optimiser around another one, such as that which writes the step into devices.
+
+    Attributes:
+        inner: the optimiser that it asks for the step.
+    """
+
+    inner: torch.optim.Optimizer
+
+    def kept(self) -> State:
+        """What it keeps from step to step beside the inner optimiser."""
+
+    def take_up(self, state: Mapping[str, Tensor | int | float]) -> None:
+        """Go on where another one was.
+
+        Args:
+            state: of its `kept`.
+        """
+
+
+def innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The optimiser that makes the step, behind those around it.
+
+    Args:
+        optimizer: an optimiser.
+    """
+    while isinstance(optimizer, Wrapping):
+        optimizer = optimizer.inner
+    return optimizer
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ class Trainer(Training[Metrics]):
         plan: what to do.
         generator: order of the samples, on the CPU.
         stop: a further reason to end before the plan does, such as `Reached`.
+        update: puts something around the optimiser of the network's parameters, such as
+            `PulsedUpdate` for a network on devices; None for nothing.
 
     Attributes:
         history: figures of the epochs so far.
@@ -80,6 +82,7 @@ class Trainer(Training[Metrics]):
         *,
         generator: torch.Generator,
         stop: Stop[Metrics] | None = None,
+        update: Callable[[torch.optim.Optimizer], torch.optim.Optimizer] | None = None,
     ) -> None:
         _check_fit(rule, data)
         if plan.patience is not None and data.validation is None:
@@ -90,7 +93,8 @@ class Trainer(Training[Metrics]):
         self.pretrained = 0
         self.first_loss: float | None = None
         self.generators = {"order": generator, **rule.generators()}
-        self.optimizers = {FORWARD: plan.optimizer.make(rule.network.parameters())}
+        inner = plan.optimizer.make(rule.network.parameters())
+        self.optimizers = {FORWARD: inner if update is None else update(inner)}
         epoch = [Phase(FORWARD, self._forward_step, shuffled(generator))]
         if plan.feedback is not None:
             learner = _learner(rule)
