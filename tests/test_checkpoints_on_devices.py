@@ -56,7 +56,7 @@ def network_of(training: Trainer) -> AnalogNetwork:
             "stochastic",
             Plan(epochs=2, batch_size=64, optimizer=Adam(lr=0.01)),
         ),
-        ("rram_wan2022", "coincidence", PLAN),
+        ("hfo2_gong2022", "coincidence", PLAN),
     ],
 )
 def test_a_training_on_devices_goes_on_bit_by_bit(
