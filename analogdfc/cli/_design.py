@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,7 +17,7 @@ from analogdfc.cards.quantities import quantity
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.devices import Devices
-from analogdfc.cli._options import Control
+from analogdfc.cli._options import Control, bundled
 from analogdfc.controller import PI
 from analogdfc.datasets import Dataset, digits
 from analogdfc.errors import UserError
@@ -97,8 +98,25 @@ TIME_LIMIT = click.option(
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the numbers for machines.")
 
 
+@dataclass(frozen=True)
+class Switches:
+    """How a design uses its window and is read.
+
+    Attributes:
+        scaling: whether conductances are scaled down to fit the window.
+        double_sampling: whether the free phase is subtracted from the update.
+        auto_zero: whether the controller's offset is stored and subtracted.
+        relative_target: whether the target is relative to the measured free output.
+    """
+
+    scaling: bool
+    double_sampling: bool
+    auto_zero: bool
+    relative_target: bool
+
+
 def design_options(command: _Command) -> _Command:
-    """The options that make a design; adds them to a command."""
+    """The options that make a design; adds them to a command, the last four as `switches`."""
     options = [
         click.option(
             "--weights",
@@ -152,6 +170,7 @@ def design_options(command: _Command) -> _Command:
             help="Target relative to the measured free output, or to the ideal network's output.",
         ),
     ]
+    command = bundled("switches", Switches)(command)
     for option in reversed(options):
         command = option(command)
     return command
@@ -298,11 +317,7 @@ def make_samples(network: Network, count: int, seed: int, stepsize: float) -> Sa
 def make_design(
     model: Model,
     card: Card,
-    *,
-    scaling: bool,
-    double_sampling: bool,
-    auto_zero: bool,
-    relative_target: bool,
+    switches: Switches,
     devices: Devices | None = None,
 ) -> Design:
     """Place a model on a card with the readout and the devices that the options ask for."""
@@ -312,8 +327,8 @@ def make_design(
         card,
         controller=model.controller,
         tau_v=model.tau_v,
-        readout=Readout(double_sampling, auto_zero, relative_target),
-        scaling=scaling,
+        readout=Readout(switches.double_sampling, switches.auto_zero, switches.relative_target),
+        scaling=switches.scaling,
         devices=devices,
     )
 

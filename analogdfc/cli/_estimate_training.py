@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,9 @@ from analogdfc.analysis.energy.items import WRITES
 from analogdfc.cards.device import DeviceCard
 from analogdfc.circuit.design import Design
 from analogdfc.cli._design import digits_for, progress_bar
+from analogdfc.cli._options import bundled
 from analogdfc.cost.estimate import Estimate
+from analogdfc.devices import DeviceModel
 from analogdfc.digital import Band, Row, spread
 from analogdfc.digital.training import band_text, engineering
 from analogdfc.errors import UserError
@@ -40,8 +43,18 @@ class Trained(NamedTuple):
     digital: dict[str, Band]
 
 
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What the command line says of the training."""
+
+    target_accuracy: float | None
+    device: str | None
+    epochs: int
+    training_seeds: int
+
+
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of the training; adds them to a command."""
+    """The options of the training; adds them to a command as one argument `training`."""
     options = [
         click.option(
             "--target-accuracy",
@@ -69,47 +82,48 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Trainings of each rule: initial weights, chips and devices.",
         ),
     ]
+    command = bundled("training", TrainingOptions)(command)
     for option in reversed(options):
         command = option(command)
     return command
 
 
-def check_trainable(design_sizes: Sequence[int], options: dict[str, Any]) -> None:
+def check_trainable(design_sizes: Sequence[int], options: TrainingOptions) -> None:
     """Make sure that a training can be done, before long work.
 
     Raises:
         UserError: no data for these sizes, or an unknown device.
     """
-    if options["target_accuracy"] is None:
+    if options.target_accuracy is None:
         return
     if digits_for(design_sizes) is None:
         raise UserError(
             f"--target-accuracy: there are images for 16 or 64 inputs and 10 outputs, not for "
             f"{'-'.join(map(str, design_sizes))}"
         )
-    if options["device"] is not None:
-        DeviceCard.load(options["device"])
+    if options.device is not None:
+        DeviceCard.load(options.device)
 
 
-def trained(found: Estimate, rows: Sequence[Row], options: dict[str, Any]) -> Trained | None:
+def trained(found: Estimate, rows: Sequence[Row], options: TrainingOptions) -> Trained | None:
     """Train, and add up what it costs; None where it wasn't asked for."""
-    if options["target_accuracy"] is None:
+    if options.target_accuracy is None:
         return None
     design = found.design
     data = digits_for(design.sizes)
     assert data is not None
-    seeds = range(options["training_seeds"])
-    device = options["device"]
+    seeds = range(options.training_seeds)
+    device: str | DeviceModel | None = options.device
     if device is None:
         device = DEVICE if design.devices is None else design.devices.model
-    with progress_bar("training", 3 * len(seeds) * options["epochs"] * len(data.x)) as bar:
+    with progress_bar("training", 3 * len(seeds) * options.epochs * len(data.x)) as bar:
         convergence = converge(
             data,
             design.sizes,
             design.card,
             device,
-            target=options["target_accuracy"],
-            epochs=options["epochs"],
+            target=options.target_accuracy,
+            epochs=options.epochs,
             seeds=list(seeds),
             progress=bar.update,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,28 @@ _LEGEND = """\
 loss: of a sample, summed over outputs; train: mean during the epoch. error: wrong answers.
 best: the epoch with the best validation figure."""
 _HIDDEN = 32
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says of a training; None where it says nothing."""
+
+    rule: str
+    preset: str | None
+    dataset: str | None
+    sizes: tuple[int, ...] | None
+    activation: str | None
+    loss: str | None
+    autoencoder: bool
+    feedback: str | None
+    simulate: bool
+    epochs: int | None
+    batch_size: int | None
+    lr: float | None
+    target_stepsize: float | None
+    patience: int | None
+    samples: int | None
+    seed: int
 
 
 def existing(output: Path, *, resume: bool) -> Record | None:
@@ -75,34 +97,34 @@ def device_of(name: str) -> torch.device:
 
 
 def make_experiment(
-    options: dict[str, Any], folder: Path | None, dtype: torch.dtype, device: torch.device
+    options: Options, folder: Path | None, dtype: torch.dtype, device: torch.device
 ) -> tuple[Experiment, Dataset]:
     """The experiment that the options ask for, and its data."""
-    given = {
-        name: options[name]
+    given: dict[str, Any] = {
+        name: value
         for name in ("dataset", "sizes", "loss", "samples", "seed")
-        if options[name] is not None
+        if (value := getattr(options, name)) is not None
     }
-    if options["activation"] is not None:
-        names = tuple(options["activation"].split(","))
+    if options.activation is not None:
+        names = tuple(options.activation.split(","))
         given["activation"] = names[0] if len(names) == 1 else names
-    if options["autoencoder"]:
+    if options.autoencoder:
         given["autoencoder"] = True
     base = _base(options, given.get("activation", "tanh"))
     experiment = replace(
         base, **given, plan=_plan(base.plan, options), options=_arguments(base, options)
     )
     data = experiment.load(folder, dtype, device)
-    if options["preset"] is None:
+    if options.preset is None:
         experiment = _fitted(experiment, data, options)
     return experiment, data
 
 
-def _base(options: dict[str, Any], activation: str | tuple[str, ...]) -> Experiment:
+def _base(options: Options, activation: str | tuple[str, ...]) -> Experiment:
     """What other options override: the preset, or what suits the rule."""
-    rule, feedback = options["rule"], options["feedback"]
-    if options["preset"] is not None:
-        base = load_preset(options["preset"]).experiment(rule, feedback)
+    rule, feedback = options.rule, options.feedback
+    if options.preset is not None:
+        base = load_preset(options.preset).experiment(rule, feedback)
     else:
         base = default_experiment(rule, feedback=feedback or "fixed", activation=activation)
     if feedback is not None and not base.controlled:
@@ -113,32 +135,34 @@ def _base(options: dict[str, Any], activation: str | tuple[str, ...]) -> Experim
     return base
 
 
-def _fitted(experiment: Experiment, data: Dataset, options: dict[str, Any]) -> Experiment:
+def _fitted(experiment: Experiment, data: Dataset, options: Options) -> Experiment:
     """Sizes and loss that fit the data, where neither an option nor a preset says them."""
     fitting: dict[str, Any] = {}
-    if options["sizes"] is None:
+    if options.sizes is None:
         fitting["sizes"] = (data.x.shape[1], _HIDDEN, data.y.shape[1])
-    if options["loss"] is None:
+    if options.loss is None:
         fitting["loss"] = "cross-entropy" if are_classes(data.y) else "l2"
     return replace(experiment, **fitting)
 
 
-def _plan(plan: Plan, options: dict[str, Any]) -> Plan:
+def _plan(plan: Plan, options: Options) -> Plan:
     names = ("epochs", "batch_size", "patience")
-    given = {name: options[name] for name in names if options[name] is not None}
-    if options["lr"] is not None:
-        given["optimizer"] = replace(plan.optimizer, lr=options["lr"])
+    given: dict[str, Any] = {
+        name: value for name in names if (value := getattr(options, name)) is not None
+    }
+    if options.lr is not None:
+        given["optimizer"] = replace(plan.optimizer, lr=options.lr)
     return replace(plan, **given)
 
 
-def _arguments(base: Experiment, options: dict[str, Any]) -> dict[str, Any]:
+def _arguments(base: Experiment, options: Options) -> dict[str, Any]:
     """Further arguments of the rule."""
     out = dict(base.options)
-    if options["target_stepsize"] is not None:
+    if options.target_stepsize is not None:
         if "target_stepsize" not in arguments(get_rule(base.rule).rule):
             raise UserError(f"--target-stepsize: the rule {base.rule!r} has no output target")
-        out["target_stepsize"] = options["target_stepsize"]
-    if options["simulate"]:
+        out["target_stepsize"] = options.target_stepsize
+    if options.simulate:
         if not issubclass(get_rule(base.rule).rule, SteadyStateDFC):
             raise UserError(f"--simulate is for the rule 'dfc-ss', not {base.rule!r}")
         out["newton"] = False

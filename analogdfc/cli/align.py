@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from analogdfc import records
 from analogdfc.cli import _align
 from analogdfc.cli._align import Setting
 from analogdfc.cli._design import Sizes, progress_bar
+from analogdfc.cli._options import bundled
 from analogdfc.datasets import DATASETS, load_dataset
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.experiments.rule_alignment import Ideals, RuleAlignment
@@ -78,6 +80,20 @@ class _Damping(click.ParamType[tuple[float, ...]]):
         if not (math.isfinite(number) and number >= 0):
             self.fail(f"{value!r}: write a number >= 0, or best", param, ctx)
         return (number,)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The network, the batch and the feedback."""
+
+    sizes: tuple[int, ...] | None
+    activation: str
+    dataset: str
+    folder: Path | None
+    samples: int
+    target_stepsize: float | None
+    train_feedback: int
+    feedback_lr: float
 
 
 @click.command(
@@ -177,6 +193,7 @@ class _Damping(click.ParamType[tuple[float, ...]]):
     show_default=True,
     help="Record to write (HDF5); the figure goes beside it as .png.",
 )
+@bundled("options", _Options)
 def command(
     rules: tuple[str, ...],
     weights: Path | None,
@@ -185,7 +202,7 @@ def command(
     seed: int,
     as_json: bool,
     output: Path,
-    **options: Any,
+    options: _Options,
 ) -> None:
     """Angles of the updates of chosen rules to the ideal updates.
 
@@ -204,7 +221,7 @@ def command(
         get_rule(name)
     setting = _setting(weights, seed, options)
     if loss == "cross-entropy" and not are_classes(setting.data.y):
-        raise UserError(f"--loss cross-entropy: the labels of {options['dataset']} are no classes")
+        raise UserError(f"--loss cross-entropy: the labels of {options.dataset} are no classes")
     made = {name: _rule(name, setting, loss, options) for name in names}
     _learn_feedback(made, setting, options)
     found = _measure(made, setting, loss, damping)
@@ -212,15 +229,15 @@ def command(
     about = {
         "network": "-".join(map(str, setting.network.sizes)),
         "origin": setting.origin,
-        "dataset": options["dataset"],
-        "samples": options["samples"],
+        "dataset": options.dataset,
+        "samples": options.samples,
         "loss": loss,
         "damping": "best" if len(damping) > 1 else damping[0],
-        "train_feedback_epochs": options["train_feedback"],
+        "train_feedback_epochs": options.train_feedback,
         "seed": seed,
     }
     records.write(output, _align.tree(about, setting, found))
-    title = f"{about['network']}, {setting.origin}; {options['samples']} of {options['dataset']}"
+    title = f"{about['network']}, {setting.origin}; {options.samples} of {options.dataset}"
     figure = save_figure(alignment_figure(found, title), figure_path)
     if as_json:
         click.echo(json.dumps({**about, "rules": numbers}, indent=2, allow_nan=False))
@@ -229,17 +246,17 @@ def command(
         click.echo(f"wrote {output} and {figure}")
 
 
-def _setting(weights: Path | None, seed: int, options: Mapping[str, Any]) -> Setting:
+def _setting(weights: Path | None, seed: int, options: _Options) -> Setting:
     """Network and batch that the options ask for."""
-    if weights is not None and options["sizes"] is not None:
+    if weights is not None and options.sizes is not None:
         raise UserError(f"--sizes: the network comes from {weights}; give only one of the two")
-    data = load_dataset(options["dataset"], options["folder"])
+    data = load_dataset(options.dataset, options.folder)
     ends = data.x.shape[1], data.y.shape[1]
     generator = torch.Generator().manual_seed(seed)
     if weights is None:
         model = None
-        sizes = options["sizes"] or (ends[0], *_HIDDEN, ends[1])
-        network = Network(sizes, options["activation"], generator=generator)
+        sizes = options.sizes or (ends[0], *_HIDDEN, ends[1])
+        network = Network(sizes, options.activation, generator=generator)
         origin = f"random weights, seed {seed}"
     else:
         model = read_model(weights)
@@ -247,11 +264,11 @@ def _setting(weights: Path | None, seed: int, options: Mapping[str, Any]) -> Set
     if (network.sizes[0], network.sizes[-1]) != ends:
         raise UserError(
             f"the network {'-'.join(map(str, network.sizes))} does not fit the data set "
-            f"{options['dataset']!r}, which has {ends[0]} inputs and {ends[1]} outputs"
+            f"{options.dataset!r}, which has {ends[0]} inputs and {ends[1]} outputs"
         )
-    count = options["samples"]
+    count = options.samples
     if count > len(data.x):
-        raise UserError(f"--samples {count}: {options['dataset']} has 1 to {len(data.x)}")
+        raise UserError(f"--samples {count}: {options.dataset} has 1 to {len(data.x)}")
     if count * ends[1] > _LARGEST:
         raise UserError(
             f"--samples {count}: samples times outputs must be at most {_LARGEST}, so at most "
@@ -275,16 +292,16 @@ def _named(name: str) -> Iterator[None]:
         raise kind(message) from error
 
 
-def _rule(name: str, setting: Setting, loss: str, options: Mapping[str, Any]) -> LearningRule:
+def _rule(name: str, setting: Setting, loss: str, options: _Options) -> LearningRule:
     """The rule of that name; feedback and noise of all rules are from the same seed."""
     kind = get_rule(name).rule
     generator = torch.Generator().manual_seed(setting.seed)
     given: dict[str, Any] = {}
-    if options["target_stepsize"] is not None and issubclass(kind, FeedbackControl | TargetRule):
-        given["target_stepsize"] = options["target_stepsize"]
+    if options.target_stepsize is not None and issubclass(kind, FeedbackControl | TargetRule):
+        given["target_stepsize"] = options.target_stepsize
     if issubclass(kind, FeedbackControl):
         if setting.model is None:
-            start = FEEDBACKS["learned" if options["train_feedback"] else "fixed"]
+            start = FEEDBACKS["learned" if options.train_feedback else "fixed"]
             given["feedback"] = start(setting.network, generator)
         else:
             model = setting.model
@@ -302,11 +319,9 @@ def _rule(name: str, setting: Setting, loss: str, options: Mapping[str, Any]) ->
         return make_rule(name, setting.network, loss=LOSSES[loss], generator=generator, **given)
 
 
-def _learn_feedback(
-    made: Mapping[str, LearningRule], setting: Setting, options: Mapping[str, Any]
-) -> None:
+def _learn_feedback(made: Mapping[str, LearningRule], setting: Setting, options: _Options) -> None:
     """Train the feedback of the rules that learn it; the network stays as it is."""
-    epochs = options["train_feedback"]
+    epochs = options.train_feedback
     learners = {name: rule for name, rule in made.items() if isinstance(rule, LearnsFeedback)}
     if not epochs:
         return
@@ -316,7 +331,7 @@ def _learn_feedback(
             f"{', '.join(made)}"
         )
     settings = FeedbackPlan(
-        pretraining=Adam(lr=options["feedback_lr"]), pretraining_epochs=epochs, before=0, after=0
+        pretraining=Adam(lr=options.feedback_lr), pretraining_epochs=epochs, before=0, after=0
     )
     plan = Plan(epochs=0, batch_size=_BATCH_SIZE, feedback=settings)
     with progress_bar("feedback", len(learners) * epochs * len(setting.data.x)) as bar:

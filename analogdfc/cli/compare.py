@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import click
 import torch
@@ -22,6 +23,7 @@ from analogdfc.cli._design import (
     TIME_LIMIT,
     Bars,
     Samples,
+    Switches,
     design_options,
     device_options,
     make_design,
@@ -31,7 +33,7 @@ from analogdfc.cli._design import (
     read_card,
     read_devices,
 )
-from analogdfc.cli._options import Control, control_options
+from analogdfc.cli._options import Control, bundled, control_options
 from analogdfc.comparison import Cause, Comparison
 from analogdfc.plots import check_figure, comparison_figure, save_figure
 from analogdfc.spice.engines import get_simulator
@@ -44,6 +46,19 @@ _EXAMPLES = """\b
 Example:
   analogdfc compare --samples 4 -o compare.h5
 """
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What is run, and how."""
+
+    fidelity: Fidelity | Literal["both"]
+    rung: str
+    duration: float
+    with_causes: bool
+    backend: str
+    jobs: int | None
+    time_limit: float
 
 
 @click.command(
@@ -105,6 +120,7 @@ Example:
     show_default=True,
     help="Record to write (HDF5); the figure goes beside it as .png.",
 )
+@bundled("options", _Options)
 def command(
     weights: Path | None,
     sizes: tuple[int, ...],
@@ -117,12 +133,9 @@ def command(
     tolerance: float | None,
     as_json: bool,
     output: Path,
-    scaling: bool,
-    double_sampling: bool,
-    auto_zero: bool,
-    relative_target: bool,
+    switches: Switches,
     control: Control,
-    **options: Any,
+    options: _Options,
 ) -> None:
     """Lay the three realisations of a network side by side.
 
@@ -135,17 +148,9 @@ def command(
     figure_path = output.with_suffix(".png")
     check_figure(figure_path)
     technology, made_of = read_card(card), read_devices(devices, age)
-    simulator = get_simulator(options["backend"])
+    simulator = get_simulator(options.backend)
     model, origin = make_model(weights, sizes, seed, control)
-    design = make_design(
-        model,
-        technology,
-        scaling=scaling,
-        double_sampling=double_sampling,
-        auto_zero=auto_zero,
-        relative_target=relative_target,
-        devices=made_of,
-    )
+    design = make_design(model, technology, switches, made_of)
     data = make_samples(model.network, samples, seed, target_stepsize)
     results = _run(design, seed, data, simulator, options)
     tree = _report.tree(model, design, seed, data, results.runs)
@@ -162,26 +167,26 @@ def command(
 
 
 def _run(
-    design: Design, seed: int, data: Samples, simulator: Simulator, options: dict[str, Any]
+    design: Design, seed: int, data: Samples, simulator: Simulator, options: _Options
 ) -> _report.Results:
     dt = design.tau_v / 10
-    study = Study(design, data.x, data.step, dt, round(options["duration"] / dt))
+    study = Study(design, data.x, data.step, dt, round(options.duration / dt))
     levels: tuple[Fidelity, ...] = ("ideal", "macro")
-    if options["fidelity"] != "both":
-        levels = (options["fidelity"],)
+    if options.fidelity != "both":
+        levels = (options.fidelity,)
     realisations: list[Realisation] = [Ideal()]
     slowest: float | None = None
     if "macro" in levels:
         slowest = _slowest_mode(study, seed)
-        realisations.append(Model(seed, Rung[options["rung"].upper().replace("-", "_")]))
-    jobs = options["jobs"] or os.cpu_count() or 1
-    realisations += [Cells(lv, simulator, seed, options["time_limit"], jobs) for lv in levels]
+        realisations.append(Model(seed, Rung[options.rung.upper().replace("-", "_")]))
+    jobs = options.jobs or os.cpu_count() or 1
+    realisations += [Cells(lv, simulator, seed, options.time_limit, jobs) for lv in levels]
     with Bars() as bars:
         found = study.run(*realisations, progress=bars.show)
     angle: float | None = None
     drivers: list[Cause] = []
-    if "macro" in levels and options["with_causes"]:
-        with progress_bar("causes", round(options["duration"] / 0.1)) as bar:
+    if "macro" in levels and options.with_causes:
+        with progress_bar("causes", round(options.duration / 0.1)) as bar:
             angle, drivers = study.causes(seed, lambda k: bar.update(k > 0))
     return _report.Results(dict(found.runs), list(found.comparisons), slowest, angle, drivers)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,13 @@ from analogdfc.cards.device import DeviceCard
 from analogdfc.cli import _crossbar
 from analogdfc.cli._design import progress_bar
 from analogdfc.cli._matrix import MOST, path_of, read_matrix
+from analogdfc.cli._options import bundled
 from analogdfc.devices import StuckCell
 from analogdfc.devices.draws import check_number
 from analogdfc.errors import UserError
 from analogdfc.plots import check_figure, save_figure
 from analogdfc.wires import Lines
+from analogdfc.wires.lines import Ends
 
 _SCHEMES: dict[str, type[Scheme]] = {
     "split": Split,
@@ -75,6 +78,27 @@ class _Pair(click.ParamType[tuple[int, int]]):
                 "such as 10x64"
             )
         return int(found[1]), int(found[2])
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The array and what it is read with; resistances in ohms, time in seconds."""
+
+    time: float
+    wire: float
+    word: float | None
+    bit: float | None
+    driver: float
+    sense: float
+    driven: Ends
+    sensed: Ends
+    scheme: str
+    scale: str
+    tile: tuple[int, int] | None
+    inputs: int | None
+    input_file: str | None
+    read_voltage: float
+    stuck: tuple[str, ...]
 
 
 @click.command(
@@ -205,6 +229,7 @@ class _Pair(click.ParamType[tuple[int, int]]):
     show_default=True,
     help="Record to write (HDF5); the figure goes beside it as .png.",
 )
+@bundled("options", _Options)
 def command(
     matrix: str | None,
     size: tuple[int, int] | None,
@@ -213,7 +238,7 @@ def command(
     seed: int,
     as_json: bool,
     output: Path,
-    **options: Any,
+    options: _Options,
 ) -> None:
     """Error of a matrix product on an array of devices, by cause.
 
@@ -226,13 +251,13 @@ def command(
     records.check_writable(output)
     figure_path = output.with_suffix(".png")
     check_figure(figure_path)
-    for source in (matrix, options["input_file"]):
+    for source in (matrix, options.input_file):
         if source is not None and path_of(source).resolve() == output.resolve():
             raise UserError(f"-o {output}: a matrix is read from this file; write to another")
     device = DeviceCard.load(card)
     lines = _lines(options)
-    check_number("--time", options["time"], "s", low=0.0)
-    check_number("--read-voltage", options["read_voltage"], "V", low=0.0, open_low=True)
+    check_number("--time", options.time, "s", low=0.0)
+    check_number("--read-voltage", options.read_voltage, "V", low=0.0, open_low=True)
     generator = torch.Generator().manual_seed(seed)
     weights, origin = _weights(matrix, size, generator)
     product = Product(
@@ -241,9 +266,9 @@ def command(
         device.model(),
         lines,
         _mapping(options),
-        options["time"],
-        options["read_voltage"],
-        tuple(_stuck(text) for text in options["stuck"]),
+        options.time,
+        options.read_voltage,
+        tuple(_stuck(text) for text in options.stuck),
     )
     draws = int(torch.randint(2**62, (), generator=generator))
     with progress_bar("cases", cases(product)) as bar:
@@ -254,8 +279,8 @@ def command(
         "inputs": weights.shape[1],
         "vectors": len(product.x),
         "card": card,
-        "scheme": options["scheme"],
-        "scale": options["scale"],
+        "scheme": options.scheme,
+        "scale": options.scale,
         "rows": product.shape[0],
         "columns": product.shape[1],
         "arrays": len(product.layout.inputs) * len(product.layout.outputs),
@@ -273,18 +298,19 @@ def command(
         click.echo(f"wrote {output} and {figure}")
 
 
-def _lines(options: dict[str, Any]) -> Lines:
+def _lines(options: _Options) -> Lines:
     for key, name in _RESISTANCES.items():
-        if options[key] is not None:
-            check_number(name, options[key], "ohm", low=0.0)
-    word, bit = (options["wire"] if options[k] is None else options[k] for k in ("word", "bit"))
+        ohms = getattr(options, key)
+        if ohms is not None:
+            check_number(name, ohms, "ohm", low=0.0)
+    word, bit = (options.wire if r is None else r for r in (options.word, options.bit))
     return Lines(
         r_word=word,
         r_bit=bit,
-        r_driver=options["driver"],
-        r_sense=options["sense"],
-        driven=options["driven"],
-        sensed=options["sensed"],
+        r_driver=options.driver,
+        r_sense=options.sense,
+        driven=options.driven,
+        sensed=options.sensed,
     )
 
 
@@ -303,8 +329,8 @@ def _weights(
     return drawn / inputs**0.5, "random weights"
 
 
-def _inputs(options: dict[str, Any], count: int, generator: torch.Generator) -> Tensor:
-    source, vectors = options["input_file"], options["inputs"]
+def _inputs(options: _Options, count: int, generator: torch.Generator) -> Tensor:
+    source, vectors = options.input_file, options.inputs
     if source is None:
         vectors = 32 if vectors is None else vectors
         if vectors * count > _MOST_INPUTS:
@@ -319,10 +345,10 @@ def _inputs(options: dict[str, Any], count: int, generator: torch.Generator) -> 
     return x
 
 
-def _mapping(options: dict[str, Any]) -> Mapping:
-    tiling = Tiling(*options["tile"]) if options["tile"] else Tiling()
-    scheme = _SCHEMES[options["scheme"]]()
-    return Mapping(scheme, _scale(options["scale"]), tiling=tiling, bias_rows=0)
+def _mapping(options: _Options) -> Mapping:
+    tiling = Tiling(*options.tile) if options.tile else Tiling()
+    scheme = _SCHEMES[options.scheme]()
+    return Mapping(scheme, _scale(options.scale), tiling=tiling, bias_rows=0)
 
 
 def _scale(text: str) -> Scale:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from analogdfc.cli._design import (
     JSON,
     TARGET_STEPSIZE,
     Samples,
+    Switches,
     design_options,
     device_options,
     make_design,
@@ -32,13 +33,14 @@ from analogdfc.cli._design import (
 )
 from analogdfc.cli._estimate import Work
 from analogdfc.cli._estimate_training import (
+    TrainingOptions,
     beside,
     check_trainable,
     trained,
     training_numbers,
     training_options,
 )
-from analogdfc.cli._options import Control, control_options
+from analogdfc.cli._options import Control, bundled, control_options
 from analogdfc.cost.estimate import (
     ENDS,
     METHODS,
@@ -67,6 +69,20 @@ _EXAMPLES = """\b
 Example:
   analogdfc estimate --sizes 16-10-10 --sweep bandwidth=30MHz,100MHz,300MHz -o estimate.h5
 """
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What is estimated, and against what."""
+
+    accuracy: float
+    until: str
+    learning_rate: float
+    method: str | None
+    sweeps: tuple[str, ...]
+    rules: str
+    training_samples: int
+    measure: bool
 
 
 @click.command("estimate", short_help="Estimate time, energy and area of learning on a chip.",
@@ -149,6 +165,7 @@ Example:
     show_default=True,
     help="Record to write (HDF5); the figure goes beside it as .png.",
 )
+@bundled("options", _Options)
 def command(
     record: Path | None,
     weights: Path | None,
@@ -159,8 +176,12 @@ def command(
     target_stepsize: float,
     as_json: bool,
     output: Path,
+    switches: Switches,
+    devices: str | None,
+    age: float,
     control: Control,
-    **options: Any,
+    training: TrainingOptions,
+    options: _Options,
 ) -> None:
     """Estimate time, energy and area of learning on a chip.
 
@@ -171,31 +192,29 @@ def command(
     records.check_writable(output)
     figure_path = output.with_suffix(".png")
     check_figure(figure_path)
-    if options["target_accuracy"] is not None:
+    if training.target_accuracy is not None:
         check_figure(beside(output))
-    parameters = _parameters(options["sweeps"])
-    rules = _rules(options["rules"])
-    if options["measure"] and (why := why_not_measured()) is not None:
+    parameters = _parameters(options.sweeps)
+    rules = _rules(options.rules)
+    if options.measure and (why := why_not_measured()) is not None:
         raise UserError(f"--measure: {why}")
-    given = _given(record, weights, card, seed, options)
+    given = _given(record, weights, card, seed, switches, devices, age)
     model, origin = make_model(given.weights, sizes, given.seed, control)
-    check_trainable(model.network.sizes, options)
-    design = make_design(
-        model, given.card, scaling=options["scaling"], devices=given.devices, **given.readout
-    )
+    check_trainable(model.network.sizes, training)
+    design = make_design(model, given.card, given.switches, given.devices)
     data = make_samples(model.network, samples, given.seed, target_stepsize)
     work = _work(design, given.seed, data, parameters, rules, options)
-    training = trained(work.found, work.rows, options)
+    learned = trained(work.found, work.rows, training)
     numbers = _numbers(work)
-    if training is not None:
-        numbers["training"] = training_numbers(training)
+    if learned is not None:
+        numbers["training"] = training_numbers(learned)
     tree = _estimate.inputs_tree(model, work.found, given.seed, data)
     records.write(output, {**tree, "results": _estimate.results_tree(numbers)})
     written = [output]
     figure = estimate_figure(work.found, work.bandwidths, work.sweeps)
     written.append(save_figure(figure, figure_path))
-    if training is not None:
-        curves = convergence_figure(training.convergence, work.found.seconds)
+    if learned is not None:
+        curves = convergence_figure(learned.convergence, work.found.seconds)
         written.append(save_figure(curves, beside(output)))
     if as_json:
         about = {"network": "-".join(map(str, design.sizes)), "origin": origin, "seed": given.seed}
@@ -203,8 +222,8 @@ def command(
         click.echo(json.dumps(_estimate.for_json(whole), indent=2))
     else:
         _estimate.show(design, origin, data.source, work)
-        if training is not None:
-            _estimate.show_training(training)
+        if learned is not None:
+            _estimate.show_training(learned)
         click.echo(f"wrote {', '.join(map(str, written[:-1]))} and {written[-1]}")
 
 
@@ -214,18 +233,22 @@ class _Given(NamedTuple):
     weights: Path | None
     card: Card
     seed: int
-    readout: dict[str, bool]
+    switches: Switches
     devices: Devices | None
 
 
 def _given(
-    record: Path | None, weights: Path | None, card: str, seed: int, options: dict[str, Any]
+    record: Path | None,
+    weights: Path | None,
+    card: str,
+    seed: int,
+    switches: Switches,
+    devices: str | None,
+    age: float,
 ) -> _Given:
     """The options, with what a record says in place of defaults."""
-    readout = {k: options[k] for k in ("double_sampling", "auto_zero", "relative_target")}
     if record is None:
-        devices = read_devices(options["devices"], options["age"])
-        return _Given(weights, read_card(card), seed, readout, devices)
+        return _Given(weights, read_card(card), seed, switches, read_devices(devices, age))
     if weights is not None:
         raise UserError("RECORD and --weights: give one of them, both name a network")
     kept = records.read(record)
@@ -239,15 +262,17 @@ def _given(
         technology = Card.parse(kept.text("card"), f"the card in {record}")
     if silent("seed") and "seed" in kept:
         seed = kept.integer("seed")
-    for name in readout:
-        if silent(name) and f"readout/{name}" in kept:
-            readout[name] = bool(kept[f"readout/{name}"])
-    devices = Devices.read(kept) if silent("devices") else None
-    if devices is None:
-        devices = read_devices(options["devices"], options["age"])
+    said = {
+        name: bool(kept[f"readout/{name}"])
+        for name in ("double_sampling", "auto_zero", "relative_target")
+        if silent(name) and f"readout/{name}" in kept
+    }
+    made_of = Devices.read(kept) if silent("devices") else None
+    if made_of is None:
+        made_of = read_devices(devices, age)
     elif not silent("age"):
-        devices = replace(devices, age=options["age"])
-    return _Given(record, technology, seed, readout, devices)
+        made_of = replace(made_of, age=age)
+    return _Given(record, technology, seed, replace(switches, **said), made_of)
 
 
 def _parameters(texts: tuple[str, ...]) -> list[Parameter]:
@@ -273,10 +298,12 @@ def _work(
     data: Samples,
     parameters: list[Parameter],
     rules: list[str],
-    options: dict[str, Any],
+    options: _Options,
 ) -> Work:
-    method = options["method"]
-    arguments = {name: options[name] for name in ("accuracy", "until", "learning_rate")}
+    method = options.method
+    arguments: dict[str, Any] = {
+        name: getattr(options, name) for name in ("accuracy", "until", "learning_rate")
+    }
     with progress_bar("estimate", 3) as bar:
 
         def stage(name: str) -> None:
@@ -294,7 +321,7 @@ def _work(
         )
     bandwidths = []
     if design.card.amplifier.gain_bandwidth is not None:
-        slowest = int(found.settling.update_time(options["accuracy"]).argmax())
+        slowest = int(found.settling.update_time(options.accuracy).argmax())
         factors = _FACTORS if Chip.of(design).circuit.amplifiers < _LARGE else _FEW_FACTORS
         with progress_bar("bandwidths", len(factors)) as bar:
             bandwidths = against_bandwidth(
@@ -303,7 +330,7 @@ def _work(
                 data.x[slowest : slowest + 1],
                 data.step[slowest : slowest + 1],
                 factors,
-                accuracy=options["accuracy"],
+                accuracy=options.accuracy,
                 progress=bar.update,
             )
     swept = []
@@ -313,13 +340,13 @@ def _work(
                 design, seed, data.x, data.step, parameter, progress=bar.update, **arguments
             )
             swept.append((parameter, points))
-    rows = baseline(design.sizes, rules, options["training_samples"]) if rules else []
-    if options["measure"] and rules:
+    rows = baseline(design.sizes, rules, options.training_samples) if rules else []
+    if options.measure and rules:
         with progress_bar("measuring", len(FORMATS) * REPEATS * len(rules)) as bar:
             rows += measured(
-                design.sizes, rules, samples=options["training_samples"], progress=bar.update
+                design.sizes, rules, samples=options.training_samples, progress=bar.update
             )
-    return Work(found, bandwidths, swept, rows, options["training_samples"])
+    return Work(found, bandwidths, swept, rows, options.training_samples)
 
 
 def _numbers(work: Work) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 import torch
 
 from analogdfc.circuit.chip import Chip
 from analogdfc.cli._design import (
+    Switches,
     design_options,
     device_options,
     make_design,
@@ -58,7 +58,7 @@ def command(
     fidelity: str,
     output: Path,
     control: Control,
-    **switches: Any,
+    switches: Switches,
 ) -> None:
     """Write the SPICE netlist of a network; needs no simulator.
 
@@ -69,7 +69,7 @@ def command(
     torch.set_num_threads(1)
     technology, made_of = read_card(card), read_devices(devices, age)
     model, origin = make_model(weights, sizes, seed, control)
-    design = make_design(model, technology, devices=made_of, **switches)
+    design = make_design(model, technology, switches, made_of)
     samples = make_samples(model.network, 1, seed, 0.25)
     netlist = Netlist.of(Chip.of(design, seed), "ideal" if fidelity == "ideal" else "macro")
     bench = Testbench(netlist.chip, samples.x[0], samples.step[0], 20.0, design.tau_v / 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from analogdfc.cli._design import (
     JSON,
     TARGET_STEPSIZE,
     TIME_LIMIT,
+    Switches,
     design_options,
     make_design,
     make_model,
@@ -25,7 +27,7 @@ from analogdfc.cli._design import (
     progress_bar,
     read_card,
 )
-from analogdfc.cli._options import Control, control_options
+from analogdfc.cli._options import Control, bundled, control_options
 from analogdfc.errors import UserError
 from analogdfc.files import write_whole
 from analogdfc.plots import check_figure, save_figure
@@ -41,6 +43,33 @@ Examples:
   analogdfc size --max-angle 5 --sizes 16-10-10 -o size.h5
   analogdfc size --max-angle 4 --fix gain=1e4 --range offset=10uV:1mV -o tight.h5
 """
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """What a design has to keep, and on what."""
+
+    max_angle: float
+    samples: int
+    chips: int
+    target_stepsize: float
+    duration: float
+    phase_margin: float
+    safety: float
+
+
+@dataclass(frozen=True)
+class _Effort:
+    """How the search and its verification are run."""
+
+    unseen: int
+    trials: int
+    storage: Path | None
+    jobs: int | None
+    verify: bool
+    circuits: int
+    backend: str
+    time_limit: float
 
 
 @click.command(
@@ -154,6 +183,8 @@ Examples:
     help="Record to write (HDF5); the figure goes beside it as .png, the sized technology card as "
     ".toml.",
 )
+@bundled("bounds", _Bounds)
+@bundled("effort", _Effort)
 def command(
     weights: Path | None,
     sizes: tuple[int, ...],
@@ -163,8 +194,10 @@ def command(
     as_json: bool,
     fixed: tuple[str, ...],
     ranges: tuple[str, ...],
+    switches: Switches,
     control: Control,
-    **options: Any,
+    bounds: _Bounds,
+    effort: _Effort,
 ) -> None:
     """Find the least circuit whose weight update keeps an angle.
 
@@ -174,35 +207,34 @@ def command(
     """
     torch.set_num_threads(1)
     given = parse_fixed(fixed), parse_ranges(ranges)
-    storage = _check_outputs(output, options["storage"])
+    storage = _check_outputs(output, effort.storage)
     technology = read_card(card)
-    simulator = get_simulator(options["backend"]) if options["verify"] else None
+    simulator = get_simulator(effort.backend) if effort.verify else None
     model, origin = make_model(weights, sizes, seed, control)
-    readout = ("scaling", "double_sampling", "auto_zero", "relative_target")
-    design = make_design(model, technology, **{name: options[name] for name in readout})
-    data = make_samples(model.network, options["samples"], seed, options["target_stepsize"])
+    design = make_design(model, technology, switches)
+    data = make_samples(model.network, bounds.samples, seed, bounds.target_stepsize)
     problem = Problem.of(
         design,
         data.x,
         data.step,
-        seeds=range(seed, seed + options["chips"]),
-        max_angle=options["max_angle"],
+        seeds=range(seed, seed + bounds.chips),
+        max_angle=bounds.max_angle,
         fixed=given[0],
         ranges=given[1],
-        safety=options["safety"],
-        duration=options["duration"],
-        phase_margin=options["phase_margin"],
+        safety=bounds.safety,
+        duration=bounds.duration,
+        phase_margin=bounds.phase_margin,
         seed=seed,
     )
     how = Options(
-        options["trials"],
-        options["jobs"] or os.cpu_count() or 1,
+        effort.trials,
+        effort.jobs or os.cpu_count() or 1,
         storage,
-        options["unseen"],
-        options["circuits"],
-        options["time_limit"],
+        effort.unseen,
+        effort.circuits,
+        effort.time_limit,
     )
-    with _Bars(options["trials"]) as bars:
+    with _Bars(effort.trials) as bars:
         found = size(problem, simulator, how, bars.advance)
     records.write(output, _size.tree(model, found, data))
     figure = save_figure(sizing_figure(found), output.with_suffix(".png"))

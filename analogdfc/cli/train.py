@@ -6,7 +6,6 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 import torch
@@ -14,6 +13,7 @@ import torch
 from analogdfc import records
 from analogdfc.cli import _training
 from analogdfc.cli._design import Sizes, progress_bar
+from analogdfc.cli._options import bundled
 from analogdfc.datasets import DATASETS
 from analogdfc.errors import UserError
 from analogdfc.learning import RULES
@@ -128,6 +128,7 @@ Examples:
     help="Checkpoint and record to write (HDF5), after each epoch; the figure goes beside it as "
     ".png. The record of a finished training is replaced.",
 )
+@bundled("options", _training.Options)
 def command(
     output: Path,
     folder: Path | None,
@@ -135,7 +136,7 @@ def command(
     as_json: bool,
     device: str,
     dtype: str,
-    **options: Any,
+    options: _training.Options,
 ) -> None:
     """Train a network by a learning rule.
 

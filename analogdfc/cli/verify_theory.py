@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from analogdfc import records
 from analogdfc.cli._console import make_console
+from analogdfc.cli._options import bundled
 from analogdfc.errors import UserError
 from analogdfc.experiments import FIGURES, Curves, Finding, Plan, find
 from analogdfc.experiments.figures import draw
@@ -33,6 +34,18 @@ Example:
   analogdfc verify-theory --figure 3 --quick -o theory.h5
 """
 _CHECKPOINT = 10.0  # seconds between two writings of an unfinished record
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How much is run; None where the plan says it."""
+
+    quick: bool
+    epochs: int | None
+    pretraining: int | None
+    sweep_epochs: int | None
+    feedback_epochs: int | None
+    damping: float
 
 
 @click.command(
@@ -95,6 +108,7 @@ _CHECKPOINT = 10.0  # seconds between two writings of an unfinished record
     show_default=True,
     help="Record to write (HDF5); each figure goes beside it, as theory_fig3.png.",
 )
+@bundled("options", _Options)
 def command(
     figures: tuple[str, ...],
     seed: int,
@@ -102,7 +116,7 @@ def command(
     resume: bool,
     as_json: bool,
     output: Path,
-    **options: Any,
+    options: _Options,
 ) -> None:
     """Measure and draw what the theory of DFC predicts.
 
@@ -137,9 +151,9 @@ def command(
         click.echo(f"wrote {', '.join(map(str, [output, *drawn]))}")
 
 
-def _plan(seed: int, options: Mapping[str, Any]) -> Plan:
-    plan = Plan.quick() if options["quick"] else Plan()
-    given = {k: v for k, v in options.items() if v is not None}
+def _plan(seed: int, options: _Options) -> Plan:
+    plan = Plan.quick() if options.quick else Plan()
+    given = {k: v for k, v in asdict(options).items() if v is not None}
     toy = {k: given[k] for k in ("epochs", "pretraining", "damping") if k in given}
     sizes = {k: given[k] for k in ("sweep_epochs", "feedback_epochs") if k in given}
     return replace(plan, toy=replace(plan.toy, seed=seed, **toy), **sizes)
