@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from analogdfc import records
+from analogdfc.arrays.figure import product_figure
 from analogdfc.arrays.mapping import (
     Balanced,
     Fixed,
@@ -289,7 +290,7 @@ def command(
     }
     records.write(output, _crossbar.tree(about, product, found, device.text))
     title = _crossbar.title(about, product)
-    figure = save_figure(_crossbar.figure(product, found, title), figure_path)
+    figure = save_figure(product_figure(product, found, title), figure_path)
     if as_json:
         numbers = {**about, **_crossbar.numbers(product, found)}
         click.echo(json.dumps(numbers, indent=2, allow_nan=False))
