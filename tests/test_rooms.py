@@ -152,3 +152,27 @@ def test_a_circle_and_a_hidden_import_would_be_seen(monkeypatch: pytest.MonkeyPa
     test_no_module_imports_itself_in_a_circle()
     with pytest.raises(AssertionError, match=r"analogdfc\.errors imports analogdfc\.cli"):
         test_rooms_use_those_below_them_only()
+
+
+def test_the_library_speaks_of_arguments_and_not_of_options() -> None:
+    spoken = [
+        f"{name}, line {node.lineno}: {node.value.strip()}"
+        for name, tree in TREES.items()
+        if room(name) != "cli"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if re.search(r"\s--[a-z]|^--[a-z-]+[\s:]", node.value)
+    ]
+    assert not spoken
+
+
+def test_commands_take_typed_options() -> None:
+    open_ended = [
+        f"{name}, line {node.lineno}: {node.name}"
+        for name, tree in TREES.items()
+        if room(name) == "cli"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.args.kwarg is not None
+    ]
+    # What click hands over is taken apart in one place, which makes dataclasses of it.
+    assert [place.partition(",")[0] for place in open_ended] == ["analogdfc.cli._options"]

@@ -125,7 +125,7 @@ def test_a_bound_that_no_design_keeps_is_one_line_and_code_2(tmp_path: Path) -> 
     result = run(*RUN, "--max-angle", "0.01", "--no-verify", "-o", str(path))
     assert result.exit_code == 2
     assert "no design within the ranges keeps all bounds" in result.output
-    assert "--max-angle" in result.output
+    assert "raise --max-angle" in result.output
     assert not path.exists()
 
 

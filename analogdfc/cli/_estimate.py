@@ -14,12 +14,19 @@ from analogdfc import records
 from analogdfc.circuit.design import Design
 from analogdfc.cli._console import make_console
 from analogdfc.cli._design import Samples
-from analogdfc.cli._estimate_training import Trained, training_table
-from analogdfc.cost.estimate import AtBandwidth, Estimate, energy_band
+from analogdfc.cli._estimate_training import training_table
+from analogdfc.cost.estimate import (
+    LEAST_SUPPLY,
+    MOST_SUPPLY,
+    AtBandwidth,
+    Estimate,
+    energy_band,
+)
 from analogdfc.cost.sweep import Parameter, Point
 from analogdfc.digital import DIGITAL_COLUMNS, Row, digital_cells, sources
 from analogdfc.digital.card import Band
 from analogdfc.digital.training import engineering
+from analogdfc.onchip.bill import Trained
 from analogdfc.records import Quantity
 from analogdfc.storage import Model, model_tree
 
@@ -127,8 +134,7 @@ def digital_table(rows: Sequence[Row], found: Estimate, samples: int) -> Table:
 def _ends(band: Band | None) -> list[tuple[str, float]]:
     if band is None:
         return []
-    low, high = (part.split(": ", 1)[1] for part in band.reason.split("; "))
-    return [(low, band.low), (high, band.high)]
+    return [(LEAST_SUPPLY, band.low), (MOST_SUPPLY, band.high)]
 
 
 def numbers(found: Estimate) -> dict[str, Any]:

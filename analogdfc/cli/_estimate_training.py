@@ -5,42 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import click
 from rich.table import Table
 
-from analogdfc.analysis.energy import writes
-from analogdfc.analysis.energy.items import WRITES
 from analogdfc.cards.device import DeviceCard
-from analogdfc.circuit.design import Design
 from analogdfc.cli._design import digits_for, progress_bar
 from analogdfc.cli._options import bundled
 from analogdfc.cost.estimate import Estimate
-from analogdfc.devices import DeviceModel
-from analogdfc.digital import Band, Row, spread
+from analogdfc.digital import Row
 from analogdfc.digital.training import band_text, engineering
 from analogdfc.errors import UserError
-from analogdfc.onchip.convergence import Convergence, OnChip, converge, on_chip
+from analogdfc.onchip.bill import DEVICE, Trained, trained
 
-DEVICE = "ecram_mo_kim2019"
-"""What is trained on where nothing says otherwise."""
-
-
-class Trained(NamedTuple):
-    """A training and what it costs.
-
-    Attributes:
-        convergence: its curves.
-        chip: time and energy on the chip, one a seed.
-        unknown: what is not in the energy, empty if nothing.
-        digital: energy of a sample on digital machines, by rule.
-    """
-
-    convergence: Convergence
-    chip: tuple[OnChip, ...]
-    unknown: str
-    digital: dict[str, Band]
+_Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -105,51 +84,26 @@ def check_trainable(design_sizes: Sequence[int], options: TrainingOptions) -> No
         DeviceCard.load(options.device)
 
 
-def trained(found: Estimate, rows: Sequence[Row], options: TrainingOptions) -> Trained | None:
+def train_as_asked(
+    found: Estimate, rows: Sequence[Row], options: TrainingOptions
+) -> Trained | None:
     """Train, and add up what it costs; None where it wasn't asked for."""
     if options.target_accuracy is None:
         return None
-    design = found.design
-    data = digits_for(design.sizes)
+    data = digits_for(found.design.sizes)
     assert data is not None
     seeds = range(options.training_seeds)
-    device: str | DeviceModel | None = options.device
-    if device is None:
-        device = DEVICE if design.devices is None else design.devices.model
     with progress_bar("training", 3 * len(seeds) * options.epochs * len(data.x)) as bar:
-        convergence = converge(
+        return trained(
+            found,
+            rows,
             data,
-            design.sizes,
-            design.card,
-            device,
             target=options.target_accuracy,
+            device=options.device,
             epochs=options.epochs,
-            seeds=list(seeds),
+            seeds=seeds,
             progress=bar.update,
         )
-    border = {k: e for k, e in found.border.items.items() if k[0] != WRITES}
-    sample = found.free.total + found.settle.total + sum(border.values())
-    pulse, unknown = _pulse(design)
-    known = {k: why for k, why in found.energy.unknown.items() if k != WRITES}
-    missing = [f"{name}: {why}" for name, why in (*known.items(), *unknown)]
-    chip = on_chip(convergence, found.seconds, float(sample), energy_per_pulse=pulse)
-    digital = {}
-    for rule in ("dfc-ss", "bp"):
-        mine = [row for row in rows if row.rule == rule]
-        if mine:
-            digital[rule] = spread(mine)
-    return Trained(convergence, chip, "; ".join(missing), digital)
-
-
-def _pulse(design: Design) -> tuple[float, list[tuple[str, str]]]:
-    """Energy of one pulse on a mean device, and what isn't known of it."""
-    counts = [
-        float(w.numel() + b.numel()) for w, b in zip(design.weights, design.biases, strict=True)
-    ]
-    energy = writes(design, counts)
-    if energy.unknown:
-        return 0.0, list(energy.unknown.items())
-    return float(energy.total) / sum(counts), []
 
 
 def training_numbers(training: Trained) -> dict[str, Any]:
@@ -194,32 +148,28 @@ def training_table(training: Trained) -> Table:
         runs = convergence.of(rule)
         best = [100 * convergence.best(run) for run in runs]
         reached = [n for n in convergence.samples_to_target(rule) if n is not None]
-        cells = [_range([f"{b:.1f}" for b in best])]
-        cells.append(_range([str(n) for n in sorted(reached)]) or "not reached")
+        cells = [_range(best, lambda percent: f"{percent:.1f}")]
+        cells.append(_range(reached, str) or "not reached")
         if len(reached) < len(runs) and reached:
             cells[-1] += f" ({len(runs) - len(reached)} of {len(runs)} not)"
         time = energy = ""
         if rule == "hardware":
-            time = _range([engineering(c.time, "s") for c in training.chip if c.time is not None])
-            joules = [engineering(c.energy, "J") for c in training.chip if c.energy is not None]
-            energy = _range(joules)
+            seconds = [c.time for c in training.chip if c.time is not None]
+            joules = [c.energy for c in training.chip if c.energy is not None]
+            time = _range(seconds, lambda value: engineering(value, "s"))
+            energy = _range(joules, lambda value: engineering(value, "J"))
         elif rule in training.digital and reached:
             energy = band_text(training.digital[rule].scaled(sum(reached) / len(reached)))
         table.add_row(names.get(rule, rule), *cells, time, energy)
     return table
 
 
-def _range(texts: Sequence[str]) -> str:
-    if not texts:
+def _range(values: Sequence[_Number], text: Callable[[_Number], str]) -> str:
+    """The least and the most of some numbers, once where they read the same; '' for none."""
+    if not values:
         return ""
-    low, high = min(texts, key=_size), max(texts, key=_size)
+    low, high = text(min(values)), text(max(values))
     return low if low == high else f"{low} .. {high}"
-
-
-def _size(text: str) -> float:
-    number, _, unit = text.partition(" ")
-    prefixes = {"f": -15, "p": -12, "n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12}
-    return float(number) * 10.0 ** (prefixes.get(unit[0], 0) if len(unit) > 1 else 0)
 
 
 def beside(output: Path) -> Path:

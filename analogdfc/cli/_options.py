@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import click
 
 from analogdfc.controller import PD, PI, PID, Controller, I, Leak, P
-from analogdfc.errors import UserError
+from analogdfc.errors import ConvergenceError, UserError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -34,6 +36,22 @@ def bundled(name: str, kind: type[Any]) -> Callable[[_Command], _Command]:
         return inner  # type: ignore[return-value]
 
     return wrap
+
+
+@contextmanager
+def as_options(*names: str) -> Iterator[None]:
+    """Arguments that a message of the library names become the options that give them.
+
+    Args:
+        names: of the arguments, such as max_angle for --max-angle.
+    """
+    try:
+        yield
+    except UserError as error:
+        pattern = rf"\b({'|'.join(names)})\b"
+        text = re.sub(pattern, lambda m: "--" + m[0].replace("_", "-"), str(error))
+        kind = ConvergenceError if isinstance(error, ConvergenceError) else UserError
+        raise kind(text) from error
 
 
 KINDS: dict[str, type[Controller]] = {"P": P, "I": I, "PI": PI, "PD": PD, "PID": PID}

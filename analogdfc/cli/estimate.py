@@ -36,7 +36,7 @@ from analogdfc.cli._estimate_training import (
     TrainingOptions,
     beside,
     check_trainable,
-    trained,
+    train_as_asked,
     training_numbers,
     training_options,
 )
@@ -204,7 +204,7 @@ def command(
     design = make_design(model, given.card, given.switches, given.devices)
     data = make_samples(model.network, samples, given.seed, target_stepsize)
     work = _work(design, given.seed, data, parameters, rules, options)
-    learned = trained(work.found, work.rows, training)
+    learned = train_as_asked(work.found, work.rows, training)
     numbers = _numbers(work)
     if learned is not None:
         numbers["training"] = training_numbers(learned)

@@ -27,7 +27,7 @@ from analogdfc.cli._design import (
     progress_bar,
     read_card,
 )
-from analogdfc.cli._options import Control, bundled, control_options
+from analogdfc.cli._options import Control, as_options, bundled, control_options
 from analogdfc.errors import UserError
 from analogdfc.files import write_whole
 from analogdfc.plots import check_figure, save_figure
@@ -234,7 +234,7 @@ def command(
         effort.circuits,
         effort.time_limit,
     )
-    with _Bars(effort.trials) as bars:
+    with as_options("max_angle", "phase_margin"), _Bars(effort.trials) as bars:
         found = size(problem, simulator, how, bars.advance)
     records.write(output, _size.tree(model, found, data))
     figure = save_figure(sizing_figure(found), output.with_suffix(".png"))

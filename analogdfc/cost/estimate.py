@@ -36,6 +36,10 @@ from analogdfc.measures import angle
 WAVEFORMS, CLOSED_FORM = "waveforms", "closed form"
 METHODS = (WAVEFORMS, CLOSED_FORM)
 
+LEAST_SUPPLY = "g_m / I_D = 25 / V in five transistors"
+MOST_SUPPLY = "15 / V in two stages"
+"""The amplifiers at both ends of `energy_band`."""
+
 UPDATE, CONTROL = "update", "control"
 ENDS = (UPDATE, CONTROL)
 """What a settle waits for."""
@@ -120,8 +124,7 @@ def energy_band(found: Estimate) -> Band | None:
         return None
     idle = float(found.energy.by_component()[items.QUIESCENT])
     least, most = (found.joules + idle * (i / amplifier.quiescent_current - 1) for i in band)
-    reason = "low: g_m / I_D = 25 / V in five transistors; high: 15 / V in two stages"
-    return Band(least, most, reason)
+    return Band(least, most, f"low: {LEAST_SUPPLY}; high: {MOST_SUPPLY}")
 
 
 def estimate(

@@ -147,7 +147,7 @@ def _study(problem: Problem, storage: Path | None) -> optuna.Study:
         raise UserError(f"{storage}: can't be used as storage: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{storage}: not a storage of trials; remove it or give another --storage"
+            f"{storage}: not a storage of trials; remove it or give another storage"
         ) from error
     if stored is None:
         study.set_user_attr(_PROBLEM, wanted)
@@ -155,7 +155,7 @@ def _study(problem: Problem, storage: Path | None) -> optuna.Study:
         names = sorted(n for n in {*stored, *wanted} if stored.get(n) != wanted.get(n))
         raise UserError(
             f"{storage}: holds the trials of another problem ({', '.join(names)} differ); remove "
-            "it or give another --storage"
+            "it or give another storage"
         )
     return study
 
@@ -261,12 +261,12 @@ def _because(o: Outcome) -> str:
 
 _HELP: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "angle": (
-        "raise --max-angle or lower the card's [device] mismatch",
+        "raise max_angle or lower the card's [device] mismatch",
         ("noise", "gain", "offset", "levels", "window", "word", "bit"),
     ),
-    "phase margin": ("lower k_p, the feedback weights or --phase-margin", ("bandwidth",)),
-    "settling": ("raise --duration", ("bandwidth", "gain")),
-    "slewing": ("lower --target-stepsize", ("slew",)),
+    "phase margin": ("lower k_p, the feedback weights or phase_margin", ("bandwidth",)),
+    "settling": ("raise duration", ("bandwidth", "gain")),
+    "slewing": ("lower the target steps", ("slew",)),
 }
 
 

@@ -194,8 +194,8 @@ def parse_fixed(texts: Iterable[str]) -> dict[str, float]:
     fixed: dict[str, float] = {}
     form = "NAME=VALUE, such as gain=1e4 or bandwidth=20MHz"
     for text in texts:
-        name, value = _split(text, "--fix", form, fixed)
-        fixed[name] = _number(value, REQUIREMENTS[name], f"--fix {text}")
+        name, value = _split(text, "fixed", form, fixed)
+        fixed[name] = _number(value, REQUIREMENTS[name], f"fixed {text}")
     return fixed
 
 
@@ -208,13 +208,13 @@ def parse_ranges(texts: Iterable[str]) -> dict[str, tuple[float, float]]:
     ranges: dict[str, tuple[float, float]] = {}
     form = "NAME=LOW:HIGH, such as offset=10uV:1mV"
     for text in texts:
-        name, value = _split(text, "--range", form, ranges)
+        name, value = _split(text, "ranges", form, ranges)
         low, mark, high = value.partition(":")
         if not mark:
-            raise UserError(f"--range {text}: write {form}")
-        ends = [_number(v, REQUIREMENTS[name], f"--range {text}") for v in (low, high)]
+            raise UserError(f"ranges {text}: write {form}")
+        ends = [_number(v, REQUIREMENTS[name], f"ranges {text}") for v in (low, high)]
         if not ends[0] < ends[1]:
-            raise UserError(f"--range {text}: the first number must be below the second")
+            raise UserError(f"ranges {text}: the first number must be below the second")
         ranges[name] = (ends[0], ends[1])
     return ranges
 

@@ -1,0 +1,98 @@
+"""What a training until a target costs on the chip, beside the same on digital machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from analogdfc.analysis.energy import writes
+from analogdfc.analysis.energy.items import WRITES
+from analogdfc.circuit.design import Design
+from analogdfc.cost.estimate import Estimate
+from analogdfc.datasets import Dataset
+from analogdfc.devices import DeviceModel
+from analogdfc.digital import Band, Row, spread
+from analogdfc.onchip.convergence import Convergence, OnChip, converge, on_chip
+
+DEVICE = "ecram_mo_kim2019"
+"""What is trained on where nothing says otherwise."""
+
+
+class Trained(NamedTuple):
+    """A training and what it costs.
+
+    Attributes:
+        convergence: its curves.
+        chip: time and energy on the chip, one a seed.
+        unknown: what is not in the energy, empty if nothing.
+        digital: energy of a sample on digital machines, by rule.
+    """
+
+    convergence: Convergence
+    chip: tuple[OnChip, ...]
+    unknown: str
+    digital: dict[str, Band]
+
+
+def trained(
+    found: Estimate,
+    rows: Sequence[Row],
+    data: Dataset,
+    *,
+    target: float,
+    device: str | DeviceModel | None = None,
+    epochs: int = 20,
+    seeds: Sequence[int] = (0, 1, 2),
+    progress: Callable[[int], object] | None = None,
+) -> Trained:
+    """Train until a target is reached, and add up what it costs.
+
+    Args:
+        found: what a sample costs on the chip, of the design that is trained.
+        rows: what a sample costs on digital machines.
+        data: what is learned; inputs and outputs fit the design.
+        target: share of the held-out samples to get right, in (0, 1].
+        device: the weights' devices; by default the design's, else `DEVICE`.
+        epochs: budget of a training.
+        seeds: of the trainings: initial weights, chips and devices.
+        progress: called with the number of samples learned since the last call.
+
+    Raises:
+        UserError: an unknown device, or a target or budget out of range.
+    """
+    design = found.design
+    if device is None:
+        device = DEVICE if design.devices is None else design.devices.model
+    convergence = converge(
+        data,
+        design.sizes,
+        design.card,
+        device,
+        target=target,
+        epochs=epochs,
+        seeds=list(seeds),
+        progress=progress,
+    )
+    border = {k: e for k, e in found.border.items.items() if k[0] != WRITES}
+    sample = found.free.total + found.settle.total + sum(border.values())
+    pulse, unknown = _pulse(design)
+    known = {k: why for k, why in found.energy.unknown.items() if k != WRITES}
+    missing = [f"{name}: {why}" for name, why in (*known.items(), *unknown)]
+    chip = on_chip(convergence, found.seconds, float(sample), energy_per_pulse=pulse)
+    digital = {}
+    for rule in ("dfc-ss", "bp"):
+        mine = [row for row in rows if row.rule == rule]
+        if mine:
+            digital[rule] = spread(mine)
+    return Trained(convergence, chip, "; ".join(missing), digital)
+
+
+def _pulse(design: Design) -> tuple[float, list[tuple[str, str]]]:
+    """Energy of one pulse on a mean device, and what isn't known of it."""
+    counts = [
+        float(w.numel() + b.numel()) for w, b in zip(design.weights, design.biases, strict=True)
+    ]
+    energy = writes(design, counts)
+    if energy.unknown:
+        return 0.0, list(energy.unknown.items())
+    return float(energy.total) / sum(counts), []
