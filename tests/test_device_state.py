@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from analogdfc import records
+from analogdfc.analysis.noise import ReadingNoise
 from analogdfc.arrays.layers import AnalogNetwork, analog
 from analogdfc.arrays.mapping import Balanced, Mapping, PerLayer, Split
 from analogdfc.arrays.optimizer import PulsedUpdate
+from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
+from analogdfc.datasets import digits
 from analogdfc.errors import UserError
+from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import Backpropagation
 from analogdfc.network import Network
+from analogdfc.onchip.rule import HardwareDFC
+from analogdfc.storage import read_model
+from analogdfc.training import Plan, Trainer, checkpoint_tree, restore
 
 
 def made(card: str, granularity: float | None) -> tuple[Backpropagation, PulsedUpdate]:
@@ -75,3 +87,27 @@ def test_devices_of_another_array_are_refused() -> None:
     state["arrays/1/g"] = torch.zeros(3)
     with pytest.raises(UserError, match="'arrays/1/g' has the shape 3"):
         rule.network.load_hidden_state(state)
+
+
+def test_training_through_a_chip_goes_on_bit_by_bit(tmp_path: Path) -> None:
+    def start(epochs: int) -> Trainer:
+        network = Network([16, 6, 10], generator=torch.Generator().manual_seed(1))
+        feedback = DirectFeedback.transposed(network)
+        design = Design.of(network, feedback, Card.load("discrete_100mhz"))
+        noise = ReadingNoise(settle=50e-6, free=10e-6)
+        rule = HardwareDFC(network, Chip.of(design, 1), limits=(5.0, 5.0), noise=noise)
+        data = digits(4)
+        few = data._replace(x=data.x[:64], y=data.y[:64])
+        plan = Plan(epochs=epochs, batch_size=32)
+        return Trainer(rule, few, plan, generator=torch.Generator().manual_seed(3))
+
+    whole, half, rest = start(2), start(1), start(2)
+    whole.run()
+    half.run()
+    path = records.write(tmp_path / "c.h5", checkpoint_tree(half))
+    restore(rest, records.read(path))
+    rest.run()
+    for a, b in zip(whole.rule.network.parameters(), rest.rule.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(whole.generators["noise"].get_state(), rest.generators["noise"].get_state())
+    assert not read_model(path).assumed

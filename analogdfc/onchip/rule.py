@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,8 +18,9 @@ from analogdfc.circuit.static import StaticChip, StaticState
 from analogdfc.devices.draws import normal
 from analogdfc.dynamics.loop import free_pass
 from analogdfc.errors import UserError
-from analogdfc.learning.base import LearningRule
-from analogdfc.losses import Loss, SquaredError
+from analogdfc.feedback import DirectFeedback
+from analogdfc.learning.base import ControlLoop, LearningRule
+from analogdfc.losses import Loss
 from analogdfc.network import Network
 
 __all__ = ["HardwareDFC", "ReadingNoise"]
@@ -72,7 +74,7 @@ class HardwareDFC(LearningRule):
         generator: torch.Generator | None = None,
         tolerance: float = 1e-6,
     ) -> None:
-        super().__init__(network)
+        super().__init__(network, loss)
         if not target_stepsize > 0:
             raise UserError(f"target_stepsize = {target_stepsize}: it must be > 0")
         if isinstance(chip, Design):
@@ -87,11 +89,32 @@ class HardwareDFC(LearningRule):
             chip = Chip.of(design, chip.seed)
         self.static = StaticChip.of(chip)
         self.target_stepsize = target_stepsize
-        self.loss = loss or SquaredError()
         self.noise = noise
         self.generator = generator or torch.Generator().manual_seed(0)
         self.tolerance = tolerance
         self._sigma = None if noise is None else reading_sigma(chip, noise)
+
+    def settings(self) -> dict[str, Any]:
+        """See `LearningRule.settings`."""
+        chip = self.static.chip
+        return {
+            **super().settings(),
+            "target_stepsize": self.target_stepsize,
+            "tolerance": self.tolerance,
+            "noise": self.noise,
+            "readout": chip.design.readout,
+            "card": chip.design.card.card.name,
+            "chip_seed": chip.seed,
+        }
+
+    def generators(self) -> dict[str, torch.Generator]:
+        """See `LearningRule.generators`."""
+        return {"noise": self.generator}
+
+    def control_loop(self) -> ControlLoop:
+        """See `LearningRule.control_loop`; the chip's own, as designed."""
+        design = self.static.chip.design
+        return ControlLoop(DirectFeedback(design.feedback), design.controller, design.tau_v)
 
     def refold(self) -> StaticChip:
         """Take the network's weights over into the chip.
