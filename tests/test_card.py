@@ -97,7 +97,7 @@ def test_the_prototypes_card_in_si_units() -> None:
     expected = {
         "scale": {"time": 5e-6, "activation": 0.25, "control": 0.5},
         "device": {"g_unit": 1e-5, "g_min": 1e-6, "g_max": 4e-5, "mismatch": 0.02, "levels": 256},
-        "wire": {"word": 5.0, "bit": 5.0, "capacitance": 1e-15, "rows": None, "columns": None},
+        "wire": {"word": 5.0, "bit": 5.0, "capacitance": 1e-15},
         "passive": {"r_integrator": 1e5, "r_switch": 1e3, "tolerance": 0.002},
         "amplifier": {
             "supply": 1.65,
@@ -125,7 +125,7 @@ def test_the_prototypes_card_in_si_units() -> None:
         },
     }
     for section, values in expected.items():
-        assert getattr(card, section).model_dump() == pytest.approx(values, rel=1e-12, abs=0)
+        assert getattr(card, section).model_dump(exclude_none=True) == pytest.approx(values, rel=1e-12, abs=0)
 
 
 # Units
