@@ -10,6 +10,8 @@ from torch import Tensor
 
 from analogdfc.errors import UserError
 
+__all__ = ["ACTIVATIONS", "Activation", "get_activation"]
+
 
 class Activation(NamedTuple):
     """A pointwise nonlinearity.

@@ -18,6 +18,18 @@ from analogdfc.dynamics.loop import free_state, output
 from analogdfc.errors import UserError
 from analogdfc.measures import angle
 
+__all__ = [
+    "ONSET",
+    "Cause",
+    "Comparison",
+    "Kind",
+    "UpdateDifference",
+    "causes",
+    "compare",
+    "ideal_run",
+    "nrmse",
+]
+
 Kind = Literal["parity", "deviation"]
 """'parity': a model against the circuit that it models; 'deviation': a circuit against the ideal
 equations, a finding about the circuit and not a fault of a model."""
@@ -44,6 +56,10 @@ class UpdateDifference:
     @classmethod
     def of(cls, reference: Tensor, other: Tensor) -> UpdateDifference:
         """Of two tensors of the same shape, as flat vectors.
+
+        Args:
+            reference: the update that is aimed at, any shape.
+            other: the other one, of the same shape.
 
         Raises:
             UserError: an update that is 0 has no angle.
@@ -86,6 +102,11 @@ class Comparison:
 def nrmse(reference: Tensor, other: Tensor, scale: Tensor) -> float:
     """rms(other - reference) / rms(scale), over all entries.
 
+    Args:
+        reference: the signal that is aimed at, any shape.
+        other: the other one, of the same shape.
+        scale: what the difference is measured against, any shape.
+
     Raises:
         UserError: the scale is 0 everywhere, so that a relative error means nothing.
     """
@@ -102,7 +123,15 @@ def compare(
     reference: Trajectory,
     other: Trajectory,
 ) -> Comparison:
-    """Measure the difference of two trajectories of one design on the same inputs and grid."""
+    """Measure the difference of two trajectories of one design on the same inputs and grid.
+
+    Args:
+        design: the design.
+        names: what the two are called.
+        kind: what their comparison shows.
+        reference: waveforms of the first.
+        other: waveforms of the second.
+    """
     signals = {}
     for i in range(reference.depth):
         for name, pick in (("v", "v"), ("r", "r")):

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from analogdfc.errors import UserError
 
+__all__ = ["PD", "PI", "PID", "Controller", "I", "Leak", "P"]
+
 Leak = Literal["control", "integral"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ["ConvergenceError", "UserError"]
+
 
 class UserError(Exception):
     """Something the user can put right: a file, an option, a missing program.

@@ -15,6 +15,17 @@ from analogdfc.activations import Activation, get_activation
 from analogdfc.errors import UserError
 from analogdfc.network import Network
 
+__all__ = [
+    "PATHWAYS",
+    "DirectFeedback",
+    "Feedback",
+    "FeedbackWeights",
+    "NetworkFeedback",
+    "Pathway",
+    "numbered",
+    "recorded",
+]
+
 
 class Pathway(NamedTuple):
     """The fixed part of a feedback network, h_i(u) = phi(A_i u).
@@ -96,7 +107,7 @@ def numbered(arrays: Mapping[str, Tensor], name: str) -> list[Tensor]:
     """The arrays `name.0`, `name.1`, ... of a list of parameters.
 
     Args:
-        arrays: one a layer, of any shape.
+        arrays: parameters by their names, of any shape.
         name: what they are called; the number of the layer follows.
     """
     out: list[Tensor] = []

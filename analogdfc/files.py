@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+__all__ = ["write_whole"]
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file under another name beside its place, then rename it.

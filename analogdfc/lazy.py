@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+__all__ = ["hand_out"]
+
 
 def hand_out(
     package: str, names: Mapping[str, Sequence[str]]

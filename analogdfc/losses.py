@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+__all__ = ["LOSSES", "Loss", "SoftmaxCrossEntropy", "SquaredError"]
+
 
 class Loss(ABC):
     """A loss summed over outputs; y is (batch, n_L)."""

@@ -16,6 +16,18 @@ from analogdfc.dynamics.loop import Loop, feedback_jacobians
 from analogdfc.dynamics.steady import sensitivity
 from analogdfc.errors import ConvergenceError, UserError
 
+__all__ = [
+    "Alignment",
+    "alignment",
+    "angle",
+    "condition1",
+    "condition2",
+    "condition3",
+    "predicted_settling_time",
+    "slowest_eigenvalue",
+    "stability_matrix",
+]
+
 _NOT_FINITE = "the {} is not finite, so it has no eigenvalues; do the weights or the loop diverge?"
 
 

@@ -13,6 +13,8 @@ from analogdfc.activations import Activation, get_activation
 from analogdfc.errors import UserError
 from analogdfc.states import State, checked
 
+__all__ = ["Forward", "Network", "forward_pass"]
+
 
 class Forward(NamedTuple):
     """Signals of all layers under a batch of inputs: the forward pass, or the layers at rest.

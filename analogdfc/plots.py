@@ -19,6 +19,8 @@ from analogdfc.errors import UserError
 from analogdfc.files import write_whole
 from analogdfc.training.metrics import Metrics
 
+__all__ = ["check_figure", "comparison_figure", "label", "save_figure", "training_figure"]
+
 # Colours of Okabe and Ito, told apart by the colour blind. The reference is broad and pale, so that
 # what lies on it stays visible.
 _STYLES: tuple[tuple[str, str, float], ...] = (
@@ -31,6 +33,10 @@ _STYLES: tuple[tuple[str, str, float], ...] = (
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
     """Write a figure; the ending of the name decides the format (png, pdf, svg).
+
+    Args:
+        figure: the figure.
+        path: the file.
 
     Raises:
         UserError: a format that can't be written, or a path that can't.
@@ -50,6 +56,9 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
 
 def check_figure(path: str | Path) -> None:
     """Make sure that a figure can be written; called before long work.
+
+    Args:
+        path: the file.
 
     Raises:
         UserError: the path is a folder, or its folder can't be written.
@@ -134,7 +143,14 @@ def _scatter(update: Axes, error: Axes, design: Design, runs: Mapping[str, Traje
 
 
 def label(axes: Axes, title: str, x: str, y: str) -> None:
-    """Title, axes and grid as all figures have them."""
+    """Title, axes and grid as all figures have them.
+
+    Args:
+        axes: the axes.
+        title: their title.
+        x: name and unit of the horizontal axis.
+        y: name and unit of the vertical axis.
+    """
     axes.set_title(title, fontsize=10)
     axes.set_xlabel(x)
     axes.set_ylabel(y)

@@ -32,6 +32,19 @@ from numpy.typing import ArrayLike, NDArray
 from analogdfc import __version__
 from analogdfc.errors import UserError
 
+__all__ = [
+    "Branch",
+    "Leaf",
+    "Quantity",
+    "Record",
+    "Scalar",
+    "Tree",
+    "check_writable",
+    "provenance",
+    "read",
+    "write",
+]
+
 _MAX_DEPTH = 32
 # The file format is fixed, so that another version of the library writes the same bytes; this one
 # is read by HDF5 1.8 and later and has no limit of 64 KiB on a text.

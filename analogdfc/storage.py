@@ -19,6 +19,8 @@ from analogdfc.network import Network
 from analogdfc.records import Quantity, Record
 from analogdfc.states import State, inside
 
+__all__ = ["Model", "model_tree", "network_tree", "read_model", "read_state", "state_tree"]
+
 
 class Model(NamedTuple):
     """A network with everything that its control loop needs.
@@ -45,7 +47,11 @@ class Model(NamedTuple):
 
 
 def model_tree(model: Model) -> dict[str, Any]:
-    """The branch 'network' of a record, with the control loop."""
+    """The branch 'network' of a record, with the control loop.
+
+    Args:
+        model: network and control loop.
+    """
     controller = model.controller
     direct = isinstance(model.feedback, DirectFeedback)
     loop: dict[str, Any] = _matrices("Q", model.feedback.matrices) if direct else {}
@@ -93,6 +99,9 @@ def read_model(path: str | Path) -> Model:
     the product of the transposed weights. The controller has the numbers `k_p`, `alpha`, `tau_u`,
     `k_d`, `tau_d`, the text `leak` and the name `controller` (else PI); the loop has `tau_v`. The
     text `rule` and the group `pathway` are those of the rule that the network learned by.
+
+    Args:
+        path: the file.
 
     Raises:
         UserError: not an HDF5 file, a missing matrix, a wrong shape, a number that isn't finite;
@@ -202,7 +211,11 @@ def _weights(record: Record, key: str) -> FeedbackWeights:
 
 
 def state_tree(state: Mapping[str, Tensor | int | float]) -> dict[str, Any]:
-    """A state as the branch of a record: its keys are the paths."""
+    """A state as the branch of a record: its keys are the paths.
+
+    Args:
+        state: the state.
+    """
     tree: dict[str, Any] = {}
     for key, value in state.items():
         *path, name = key.split("/")

@@ -29,6 +29,22 @@ from analogdfc.spice.circuit import Circuit
 from analogdfc.spice.netlist import Fidelity
 from analogdfc.spice.simulator import Simulator
 
+__all__ = [
+    "BEHAVIOURAL",
+    "CELLS",
+    "IDEAL",
+    "PAIRS",
+    "STATIC",
+    "Cells",
+    "Ideal",
+    "Model",
+    "Progress",
+    "Realisation",
+    "Rest",
+    "Study",
+    "StudyResult",
+]
+
 IDEAL = "ideal"
 BEHAVIOURAL = "behavioural"
 STATIC = "static"

@@ -125,7 +125,9 @@ def test_the_prototypes_card_in_si_units() -> None:
         },
     }
     for section, values in expected.items():
-        assert getattr(card, section).model_dump(exclude_none=True) == pytest.approx(values, rel=1e-12, abs=0)
+        assert getattr(card, section).model_dump(exclude_none=True) == pytest.approx(
+            values, rel=1e-12, abs=0
+        )
 
 
 # Units

@@ -486,7 +486,7 @@ def random_feedback(name: str, network: Network, seed: int) -> SequentialFeedbac
 def test_random_feedback_is_made_stable_before_training_and_again_in_it(name: str) -> None:
     network = network_of([4, 8, 6, 3], 0)
     few: Any = {} if name == "ndi" else {"settling": Simulation(dt=0.05, steps=100)}
-    rule: Any = get_rule(name).rule(network, random_feedback(name, network, 1), **few)  # type: ignore[call-arg]
+    rule: Any = get_rule(name).rule(network, random_feedback(name, network, 1), **few)  # type: ignore[arg-type]
     count = rule.stabilisations
     assert count > 0
     assert max(rule.abscissas()) < 0
@@ -506,7 +506,7 @@ def test_an_unstable_loop_without_a_stabiliser_is_an_error_with_its_eigenvalue(n
     with pytest.raises(
         ConvergenceError, match=r"unstable, .* eigenvalues is \+0\..*transposed.*alpha"
     ):
-        get_rule(name).rule(network, feedback, monitor=without_repair())  # type: ignore[call-arg]
+        get_rule(name).rule(network, feedback, monitor=without_repair())  # type: ignore[arg-type]
 
 
 def test_the_monitor_looks_only_as_often_as_it_is_told() -> None:
@@ -591,7 +591,7 @@ def test_the_rules_work_in_single_precision_and_on_the_gpu(
         off = (parameter.grad.to("cpu", torch.float64) - grad).abs().max()
         assert float(off) <= tolerance * float(grad.abs().max())
     if name != "pbp":
-        get_rule(name).rule(moved, random_feedback(name, moved, 1), **direct)  # type: ignore[call-arg]
+        get_rule(name).rule(moved, random_feedback(name, moved, 1), **direct)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", [*RULES, "pbp"])
@@ -774,7 +774,7 @@ def test_feedback_that_does_not_fit_is_refused() -> None:
     for name in RULES:
         wrong = SequentialFeedback([normal(0, 6, 4)])
         with pytest.raises(UserError, match=r"feedback matrices of shapes .*\(6, 4\)"):
-            get_rule(name).rule(network, wrong)  # type: ignore[call-arg]
+            get_rule(name).rule(network, wrong)  # type: ignore[arg-type]
 
 
 def test_controls_that_do_not_fit_are_refused() -> None:

@@ -293,7 +293,9 @@ def test_a_sample_without_a_rest_state_is_named(monkeypatch: pytest.MonkeyPatch)
 
 def soma(e_n: float, gain: float = 7.0, omega: float = 1e8, kelvin: float = 300.15) -> SomaNoise:
     one = torch.ones(1, dtype=torch.float64)
-    return SomaNoise(1e5 * one, gain * one, e_n, 1e-6, omega, kelvin)
+    return SomaNoise(
+        r_f=1e5 * one, gain=gain * one, e_n=e_n, tau=1e-6, omega=omega, temperature=kelvin
+    )
 
 
 @pytest.mark.parametrize(("e_n", "micro"), [(0.0, 52.07), (10e-9, 78.7)])

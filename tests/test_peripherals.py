@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parts import layers
 from strategies import network_of, normal, seeds
 from torch import Tensor
 
@@ -103,7 +104,7 @@ def test_writes_take_the_mean_over_both_devices_of_every_pair() -> None:
     pulses: Sequence[Tensor | float] = [torch.tensor([1.0, 10.0], dtype=torch.float64), 5.0]
     found = writes(design, pulses)
     for i, (parts, counts) in enumerate(
-        zip(Chip.of(design).layers, ([1.0, 10.0], [5.0]), strict=True), start=1
+        zip(layers(Chip.of(design)), ([1.0, 10.0], [5.0]), strict=True), start=1
     ):
         devices = [*parts.w_plus.flatten().tolist(), *parts.w_minus.flatten().tolist()]
         joules = 2.0**2 * 10e-9 * math.fsum(devices) / len(devices)
@@ -177,7 +178,7 @@ def test_a_weight_step_is_one_level_of_the_conductance() -> None:
         moved = Design(
             weights, design.biases, design.feedback, design.controller, design.tau_v, design.card
         )
-        return Chip.of(moved).layers[0].w_plus[:, :3]
+        return layers(Chip.of(moved))[0].w_plus[:, :3]
 
     # One level is 0.5 uS, and 10 uS are a weight of 1.
     assert steps == near((0.05, 0.05))

@@ -98,7 +98,7 @@ class ReadingNoise:
         check_number("temperature", self.temperature, "K", low=0.0, open_low=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SomaNoise:
     """The noise of a neuron's soma, a leaky integrator; tensors are (n,).
 
@@ -138,6 +138,9 @@ class SomaNoise:
 
         with f = tau / T (1 - exp(-T / tau)) and tau = tau_v + (1 + g) / omega_t. For long T it is
         the density at low frequencies over T.
+
+        Args:
+            seconds: the time T, > 0.
         """
         tau = self._slow()
         lost = -tau / seconds * torch.expm1(-seconds / tau)
@@ -151,6 +154,10 @@ class SomaNoise:
 
 def soma_noise(chip: Chip, temperature: float = TEMPERATURE) -> tuple[SomaNoise, ...]:
     """The noise of the neurons of layers 1..L.
+
+    Args:
+        chip: the chip.
+        temperature: in kelvins.
 
     Raises:
         UserError: a card without [amplifier] noise.
@@ -168,7 +175,16 @@ def soma_noise(chip: Chip, temperature: float = TEMPERATURE) -> tuple[SomaNoise,
         bank = BankNoise.of(stages, circuit.bank[taps.v.bank], temperature)
         gain = bank.r_f * bank.siemens
         tau = design.tau_v_seconds
-        out.append(SomaNoise(bank.r_f, gain, amplifier.noise, tau, omega, temperature))
+        out.append(
+            SomaNoise(
+                r_f=bank.r_f,
+                gain=gain,
+                e_n=amplifier.noise,
+                tau=tau,
+                omega=omega,
+                temperature=temperature,
+            )
+        )
     return tuple(out)
 
 
@@ -178,6 +194,10 @@ def reading_sigma(chip: Chip, noise: ReadingNoise) -> tuple[Tensor, ...]:
     The variance under control, a mean over `settle`, and with double sampling that of the free
     phase, a mean over `free` or one sample. Both phases are longer than tau_v, so that their noise
     is independent.
+
+    Args:
+        chip: the chip.
+        noise: how long is read.
 
     Raises:
         UserError: a card without [amplifier] noise, or one sample of a bandwidth without a limit.

@@ -122,6 +122,16 @@ class Design:
     ) -> Design:
         """Place a network on a technology.
 
+        Args:
+            network: the network.
+            feedback: its feedback pathway; direct.
+            card: the technology.
+            controller: its controller; by default `PI()`.
+            tau_v: time constant of the neurons, > 0, in the controller's unit of time.
+            readout: how the update is read; by default as `Readout()` does.
+            scaling: see the class.
+            devices: what the crossbars are made of; None for resistors as the card has them.
+
         Raises:
             UserError: feedback through a network, or what the class itself refuses.
         """
@@ -157,7 +167,11 @@ class Design:
         return (self.weights[0].shape[1], *(w.shape[0] for w in self.weights))
 
     def on(self, card: Card) -> Design:
-        """The same network on another technology."""
+        """The same network on another technology.
+
+        Args:
+            card: the technology.
+        """
         return replace(self, card=card)
 
     @property
@@ -173,6 +187,9 @@ class Design:
 
     def without(self, *names: str) -> Design:
         """The same design with the named imperfections switched off.
+
+        Args:
+            names: of `IMPERFECTIONS`.
 
         Raises:
             UserError: a name that isn't in `IMPERFECTIONS`.
@@ -225,6 +242,9 @@ class Design:
 
         The card's `g_unit`, or less where the largest weight would leave the window. With devices
         and scaling, what puts the largest weight at the end of their window.
+
+        Args:
+            i: number of the layer, 1 to L.
         """
         return self._unit(self.card.device.g_unit, self._largest_weight(i))
 
@@ -233,6 +253,9 @@ class Design:
 
         `g_unit` S_v / S_u, since its rows carry u in volts, or less where Q doesn't fit; with
         devices as for the weights.
+
+        Args:
+            i: number of the layer, 1 to L.
         """
         return self._unit(self.card.device.g_unit * self._volt_ratio, self._largest_feedback(i))
 
@@ -243,11 +266,19 @@ class Design:
         return min(unit, span / largest) if largest > 0 else unit
 
     def weight_limit(self, i: int) -> float:
-        """Weight that the end of the window stands for in the forward crossbar of layer i."""
+        """Weight that the end of the window stands for in the forward crossbar of layer i.
+
+        Args:
+            i: number of the layer, 1 to L.
+        """
         return self._limit(self.weight_unit(i), self._largest_weight(i))
 
     def feedback_limit(self, i: int) -> float:
-        """The same for the feedback crossbar."""
+        """The same for the feedback crossbar.
+
+        Args:
+            i: number of the layer, 1 to L.
+        """
         return self._limit(self.feedback_unit(i), self._largest_feedback(i))
 
     def _limit(self, unit: float, largest: float) -> float:
@@ -266,12 +297,21 @@ class Design:
         return {name: factor for name, factor in factors.items() if factor < 1 - 1e-12}
 
     def column_capacitance(self, i: int, *, feedback: bool = False) -> float:
-        """Capacitance of one column of layer i's forward or feedback crossbar, in farads."""
+        """Capacitance of one column of layer i's forward or feedback crossbar, in farads.
+
+        Args:
+            i: number of the layer, 1 to L.
+            feedback: of the feedback crossbar, else of the forward one.
+        """
         inputs = self.sizes[-1] if feedback else self.sizes[i - 1] + 1
         return 2 * inputs * self._cell_capacitance
 
     def row_capacitance(self, i: int) -> float:
-        """Capacitance of one row of either crossbar of layer i, in farads."""
+        """Capacitance of one row of either crossbar of layer i, in farads.
+
+        Args:
+            i: number of the layer, 1 to L.
+        """
         return self.sizes[i] * self._cell_capacitance
 
     @property

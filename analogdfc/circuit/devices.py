@@ -88,6 +88,10 @@ class Devices:
     def read(cls, record: Record, key: str = "devices") -> Devices | None:
         """The devices of a record, from `tree`; None where it has none.
 
+        Args:
+            record: the file.
+            key: where in it.
+
         Raises:
             UserError: a card or an age that can't be read, or what the class itself refuses.
         """
@@ -115,6 +119,9 @@ class Devices:
 
     def without(self, *names: str) -> Devices:
         """The same devices with the named imperfections switched off.
+
+        Args:
+            names: keys of `devices.IMPERFECTIONS`.
 
         Raises:
             UserError: a name that isn't in `IMPERFECTIONS`.

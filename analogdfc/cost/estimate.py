@@ -48,7 +48,7 @@ _MOST_AMPLIFIERS = 250
 """Amplifiers up to which the waveforms of the full model take seconds."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Estimate:
     """What one sample costs.
 
@@ -114,6 +114,9 @@ def energy_band(found: Estimate) -> Band | None:
 
     The spread of how well an amplifier of this bandwidth is designed (`current_band`); everything
     else stays as it is.
+
+    Args:
+        found: the estimate.
 
     Returns:
         Joules; None where the card lacks the gain-bandwidth or the capacitance of the pole.
@@ -194,19 +197,19 @@ def estimate(
     free = _free_phase(static, state, free_time)
     border, pulses = _border(design, static, state, learning_rate)
     return Estimate(
-        design,
-        method,
-        settling,
-        accuracy,
-        free_time,
-        settle_time,
-        _mean(free),
-        _mean(settle),
-        border,
-        update_angle(design, static, state, step),
-        seen,
-        pulses,
-        area(design),
+        design=design,
+        method=method,
+        settling=settling,
+        accuracy=accuracy,
+        free_time=free_time,
+        settle_time=settle_time,
+        free=_mean(free),
+        settle=_mean(settle),
+        border=border,
+        update_angle=update_angle(design, static, state, step),
+        observed=seen,
+        pulses=pulses,
+        area=area(design),
     )
 
 
@@ -322,6 +325,11 @@ def against_bandwidth(
 def ideal_update(design: Design, x: Tensor, step: Tensor) -> Tensor:
     """Mean update at rest of the ideal network, all layers in one vector as `Update.flat`.
 
+    Args:
+        design: the design.
+        x: inputs, (batch, n_0).
+        step: steps of the output target, (batch, n_L).
+
     Raises:
         ConvergenceError: a sample without a steady state.
     """
@@ -340,5 +348,12 @@ def ideal_update(design: Design, x: Tensor, step: Tensor) -> Tensor:
 
 
 def update_angle(design: Design, static: StaticChip, state: StaticState, step: Tensor) -> float:
-    """Angle of a chip's mean update at rest to the ideal network's, in degrees."""
+    """Angle of a chip's mean update at rest to the ideal network's, in degrees.
+
+    Args:
+        design: the design.
+        static: the chip at rest.
+        state: its rest state.
+        step: steps of the output target, (batch, n_L).
+    """
     return angle(ideal_update(design, state.x, step), static.gradient(state).flat())

@@ -49,7 +49,11 @@ class Point(NamedTuple):
 
 
 def parameters(card: type[Card] = Card) -> dict[str, str]:
-    """Names of all numbers of a card, 'section.key', with their SI units."""
+    """Names of all numbers of a card, 'section.key', with their SI units.
+
+    Args:
+        card: the class of the card.
+    """
     found = {BANDWIDTH: "Hz"}
     for section, field in card.model_fields.items():
         kind = field.annotation
@@ -82,6 +86,11 @@ def parse(text: str) -> Parameter:
 
 def varied(design: Design, parameter: Parameter, value: float) -> Design:
     """The design with one number of its card changed.
+
+    Args:
+        design: the design.
+        parameter: what is varied.
+        value: its value, in the SI unit.
 
     Raises:
         UserError: a value out of its range, or a bandwidth of an infinitely fast amplifier.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 from analogdfc.dynamics.averaging import CHUNK
@@ -13,7 +13,7 @@ SQRT = DIVISION = 4
 """Operations that a square root or a division counts for (McMahon 1986, UCRL-53745)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Operations:
     """What a processor does, whatever its number format.
 
@@ -38,13 +38,19 @@ class Operations:
 
     def __add__(self, other: Operations) -> Operations:
         """One after the other; the memory is used again."""
-        sums = [a + b for a, b in zip(astuple(self), astuple(other), strict=True)]
-        return replace(Operations(*sums), resident=max(self.resident, other.resident))
+        mine, others = asdict(self), asdict(other)
+        sums = Operations(**{name: mine[name] + others[name] for name in mine})
+        return replace(sums, resident=max(self.resident, other.resident))
 
     def repeated(self, times: int) -> Operations:
-        """So many repetitions."""
+        """So many repetitions.
+
+        Args:
+            times: how often, >= 0.
+        """
         resident = self.resident if times > 0 else 0
-        return replace(Operations(*(times * n for n in astuple(self))), resident=resident)
+        many = Operations(**{name: times * n for name, n in asdict(self).items()})
+        return replace(many, resident=resident)
 
     @property
     def total(self) -> int:
@@ -52,7 +58,11 @@ class Operations:
         return 2 * (self.macs + self.solves) + self.flops + self.evaluations
 
     def bytes(self, bits: int) -> int:
-        """Bytes read and written in a format of so many bits."""
+        """Bytes read and written in a format of so many bits.
+
+        Args:
+            bits: of one number.
+        """
         return self.words * bits // 8
 
 

@@ -38,7 +38,11 @@ class Band:
     reason: str
 
     def scaled(self, factor: float) -> Band:
-        """The energy of so many repetitions, or of such a share."""
+        """The energy of so many repetitions, or of such a share.
+
+        Args:
+            factor: how many repetitions, or which share, >= 0.
+        """
         return Band(factor * self.low, factor * self.high, self.reason)
 
 

@@ -38,6 +38,10 @@ def digital_energy(operations: Operations, constants: Constants) -> Band:
 
     Low and high differ in where the operands come from: from SRAM or registers, or all of them from
     main memory for every kernel; see `Band.reason`.
+
+    Args:
+        operations: what is done.
+        constants: of one machine and format.
     """
     return constants.energy(operations)
 
@@ -187,7 +191,11 @@ DIGITAL_COLUMNS = (
 
 
 def digital_cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """Cells of a table, of `DIGITAL_COLUMNS`; energies from the least to the most."""
+    """Cells of a table, of `DIGITAL_COLUMNS`; energies from the least to the most.
+
+    Args:
+        rows: the rows.
+    """
     return [
         (
             row.rule,
@@ -204,6 +212,9 @@ def digital_cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
 def spread(rows: Sequence[Row]) -> Band:
     """Energy of a sample over all machines and formats of some rows, in joules.
 
+    Args:
+        rows: the rows.
+
     Raises:
         UserError: no rows.
     """
@@ -216,7 +227,11 @@ def spread(rows: Sequence[Row]) -> Band:
 
 
 def sources(rows: Sequence[Row]) -> list[str]:
-    """One line a source of the rows' constants, with its machine."""
+    """One line a source of the rows' constants, with its machine.
+
+    Args:
+        rows: the rows.
+    """
     found = {row.source: row.machine.rpartition(",")[0] for row in rows}
     return [f"{machine}: {source}" for source, machine in found.items()]
 

@@ -78,7 +78,11 @@ class LinearAlignment:
             )
 
     def error(self, weights: Weights) -> Tensor:
-        """E = T - W A, (..., n_o, n_i)."""
+        """E = T - W A, (..., n_o, n_i).
+
+        Args:
+            weights: A and W.
+        """
         return self.target - weights.w @ weights.a
 
     def flow(self, weights: Weights, *, a: bool = True, w: bool = True) -> Weights:
@@ -117,12 +121,19 @@ class LinearAlignment:
 
         Eq. 10 prints it as B W + W^T B^T = A A^T - C; its definition below it has the sign used
         here. A gradient step of rate eta changes it by -eta^2 B E E^T B^T.
+
+        Args:
+            weights: A and W.
         """
         bw = self.feedback @ weights.w
         return bw + bw.mT - weights.a @ weights.a.mT
 
     def measure(self, weights: Weights) -> Measures:
-        """Alignment and error at these weights (figs. S11 to S13)."""
+        """Alignment and error at these weights (figs. S11 to S13).
+
+        Args:
+            weights: A and W.
+        """
         b, e = self.feedback, self.error(weights)
         be = b @ e
         inverse = torch.from_numpy(np.linalg.pinv(weights.w.detach().cpu().numpy())).to(weights.w)
@@ -188,12 +199,12 @@ class FlowField(NamedTuple):
 
     Attributes:
         a: A at the points of the grid, (n_w, n_a).
-        w: W.
-        da: dA/dt.
-        dw: dW/dt.
-        decay: A^2 + B W, the rate at which a small error decays: solutions AW = T are stable where
-            it is above 0 (dashed in fig. S10 where it is not), and the feedback is useful, e W B e
-            > 0, where B W is.
+        w: W at the points, (n_w, n_a).
+        da: dA/dt, (n_w, n_a).
+        dw: dW/dt, (n_w, n_a).
+        decay: A^2 + B W, (n_w, n_a), the rate at which a small error decays: solutions AW = T are
+            stable where it is above 0 (dashed in fig. S10 where it is not), and the feedback is
+            useful, e W B e > 0, where B W is.
     """
 
     a: Tensor

@@ -19,7 +19,7 @@ Matrix = NDArray[np.float64]
 _CHUNK = 10_000  # candidates whose eigenvalues are found at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Configurations(Task[Curves]):
     """Random feedback that satisfies Conditions 2 and 3 beside the feedback of other methods.
 

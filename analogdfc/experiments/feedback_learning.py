@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ class FeedbackLearning(Task[Curves]):
     activation: str
     gammas: tuple[float, ...]
     sleep: SleepPhase
+    _: KW_ONLY
     sizes: tuple[int, ...] = (20, 10, 5)
     samples: int = 5000
     batch_size: int = 128

@@ -30,7 +30,7 @@ GAMMA = 5.0
 S3, S4, S5 = "gamma", "alpha", "k_p"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Size and settings of all experiments.
 
@@ -82,7 +82,11 @@ class Plan:
         )
 
     def jobs(self, figures: Iterable[str]) -> list[Task[Curves]]:
-        """The runs that figures need, each once, long ones first."""
+        """The runs that figures need, each once, long ones first.
+
+        Args:
+            figures: of `FIGURES`.
+        """
         found: dict[str, Task[Curves]] = {}
         for figure in figures:
             found |= {job.name: job for job in self._of(figure)}
@@ -90,7 +94,9 @@ class Plan:
 
     def _of(self, figure: str) -> list[Task[Curves]]:
         if figure == "2":
-            return [Configurations(self.configurations, sizes=self.toy.sizes, seed=self.toy.seed)]
+            return [
+                Configurations(count=self.configurations, sizes=self.toy.sizes, seed=self.toy.seed)
+            ]
         if figure in ("3", "s2"):
             return [ToyRun(method, kind, self.toy) for method, kind in METHODS]
         if figure == "4":

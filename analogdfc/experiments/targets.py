@@ -126,7 +126,7 @@ class TargetAlignment:
 
     Attributes:
         dampings: values of lambda.
-        targets: to updates by damped Gauss-Newton targets, (L-1, len(dampings)).
+        targets: to updates by damped Gauss-Newton targets, (L-1, dampings).
         gradient: to the negative gradient of the loss, (L-1,).
     """
 
@@ -147,6 +147,9 @@ class TargetAlignment:
     @classmethod
     def mean(cls, found: Sequence[TargetAlignment]) -> TargetAlignment:
         """The average over minibatches, as the paper's over an epoch.
+
+        Args:
+            found: one a minibatch.
 
         Raises:
             UserError: none at all, or different dampings.
@@ -177,7 +180,7 @@ def target_alignment(
         network: the network.
         x: inputs, (batch, n_0).
         error: output errors, the negative gradients of the samples' losses, (batch, n_L).
-        weights: changes of W_1..W_{L-1}; further ones are ignored.
+        weights: changes of W_1..W_{L-1}, (n_i, n_{i-1}); further ones are ignored.
         dampings: values of lambda, >= 0.
 
     Raises:
@@ -203,7 +206,7 @@ def target_alignment(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NullSpaceToy:
     """Toy experiment 1 of Meulemans et al. 2020, App. B.3; what the paper leaves open is assumed.
 

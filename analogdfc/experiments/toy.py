@@ -53,7 +53,7 @@ _SLEEP = SleepPhase(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ToySettings:
     """Settings of the experiment; the defaults are the published ones.
 

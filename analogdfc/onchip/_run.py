@@ -51,7 +51,7 @@ GRANULARITY = 1 / 64
 Measure = Literal["accuracy", "loss"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Course:
     """How training goes; the same for all rules, as far as it concerns them.
 

@@ -63,6 +63,9 @@ class Convergence:
     def of(self, rule: str) -> tuple[Run, ...]:
         """The runs of a rule, one a seed.
 
+        Args:
+            rule: name of the rule.
+
         Raises:
             UserError: a rule that wasn't trained.
         """
@@ -77,17 +80,28 @@ class Convergence:
         return tuple(dict.fromkeys(run.rule for run in self.runs))
 
     def best(self, run: Run) -> float:
-        """The best value of the measure that a run showed."""
+        """The best value of the measure that a run showed.
+
+        Args:
+            run: the run.
+        """
         return max(run.accuracy) if self.measure == "accuracy" else min(run.loss)
 
     def samples_to_target(self, rule: str) -> tuple[int | None, ...]:
-        """Samples to the target for each seed; None where the budget ended first."""
+        """Samples to the target for each seed; None where the budget ended first.
+
+        Args:
+            rule: name of the rule.
+        """
         return tuple(run.reached for run in self.of(rule))
 
     def curves(self, rule: str) -> tuple[Tensor, Tensor]:
         """The measure of all seeds at common numbers of samples.
 
         A run that met the target and ended keeps its last value; one that broke off has nan.
+
+        Args:
+            rule: name of the rule.
 
         Returns:
             Samples, (evaluations,), and the measure, (seeds, evaluations).
@@ -127,7 +141,11 @@ class Convergence:
         return out
 
     def verdict(self, rule: str) -> str:
-        """One sentence on a rule: when it reached the target, or that it did not, and how close."""
+        """One sentence on a rule: when it reached the target, or that it did not, and how close.
+
+        Args:
+            rule: name of the rule.
+        """
         runs = self.of(rule)
         reached = [run.reached for run in runs if run.reached is not None]
         goal = f"{self.measure} {self.target:g}"

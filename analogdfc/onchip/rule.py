@@ -168,6 +168,9 @@ class HardwareDFC(LearningRule):
         """d_1..d_L as read, (batch, n_i), with the amplifiers' noise if the rule has any.
 
         The noise is that of each neuron's soma on its own, through the slope phi' at rest.
+
+        Args:
+            state: the chip's rest state.
         """
         if self._sigma is None:
             return state.differences

@@ -42,7 +42,11 @@ class Requirement(NamedTuple):
         return "<=" if self.loose_high else ">="
 
     def text(self, value: float) -> str:
-        """A value with its unit, such as '23 MHz'."""
+        """A value with its unit, such as '23 MHz'.
+
+        Args:
+            value: in the SI unit.
+        """
         if self.unit == "1":
             return f"{value:.0f}" if self.whole else f"{value:.4g}"
         if self.unit == "V/s":
@@ -187,6 +191,9 @@ def grid(requirement: Requirement, start: float, end: float) -> list[float]:
 def parse_fixed(texts: Iterable[str]) -> dict[str, float]:
     """Requirements that are given: 'gain=1e4' or 'bandwidth=20 MHz', in SI units without a unit.
 
+    Args:
+        texts: one a requirement.
+
     Raises:
         UserError: not of this form, an unknown name, one that is given twice, a value of another
             unit or out of the allowed.
@@ -201,6 +208,9 @@ def parse_fixed(texts: Iterable[str]) -> dict[str, float]:
 
 def parse_ranges(texts: Iterable[str]) -> dict[str, tuple[float, float]]:
     """Ranges that are given: 'offset=10uV:1mV'.
+
+    Args:
+        texts: one a requirement.
 
     Raises:
         UserError: as `parse_fixed`; or a range whose ends are the wrong way round.

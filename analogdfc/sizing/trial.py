@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -58,6 +58,7 @@ class Problem:
     design: Design
     x: Tensor
     step: Tensor
+    _: KW_ONLY
     seeds: tuple[int, ...]
     max_angle: float
     ranges: Mapping[str, tuple[float, float]]
@@ -107,6 +108,17 @@ class Problem:
     ) -> Problem:
         """A problem with default ranges for what is neither given a range nor fixed.
 
+        Args:
+            design: network and controller on the card that gives everything that isn't sized.
+            x: inputs, (batch, n_0), dimensionless.
+            step: steps of the output target, (batch, n_L).
+            seeds: seeds of the chips.
+            max_angle: bound on the angle, in degrees.
+            ranges: of the requirements that are sought, by name, in SI units; by default those of
+                the technology.
+            fixed: the other requirements.
+            options: the further arguments of the class.
+
         Raises:
             UserError: a requirement with both, or what the class refuses.
         """
@@ -115,7 +127,16 @@ class Problem:
             raise UserError(f"'{both[0]}' has both a fixed value and a range; give one of them")
         everything = {**specification.default_ranges(design.tau_v_seconds), **ranges}
         kept = {n: everything[n] for n in specification.REQUIREMENTS if n not in fixed}
-        return cls(design, x, step, tuple(seeds), max_angle, kept, fixed, **options)
+        return cls(
+            design,
+            x,
+            step,
+            seeds=tuple(seeds),
+            max_angle=max_angle,
+            ranges=kept,
+            fixed=fixed,
+            **options,
+        )
 
     @property
     def aim(self) -> float:
@@ -136,7 +157,11 @@ class Problem:
         return ideal_update(self.design, self.x, self.step), found.layers
 
     def realised(self, values: Mapping[str, float]) -> Design:
-        """The design with these properties (SI units, by name); fixed ones are added."""
+        """The design with these properties (SI units, by name); fixed ones are added.
+
+        Args:
+            values: the requirements that are sought, by name, in SI units.
+        """
         both = {**values, **self.fixed}
         return self.design.on(specification.with_values(self.design.card, both))
 
@@ -177,7 +202,12 @@ class Outcome(NamedTuple):
         return not math.isnan(self.angle)
 
     def excess(self, problem: Problem, aim: float) -> dict[str, float]:
-        """By how much, relative, each bound (of `CONSTRAINTS`) is broken; negative where kept."""
+        """By how much, relative, each bound (of `CONSTRAINTS`) is broken; negative where kept.
+
+        Args:
+            problem: what has the bounds.
+            aim: the angle to keep, in degrees.
+        """
         found = (
             self.angle / aim - 1,
             1 - self.phase_margin / problem.phase_margin,
@@ -187,7 +217,12 @@ class Outcome(NamedTuple):
         return dict(zip(CONSTRAINTS, found, strict=True))
 
     def keeps(self, problem: Problem, aim: float) -> bool:
-        """Whether all bounds are kept."""
+        """Whether all bounds are kept.
+
+        Args:
+            problem: what has the bounds.
+            aim: the angle to keep, in degrees.
+        """
         return self.works and max(self.excess(problem, aim).values()) <= 0
 
 

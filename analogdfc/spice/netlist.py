@@ -81,5 +81,9 @@ class Netlist:
         return tuple(folder / name for name in texts)
 
     def deck(self, testbench: str) -> str:
-        """The whole deck as one text, for a simulator."""
+        """The whole deck as one text, for a simulator.
+
+        Args:
+            testbench: sources and analysis, as `Testbench.text` gives them.
+        """
         return f"{title(self.chip, self.fidelity)}\n{self.cells}{self.circuit}{testbench}"

@@ -94,7 +94,11 @@ class Energy:
         return Energy(items, {**self.unknown, **other.unknown})
 
     def scaled(self, factor: float) -> Energy:
-        """The energy of so many repetitions."""
+        """The energy of so many repetitions.
+
+        Args:
+            factor: how many, >= 0.
+        """
         return Energy({key: factor * e for key, e in self.items.items()}, self.unknown)
 
 

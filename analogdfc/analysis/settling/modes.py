@@ -180,7 +180,11 @@ class Spectrum:
         return poles(self.s, np.concatenate(scaled, axis=1), tolerance=1e-7)
 
     def modal(self, transforms: Complex) -> Modal:
-        """Transforms along the line as sums of decaying terms."""
+        """Transforms along the line as sums of decaying terms.
+
+        Args:
+            transforms: along the line, (batch, points, n_L), complex.
+        """
         return Modal.fit(self.s, transforms, self.poles[self.poles.real < 0])
 
     def modes(self) -> Modes:

@@ -57,7 +57,7 @@ _ALONE = 0.2
 """Part of the band that all other modes may fill where one is said to dominate."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settling:
     """Predicted settling of every sample; times in seconds, tensors (batch,).
 
@@ -198,18 +198,18 @@ def predict(
         worst = int(np.argmin([min(math.log(g), p) for g, p in margins]))
         ratio = bandwidth_ratio(loops, worst)
     return Settling(
-        design,
-        band,
-        _complex(w.slowest for w in waveforms),
-        _complex(w.dominant for w in waveforms),
-        torch.tensor([w.remainder <= _ALONE for w in waveforms]),
-        _real(w.time_of_mode for w in waveforms),
-        _real(w.time_of_modes for w in waveforms),
-        _real(g for g, _ in margins),
-        _real(math.degrees(p) for _, p in margins),
-        ratio,
-        elasticities,
-        waveforms,
+        design=design,
+        band=band,
+        slowest=_complex(w.slowest for w in waveforms),
+        dominant=_complex(w.dominant for w in waveforms),
+        dominated=torch.tensor([w.remainder <= _ALONE for w in waveforms]),
+        time_of_mode=_real(w.time_of_mode for w in waveforms),
+        time_of_modes=_real(w.time_of_modes for w in waveforms),
+        gain_margin=_real(g for g, _ in margins),
+        phase_margin=_real(math.degrees(p) for _, p in margins),
+        bandwidth_ratio=ratio,
+        elasticities=elasticities,
+        waveforms=waveforms,
     )
 
 

@@ -108,6 +108,9 @@ class LoopTransfer:
     def loop_gain(self, s: Complex) -> Complex:
         """L(s), (batch, points, n_L, n_L): minus what comes back for a unit at the cut.
 
+        Args:
+            s: complex frequencies, (points,), in radians per second.
+
         Raises:
             ConvergenceError: outputs that are loaded so much that nothing converges.
         """
@@ -117,7 +120,11 @@ class LoopTransfer:
         return found
 
     def loop_gain_where_found(self, s: Complex) -> Complex:
-        """The same for frequencies that may lie on a pole, with nan where it doesn't converge."""
+        """The same for frequencies that may lie on a pole, with nan where it doesn't converge.
+
+        Args:
+            s: complex frequencies, (points,), in radians per second.
+        """
         n = self.channels
         unit = np.broadcast_to(np.eye(n, dtype=complex), (self.batch, len(s), n, n))
         sweep, left = self._settle(self._slopes, self._stages(s), unit, {})
@@ -150,6 +157,9 @@ class LoopTransfer:
         """What the amplifiers at the cut would do after the release if nothing went round the loop.
 
         The closed loop's transform at the cut is (I + L(s))^-1 times this.
+
+        Args:
+            s: complex frequencies, (points,), in radians per second.
 
         Returns:
             Output voltages, (batch, points, n_L, 1), in volts times seconds.
