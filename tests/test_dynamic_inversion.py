@@ -506,7 +506,7 @@ def test_an_unstable_loop_without_a_stabiliser_is_an_error_with_its_eigenvalue(n
     with pytest.raises(
         ConvergenceError, match=r"unstable, .* eigenvalues is \+0\..*transposed.*alpha"
     ):
-        get_rule(name).rule(network, feedback, monitor=without_repair())  # type: ignore[arg-type]
+        get_rule(name).rule(network, feedback, monitor=without_repair())  # type: ignore[arg-type, call-arg]
 
 
 def test_the_monitor_looks_only_as_often_as_it_is_told() -> None:
