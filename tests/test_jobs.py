@@ -21,7 +21,7 @@ from analogdfc.jobs import Processes, Progress, Shared, Task, Threads, processes
 
 @dataclass(frozen=True)
 class Draw(Task[float]):
-    """A random number from its seed, in as many steps as it is told; a negative seed is refused."""
+    """A random number from its seed, in as many steps as it is told."""
 
     seed: int
     steps: int = 1
@@ -36,12 +36,22 @@ class Draw(Task[float]):
         return self.steps
 
     def run(self, progress: Progress) -> float:
-        if self.seed < 0:
-            raise UserError(f"seed {self.seed}: it must be >= 0")
         time.sleep(self.seconds)
         for _ in range(self.steps):
             progress(1)
         return torch.rand((), generator=torch.Generator().manual_seed(self.seed)).item()
+
+
+@dataclass(frozen=True)
+class Refused(Task[float]):
+    """An error, as soon as a file is there."""
+
+    after: str
+
+    def run(self, progress: Progress) -> float:
+        while not Path(self.after).exists():
+            time.sleep(0.01)
+        raise UserError("nothing will do")
 
 
 @dataclass(frozen=True)
@@ -120,14 +130,18 @@ def test_progress_is_told_while_a_task_runs() -> None:
     assert told == [3]
 
 
-def test_an_error_hands_back_what_ended_well_and_gives_up_the_rest(pool: Processes) -> None:
-    kept = {}
+def test_an_error_hands_back_what_ended_well_and_gives_up_the_rest(
+    pool: Processes, tmp_path: Path
+) -> None:
+    kept: dict[Task[float], float] = {}
+    refused = Refused(str(tmp_path / "go"))
 
     def collect() -> None:
-        for task, value in run_tasks([Draw(1), Draw(-1, seconds=0.2), Draw(2)], pool):
+        for task, value in run_tasks([Draw(1), refused, Draw(2)], pool):
             kept[task] = value
+            Path(refused.after).touch()
 
-    with pytest.raises(UserError, match="seed -1: it must be >= 0"):
+    with pytest.raises(UserError, match="nothing will do"):
         collect()
     assert kept[Draw(1)] == next(results([Draw(1)]))
     # The pool is still good for others.
