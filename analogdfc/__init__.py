@@ -34,10 +34,10 @@ if TYPE_CHECKING:
         LearningRule,
         SinglePhaseDFC,
         SteadyStateDFC,
-        get_rule,
         register,
     )
     from analogdfc.network import Network
+    from analogdfc.onchip.registry import get_rule
     from analogdfc.presets import load_preset
     from analogdfc.spice import Circuit, Netlist, get_simulator
     from analogdfc.storage import read_model
@@ -64,10 +64,10 @@ else:
                 "LearningRule",
                 "SinglePhaseDFC",
                 "SteadyStateDFC",
-                "get_rule",
                 "register",
             ),
             "analogdfc.network": ("Network",),
+            "analogdfc.onchip.registry": ("get_rule",),
             "analogdfc.presets": ("load_preset",),
             "analogdfc.spice": ("Circuit", "Netlist", "get_simulator"),
             "analogdfc.storage": ("read_model",),

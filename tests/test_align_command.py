@@ -20,8 +20,8 @@ from analogdfc import records
 from analogdfc.cli import align, cli
 from analogdfc.controller import PI
 from analogdfc.feedback import DirectFeedback
-from analogdfc.learning import RULES
 from analogdfc.network import Network
+from analogdfc.onchip.registry import RULES
 from analogdfc.records import Quantity
 from analogdfc.storage import Model, model_tree
 

@@ -43,8 +43,9 @@ from analogdfc.devices import (
     WriteVerify,
 )
 from analogdfc.errors import UserError
-from analogdfc.learning import RULES, Backpropagation, make_rule
+from analogdfc.learning import Backpropagation, make_rule
 from analogdfc.network import Network
+from analogdfc.onchip.registry import RULES
 
 US = 1e-6
 WINDOW = Window(1 * US, 41 * US)
@@ -232,7 +233,8 @@ def test_telegraph_noise_and_shared_references_reach_the_weights(network: Networ
     assert common == pytest.approx(0.5 + 0.5 / 40, abs=0.1)
 
 
-@pytest.mark.parametrize("name", RULES)
+# A chip of devices is another circuit than one of the card's resistors, with other errors.
+@pytest.mark.parametrize("name", [name for name in RULES if name != "dfc-chip"])
 def test_every_rule_trains_through_analog_weights_unchanged(name: str) -> None:
     plain = Network([5, 5, 5], "tanh", generator=generator(3))
     x, y = 0.1 * normal(4, 3, 5), 0.1 * normal(5, 3, 5)

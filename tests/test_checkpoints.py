@@ -21,7 +21,6 @@ from analogdfc.dynamics.settling import Simulation
 from analogdfc.dynamics.single_phase import Filters
 from analogdfc.errors import UserError
 from analogdfc.learning import (
-    RULES,
     Backpropagation,
     DynamicInversion,
     FastControl,
@@ -31,8 +30,10 @@ from analogdfc.learning import (
     SequentialFeedback,
     SleepPhase,
 )
+from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.learning.targets import DifferenceReconstruction
 from analogdfc.network import Network
+from analogdfc.onchip.registry import RULES
 from analogdfc.records import Record
 from analogdfc.states import State
 from analogdfc.storage import read_model
@@ -54,7 +55,8 @@ MOMENTUM = SGD(lr=0.5, momentum=0.9)
 
 def experiment(optimizer: Adam | SGD = ADAM, rule: str = "dfc-ssa", **changes: Any) -> Experiment:
     """Feedback learning in all its places, on few samples."""
-    learned = rule.startswith("dfc") or issubclass(RULES[rule].rule, LearnedTargets)
+    controlled = issubclass(RULES[rule].rule, FeedbackControl)
+    learned = controlled or issubclass(RULES[rule].rule, LearnedTargets)
     feedback = FeedbackPlan(
         optimizer=replace(optimizer, lr=0.002),
         pretraining=replace(optimizer, lr=0.005),
@@ -67,7 +69,7 @@ def experiment(optimizer: Adam | SGD = ADAM, rule: str = "dfc-ssa", **changes: A
         dataset="digits-4x4",
         sizes=(16, 6, 10),
         feedback="learned",
-        options={"sleep": SleepPhase(steps=10)} if rule.startswith("dfc") else {},
+        options={"sleep": SleepPhase(steps=10)} if controlled else {},
         plan=Plan(
             epochs=3,
             batch_size=32,

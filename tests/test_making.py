@@ -10,7 +10,6 @@ from torch import Tensor
 from analogdfc.dynamics.settling import DirectSolution, Simulation
 from analogdfc.learning import (
     DFC,
-    RULES,
     DDTPLinear,
     DynamicInversion,
     LearningRule,
@@ -20,6 +19,7 @@ from analogdfc.learning import (
 from analogdfc.learning.making import arguments
 from analogdfc.losses import LOSSES
 from analogdfc.network import Network
+from analogdfc.onchip.registry import RULES
 from analogdfc.training import Adam
 from analogdfc.training.experiment import default_experiment
 
@@ -28,6 +28,7 @@ from analogdfc.training.experiment import default_experiment
 DESCENDING = (
     "bp",
     "dfc",
+    "dfc-chip",
     "dfc-single-phase",
     "dfc-ss",
     "dfc-ssa",

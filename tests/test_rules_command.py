@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analogdfc.cli import cli
-from analogdfc.learning import RULES
 from analogdfc.learning.making import arguments
+from analogdfc.onchip.registry import RULES
 
 FACTS = ("family", "feedback", "local_space", "local_time", "equation", "source")
 

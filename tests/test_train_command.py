@@ -18,11 +18,15 @@ import torch
 from click.testing import CliRunner, Result
 
 from analogdfc import records
+from analogdfc.cards.device import DeviceCard
+from analogdfc.cards.technology import Card
 from analogdfc.cli import _training, cli, train
-from analogdfc.learning import RULES
+from analogdfc.controller import PI
+from analogdfc.onchip.registry import RULES
 from analogdfc.storage import read_model
 
 SMALL = ["--dataset", "digits-4x4", "--samples", "60", "--sizes", "16-6-10", "--epochs", "3"]
+CHIP = ["--rule", "dfc-chip"]
 
 
 def run(*arguments: object) -> Result:
@@ -75,7 +79,7 @@ def test_the_examples_of_the_help_work_as_typed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shown = re.findall(r"^ +analogdfc (train.*)$", run("--help").stdout, re.MULTILINE)
-    assert len(shown) == 3
+    assert len(shown) == 4
     result = CliRunner().invoke(cli, shown[0].split())
     assert result.exit_code == 0, result.output
     # The others take their data from files and hours; here they get others.
@@ -187,10 +191,20 @@ def test_the_step_of_the_target_can_be_chosen_for_rules_with_one(tmp_path: Path)
         assert told["dynamics"]["target_stepsize"] == 0.03
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--rule", "dfc-ssa", "--feedback", "learned"],
+        CHIP,
+        [*CHIP, "--devices", "ecram_mo_kim2019", "--lr", "0.02"],
+        [*CHIP, "--devices", "pcm_nandakumar2019", "--age", "1h", "--lr", "0.02"],
+    ],
+    ids=["dfc-ssa", "chip", "pulsed", "written"],
+)
 def test_an_interrupted_run_says_how_to_resume_and_ends_where_a_whole_one_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = [*SMALL, "--feedback", "learned", "--rule", "dfc-ssa"]
+    arguments = [*SMALL, *options]
     whole, parts = tmp_path / "whole.h5", tmp_path / "parts.h5"
     good(*arguments, "-o", whole)
     line = _training.epoch_line
@@ -211,7 +225,62 @@ def test_an_interrupted_run_says_how_to_resume_and_ends_where_a_whole_one_does(
     assert refused.exit_code == 2
     assert "isn't finished, at epoch 2; go on with --resume" in refused.stderr
     good(*arguments, "--resume", "-o", parts)
-    assert all(map(np.array_equal, weights(whole), weights(parts)))
+    assert whole.read_bytes() == parts.read_bytes()
+
+
+@pytest.mark.usefixtures("_no_figure")
+def test_a_record_of_a_chip_holds_its_card_its_devices_its_seed_and_its_loop(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "t.h5"
+    arguments = [*SMALL, *CHIP, "--epochs", 1, "--seed", 4, "-o", path]
+    good(*arguments)
+    record = records.read(path)
+    assert record.text("card") == Card.load("discrete_100mhz").text
+    assert record.integer("seed") == 4
+    assert "devices" not in record
+    loop = read_model(path)
+    assert (loop.rule, loop.assumed, loop.controller, loop.tau_v) == ("dfc-chip", False, PI(), 0.2)
+    good(*arguments, "--devices", "pcm_nandakumar2019", "--age", "1h")
+    record = records.read(path)
+    assert record.text("devices/card") == DeviceCard.load("pcm_nandakumar2019").text
+    assert record.number("devices/age") == 3600
+    assert record.number("training/network/time") == 3600
+
+
+@pytest.mark.usefixtures("_no_figure")
+def test_resuming_on_another_chip_is_refused_and_the_chip_named(tmp_path: Path) -> None:
+    path, mine = tmp_path / "t.h5", tmp_path / "mine.toml"
+    mine.write_text(Card.load("discrete_100mhz").text + "\n# the same, with a remark\n")
+    good(*SMALL, *CHIP, "--devices", "pcm_nandakumar2019", "-o", path)
+    more = [*SMALL, *CHIP, "--resume", "--epochs", 4, "-o", path]
+    same = [*more, "--devices", "pcm_nandakumar2019"]
+    assert good(*same, "--card", mine)["epochs"] == 4
+    text = mine.read_text()
+    name = next(line for line in text.splitlines() if line.startswith("name"))
+    for other, message in (
+        (
+            text.replace(name, 'name = "another"'),
+            "dynamics.card.name = Behav.*, not another",
+        ),
+        (text.replace("g_unit = { value = 10", "g_unit = { value = 9"), "dynamics.card.sha256 = "),
+    ):
+        assert other != text
+        mine.write_text(other)
+        result = run(*same, "--card", mine)
+        assert result.exit_code == 2
+        assert re.search(message, last_line(result)), last_line(result)
+    for options, message in (
+        ([], "dynamics.devices"),
+        (["--devices", "ecram_mo_kim2019"], "dynamics.devices.name = PCM"),
+        (
+            ["--devices", "pcm_nandakumar2019", "--age", "1h"],
+            "dynamics.devices.age = 0.0, not 3600.0",
+        ),
+    ):
+        result = run(*more, *options)
+        assert result.exit_code == 2
+        assert re.search(message, last_line(result)), last_line(result)
 
 
 def test_ctrl_c_leaves_the_last_checkpoint(tmp_path: Path) -> None:
@@ -358,6 +427,14 @@ def last_line(result: Result) -> str:
         (["--lr", "-1"], ["--lr"]),
         (["--dtype", "float16"], ["float16", "float32"]),
         (["--dataset", "mnist", "--data", "nowhere"], ["nowhere"]),
+        (["--card", "fast"], ["--card fast: the rule 'dfc-ssa' learns without a circuit"]),
+        (["--devices", "ideal"], ["--devices ideal: the rule 'dfc-ssa' learns without"]),
+        (["--age", "1h", *CHIP], ["--age: without --devices there is nothing that ages"]),
+        (["--card", "fast", *CHIP], ["unknown card 'fast'", "discrete_100mhz"]),
+        (["--devices", "flash", *CHIP], ["'flash'", "pcm_nandakumar2019"]),
+        (["--dtype", "float32", *CHIP], ["a chip is solved in float64 on the CPU"]),
+        (["--activation", "relu", *CHIP], ["relu", "tanh"]),
+        (["--feedback", "learned", *CHIP], ["'dfc-chip' has no choice of feedback"]),
     ],
 )
 def test_bad_input_is_one_clear_line_with_exit_code_2(

@@ -286,6 +286,7 @@ class PulsedUpdate(torch.optim.Optimizer):
         super().__init__(network.parameters(), {})
         self.network = network
         self.inner = optimizer
+        self.mode, self.granularity = mode, granularity
         self.period = period
         # Shared, so that a scheduler of either changes the step.
         self.param_groups = optimizer.param_groups
@@ -343,6 +344,10 @@ class PulsedUpdate(torch.optim.Optimizer):
         if not bool(out.sum().isfinite()):
             layout.mapping.matrix(out)  # names it
         return out.div_(layout.scale * step)
+
+    def settings(self) -> dict[str, Any]:
+        """What decides over its steps, beside the inner optimiser and the devices."""
+        return {"mode": self.mode, "granularity": self.granularity, "period": self.period}
 
     def kept(self) -> State:
         """Accumulators and counts of all layers; the devices are the network's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -60,6 +61,11 @@ class BaseCard(Section):
     def window(self) -> tuple[float, float] | None:
         """Lowest and highest conductance of its devices, in siemens; None without devices."""
         return None
+
+    @property
+    def sha256(self) -> str:
+        """What tells it from other cards: of its entries, without comments, in hexadecimal."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     def check(self) -> None:
         """Make sure that the numbers of different sections go together.

@@ -11,11 +11,15 @@ import torch
 from rich.table import Table
 
 from analogdfc import records
+from analogdfc.cards.technology import Card
 from analogdfc.cli._console import make_console
+from analogdfc.cli._design import read_devices
 from analogdfc.datasets import Dataset
 from analogdfc.errors import UserError
-from analogdfc.learning import SteadyStateDFC, get_rule
+from analogdfc.learning import SteadyStateDFC
 from analogdfc.learning.making import arguments
+from analogdfc.onchip.registry import HardwareDFC, get_rule
+from analogdfc.onchip.substrate import CARD, ChipSubstrate
 from analogdfc.presets import load_preset
 from analogdfc.records import Record
 from analogdfc.training import Experiment, Metrics, Plan, Trainer
@@ -49,6 +53,9 @@ class Options:
     patience: int | None
     samples: int | None
     seed: int
+    card: str | None
+    devices: str | None
+    age: float
 
 
 def existing(output: Path, *, resume: bool) -> Record | None:
@@ -112,7 +119,11 @@ def make_experiment(
         given["autoencoder"] = True
     base = _base(options, given.get("activation", "tanh"))
     experiment = replace(
-        base, **given, plan=_plan(base.plan, options), options=_arguments(base, options)
+        base,
+        **given,
+        plan=_plan(base.plan, options),
+        options=_arguments(base, options),
+        substrate=_substrate(options),
     )
     data = experiment.load(folder, dtype, device)
     if options.preset is None:
@@ -133,6 +144,20 @@ def _base(options: Options, activation: str | tuple[str, ...]) -> Experiment:
             "rules of deep feedback control have"
         )
     return base
+
+
+def _substrate(options: Options) -> ChipSubstrate | None:
+    """The chip that the network learns through; None for a rule that needs none."""
+    made_of = read_devices(options.devices, options.age)
+    if issubclass(get_rule(options.rule).rule, HardwareDFC):
+        return ChipSubstrate(card=Card.load(options.card or CARD), devices=made_of)
+    for option, value in (("card", options.card), ("devices", options.devices)):
+        if value is not None:
+            raise UserError(
+                f"--{option} {value}: the rule {options.rule!r} learns without a circuit; "
+                "dfc-chip learns through one"
+            )
+    return None
 
 
 def _fitted(experiment: Experiment, data: Dataset, options: Options) -> Experiment:
@@ -179,6 +204,8 @@ def numbers(trainer: Trainer, experiment: Experiment) -> dict[str, Any]:
         "epochs": len(trainer.history),
         "best_epoch": trainer.best.epoch if trainer.best else None,
     }
+    if experiment.substrate is not None:
+        out["substrate"] = str(experiment.substrate)
     last = trainer.history[-1] if trainer.history else None
     for prefix, metrics in (("", last), ("best_", trainer.best)):
         for part in Metrics._fields[1:]:
@@ -224,6 +251,8 @@ def show(trainer: Trainer, experiment: Experiment, found: dict[str, Any]) -> Non
     title = f"{experiment.dataset}, {found['network']}, {experiment.rule}"
     if experiment.controlled:
         title += f", {experiment.feedback} feedback"
+    if experiment.substrate is not None:
+        title += f", {experiment.substrate}"
     console.print(f"{title}, seed {experiment.seed}", highlight=False, soft_wrap=True)
     table = Table()
     table.add_column("epoch", no_wrap=True)

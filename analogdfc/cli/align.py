@@ -24,12 +24,13 @@ from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.experiments.rule_alignment import Ideals, RuleAlignment
 from analogdfc.experiments.rule_alignment_figure import alignment_figure
 from analogdfc.experiments.targets import DAMPINGS
-from analogdfc.learning import RULES, LearningRule, get_rule, make_rule
+from analogdfc.learning import LearningRule, make_rule
 from analogdfc.learning.base import LearnsFeedback
 from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.learning.targets import TargetRule
 from analogdfc.losses import LOSSES
 from analogdfc.network import Network
+from analogdfc.onchip.registry import RULES, get_rule
 from analogdfc.plots import check_figure, save_figure
 from analogdfc.storage import read_model
 from analogdfc.training import FeedbackPlan, Plan, Trainer

@@ -13,8 +13,9 @@ from rich.table import Table
 
 from analogdfc.cli._console import make_console
 from analogdfc.errors import UserError
-from analogdfc.learning import RULES, RuleInfo, get_rule
+from analogdfc.learning import RuleInfo
 from analogdfc.learning.making import arguments
+from analogdfc.onchip.registry import RULES, get_rule
 
 _LEGEND = """\
 local in space: what a synapse learns from is there where it is; in time: it is there when it \

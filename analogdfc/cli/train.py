@@ -12,11 +12,12 @@ import torch
 
 from analogdfc import records
 from analogdfc.cli import _training
-from analogdfc.cli._design import Sizes, progress_bar
+from analogdfc.cli._design import Sizes, device_options, progress_bar
 from analogdfc.cli._options import bundled
 from analogdfc.datasets import DATASETS
 from analogdfc.errors import UserError
-from analogdfc.learning import RULES
+from analogdfc.onchip.registry import RULES
+from analogdfc.onchip.substrate import CARD
 from analogdfc.plots import check_figure, save_figure, training_figure
 from analogdfc.presets import preset_names
 from analogdfc.training import Divergence, Experiment, Trainer, checkpoint_tree, restore
@@ -29,6 +30,7 @@ Examples:
   analogdfc train -o train.h5
   analogdfc train --preset fashion-mnist --rule dfc-ss --epochs 5 -o fashion.h5
   analogdfc train --preset tp-fashion-mnist --rule ddtp-linear --epochs 5 -o targets.h5
+  analogdfc train --rule dfc-chip --devices ecram_mo_kim2019 --lr 0.02 -o chip.h5
 """
 
 
@@ -110,6 +112,12 @@ Examples:
     show_default=True,
     help="Seed of the initial weights, the order of samples and the noise.",
 )
+@click.option(
+    "--card",
+    help="Technology card of the chip that dfc-chip learns through: a name that comes with the "
+    f"package or the path of a TOML file.  [default: {CARD}]",
+)
+@device_options
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="float64", show_default=True)
 @click.option(
@@ -168,10 +176,10 @@ def _run(trainer: Trainer, experiment: Experiment, output: Path, *, resumed: boo
 
     def write() -> None:
         tree = checkpoint_tree(trainer, experiment.about())
-        finished = {"finished": trainer.finished}
+        further = {**experiment.tree(), "finished": trainer.finished}
         results = _training.numbers(trainer, experiment)
         kept = {name: value for name, value in results.items() if value is not None}
-        records.write(output, {**tree, **finished, "results": kept})
+        records.write(output, {**tree, **further, "results": kept})
 
     def completed(_: Trainer) -> None:
         write()

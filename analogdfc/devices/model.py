@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
@@ -47,6 +48,11 @@ class DeviceModel:
     spread: Spread | None = None
     faults: Faults | None = None
     pulses: Pulses | None = None
+
+    @property
+    def sha256(self) -> str:
+        """What tells it from other models: of all its numbers, in hexadecimal."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()
 
     @property
     def imperfections(self) -> tuple[str, ...]:

@@ -13,13 +13,12 @@ import torch
 from torch import Tensor
 
 from analogdfc.analysis.noise import ReadingNoise
-from analogdfc.arrays.layers import AnalogNetwork, analog
-from analogdfc.arrays.mapping import Balanced, Mapping, PerLayer, Split
+from analogdfc.arrays.layers import AnalogNetwork
 from analogdfc.arrays.optimizer import PulsedUpdate
 from analogdfc.cards.device import DeviceCard
 from analogdfc.cards.technology import Card
-from analogdfc.circuit.chip import Chip
-from analogdfc.circuit.design import Design, Readout
+from analogdfc.circuit.design import Readout
+from analogdfc.circuit.devices import Devices
 from analogdfc.controller import PI
 from analogdfc.datasets import Dataset, Samples
 from analogdfc.devices import DeviceModel
@@ -29,6 +28,7 @@ from analogdfc.learning import Backpropagation, LearningRule, SteadyStateDFC
 from analogdfc.losses import Loss, SoftmaxCrossEntropy
 from analogdfc.network import Network
 from analogdfc.onchip.rule import HardwareDFC
+from analogdfc.onchip.substrate import ChipSubstrate, Writing
 from analogdfc.training.loop import (
     FORWARD,
     Phase,
@@ -44,9 +44,6 @@ from analogdfc.training.stopping import Epochs, Reached
 
 RULES = ("hardware", "dfc-ss", "bp")
 """What is trained: through the chip, by the ideal rule, by backpropagation."""
-
-GRANULARITY = 1 / 64
-"""Granule of a write, in units of the largest representable weight, for devices without pulses."""
 
 Measure = Literal["accuracy", "loss"]
 
@@ -96,6 +93,30 @@ class Course:
                 f"batch_size = {self.batch_size}, ageing = {self.ageing}, period = {self.period}: "
                 "batch_size >= 1, ageing >= 1 and period >= 0 are required"
             )
+
+    @property
+    def writing(self) -> Writing:
+        """How devices follow a step."""
+        return Writing(mode=self.mode, granularity=self.granularity, headroom=self.headroom)
+
+    def substrate(self, card: Card, device: DeviceCard | DeviceModel | str | Path) -> ChipSubstrate:
+        """The chip that is trained through.
+
+        Args:
+            card: the technology of the circuit.
+            device: the devices that hold the weights.
+
+        Raises:
+            UserError: an unknown device.
+        """
+        return ChipSubstrate(
+            card=card,
+            devices=Devices.of(device),
+            controller=self.controller,
+            tau_v=self.tau_v,
+            readout=self.readout,
+            writing=self.writing,
+        )
 
 
 class Run(NamedTuple):
@@ -170,24 +191,17 @@ def learner_of(
             tau_v=course.tau_v,
         )
         return Learner(rule, course.optimizer.make(network.parameters()))
-    design = Design.of(
-        network,
-        feedback,
-        card,
-        controller=course.controller,
-        tau_v=course.tau_v,
-        readout=course.readout,
-    )
-    devices, optimizer = on_devices(network, device, seed, course)
+    placed = course.substrate(card, device).place(network, seed)
     hardware = HardwareDFC(
-        devices,
-        Chip.of(design, seed),
+        placed.network,
+        **placed.options,
         target_stepsize=course.target_stepsize,
         loss=course.loss,
         noise=course.noise,
         generator=torch.Generator().manual_seed(seed),
     )
-    return Learner(hardware, optimizer)
+    inner = course.optimizer.make(placed.network.parameters())
+    return Learner(hardware, inner if placed.update is None else placed.update(inner))
 
 
 def on_devices(
@@ -197,8 +211,6 @@ def on_devices(
     course: Course | None = None,
 ) -> tuple[AnalogNetwork, PulsedUpdate]:
     """A network on devices, with an optimiser that moves them as they allow.
-
-    Devices with pulses are pulsed around the middle of their window, others programmed anew.
 
     Args:
         network: whose weights the devices are programmed to.
@@ -210,18 +222,9 @@ def on_devices(
         UserError: what the device or the course refuse.
     """
     course = course or Course()
-    if isinstance(device, str | Path):
-        device = DeviceCard.load(device)
-    model = device.model() if isinstance(device, DeviceCard) else device
-    granularity = course.granularity
-    if granularity is None and model.pulses is None and course.mode != "ideal":
-        granularity = GRANULARITY
-    pulsed = granularity is None
-    mapping = Mapping(Balanced() if pulsed else Split(), PerLayer(course.headroom))
-    chip = analog(network, model, seed, mapping=mapping)
-    mode = course.mode or ("stochastic" if pulsed else "mixed-precision")
-    inner = course.optimizer.make(chip.parameters())
-    return chip, PulsedUpdate(chip, inner, mode, granularity=granularity)
+    writing = course.writing
+    chip = writing.network(network, Devices.of(device).model, seed)
+    return chip, writing.update(chip, course.optimizer.make(chip.parameters()))
 
 
 class Evaluation(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,13 +19,23 @@ from analogdfc.devices.draws import normal
 from analogdfc.dynamics.loop import free_pass
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.learning.base import ControlLoop, LearningRule
+from analogdfc.learning.base import ControlLoop, LearningRule, register
 from analogdfc.losses import Loss
 from analogdfc.network import Network
+from analogdfc.onchip.substrate import ChipSubstrate
 
 __all__ = ["HardwareDFC", "ReadingNoise"]
 
 
+@register(
+    "dfc-chip",
+    family="deep feedback control",
+    feedback="direct, fixed",
+    local="yes",
+    local_time="at the steady state",
+    equation="Delta W_i = (phi(v_i) - phi(v_ff,i)) r_{i-1}^T as read from a chip at rest",
+    source="Meulemans et al. 2021, Algorithm 2, on the circuit of this package",
+)
 class HardwareDFC(LearningRule):
     """The update of Algorithm 2 (Meulemans et al. 2021) as it is read from a chip at rest.
 
@@ -41,8 +51,9 @@ class HardwareDFC(LearningRule):
 
     Args:
         network: the network that learns, float64; its sizes and activations are the chip's.
-        chip: the chip; its seed stays. A design gives nominal components. Where the network is an
-            `AnalogNetwork`, the crossbars get its devices in place of their own.
+        chip: the chip; its seed stays. A design gives nominal components; by default it is that of
+            `ChipSubstrate()` for this network. Where the network is an `AnalogNetwork`, the
+            crossbars get its devices in place of their own.
         target_stepsize: step lambda of the output target along the negative loss gradient, > 0.
         loss: the loss at the output; by default the squared error.
         limits: the largest weight of each layer for which the conductances leave room; by default
@@ -65,7 +76,7 @@ class HardwareDFC(LearningRule):
     def __init__(
         self,
         network: Network,
-        chip: Chip | Design,
+        chip: Chip | Design | None = None,
         *,
         target_stepsize: float = 0.1,
         loss: Loss | None = None,
@@ -77,6 +88,8 @@ class HardwareDFC(LearningRule):
         super().__init__(network, loss)
         if not target_stepsize > 0:
             raise UserError(f"target_stepsize = {target_stepsize}: it must be > 0")
+        if chip is None:
+            chip = ChipSubstrate().design(network)
         if isinstance(chip, Design):
             chip = Chip.of(chip)
         _check_fit(network, chip.design)
@@ -96,14 +109,18 @@ class HardwareDFC(LearningRule):
 
     def settings(self) -> dict[str, Any]:
         """See `LearningRule.settings`."""
-        chip = self.static.chip
+        chip, design = self.static.chip, self.static.chip.design
         return {
             **super().settings(),
             "target_stepsize": self.target_stepsize,
+            "controller": design.controller,
+            "tau_v": design.tau_v,
             "tolerance": self.tolerance,
             "noise": self.noise,
-            "readout": chip.design.readout,
-            "card": chip.design.card.card.name,
+            "readout": design.readout,
+            "card": _Identity(design.card.card.name, design.card.sha256),
+            "devices": None if design.devices is None else _MadeOf.of(design.devices),
+            "limits": design.limits,
             "chip_seed": chip.seed,
         }
 
@@ -193,6 +210,27 @@ class HardwareDFC(LearningRule):
                 )
 
 
+class _Identity(NamedTuple):
+    """Which card it is; two with one name differ in what they contain."""
+
+    name: str
+    sha256: str
+
+
+class _MadeOf(NamedTuple):
+    """What devices are, and how long ago the feedback's were programmed, in seconds."""
+
+    name: str
+    sha256: str
+    age: float
+    scheme: str
+
+    @classmethod
+    def of(cls, devices: Devices) -> _MadeOf:
+        scheme = type(devices.scheme).__name__
+        return cls(devices.name, devices.model.sha256, devices.age, scheme)
+
+
 def _on_arrays(design: Design, network: AnalogNetwork, limits: Sequence[float] | None) -> Design:
     """The design with crossbars like the network's arrays."""
     model, scheme = network.arrays[0].model, network.arrays[0].layout.mapping.scheme
@@ -205,7 +243,8 @@ def _on_arrays(design: Design, network: AnalogNetwork, limits: Sequence[float] |
             f"limits {tuple(limits)}: the window of the network's arrays stands for {scales}"
         )
     devices = Devices(model, scheme=scheme) if own is None else replace(own, scheme=scheme)
-    design = replace(design, devices=devices, limits=scales)
+    if own is None or own.scheme != scheme or design.limits != scales:
+        design = replace(design, devices=devices, limits=scales)
     units = tuple(design.weight_limit(i) for i in range(1, design.depth + 1))
     if units != scales:
         raise UserError(

@@ -122,7 +122,8 @@ def settings(trainer: Trainer, about: Mapping[str, Any] | None = None) -> dict[s
     rule, network = trainer.rule, trainer.rule.network
     losses = [name for name, loss in LOSSES.items() if type(loss) is type(trainer.loss)]
     first = network.weights[0]
-    found = {
+    writes = {k: o.settings() for k, o in trainer.optimizers.items() if isinstance(o, Wrapping)}
+    found: dict[str, Any] = {
         **(about or {}),
         "rule": name_of(rule),
         "loss": losses[0] if losses else type(trainer.loss).__name__,
@@ -133,6 +134,7 @@ def settings(trainer: Trainer, about: Mapping[str, Any] | None = None) -> dict[s
         "samples": len(trainer.data.x),
         "plan": _plain(trainer.plan),
         "dynamics": {k: _plain(v) for k, v in rule.settings().items()},
+        **({_WRITES: writes} if writes else {}),
     }
     plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain

@@ -30,6 +30,7 @@ from analogdfc.losses import LOSSES
 from analogdfc.network import Network
 from analogdfc.training.optimizers import Adam
 from analogdfc.training.plan import FeedbackPlan, Plan
+from analogdfc.training.substrate import Placed, Substrate
 from analogdfc.training.trainer import Trainer
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
@@ -72,6 +73,7 @@ class Experiment:
         plan: how it is trained; its `feedback` says how feedback weights are learned, if at all.
         seed: seed of the initial weights, the order of samples and the noise.
         samples: train on this many samples, drawn once and for all; None for all.
+        substrate: what the network is placed on before it learns, such as a chip; None for nothing.
 
     Raises:
         UserError: an unknown name.
@@ -89,6 +91,7 @@ class Experiment:
     plan: Plan = field(default_factory=Plan)
     seed: int = 0
     samples: int | None = None
+    substrate: Substrate | None = None
 
     def __post_init__(self) -> None:
         get_rule(self.rule)
@@ -154,10 +157,21 @@ class Experiment:
             device=data.x.device,
             generator=generator,
         )
-        rule = self._rule(network, generator)
-        return Trainer(rule, data, self.plan, generator=generator)
+        placed = Placed(network, {})
+        if self.substrate is not None:
+            placed = self.substrate.place(network, self.seed)
+        rule = self._rule(placed.network, generator, placed.options)
+        return Trainer(rule, data, self.plan, generator=generator, update=placed.update)
 
-    def _rule(self, network: Network, generator: torch.Generator) -> LearningRule:
+    def tree(self) -> dict[str, Any]:
+        """What a record keeps for other commands: what the network is on, and its seed."""
+        if self.substrate is None:
+            return {}
+        return {"seed": self.seed, **self.substrate.tree()}
+
+    def _rule(
+        self, network: Network, generator: torch.Generator, placed: Mapping[str, Any]
+    ) -> LearningRule:
         make = FEEDBACKS[self.feedback] if self.controlled else self.pathway
         return make_rule(
             self.rule,
@@ -165,6 +179,7 @@ class Experiment:
             loss=LOSSES[self.loss],
             feedback=None if make is None else make(network, generator),
             generator=generator,
+            **placed,
             **self.options,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ class Wrapping(Protocol):
     """
 
     inner: torch.optim.Optimizer
+
+    def settings(self) -> dict[str, Any]:
+        """What decides over its steps: plain values by name."""
 
     def kept(self) -> State:
         """What it keeps from step to step beside the inner optimiser."""
