@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["ConvergenceError", "UserError"]
+from collections.abc import Collection, Iterable
+
+__all__ = ["ConvergenceError", "UserError", "check_names"]
 
 
 class UserError(Exception):
@@ -15,3 +17,21 @@ class UserError(Exception):
 
 class ConvergenceError(UserError):
     """A simulation or an iteration that did not reach its answer; no number is returned."""
+
+
+def check_names(names: Iterable[str], allowed: Collection[str], what: str, of: str = "") -> None:
+    """Refuse names that aren't among those allowed.
+
+    Args:
+        names: what was given.
+        allowed: all names that there are.
+        what: what they name, for the message.
+        of: what that belongs to, for the message; may be empty.
+
+    Raises:
+        UserError: a name that isn't allowed; the message has it and all that are.
+    """
+    for name in names:
+        if name not in allowed:
+            owner = f" of {of}" if of else ""
+            raise UserError(f"unknown {what} {name!r}{owner}; {', '.join(allowed)}")

@@ -12,7 +12,7 @@ from torch import Tensor
 from analogdfc.arrays.mapping import Layout, Mapping
 from analogdfc.devices import DeviceModel, Stuck, StuckCell, stuck_cells
 from analogdfc.devices.draws import Streams, check_number, check_tensor, check_time
-from analogdfc.errors import UserError
+from analogdfc.errors import UserError, check_names
 from analogdfc.wires import Lines, WiredArray, transfer_matrix
 
 WIRES, ENDS, FAULTS = "wires", "driver and sense", "faults"
@@ -134,9 +134,7 @@ class Product:
         Raises:
             UserError: a name that isn't in `CAUSES`.
         """
-        for name in names:
-            if name not in CAUSES:
-                raise UserError(f"unknown cause {name!r}; {', '.join(CAUSES)}")
+        check_names(names, CAUSES, "cause")
         lines = self.lines
         if WIRES in names:
             lines = replace(lines, r_word=0.0, r_bit=0.0)

@@ -29,7 +29,7 @@ from analogdfc.cards.entries import (
     VoltPerSecond,
 )
 from analogdfc.cards.problems import first_problem
-from analogdfc.errors import UserError
+from analogdfc.errors import UserError, check_names
 
 
 class Scale(Section):
@@ -288,10 +288,9 @@ class Card(BaseCard):
         Raises:
             UserError: a name that isn't in `IMPERFECTIONS`.
         """
+        check_names(names, IMPERFECTIONS, "imperfection")
         changes: dict[str, dict[str, None]] = {}
         for name in names:
-            if name not in IMPERFECTIONS:
-                raise UserError(f"unknown imperfection {name!r}; {', '.join(IMPERFECTIONS)}")
             for section, key in IMPERFECTIONS[name]:
                 changes.setdefault(section, {})[key] = None
         return self._with(changes)

@@ -17,7 +17,7 @@ from analogdfc.circuit.devices import Devices
 from analogdfc.controller import PI, Controller
 from analogdfc.devices import Window
 from analogdfc.dynamics import Loop
-from analogdfc.errors import UserError
+from analogdfc.errors import UserError, check_names
 from analogdfc.feedback import DirectFeedback, Feedback
 from analogdfc.network import Network
 
@@ -194,9 +194,7 @@ class Design:
         Raises:
             UserError: a name that isn't in `IMPERFECTIONS`.
         """
-        for name in names:
-            if name not in IMPERFECTIONS:
-                raise UserError(f"unknown imperfection {name!r}; {', '.join(IMPERFECTIONS)}")
+        check_names(names, IMPERFECTIONS, "imperfection")
         devices = self.devices
         if devices is not None:
             devices = devices.without(*(name for name in names if name in OF_DEVICES))

@@ -9,7 +9,7 @@ from analogdfc.arrays.mapping import Balanced, Scheme, Split
 from analogdfc.cards.device import DeviceCard
 from analogdfc.devices import DeviceModel
 from analogdfc.devices.draws import check_time
-from analogdfc.errors import UserError
+from analogdfc.errors import UserError, check_names
 from analogdfc.records import Quantity, Record, Tree
 
 _OF_A_WRITE = ("finite levels", "programming noise", "device spread", "faults")
@@ -126,9 +126,5 @@ class Devices:
         Raises:
             UserError: a name that isn't in `IMPERFECTIONS`.
         """
-        for name in names:
-            if name not in IMPERFECTIONS:
-                raise UserError(
-                    f"unknown imperfection {name!r} of the devices; {', '.join(IMPERFECTIONS)}"
-                )
+        check_names(names, IMPERFECTIONS, "imperfection", "the devices")
         return replace(self, model=self.model.without(*names))

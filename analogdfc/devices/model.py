@@ -18,7 +18,7 @@ from analogdfc.devices.programming import Programming
 from analogdfc.devices.pulses import PulsedDevices, Pulses
 from analogdfc.devices.telegraph import RandomTelegraph, TelegraphState
 from analogdfc.devices.window import Window
-from analogdfc.errors import UserError
+from analogdfc.errors import UserError, check_names
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,9 @@ class DeviceModel:
         Raises:
             UserError: a name that isn't in `IMPERFECTIONS`.
         """
+        check_names(names, IMPERFECTIONS, "imperfection", "a device")
         model = self
         for name in names:
-            if name not in IMPERFECTIONS:
-                raise UserError(
-                    f"unknown imperfection {name!r} of a device; {', '.join(IMPERFECTIONS)}"
-                )
             model = IMPERFECTIONS[name](model)
         return model
 
