@@ -157,11 +157,12 @@ def label(axes: Axes, title: str, x: str, y: str) -> None:
     axes.grid(color="0.92")
 
 
-def training_figure(history: Sequence[Metrics]) -> Figure:
+def training_figure(history: Sequence[Metrics], outputs: int) -> Figure:
     """Loss, and error where labels are classes, by epoch, of training, validation and test samples.
 
     Args:
         history: figures of the epochs, in their order; may be empty.
+        outputs: how many the loss is summed over.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     loss, error = figure.subplots(1, 2)
@@ -174,7 +175,8 @@ def training_figure(history: Sequence[Metrics]) -> Figure:
             loss.plot(epochs, [s.loss for s in scores], **style)
         if not all(math.isnan(s.error) for s in scores):
             error.plot(epochs, [100 * s.error for s in scores], **style)
-    label(loss, "loss (training: mean during the epoch)", "epoch", "loss of a sample (1)")
+    unit = f"loss of a sample (1, sum over {outputs} outputs)"
+    label(loss, "loss (training: mean during the epoch)", "epoch", unit)
     label(error, "error at the end of the epoch", "epoch", "wrong answers (%)")
     losses = [s.loss for m in history for s in (m.train, m.validation, m.test)]
     if any(value > 0 for value in losses):

@@ -380,10 +380,10 @@ def other_plan(**changes: Any) -> Experiment:
     ("other", "message"),
     [
         (experiment(sizes=(16, 7, 10)), r"sizes = \[16, 6, 10\], not \[16, 7, 10\]"),
-        (experiment(sizes=(16, 6, 6, 10)), "activations"),
+        (experiment(sizes=(16, 6, 6, 10)), "sizes"),
         (experiment(activation="relu"), "activations"),
-        (experiment(rule="bp"), "rule = dfc-ssa, not bp|dynamics"),
-        (experiment(rule="dfc-ss"), "rule = dfc-ssa, not dfc-ss|newton"),
+        (experiment(rule="bp"), "rule = dfc-ssa, not bp;"),
+        (experiment(rule="dfc-ss"), "rule = dfc-ssa, not dfc-ss;"),
         (experiment(loss="l2"), "loss = cross-entropy, not l2"),
         (experiment(feedback="fixed"), "feedback = learned, not fixed"),
         (experiment(seed=1), "seed = 0, not 1"),

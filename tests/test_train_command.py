@@ -23,6 +23,7 @@ from analogdfc.cards.technology import Card
 from analogdfc.cli import _training, cli, train
 from analogdfc.controller import PI
 from analogdfc.onchip.registry import RULES
+from analogdfc.records import Quantity
 from analogdfc.storage import read_model
 
 SMALL = ["--dataset", "digits-4x4", "--samples", "60", "--sizes", "16-6-10", "--epochs", "3"]
@@ -111,7 +112,7 @@ def test_the_same_seed_gives_the_same_file_and_another_seed_others(tmp_path: Pat
 @pytest.fixture
 def _no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the time of drawing where many trainings are short."""
-    monkeypatch.setattr(train, "training_figure", lambda history: history)
+    monkeypatch.setattr(train, "training_figure", lambda history, outputs: history)
     monkeypatch.setattr(train, "save_figure", lambda figure, path: path)
 
 
@@ -374,8 +375,12 @@ def test_an_autoencoder_without_classes_has_losses_and_no_errors(tmp_path: Path)
     assert numbers["test_error_percent"] is None
     assert numbers["test_loss"] > 0
     assert json.loads(records.read(path).text("settings"))["loss"] == "l2"
+    assert numbers["loss_unit"] == "of a sample, sum over 16 outputs"
     table = run(*options, "--epochs", 2, "-o", path).stdout
-    assert "loss" in table
+    assert "│ loss   │ 1, sum over 16 outputs │" in table
+    about = records.read(path)["history/test_loss"]
+    assert isinstance(about, Quantity)
+    assert about.description == "of a sample, sum over 16 outputs; one number an epoch"
     assert "error  " not in table
 
 
@@ -417,7 +422,10 @@ def last_line(result: Result) -> str:
         (["--feedback", "learned", "--rule", "bp"], ["'bp' has no choice of feedback"]),
         (["--simulate"], ["--simulate is for the rule 'dfc-ss', not 'dfc-ssa'"]),
         (["--target-stepsize", "0.1", "--rule", "bp"], ["'bp' has no output target"]),
-        (["--preset", "toy", "--rule", "bp"], ["no published settings for the rule 'bp'"]),
+        (
+            ["--preset", "toy", "--rule", "bp"],
+            ["rule 'bp'; it has those of dfc, dfc-ss, dfc-ssa, dfa"],
+        ),
         (["--preset", "tp-mnist"], ["no published settings for the rule 'dfc-ssa'", "dtp-drl"]),
         (["--feedback", "fixed", "--rule", "dtp"], ["'dtp' has no choice of feedback"]),
         (["--rule", "di", "--activation", "sigmoid"], ["an activation with phi(0) = 0"]),
@@ -464,6 +472,45 @@ def test_resuming_with_other_settings_is_refused_and_the_file_stays(tmp_path: Pa
     assert result.exit_code == 2
     assert "plan.optimizer.lr = 0.001, not 0.5" in last_line(result)
     assert path.read_bytes() == before
+
+
+def test_resuming_the_training_of_another_rule_names_the_rule(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    good(*SMALL, "--rule", "ddtp-linear", "-o", path)
+    before = path.read_bytes()
+    result = run(*SMALL, "--rule", "fa", "--resume", "-o", path)
+    assert result.exit_code == 2
+    assert "was trained with rule = ddtp-linear, not fa;" in last_line(result)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.usefixtures("_no_figure")
+def test_all_four_patterns_of_xor_are_learned(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    task = ["--dataset", "xor", "--sizes", "2-25-1", "--batch-size", 4, "--lr", 0.02]
+    numbers = good(*task, "--rule", "fa", "--loss", "l2", "--epochs", 300, "-o", path)
+    assert numbers["test_loss"] < 1e-3
+    assert numbers["validation_loss"] is None
+    assert numbers["best_epoch"] is None
+    result = run(*task, "--patience", 3, "-o", tmp_path / "p.h5")
+    assert result.exit_code == 2
+    assert "early stopping needs validation samples, and the data have none" in last_line(result)
+
+
+@pytest.mark.usefixtures("_no_figure")
+def test_single_phase_learns_its_feedback_where_nobody_says_otherwise(tmp_path: Path) -> None:
+    def learns(*options: str) -> bool:
+        path = tmp_path / "t.h5"
+        short = ["--samples", 8, "--epochs", 1]
+        good(*SMALL, "--rule", "dfc-single-phase", *short, *options, "-o", path)
+        told = json.loads(records.read(path).text("settings"))
+        learned: bool = told["feedback"] == "learned"
+        assert learned == (told["plan"]["feedback"] is not None)
+        return learned
+
+    assert learns()
+    assert learns("--feedback", "learned")
+    assert not learns("--feedback", "fixed")
 
 
 def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path: Path) -> None:

@@ -364,6 +364,20 @@ def test_samples_for_trials_and_validation_are_the_same_in_every_run_and_disjoin
         prepared(whole, samples=1295)
 
 
+@pytest.mark.parametrize("count", [1, 2, 4, 99, 100])
+def test_a_set_too_small_to_split_is_learned_whole(count: int) -> None:
+    x = torch.arange(count, dtype=torch.float64).unsqueeze(1)
+    data = prepared(Dataset(x, x, x, x))
+    if count < 100:
+        assert torch.equal(data.x, x)
+        assert data.validation is None
+    else:
+        assert data.validation is not None
+        assert (len(data.x), len(data.validation.x)) == (90, 10)
+    # A few samples of a set that is large enough are no small set.
+    assert len(prepared(Dataset(x, x, x, x), samples=1).x) == 1
+
+
 def diverged(rule: LearningRule, plan: Plan, data: Dataset | None = None) -> Divergence:
     """The error of a training that diverges; nothing is completed in its last epoch."""
     done: list[int] = []
@@ -482,11 +496,12 @@ def test_the_figure_shows_each_part_that_there_is() -> None:
         Metrics(k, Score(3.0 / k, 0.5 / k), Score.none(), Score(4.0 / k, 0.6 / k))
         for k in (1, 2, 3)
     ]
-    loss, error = training_figure(history).axes
+    loss, error = training_figure(history, 784).axes
+    assert loss.get_ylabel() == "loss of a sample (1, sum over 784 outputs)"
     shown = {str(line.get_label()): np.asarray(line.get_ydata()).tolist() for line in loss.lines}
     assert shown == {"train": [3.0, 1.5, 1.0], "test": [4.0, 2.0, 4 / 3]}
     assert np.asarray(error.lines[0].get_ydata()).tolist() == pytest.approx([50, 25, 50 / 3])
     assert np.asarray(error.lines[0].get_xdata()).tolist() == [1, 2, 3]
-    empty = training_figure([])
+    empty = training_figure([], 1)
     empty.canvas.draw()
     assert not empty.axes[0].lines

@@ -28,7 +28,7 @@ from analogdfc.training.experiment import default_experiment
 from analogdfc.training.metrics import are_classes
 
 _LEGEND = """\
-loss: of a sample, summed over outputs; train: mean during the epoch. error: wrong answers.
+loss: of a sample; train: mean during the epoch. error: wrong answers.
 best: the epoch with the best validation figure."""
 _HIDDEN = 32
 
@@ -137,7 +137,7 @@ def _base(options: Options, activation: str | tuple[str, ...]) -> Experiment:
     if options.preset is not None:
         base = load_preset(options.preset).experiment(rule, feedback)
     else:
-        base = default_experiment(rule, feedback=feedback or "fixed", activation=activation)
+        base = default_experiment(rule, feedback=feedback, activation=activation)
     if feedback is not None and not base.controlled:
         raise UserError(
             f"--feedback {feedback}: the rule {rule!r} has no choice of feedback; "
@@ -203,6 +203,7 @@ def numbers(trainer: Trainer, experiment: Experiment) -> dict[str, Any]:
         "seed": experiment.seed,
         "epochs": len(trainer.history),
         "best_epoch": trainer.best.epoch if trainer.best else None,
+        "loss_unit": f"of a sample, sum over {_outputs(experiment)}",
     }
     if experiment.substrate is not None:
         out["substrate"] = str(experiment.substrate)
@@ -213,6 +214,10 @@ def numbers(trainer: Trainer, experiment: Experiment) -> dict[str, Any]:
             out[f"{prefix}{part}_loss"] = _known(score.loss) if score else None
             out[f"{prefix}{part}_error_percent"] = _known(100 * score.error) if score else None
     return out
+
+
+def _outputs(experiment: Experiment) -> str:
+    return f"{experiment.sizes[-1]} outputs"
 
 
 def _known(value: float) -> float | None:
@@ -245,7 +250,7 @@ def show(trainer: Trainer, experiment: Experiment, found: dict[str, Any]) -> Non
     """Print the table."""
     console = make_console()
     rows = {
-        "loss": ("1", "{part}_loss", "{:.4g}"),
+        "loss": (f"1, sum over {_outputs(experiment)}", "{part}_loss", "{:.4g}"),
         "error": ("%", "{part}_error_percent", "{:.2f}"),
     }
     title = f"{experiment.dataset}, {found['network']}, {experiment.rule}"

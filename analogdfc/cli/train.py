@@ -77,8 +77,8 @@ Examples:
 @click.option(
     "--feedback",
     type=click.Choice(list(FEEDBACKS)),
-    help="Feedback weights of deep feedback control.  [default: learned where the preset has "
-    "that, else fixed]",
+    help="Feedback weights of deep feedback control.  [default: learned where the preset or the "
+    "rule has that, else fixed]",
 )
 @click.option(
     "--simulate", is_flag=True, help="Let dfc-ss simulate its loop instead of Newton's method."
@@ -163,7 +163,7 @@ def command(
         restore(trainer, old, experiment.about())
     _run(trainer, experiment, output, resumed=old is not None)
     numbers = _training.numbers(trainer, experiment)
-    figure = save_figure(training_figure(trainer.history), figure_path)
+    figure = save_figure(training_figure(trainer.history, experiment.sizes[-1]), figure_path)
     if as_json:
         click.echo(json.dumps(numbers, indent=2))
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -38,10 +38,14 @@ class FeedbackControl(LearnsFeedback):
         generator: source of the noise in a sleep phase, on the network's device; by default a new
             one with seed 0.
 
+    Attributes:
+        learns_both: the forward epochs learn the feedback too, without a phase of their own.
+
     Raises:
         UserError: a value outside its range.
     """
 
+    learns_both: ClassVar[bool] = False
     feedback: Feedback
 
     def __init__(

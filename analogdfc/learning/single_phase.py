@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -31,6 +31,8 @@ class SinglePhaseDFC(FeedbackControl):
         filters: filters of the plasticity's signals; by default `Filters()`.
         kwargs: as `FeedbackControl`.
     """
+
+    learns_both: ClassVar[bool] = True
 
     def __init__(self, *args: Any, filters: Filters | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

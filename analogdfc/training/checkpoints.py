@@ -36,6 +36,8 @@ VERSION = 1
 
 # These may differ between the parts of a training.
 _FREE = ("plan.epochs", "plan.patience")
+# What a difference is told by first: the others follow from these.
+_FIRST = ("rule", "dataset", "autoencoder", "sizes", "activations", "loss", "feedback", "samples")
 # What the trainer itself keeps in the branch 'training'; the rest is the rule's.
 _OWN = ("epoch", "pretrained", "first_loss", "optimizers")
 _ORDER = "generators/order"
@@ -60,7 +62,7 @@ def checkpoint_tree(trainer: Trainer, about: Mapping[str, Any] | None = None) ->
         "provenance": records.provenance(),
         "settings": json.dumps(settings(trainer, about), indent=1, sort_keys=True),
         "network": _network(trainer),
-        "history": _history(trainer.history),
+        "history": _history(trainer.history, trainer.rule.network.sizes[-1]),
         "figures": trainer.rule.figures(),
         "training": {
             "epoch": len(trainer.history),
@@ -163,11 +165,14 @@ def _network(trainer: Trainer) -> dict[str, Any]:
     return network_tree(rule.network, name, pathway)
 
 
-def _history(history: Iterable[Metrics]) -> dict[str, Quantity]:
+def _history(history: Iterable[Metrics], outputs: int) -> dict[str, Quantity]:
+    what = {"loss": f"of a sample, sum over {outputs} outputs", "error": "share of wrong answers"}
     rows = [[*m.train, *m.validation, *m.test] for m in history]
     columns = np.array(rows, dtype=np.float64).reshape(-1, 6).T
     return {
-        f"{part}_{figure}": Quantity(columns[2 * i + k], "1", "one number an epoch")
+        f"{part}_{figure}": Quantity(
+            columns[2 * i + k], "1", f"{what[figure]}; one number an epoch"
+        )
         for i, part in enumerate(Metrics._fields[1:])
         for k, figure in enumerate(Score._fields)
     }
@@ -260,7 +265,7 @@ def _check_settings(record: Record, wanted: dict[str, Any]) -> None:
     except json.JSONDecodeError as error:
         raise UserError(f"{record.path}: 'settings' is damaged: {error}") from error
     old, new = dict(_flat(found)), dict(_flat(wanted))
-    for key in sorted(old.keys() | new.keys()):
+    for key in [*_FIRST, *sorted(old.keys() | new.keys())]:
         if key not in _FREE and old.get(key) != new.get(key):
             raise UserError(
                 f"{record.path}: was trained with {key} = {old.get(key, 'nothing')}, not "

@@ -20,7 +20,6 @@ from analogdfc.learning import (
     NodePerturbation,
     NonDynamicInversion,
     Pseudobackpropagation,
-    SinglePhaseDFC,
     get_rule,
     make_rule,
 )
@@ -50,8 +49,10 @@ _PERTURBATIONS = 10
 _MAX_NORM = 1.0
 _SETTLING = Simulation(dt=0.1, steps=500, tolerance=1e-3)
 
-# Share of the samples set aside for validation where a set comes without.
+# Share of the samples set aside for validation where a set comes without, and the fewest that tell
+# one epoch from another. A set too small for them, such as the four patterns of XOR, isn't split.
 _VALIDATION = 0.1
+_LEAST_VALIDATION = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +186,7 @@ class Experiment:
 
 
 def default_experiment(
-    rule: str, *, feedback: str = "fixed", activation: str | tuple[str, ...] = "tanh"
+    rule: str, *, feedback: str | None = None, activation: str | tuple[str, ...] = "tanh"
 ) -> Experiment:
     """Settings with which a rule learns the digits, where nobody says others.
 
@@ -195,13 +196,17 @@ def default_experiment(
 
     Args:
         rule: name of the rule.
-        feedback: as of `Experiment`.
+        feedback: as of `Experiment`; by default learned where the rule always learns it, else
+            fixed.
         activation: as of `Experiment`.
 
     Raises:
         UserError: an unknown name.
     """
     kind = get_rule(rule).rule
+    if feedback is None:
+        learned = issubclass(kind, FeedbackControl) and kind.learns_both
+        feedback = "learned" if learned else "fixed"
     return Experiment(
         rule=rule,
         activation=activation,
@@ -237,8 +242,7 @@ def _default_learning(kind: type[LearningRule], feedback: str) -> FeedbackPlan |
     if not issubclass(kind, FeedbackControl) or feedback != "learned":
         return None
     learned = FeedbackPlan()
-    # The forward epochs of the single phase learn both.
-    return replace(learned, before=0, after=0) if issubclass(kind, SinglePhaseDFC) else learned
+    return replace(learned, before=0, after=0) if kind.learns_both else learned
 
 
 def prepared(
@@ -251,7 +255,8 @@ def prepared(
     """Set samples aside for validation where there are none, and bring the data to a device.
 
     Args:
-        data: the data set.
+        data: the data set. One of fewer than 100 samples to learn from isn't split: all are learned
+            from, and there are none for validation.
         samples: keep only so many training samples; which ones is the same in every run.
         autoencoder: take the inputs for labels.
         device: where the data go.
@@ -261,8 +266,8 @@ def prepared(
     """
     learned, validation = Samples(data.x, data.y), data.validation
     order = torch.randperm(len(data.x), generator=torch.Generator().manual_seed(0))
-    if validation is None and len(order) > 1:
-        count = max(1, int(_VALIDATION * len(order)))
+    count = int(_VALIDATION * len(order))
+    if validation is None and count >= _LEAST_VALIDATION:
         aside, order = order[:count].sort().values, order[count:]
         validation = Samples(data.x[aside], data.y[aside])
     if samples is not None and not 1 <= samples <= len(order):
