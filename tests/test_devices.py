@@ -374,6 +374,17 @@ def test_soft_bounds_are_approached_geometrically(n: int, step: float) -> None:
     assert down == pytest.approx(-0.5 * (1 - max(1 - step / 0.5, 0) ** n), abs=1e-9)
 
 
+def test_clipping_pulls_the_mean_of_noisy_soft_bounds_off_the_curve_without_noise() -> None:
+    noisy = Pulses(SoftBounds(0.1), cycle_spread=1.0)
+    few, many = (
+        float(moved(noisy, 0.0, torch.full((20_000,), n)).mean()) - (1 - 0.9**n) for n in (5, 100)
+    )
+    # Far from the bound nothing is clipped, and the noise, whose mean is 0, leaves the mean alone.
+    assert few == pytest.approx(0, abs=5 * 0.0013)
+    assert many == pytest.approx(-0.15, abs=5 * 0.001)
+    assert "0.85 of the bound" in " ".join((SoftBounds.__doc__ or "").split())
+
+
 @given(st.integers(0, 97), st.integers(0, 100))
 def test_exponential_update_follows_the_curves_of_neurosim(up: int, down: int) -> None:
     pulses = Pulses(

@@ -85,11 +85,11 @@ def test_the_published_gradients_of_the_toy_are_ours(
         **how,
     )
     ours.backward(x, y)
-    # The published code puts a factor of 2 into every update.
-    found, published = 2 * flat_gradient(ours), torch.from_numpy(arrays[key])
-    cosine = torch.dot(found, published) / (found.norm() * published.norm())
-    assert float(torch.rad2deg(torch.acos(cosine.clamp(max=1)))) < 0.05
-    assert float(found.norm() / published.norm()) == pytest.approx(1, abs=5e-3)
+    # The published code puts a factor of 2 into every update. Its average over K states counts the
+    # initial one, whose update is 0; ours is over the K states that follow.
+    counted = (steps - 1) / steps if rule is DFC else 1.0
+    found, published = 2 * counted * flat_gradient(ours), torch.from_numpy(arrays[key])
+    assert float((found - published).norm() / published.norm()) < 2e-4
 
 
 def test_the_steady_state_of_newton_is_that_of_a_long_simulation() -> None:

@@ -163,7 +163,9 @@ def mean_update(
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Forward update averaged over the run and the batch (Meulemans et al. 2021, Algorithm 1).
 
-    Memory does not grow with the number of steps.
+    Memory does not grow with the number of steps. The average is over the states that the steps
+    lead to. The published code also counts the initial state, whose update is 0, as one of its K
+    states: its update is (K - 1) / K of this.
 
     Args:
         loop: the constants of the dynamics.
