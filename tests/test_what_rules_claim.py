@@ -13,9 +13,9 @@ from torch import Tensor
 from analogdfc.controller import I
 from analogdfc.datasets import Dataset
 from analogdfc.dynamics.settling import Simulation
-from analogdfc.learning import RULES
 from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.network import Network
+from analogdfc.onchip.registry import RULES
 from analogdfc.training import Trainer
 from analogdfc.training.experiment import default_experiment
 
@@ -49,7 +49,13 @@ def changes(trainer: Trainer) -> tuple[dict[str, bool], dict[str, bool], dict[st
 
     Each by name.
     """
-    network, feedback = trainer.rule.network, trainer.rule.feedback
+    network, feedback, loop = (
+        trainer.rule.network,
+        trainer.rule.feedback,
+        trainer.rule.control_loop(),
+    )
+    if feedback is None and loop is not None:
+        feedback = loop.feedback  # that of a chip
 
     def values() -> list[dict[str, Tensor]]:
         pathway = {} if feedback is None else dict(feedback.named_parameters())
