@@ -7,9 +7,9 @@ import json
 import math
 import tomllib
 from collections.abc import Container, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from analogdfc.cards.entries import units
+from analogdfc.cards.quantities import quantity
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.scaling import current_ratio
 from analogdfc.cost.sweep import parameters
@@ -251,20 +251,16 @@ _ALLOWED = {"gain": 1.0, "window": 1.0, "levels": 2.0}
 
 
 def _number(text: str, requirement: Requirement, where: str) -> float:
-    try:
-        quantity: Any = units().Quantity(text.strip())
-        plain = not isinstance(quantity, int | float) and quantity.unitless
-        bare = plain and requirement.unit != "1"
-        number = float((quantity if bare else quantity.to(requirement.unit)).magnitude)
-    except Exception as error:  # pint raises many kinds, all of them about the text
-        raise UserError(
-            f"{where}: '{text.strip()}' is not a value in {requirement.unit}"
-        ) from error
     least = _ALLOWED.get(requirement.name, 0.0)
+    what = "an integer >=" if requirement.whole else "a number >"
+    allowed = f"{requirement.name} must be {what} {least:g}"
+    try:
+        number = quantity(text, requirement.unit)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}; {allowed}") from error
     enough = number >= least if requirement.whole else number > least
-    if not (math.isfinite(number) and enough) or (requirement.whole and number % 1):
-        what = "an integer >=" if requirement.whole else "a number >"
-        raise UserError(f"{where}: {requirement.name} must be {what} {least:g}")
+    if not enough or (requirement.whole and number % 1):
+        raise UserError(f"{where}: {allowed}")
     return number
 
 
