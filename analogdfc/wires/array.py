@@ -12,7 +12,13 @@ from analogdfc.wires.autograd import read_with_gradient, transfer_with_gradient
 from analogdfc.wires.branches import BranchCurrents, NodeVoltages, branch_currents
 from analogdfc.wires.exact import Factorised
 from analogdfc.wires.iterative import Preconditioned, Solution
-from analogdfc.wires.lines import Lines, check_iteration, checked_conductances, checked_inputs
+from analogdfc.wires.lines import (
+    Lines,
+    check_iteration,
+    checked_conductances,
+    checked_inputs,
+    outputs,
+)
 
 
 def transfer_matrix(g: Tensor, lines: Lines) -> Tensor:
@@ -144,7 +150,7 @@ class WiredArray:
             out = inputs @ solver.transfer.mT
         else:
             out = read_with_gradient(inputs, self._g, solver)
-        return out.squeeze(0) if v.ndim == 1 and self._g.ndim == 2 else out
+        return outputs(out, v, self._g)
 
     def voltages(self, v: Tensor) -> NodeVoltages:
         """Voltages of all nodes, (..., k, rows, columns), without a gradient.

@@ -152,6 +152,20 @@ def checked_inputs(v: Tensor, g: Tensor) -> Tensor:
     return v.unsqueeze(0) if v.ndim == 1 else v
 
 
+def outputs(out: Tensor, v: Tensor, g: Tensor) -> Tensor:
+    """Currents out of the columns for voltages as they were given, before `checked_inputs`.
+
+    Args:
+        out: currents, (..., k, columns), in amperes.
+        v: the voltages, (rows,) or (..., k, rows), in volts.
+        g: the conductances, (..., rows, columns), in siemens.
+
+    Returns:
+        (columns,) for one vector and one array, else as they are.
+    """
+    return out.squeeze(0) if v.ndim == 1 and g.ndim == 2 else out
+
+
 def _broadcasts(a: torch.Size, b: torch.Size) -> bool:
     pairs = zip(reversed(a), reversed(b), strict=False)
     return all(x == y or 1 in (x, y) for x, y in pairs)

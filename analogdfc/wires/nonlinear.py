@@ -16,7 +16,13 @@ from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.wires.array import Exact, Iterative
 from analogdfc.wires.autograd import over_cells, sum_to
 from analogdfc.wires.branches import BranchCurrents, branch_currents
-from analogdfc.wires.lines import Lines, check_iteration, checked_conductances, checked_inputs
+from analogdfc.wires.lines import (
+    Lines,
+    check_iteration,
+    checked_conductances,
+    checked_inputs,
+    outputs,
+)
 
 _HALVINGS = 40
 
@@ -161,14 +167,10 @@ class NonlinearArray:
         self._tolerance, self._max_steps = tolerance, max_steps
 
     def read(self, v: Tensor) -> Tensor:
-        """Currents out of the columns, differentiable with respect to v and g.
+        """Currents out of the columns, differentiable, of the shapes of `WiredArray.read`.
 
         Args:
             v: voltages on the rows, (rows,) or (..., k, rows), in volts.
-
-        Returns:
-            (columns,) or (..., k, columns), in amperes; (..., 1, columns) for one vector and
-            several arrays.
 
         Raises:
             UserError: a shape that does not fit, or a voltage that is not finite.
@@ -176,7 +178,7 @@ class NonlinearArray:
         """
         inputs = checked_inputs(v, self.g)
         out = cast(Tensor, _Read.apply(inputs, self.g, self))  # type: ignore[no-untyped-call]
-        return out.squeeze(0) if v.ndim == 1 and self.g.ndim == 2 else out
+        return outputs(out, v, self.g)
 
     def currents(self, v: Tensor) -> BranchCurrents:
         """Currents of all branches, without a gradient; arguments and errors as of `read`.
