@@ -17,13 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analogdfc.analysis.settling.limits import (
-    BANDWIDTH,
-    FEEDBACK,
-    K_P,
-    PARAMETERS,
-    TAU_U,
-    TAU_V,
-    WIRES,
     Loops,
     bandwidth_ratio,
     complaint,
@@ -38,13 +31,6 @@ from analogdfc.dynamics import Trajectory
 from analogdfc.errors import ConvergenceError, UserError
 
 __all__ = [
-    "BANDWIDTH",
-    "FEEDBACK",
-    "K_P",
-    "PARAMETERS",
-    "TAU_U",
-    "TAU_V",
-    "WIRES",
     "Observed",
     "Settling",
     "observed",
