@@ -7,8 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from analogdfc.cards.technology import Wire
-from analogdfc.wires import Tiling, dual_rail, terminal_admittance
+from analogdfc.wires import Lines, Tiling, dual_rail, terminal_admittance
 
 
 class Coupling(NamedTuple):
@@ -29,20 +28,20 @@ class Coupling(NamedTuple):
     minus_load: Tensor
 
 
-def coupling(plus: Tensor, minus: Tensor, wire: Wire, tiling: Tiling | None = None) -> Coupling:
+def coupling(plus: Tensor, minus: Tensor, lines: Lines, tiling: Tiling | None = None) -> Coupling:
     """Solve an array of pairs.
 
     Args:
         plus: devices on the first rail of each input, (columns, inputs), in siemens.
         minus: devices on the second rail.
-        wire: the card's lines.
+        lines: resistances of its lines.
         tiling: largest array of which it is made; by default it is one array.
     """
-    if wire.word is None and wire.bit is None:
+    if lines.ideal:
         columns = torch.diag((plus + minus).sum(dim=1))
         return Coupling(plus, minus, columns, plus.sum(dim=0), minus.sum(dim=0))
     g = dual_rail(plus, minus)
-    y = terminal_admittance(g, wire.word or 0.0, wire.bit or 0.0, tiling)
+    y = terminal_admittance(g, lines.r_word, lines.r_bit, tiling)
     rows = 2 * plus.shape[1]
     transfer, loads = -y[rows:, :rows], y.diagonal()[:rows]
     parts = transfer[:, 0::2], transfer[:, 1::2], y[rows:, rows:], loads[0::2], loads[1::2]

@@ -120,7 +120,7 @@ def _apart(
     design, crossbar = chip.design, chip.circuit.crossbars_of(Array.FORWARD)[i - 1]
     least = _NEAR_OPEN * design.window.span
     closed = Pair(*(g.clamp(min=least) for g in pair))
-    alone = coupling(*closed, design.card.wire, crossbar.tiling)
+    alone = coupling(*closed, crossbar.lines, crossbar.tiling)
     found = Pair(paths.plus * pair.plus, paths.minus * pair.minus)
     share = paths.share[:, None]
     own = Pair(alone.plus / closed.plus * share, alone.minus / closed.minus * share)

@@ -60,7 +60,7 @@ class Stages:
         """A crossbar with its wires, solved when it is first asked for."""
         if crossbar.name not in self._solved:
             pair = crossbar.plus, crossbar.minus
-            self._solved[crossbar.name] = coupling(*pair, self.card.wire, crossbar.tiling)
+            self._solved[crossbar.name] = coupling(*pair, crossbar.lines, crossbar.tiling)
         return self._solved[crossbar.name]
 
     def couplings(self, kind: Array) -> tuple[Coupling, ...]:
