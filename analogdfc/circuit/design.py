@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -332,6 +333,12 @@ class Design:
     def tau_u_seconds(self) -> float:
         """Time constant of the controller in seconds."""
         return self.controller.tau_u * self.seconds
+
+    @property
+    def pace(self) -> tuple[str, float]:
+        """The longest finite time constant of the algorithm: its name, and its seconds."""
+        constants = ("tau_u", self.tau_u_seconds), ("tau_v", self.tau_v_seconds)
+        return max((c for c in constants if math.isfinite(c[1])), key=lambda c: c[1])
 
 
 def _check_shapes(

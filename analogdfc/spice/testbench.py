@@ -14,7 +14,7 @@ from analogdfc.dynamics.loop import free_state, output
 from analogdfc.spice.writer import number
 
 EDGE = 1e-5
-"""Duration of each of the two edges of the release, as a part of tau_u, or of tau_v without one."""
+"""Duration of each of the two edges of the release, as a part of the design's `pace`."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,12 @@ class Testbench:
         return self._start + 2 * self._edge
 
     @property
-    def _pace(self) -> float:
-        """Seconds in which the controller moves: tau_u, or tau_v without an integral part."""
-        design = self.design
-        return design.tau_u_seconds if design.controller.integrates else design.tau_v_seconds
-
-    @property
     def _edge(self) -> float:
-        return EDGE * self._pace
+        return EDGE * self.design.pace[1]
 
     @property
     def _start(self) -> float:
-        return 1e-3 * self._pace
+        return 1e-3 * self.design.pace[1]
 
     @property
     def design(self) -> Design:

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from analogdfc.analysis.settling.modes import Spectrum, is_large, pace
+from analogdfc.analysis.settling.modes import Spectrum, is_large
 from analogdfc.analysis.settling.sweep import Paths
 from analogdfc.analysis.settling.transfer import LoopTransfer, OperatingPoint
 from analogdfc.analysis.settling.waveforms import Waveforms
@@ -206,7 +206,7 @@ def complaint(loops: Loops, k: int, spectrum: Spectrum) -> str:
     growing = found[found.real > 0]
     what = f"{spectrum.unstable} of its modes grow"
     if len(growing):
-        name, seconds = pace(design)
+        name, seconds = design.pace
         what = f"slowest mode {growing[0].real * seconds:+.3g} per {name}"
     product = _product(loops)
     critical = None

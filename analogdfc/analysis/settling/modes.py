@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from analogdfc.analysis.settling.rational import Complex, Modal, poles
 from analogdfc.analysis.settling.transfer import LoopTransfer
 from analogdfc.circuit.chip import Chip
-from analogdfc.circuit.design import Design
 
 Array = NDArray[np.float64]
 
@@ -51,12 +50,6 @@ def is_large(chip: Chip) -> bool:
     return chip.circuit.amplifiers > _LARGE
 
 
-def pace(design: Design) -> tuple[str, float]:
-    """The longest time constant of an algorithm, with its name, in seconds."""
-    constants = ("tau_u", design.tau_u_seconds), ("tau_v", design.tau_v_seconds)
-    return max((c for c in constants if math.isfinite(c[1])), key=lambda c: c[1])
-
-
 class Spectrum:
     """What one sample's loop does along a line beside the imaginary axis.
 
@@ -67,7 +60,7 @@ class Spectrum:
     def __init__(self, loop: LoopTransfer) -> None:
         self.loop = loop
         design = loop.chip.design
-        self.rate = 1 / pace(design)[1]
+        self.rate = 1 / design.pace[1]
         fastest = max(10 / design.tau_v_seconds, 10 * self.rate)
         if loop.numbers.inverse_omega > 0:
             fastest = max(fastest, 1 / loop.numbers.inverse_omega)
