@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as npst
 
 from analogdfc import records
 from analogdfc.errors import UserError
-from analogdfc.records import Quantity
+from analogdfc.records import Quantity, writing
 
 TREE: records.Tree = {
     "seed": 2**63 + 5,
@@ -126,7 +126,7 @@ def test_a_failed_write_leaves_the_old_record_untouched(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if call == "open":
-        monkeypatch.setattr(records, "open", full, raising=False)
+        monkeypatch.setattr(writing, "open", full, raising=False)
     else:
         monkeypatch.setattr(os, "replace", full)
     with pytest.raises(UserError, match=r"record\.h5: cannot be written: No space left"):

@@ -1,0 +1,31 @@
+"""Records: the HDF5 files that every computing command writes and the next one reads.
+
+A record is a tree. Its branches are HDF5 groups; its leaves are arrays (HDF5 datasets, with their
+unit as the attribute `units`) and single texts and numbers (attributes of their group):
+
+    {"seed": 7, "card": "[card] ...", "ideal": {"t": Quantity(t, "s"), "v1": Quantity(v1, "V")}}
+
+A file is written under a temporary name and renamed when it is whole, so there is never half a
+record, and an old one stays as it was until the new one takes its place. The same tree gives the
+same bytes: nothing in the file depends on when or where it was written.
+"""
+
+from __future__ import annotations
+
+from analogdfc.records.origin import provenance
+from analogdfc.records.reading import read
+from analogdfc.records.tree import Branch, Leaf, Quantity, Record, Scalar, Tree
+from analogdfc.records.writing import check_writable, write
+
+__all__ = [
+    "Branch",
+    "Leaf",
+    "Quantity",
+    "Record",
+    "Scalar",
+    "Tree",
+    "check_writable",
+    "provenance",
+    "read",
+    "write",
+]

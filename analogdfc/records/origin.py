@@ -1,0 +1,36 @@
+"""What made a record."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from analogdfc import __version__
+
+__all__ = ["provenance"]
+
+
+def provenance(argv: Sequence[str] | None = None) -> dict[str, str]:
+    """What made a record: the versions that decide over its numbers, and the command line.
+
+    Args:
+        argv: the command line, program first; that of this process without.
+
+    Returns:
+        Texts under `analogdfc`, `python`, `numpy`, `torch` and `command`.
+    """
+    program, *arguments = sys.argv if argv is None else argv
+    return {
+        "analogdfc": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": metadata.version("torch"),  # not torch.__version__: importing it takes seconds
+        # Where the program is installed says nothing about the numbers.
+        "command": shlex.join([Path(program).name, *arguments]),
+    }
