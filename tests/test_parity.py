@@ -14,6 +14,7 @@ from analogdfc.comparison import Comparison
 from analogdfc.controller import PI
 from analogdfc.dynamics import Trajectory
 from analogdfc.spice.engines import get_simulator
+from analogdfc.spice.netlist import FIDELITIES, Fidelity
 from benchmarks._measure import Case, case, worst_angle, worst_norm
 from benchmarks.parity import (
     ANGLE_BAR,
@@ -180,6 +181,29 @@ def test_model_predicts_every_controller(controller: PI) -> None:
 @pytest.mark.parametrize("layers", [(3, 2), (1, 1), (2, 3, 3, 2)], ids=str)
 def test_model_predicts_networks_of_other_depths(layers: tuple[int, ...]) -> None:
     assert_model_predicts_macro_cells(case(layers, 0, 1))
+
+
+@pytest.mark.parametrize("tau_u", [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1])
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+def test_models_predict_loops_of_any_speed_with_the_same_amplifiers(
+    fidelity: Fidelity, tau_u: float
+) -> None:
+    usual = replace(case(SMALL, 0, 1), dt=0.1, steps=200)
+    here = usual.on(usual.design.card.replace("scale", time=tau_u))
+    circuit = here.circuit(CHIP, fidelity)
+    if fidelity == "ideal":
+        assert_within_bars(here.parity(circuit, here.ideal()), IDEAL_BAR)
+    else:
+        assert_within_bars(here.parity(circuit, here.behavioural([CHIP])[0]))
+
+
+@pytest.mark.parametrize("backend", ["batch", "shared"])
+@pytest.mark.parametrize("seed", NETWORK_SEEDS)
+def test_a_slow_loop_runs_in_both_backends(seed: int, backend: str) -> None:
+    usual = replace(case((5, 4, 7, 3), seed, 1), dt=0.1, steps=50)
+    here = usual.on(usual.design.card.replace("scale", time=1e-2))
+    circuit = here.circuit(CHIP, "macro", simulator=get_simulator(backend))
+    assert_within_bars(here.parity(circuit, here.behavioural([CHIP])[0]))
 
 
 def test_model_predicts_amplifiers_that_slew() -> None:

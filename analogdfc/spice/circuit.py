@@ -100,12 +100,14 @@ def _sample(
     waves: Waveforms, bench: Testbench, grid: NDArray[np.float64]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Operating point and waveforms of each probe on the grid after the release."""
-    after = np.searchsorted(waves.time, bench.release * (1 - 1e-9))
+    onset, after = np.searchsorted(waves.time, np.array([bench.onset, bench.release]) * (1 - 1e-9))
     time = waves.time[after:] - bench.release
     free, run = {}, {}
     for probe, nodes in bench.signals().items():
         volts = np.stack([waves.signals[node] for node in nodes], axis=1)
         free[probe] = torch.from_numpy(volts[0].copy())
         smooth = PchipInterpolator(time, volts[after:], axis=0, extrapolate=False)
-        run[probe] = torch.from_numpy(smooth(np.clip(grid, time[0], time[-1])))
+        found = smooth(np.clip(grid, time[0], time[-1]))
+        found[0] = volts[onset]
+        run[probe] = torch.from_numpy(found)
     return free, run

@@ -41,6 +41,17 @@ class Testbench:
         return self._start + 2 * self._edge
 
     @property
+    def onset(self) -> float:
+        """Time of what a record has at 0, in seconds.
+
+        The models step in no time, after which ideal cells have followed, and amplifiers of a
+        finite bandwidth haven't moved: for these it is where the step begins, since in a slow loop
+        they follow within its edge.
+        """
+        moves_at_once = self.design.card.amplifier.gain_bandwidth is None
+        return self.release if moves_at_once else self.release - self._edge
+
+    @property
     def _edge(self) -> float:
         return EDGE * self.design.pace[1]
 

@@ -16,6 +16,13 @@ from analogdfc.errors import UserError
 _LEAST_OHM = 2e-3  # ngspice replaces anything below 1 mohm
 _NO_RESISTOR = 1e15
 
+_HOLD_FARADS_PER_SECOND = 1e-12 / 5e-6
+"""Capacitance of a hold over the time in which the controller moves.
+
+A hold of constant size leaks away in a slow loop, and ngspice's time steps there are so long that
+the capacitor hardly counts beside its switch, whose opening then ends in a time step too small.
+"""
+
 
 def number(value: float) -> str:
     """A number as a netlist may contain it, exact to the last bit.
@@ -105,6 +112,7 @@ def _parameters(chip: Chip, fidelity: str) -> str:
         "s_u": card.scale.control,
         "i_tanh": card.tanh.current,
         "r_switch": card.passive.r_switch,
+        "c_hold": _HOLD_FARADS_PER_SECOND * chip.design.pace[1],
         "v_supply": card.amplifier.supply,
     }
     if fidelity != "ideal":
@@ -193,6 +201,7 @@ _MEANING = {
     "s_u": "volts per unit of u and e",
     "i_tanh": "largest current of a tanh cell, A",
     "r_switch": "on-resistance of the reset switch, ohm",
+    "c_hold": "capacitance of a track and hold, F",
     "v_supply": "magnitude of either supply, V",
     "a0": "gain of the amplifiers",
     "gbw": "their gain-bandwidth, Hz",
