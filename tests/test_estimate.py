@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from analogdfc.analysis.energy.meter import measure
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
+from analogdfc.circuit.devices import Devices
 from analogdfc.circuit.nodal import NodalEquations
 from analogdfc.cost.estimate import (
     CLOSED_FORM,
@@ -133,8 +135,23 @@ def test_a_card_without_the_numbers_of_an_item_makes_it_unknown_and_says_so() ->
     }
     assert not {WRITES, CONVERTERS} & set(other.energy.by_component())
     levels = estimate(design_of(CARD.without("finite levels")), 0, *samples())
-    assert "[device] levels is missing" in levels.energy.unknown[WRITES]
+    lacks = "[device] levels is missing in the card, so the step of a pulse is unknown"
+    assert levels.energy.unknown[WRITES] == lacks
     assert levels.pulses is None
+    neither = estimate(design_of(card.without("finite levels")), 0, *samples())
+    assert neither.energy.unknown[WRITES] == f"{lacks}; [write] voltage is missing"
+
+
+def test_devices_of_neither_levels_nor_pulses_leave_the_writes_unknown_and_say_so() -> None:
+    design = replace(design_of(CARD), devices=Devices.of("pcm_nandakumar2019"), scaling=True)
+    found = estimate(design, 0, *samples())
+    assert found.energy.unknown[WRITES] == (
+        "[device] levels and [pulse] are missing in the card of the devices, "
+        "so the step of a pulse is unknown"
+    )
+    assert found.pulses is None
+    with_pulses = replace(design, devices=Devices.of("ecram_li_tang2018"))
+    assert WRITES not in estimate(with_pulses, 0, *samples()).energy.unknown
 
 
 def test_an_unstable_design_has_no_estimate_but_an_eigenvalue_and_a_remedy() -> None:

@@ -69,8 +69,8 @@ class Estimate:
             both are means over the samples.
         observed: settling that the waveforms of the behavioural model show, in seconds; None for
             the closed form.
-        pulses: pulses that a sample sends to the layers' devices; None where the card has no
-            levels.
+        pulses: pulses that a sample sends to the layers' devices; None where the card, or
+            that of the devices, has neither levels nor pulses.
         area: area of the components.
     """
 
@@ -250,9 +250,10 @@ def _border(
     converted = converters(design)
     try:
         step = weight_steps(design)
-    except UserError:
-        lacks = "[device] levels is missing, so the number of pulses is unknown"
-        return converted + Energy({}, {items.WRITES: lacks}), None
+    except UserError as error:
+        # What else is missing, [write] voltage say, is missing for any number of pulses.
+        more = writes(design, [0.0] * design.depth).unknown.values()
+        return converted + Energy({}, {items.WRITES: "; ".join([str(error), *more])}), None
     sent = pulses_per_update(static.update(state), learning_rate, step)
     pulses = tuple(float(n.mean()) for n in sent)
     return converted + writes(design, pulses), pulses

@@ -73,9 +73,9 @@ def weight_steps(design: Design) -> tuple[float, ...]:
     elif window.levels is not None:
         step = window.span / (window.levels - 1)
     else:
-        raise UserError(
-            "[device] levels is missing: conductances are continuous; give the step of a pulse"
-        )
+        keys = "[device] levels is" if design.devices is None else "[device] levels and [pulse] are"
+        whose = "card" if design.devices is None else "card of the devices"
+        raise UserError(f"{keys} missing in the {whose}, so the step of a pulse is unknown")
     return tuple(step / design.weight_unit(i) for i in range(1, design.depth + 1))
 
 
