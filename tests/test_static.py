@@ -161,6 +161,7 @@ CONTROLLERS: list[Controller] = [
     PI(2.0, 0.0, leak="integral"),
     PD(3.0),
     PID(k_p=2.0, alpha=0.1),
+    PID(k_p=1.5, alpha=0.0, k_d=0.1, tau_d=0.08),
     PID(k_p=2.0, alpha=0.1, leak="integral"),
 ]
 NEURONS = [("tanh", "linear"), ("tanh", "tanh"), ("linear", "linear"), ("linear", "tanh")]

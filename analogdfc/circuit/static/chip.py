@@ -48,6 +48,9 @@ _ROUNDS = 50
 _ROUNDINGS = 64
 """Units in the last place in which two rounds of the free phase may differ."""
 
+_NO_DAMPING = 1e-14
+"""Below it, damping is what rounding leaves of an integrator of infinite gain without a leak."""
+
 
 @dataclass(frozen=True)
 class StaticChip:
@@ -86,6 +89,8 @@ class StaticChip:
         damping = design.controller.damping
         if damping == 0:
             damping = float(control.leak.mean())
+            if abs(damping) < _NO_DAMPING:
+                damping = 0.0
         scale = damping / control.leak if damping > 0 else torch.ones_like(control.leak)
         control = control._replace(scale=scale)
         loop = design.loop()._replace(
