@@ -181,6 +181,29 @@ def test_any_controller_and_neurons_rest_where_their_equations_say(
     check(chip_of(network, card, 3, readout, controller), *small(network), 1e-9, 1e-8)
 
 
+def test_the_auto_zero_of_pd_leaves_the_offsets_behind_the_error_amplifier_which_pid_takes_up() -> (
+    None
+):
+    network = network_of([3, 4, 2], seed=1)
+    x, step = inputs_of(network)
+    card = CARD.ideal().replace("amplifier", offset=1e-3)
+    chip = chip_of(network, card, 3, pi=PD(1.5, 0.1, 0.08))
+    free, rest = amplifiers_at_rest(chip, x, step)
+    change = rest["controller.error"] - free["controller.error"]
+    left = rest["controller.sum"] + 1.5 * change
+    os_p, os_d = (chip.circuit.bank[f"controller.{n}"].offset for n in ("sum", "derivative"))
+    torch.testing.assert_close(left, (2 * os_p - os_d).expand_as(left), rtol=0, atol=1e-9)
+
+    def shift(controller: Controller) -> float:
+        chips = (chip_of(network, c, 3, pi=controller) for c in (card, card.ideal()))
+        states = [StaticChip.of(c).solve(x, step) for c in chips]
+        one, other = (s.rest.r[-1] - s.free.r[-1] for s in states)
+        return float((one - other).abs().max())
+
+    assert shift(PD(1.5, 0.1, 0.08)) > 3e-4
+    assert shift(PID(k_p=1.5, alpha=0.0, k_d=0.1, tau_d=0.08)) < 1e-9
+
+
 def transfer(c: Controller, s: complex) -> complex:
     """-u / r_L of a controller's equations, App. A.8 of Meulemans et al. 2021."""
     derivative = c.k_d * s / (1 + c.tau_d * s)

@@ -36,7 +36,8 @@ class Readout:
     Attributes:
         double_sampling: subtract the free phase's phi(v) - phi(v_ff) from the update.
         auto_zero: store the error amplifier's output of the free phase and subtract it, so that
-            offsets of the controller don't shift the steady state.
+            offsets of the controller don't shift the steady state; without an integrator, those
+            behind the error amplifier still do, in PD that of the differentiator too.
         relative_target: r* = measured free output + step; else the output that the ideal weights
             would give + step.
     """

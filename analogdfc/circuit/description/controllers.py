@@ -230,7 +230,13 @@ def _sum(
 
 
 def proportional_derivative(build: Builder, wanted: Wanted, error: Port) -> Law:
-    """PD: the amplifier of P, and a differentiator of the output into the same node."""
+    """PD: the amplifier of P, and a differentiator of the output into the same node.
+
+    The auto-zero stores what the error amplifier shows in the free phase, and no more: at rest, the
+    offsets of the differentiator and of the sum, os_d and os_p, leave -S_u u = 2 os_p - os_d beside
+    the proportional part, and there is no integrator that takes them up as in PID. A hold of its
+    own for each channel's differentiator would take them away.
+    """
     values: dict[str, Tensor] = {}
     derivative = _differentiator(build, wanted, values)
     r_i = build.card.passive.r_integrator
