@@ -20,6 +20,8 @@ from analogdfc.measures import angle
 
 __all__ = [
     "ONSET",
+    "RESOLUTION",
+    "RESOLUTION_DEV",
     "Cause",
     "Comparison",
     "Kind",
@@ -37,6 +39,13 @@ equations, a finding about the circuit and not a fault of a model."""
 ONSET = 0.1
 """Duration, in units of the controller's time, that 'u settled' leaves out: the ideal control
 signal jumps at the release, which no circuit follows."""
+
+RESOLUTION = 1e-4
+"""Least excursion of a signal that is compared, as a part of its rms: ideal cells of a finite gain
+and the simulator's tolerance leave 1e-6 of it, a hundredth of that."""
+
+RESOLUTION_DEV = 1e-6
+"""The same where each trace counts from its own free state, in which most of that error is."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,9 @@ class Comparison:
             relative to their own rms, 'u settled' without the onset.
         updates: the update of each layer ('1'..'L', biases included) and of all ('all').
         settling: settling times of the reference and the other, mean over the samples, in seconds.
+        unresolved: what moves so little that a relative error means nothing, and is therefore in
+            neither `signals` nor `updates`: names of signals with their rms excursion
+            (dimensionless), and 'update 1'.. with the norm of the reference's update.
     """
 
     reference: str
@@ -92,6 +104,7 @@ class Comparison:
     signals: dict[str, float]
     updates: dict[str, UpdateDifference]
     settling: tuple[float, float]
+    unresolved: dict[str, float]
 
     @property
     def worst_signal(self) -> float:
@@ -110,10 +123,10 @@ def nrmse(reference: Tensor, other: Tensor, scale: Tensor) -> float:
     Raises:
         UserError: the scale is 0 everywhere, so that a relative error means nothing.
     """
-    size = float(scale.square().mean().sqrt())
+    size = _rms(scale)
     if size == 0:
         raise UserError("a signal does not move at all; is the target step 0?")
-    return float((other - reference).square().mean().sqrt()) / size
+    return _rms(other - reference) / size
 
 
 def compare(
@@ -132,7 +145,8 @@ def compare(
         reference: waveforms of the first.
         other: waveforms of the second.
     """
-    signals = {}
+    signals: dict[str, float] = {}
+    unresolved: dict[str, float] = {}
     for i in range(reference.depth):
         for name, pick in (("v", "v"), ("r", "r")):
             if name == "r" and design.activations[i] == "linear":
@@ -140,21 +154,36 @@ def compare(
             a, b = getattr(reference.neurons, pick)[i], getattr(other.neurons, pick)[i]
             start = getattr(reference.free, pick)[i].unsqueeze(1)
             own = getattr(other.free, pick)[i].unsqueeze(1)
-            signals[f"{name}{i + 1}"] = nrmse(a, b, a - start)
-            if name == "v":
-                signals[f"v{i + 1} dev"] = nrmse(a - start, b - own, a - start)
+            moved, level = _rms(a - start), _rms(a)
+            key = f"{name}{i + 1}"
+            if moved > RESOLUTION * level:
+                signals[key] = nrmse(a, b, a - start)
+            else:
+                unresolved[key] = moved
+            if name == "v" and moved > RESOLUTION_DEV * level:
+                signals[f"{key} dev"] = nrmse(a - start, b - own, a - start)
+            elif name == "v":
+                unresolved[f"{key} dev"] = moved
     late = reference.t > ONSET
     signals["u"] = nrmse(reference.u, other.u, reference.u)
     signals["u settled"] = nrmse(reference.u[:, late], other.u[:, late], reference.u[:, late])
     signals["e"] = nrmse(reference.e, other.e, reference.e)
     double_sampling = design.readout.double_sampling
     a, b = (Update.of(t, double_sampling=double_sampling) for t in (reference, other))
-    updates = {
-        str(i): UpdateDifference.of(a.layer(i), b.layer(i)) for i in range(1, design.depth + 1)
-    }
+    updates: dict[str, UpdateDifference] = {}
+    for i in range(1, design.depth + 1):
+        one, two = a.layer(i), b.layer(i)
+        if f"v{i} dev" in unresolved or min(float(one.norm()), float(two.norm())) == 0:
+            unresolved[f"update {i}"] = float(one.norm())
+        else:
+            updates[str(i)] = UpdateDifference.of(one, two)
     updates["all"] = UpdateDifference.of(a.flat(), b.flat())
     settling = [float(t.settling_time().mean()) * design.seconds for t in (reference, other)]
-    return Comparison(*names, kind, signals, updates, (settling[0], settling[1]))
+    return Comparison(*names, kind, signals, updates, (settling[0], settling[1]), unresolved)
+
+
+def _rms(signal: Tensor) -> float:
+    return float(signal.square().mean().sqrt())
 
 
 def ideal_run(design: Design, x: Tensor, step: Tensor, *, dt: float, steps: int) -> Trajectory:

@@ -81,6 +81,30 @@ def test_the_same_seed_gives_the_same_waveforms(
         assert np.array_equal(a.array(key), b.array(key))
 
 
+def test_a_layer_without_feedback_is_compared_as_far_as_it_goes(tmp_path: Path) -> None:
+    source = np.random.default_rng(0)
+    tree = {
+        "W1": source.normal(size=(4, 3)), "W2": source.normal(size=(2, 4)),
+        "Q1": np.zeros((4, 2)), "Q2": np.eye(2),
+    }  # fmt: skip
+    weights = records.write(tmp_path / "w.h5", {"network": tree})
+    arguments = ["--weights", str(weights), "--samples", "1", "--duration", "2", "--no-causes"]
+    output = tmp_path / "c.h5"
+    result = run("compare", *arguments, "--json", "-o", str(output))
+    assert result.exit_code == 0, result.output
+    section = json.loads(result.stdout)["parity: ideal against ideal cells"]
+    assert {"v1", "v1 dev", "r1", "update 1"} == set(section["below_resolution"])
+    assert set(section["update"]) == {"2", "all"}
+    assert records.read(output).group("results")["parity: ideal against ideal cells"]
+    shown = run("compare", *arguments, "-o", str(tmp_path / "d.h5"))
+    assert shown.exit_code == 0, shown.output
+    (row,) = [
+        line for line in shown.stdout.splitlines() if "NRMSE v1 " in line and "dev" not in line
+    ]
+    assert "unresolved" in row
+    assert "below what the simulations resolve" in shown.stdout
+
+
 def test_a_parity_beyond_the_tolerance_exits_with_1_and_still_writes(tmp_path: Path) -> None:
     path = tmp_path / "c.h5"
     arguments = [*SMALL, "--fidelity", "ideal", "-o", str(path)]

@@ -98,6 +98,40 @@ def test_a_target_that_does_not_move_has_no_relative_error() -> None:
         UpdateDifference.of(zero, zero)
 
 
+def with_feedback_of_layer_1(factor: float) -> tuple[Design, Trajectory]:
+    usual = design()
+    q = (factor * usual.feedback[0], *usual.feedback[1:])
+    weak = replace(usual, feedback=q)
+    return weak, ideal_run(weak, *inputs(), dt=0.1, steps=50)
+
+
+@pytest.mark.parametrize("factor", [0.0, 1e-8])
+def test_a_layer_that_no_feedback_moves_is_unresolved_and_the_others_are_compared(
+    factor: float,
+) -> None:
+    weak, run = with_feedback_of_layer_1(factor)
+    result = compare(weak, ("a", "b"), "parity", run, run)
+    assert set(result.unresolved) == {"v1", "v1 dev", "r1", "update 1"}
+    assert all(0 <= size < 1e-6 for size in result.unresolved.values())
+    assert {"v2", "v2 dev", "u", "e"} <= set(result.signals)
+    assert set(result.updates) == {"2", "all"}
+    assert result.worst_signal == 0
+
+
+def test_an_excursion_below_the_offset_of_ideal_cells_is_resolved_less_its_free_state() -> None:
+    weak, run = with_feedback_of_layer_1(1e-4)
+    offset = 5e-7
+    moved = replace(
+        run,
+        neurons=replace(run.neurons, v=tuple(v + offset for v in run.neurons.v)),
+        free=replace(run.free, v=tuple(v + offset for v in run.free.v)),
+    )
+    result = compare(weak, ("a", "b"), "parity", moved, run)
+    assert "v1" in result.unresolved
+    assert result.signals["v1 dev"] < 1e-6
+    assert "1" in result.updates
+
+
 def test_the_ideal_run_ends_where_the_output_meets_its_target_up_to_the_leak() -> None:
     x, step = inputs()
     run = ideal_run(design(), x, step, dt=0.1, steps=400)

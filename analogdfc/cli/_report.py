@@ -12,7 +12,7 @@ from analogdfc import records
 from analogdfc.circuit.design import Design
 from analogdfc.cli._console import make_console
 from analogdfc.cli._design import Samples
-from analogdfc.comparison import ONSET, Cause, Comparison
+from analogdfc.comparison import ONSET, RESOLUTION, RESOLUTION_DEV, Cause, Comparison
 from analogdfc.dynamics import Trajectory, Update
 from analogdfc.records import Quantity
 from analogdfc.storage import Model, model_tree
@@ -24,6 +24,11 @@ parity: does the model predict the circuit? deviation: how far is the circuit fr
 NRMSE of v and r: rms error / rms excursion from the free state (dev: each trace less its own free
 state); of u and e: rms error / their own rms (settled: after {ONSET:g} tau_u).
 norm: of the update, over that of the reference; error: of the update, relative."""
+
+_UNRESOLVED = "unresolved"
+_UNRESOLVED_LEGEND = f"""\
+unresolved: moves by less than {RESOLUTION:g} of its level (dev and update: {RESOLUTION_DEV:g}),
+which is below what the simulations resolve."""
 
 
 class Results(NamedTuple):
@@ -54,6 +59,7 @@ def numbers(results: Results) -> dict[str, Any]:
             "other": c.other,
             "nrmse_percent": {name: 100 * value for name, value in c.signals.items()},
             "update": updates,
+            "below_resolution": dict(c.unresolved),
             "settling_time_reference_us": 1e6 * c.settling[0],
             "settling_time_other_us": 1e6 * c.settling[1],
         }
@@ -130,6 +136,8 @@ def show(
         say(f"{name}: conductances scaled by {factor:.4g} to fit the card's window")
     console.print(_signals(results.comparisons))
     say(_LEGEND, style="dim")
+    if any(c.unresolved for c in results.comparisons):
+        say(_UNRESOLVED_LEGEND, style="dim")
     if results.slowest_mode is not None:
         state = "stable" if results.slowest_mode < 0 else "UNSTABLE"
         say(f"slowest mode of the loop: {results.slowest_mode:+.3g} per tau_u ({state})")
@@ -143,20 +151,41 @@ def _signals(comparisons: list[Comparison]) -> Table:
     table.add_column("unit", no_wrap=True)
     for c in comparisons:
         table.add_column(f"{c.kind}\n{c.other}\nvs {c.reference}", justify="right", no_wrap=True)
-    for name in comparisons[0].signals:
-        table.add_row(f"NRMSE {name}", "%", *(f"{100 * c.signals[name]:.3g}" for c in comparisons))
+    for name in _known(comparisons):
+        if name.startswith("update "):
+            continue
+        shown = (_percent(c.signals.get(name)) for c in comparisons)
+        table.add_row(f"NRMSE {name}", "%", *shown)
     table.add_section()
-    for layer in comparisons[0].updates:
-        found = [c.updates[layer] for c in comparisons]
+    for name in [k for k in _known(comparisons) if k.startswith("update ")]:
+        layer = name.removeprefix("update ")
+        found = [c.updates.get(layer) for c in comparisons]
         label = "update, all" if layer == "all" else f"update, layer {layer}"
-        table.add_row(f"{label}: angle", "deg", *(f"{u.angle:.3g}" for u in found))
-        table.add_row(f"{label}: norm", "1", *(f"{u.norm_ratio:.5f}" for u in found))
-        table.add_row(f"{label}: error", "%", *(f"{100 * u.error:.3g}" for u in found))
+        angles = (_UNRESOLVED if u is None else f"{u.angle:.3g}" for u in found)
+        norms = (_UNRESOLVED if u is None else f"{u.norm_ratio:.5f}" for u in found)
+        errors = (_percent(None if u is None else u.error) for u in found)
+        table.add_row(f"{label}: angle", "deg", *angles)
+        table.add_row(f"{label}: norm", "1", *norms)
+        table.add_row(f"{label}: error", "%", *errors)
     table.add_section()
     times = [[f"{1e6 * s:.4g}" for s in c.settling] for c in comparisons]
     table.add_row("settling time", "us", *(other for _, other in times))
     table.add_row("settling time, reference", "us", *(reference for reference, _ in times))
     return table
+
+
+def _known(comparisons: list[Comparison]) -> list[str]:
+    """Names of all signals and of all updates ('update 1'..), in the order of the layers."""
+    names = {n for c in comparisons for n in (*c.signals, *c.unresolved)}
+    names |= {f"update {layer}" for c in comparisons for layer in c.updates}
+    depth = sum(name.startswith("v") and name[1:].isdigit() for name in names)
+    ordered = [s for i in range(1, depth + 1) for s in (f"v{i}", f"v{i} dev", f"r{i}")]
+    ordered += ["u", "u settled", "e", *(f"update {i}" for i in range(1, depth + 1)), "update all"]
+    return [name for name in ordered if name in names]
+
+
+def _percent(fraction: float | None) -> str:
+    return _UNRESOLVED if fraction is None else f"{100 * fraction:.3g}"
 
 
 def _causes(angle: float, causes: list[Cause]) -> Table:
