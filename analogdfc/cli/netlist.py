@@ -73,7 +73,7 @@ def command(
     samples = make_samples(model.network, 1, seed, 0.25)
     netlist = Netlist.of(Chip.of(design, seed), "ideal" if fidelity == "ideal" else "macro")
     bench = Testbench(netlist.chip, samples.x[0], samples.step[0], 20.0, design.tau_v / 10)
-    files = netlist.write(output, bench.text())
+    files = netlist.write(output, bench.file_text())
     click.echo(f"network {'-'.join(map(str, design.sizes))}, {origin}")
     for name, factor in design.shrunk_layers().items():
         click.echo(f"{name}: conductances scaled by {factor:.4g} to fit the window of the card")

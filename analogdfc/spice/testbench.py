@@ -11,6 +11,7 @@ from analogdfc.circuit.description import BIAS, INPUT, TARGET
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.probes import probes
 from analogdfc.dynamics.loop import free_state, output
+from analogdfc.spice.deck import with_saves
 from analogdfc.spice.writer import number
 
 EDGE = 1e-5
@@ -69,6 +70,15 @@ class Testbench:
         circuit = self.chip.circuit
         return {name: circuit.names(circuit.bank[name].o) for name in probes(circuit)}
 
+    def file_text(self) -> str:
+        """The testbench as a file of its own: the same, and it saves what there is to look at.
+
+        These are the signals of a trajectory, the moments of the release and the supplies'
+        currents; all nodes of the crossbars would be most of the waveforms.
+        """
+        nodes = [node for group in self.signals().values() for node in group]
+        return with_saves(self.text(), [*nodes, "rst", "go", "i(vdd)", "i(vss)"])
+
     def text(self) -> str:
         """The testbench, to be appended to a netlist; the operating point is the free phase."""
         circuit, unit = self.chip.circuit, self.design.card.scale.activation
@@ -100,7 +110,9 @@ class Testbench:
         longest = self.max_step * self.design.seconds
         lines += [
             "* Analysis: the operating point is the free phase",
-            ".options reltol=1e-6 abstol=1e-13 vntol=1e-9 gmin=1e-15 method=trap",
+            "* (what is ngspice's default is there too: a site's settings must not change it)",
+            ".options reltol=1e-6 abstol=1e-13 vntol=1e-9 gmin=1e-15 method=trap maxord=2 trtol=7",
+            ".options chgtol=1e-14 pivtol=1e-13 pivrel=1e-3 temp=27 tnom=27",
             f".tran {number(longest)} {number(stop)} 0 {number(longest)}",
             ".end",
         ]
