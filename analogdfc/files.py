@@ -1,11 +1,32 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and never over what isn't the program's own."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
-__all__ = ["write_whole"]
+from analogdfc.errors import UserError
+
+__all__ = [
+    "MARK",
+    "beside",
+    "check_apart",
+    "check_own",
+    "check_place",
+    "owner",
+    "stamped",
+    "write_all",
+    "write_whole",
+]
+
+MARK = "written by analogdfc"
+"""What every file but a record holds that the program made, so that it is known again."""
+
+_STAMP = re.compile(rf"^[*#;] {MARK}, SHA-256 of the other lines ([0-9a-f]{{64}})\n", re.MULTILINE)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -18,10 +39,136 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OSError: it can't be written; what was there before is still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    write_all({path: content})
+
+
+def write_all(files: Mapping[Path, bytes]) -> None:
+    """Write several files; none takes its place before all are on the disk.
+
+    Args:
+        files: their contents; the folders exist.
+
+    Raises:
+        OSError: one can't be written; what was there before is still there.
+    """
+    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in files}
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        for path, content in files.items():
+            temporary[path].write_bytes(content)
+        for path, place in temporary.items():
+            os.replace(place, path)
+    finally:
+        for place in temporary.values():
+            place.unlink(missing_ok=True)
+
+
+def stamped(text: str, comment: Literal["*", "#", ";"]) -> str:
+    """A text with a second line that says who wrote it, and by which it is seen to be changed.
+
+    Args:
+        text: at least one line.
+        comment: what a comment begins with.
+    """
+    first, _, rest = text.partition("\n")
+    digest = hashlib.sha256(f"{first}\n{rest}".encode()).hexdigest()
+    return f"{first}\n{comment} {MARK}, SHA-256 of the other lines {digest}\n{rest}"
+
+
+def owner(path: Path) -> Literal["nobody", "program", "user"]:
+    """Whose a file is: nobody's where there is none, the user's also where they changed ours.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        return "nobody"
+    content = path.read_bytes()
+    if MARK.encode() not in content:
+        return "user"
+    text = content.decode("utf-8", errors="replace")
+    found = _STAMP.search(text)
+    if found is None:  # a figure, which nobody edits by hand
+        return "user" if path.suffix in (".toml", ".lib", ".cir") else "program"
+    others = text[: found.start()] + text[found.end() :]
+    return "program" if hashlib.sha256(others.encode()).hexdigest() == found[1] else "user"
+
+
+def beside(record: Path, ending: str) -> Path:
+    """Where a file that goes with a record is written.
+
+    Args:
+        record: the record.
+        ending: what the name ends in instead of the record's ending, such as `.png`.
+
+    Raises:
+        UserError: the record's path is that of a folder.
+    """
+    if record.name in ("", ".."):
+        raise UserError(f"{record}: is a directory; the record needs a file name")
+    return record.with_name(f"{record.stem}{ending}")
+
+
+def check_apart(written: Iterable[Path], read: Iterable[Path] = ()) -> None:
+    """Make sure that files that are written have names of their own.
+
+    Args:
+        written: all that a piece of work writes.
+        read: what it reads.
+
+    Raises:
+        UserError: two of them are the same file, or one is read too.
+    """
+    names: dict[Path, Path] = {}
+    for path in written:
+        place = path.resolve()
+        if place in names:
+            raise UserError(
+                f"{path}: two files would be written here; give the record another ending, "
+                "such as .h5"
+            )
+        names[place] = path
+    for path in read:
+        if path.resolve() in names:
+            raise UserError(
+                f"{path}: would be written over, and is read from this file; write to another"
+            )
+
+
+def check_place(path: Path) -> None:
+    """Make sure that a file can be written; called before long work.
+
+    Args:
+        path: the file. It needn't exist; its folder must.
+
+    Raises:
+        UserError: it is a folder, or its folder is missing or can't be written.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: is a directory; a file is written here")
+    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        raise UserError(f"{path}: its directory doesn't exist or can't be written")
+
+
+def check_own(path: Path) -> None:
+    """Make sure that a file that is no record can be written, and takes nobody's place.
+
+    Args:
+        path: the file. It needn't exist; its folder must.
+
+    Raises:
+        UserError: it can't be written, or there is a file that the program didn't write or that
+            was changed since.
+    """
+    check_place(path)
+    try:
+        whose = owner(path)
+    except OSError as error:
+        raise UserError(f"{path}: can't be read: {error.strerror}") from error
+    if whose == "user":
+        raise UserError(
+            f"{path}: would be written over, and is not as analogdfc wrote it; move it away, or "
+            "give the record another name"
+        )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,14 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analogdfc import records
 from analogdfc.circuit.design import Design
 from analogdfc.dynamics import Trajectory, Update
 from analogdfc.errors import UserError
-from analogdfc.files import write_whole
+from analogdfc.files import MARK, check_apart, check_own, write_whole
 from analogdfc.training.metrics import Metrics
 
-__all__ = ["check_figure", "comparison_figure", "label", "save_figure", "training_figure"]
+__all__ = ["check_outputs", "comparison_figure", "label", "save_figure", "training_figure"]
 
 # Colours of Okabe and Ito, told apart by the colour blind. The reference is broad and pale, so that
 # what lies on it stays visible.
@@ -44,7 +44,9 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     path = Path(path)
     image = io.BytesIO()
     try:
-        figure.savefig(image, format=path.suffix.removeprefix(".") or "png", dpi=150)
+        kind = path.suffix.removeprefix(".") or "png"
+        maker = {"Software" if kind == "png" else "Creator": MARK}
+        figure.savefig(image, format=kind, dpi=150, metadata=maker)
     except ValueError as error:
         raise UserError(f"{path}: figures are written as .png, .pdf or .svg") from error
     try:
@@ -54,20 +56,22 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     return path
 
 
-def check_figure(path: str | Path) -> None:
-    """Make sure that a figure can be written; called before long work.
+def check_outputs(record: Path, *beside: Path, read: Iterable[str | Path | None] = ()) -> None:
+    """Make sure that a record and the files beside it can be written; called before long work.
 
     Args:
-        path: the file.
+        record: the record.
+        beside: figures, and whatever else is written with it.
+        read: names of files that are read, in any place where one may be; None for none.
 
     Raises:
-        UserError: the path is a folder, or its folder can't be written.
+        UserError: two of them are the same file, one is read too, is a folder, lies where nothing
+            can be written, or there is a file that the program didn't write.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise UserError(f"{path}: is a directory; the figure needs a file name here")
-    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
-        raise UserError(f"{path}: its directory doesn't exist or can't be written")
+    check_apart([record, *beside], [Path(path) for path in read if path is not None])
+    records.check_writable(record)
+    for path in beside:
+        check_own(path)
 
 
 def comparison_figure(design: Design, runs: Mapping[str, Trajectory]) -> Figure:

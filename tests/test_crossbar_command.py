@@ -251,7 +251,9 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
 def test_the_matrix_is_not_overwritten() -> None:
     records.write("w.h5", {"W": W})
     before = Path("w.h5").read_bytes()
-    assert "-o w.h5: a matrix is read from this file" in failure("w.h5:W", "-o", "w.h5")
+    assert "w.h5: would be written over, and is read from this file" in failure(
+        "w.h5:W", "-o", "w.h5"
+    )
     assert Path("w.h5").read_bytes() == before
 
 

@@ -244,6 +244,49 @@ def test_checking_a_path_creates_nothing_and_damages_nothing(tmp_path: Path) -> 
     assert path.read_bytes() == before
 
 
+def test_a_record_says_its_format_and_a_later_one_is_refused_by_its_number(tmp_path: Path) -> None:
+    path = records.write(tmp_path / "record.h5", {"seed": 1})
+    assert records.read(path).format == records.FORMAT == 1
+    with h5py.File(path, "a") as file:
+        file.attrs["analogdfc_format"] = 2
+    with pytest.raises(UserError, match=r"record\.h5: is a record in format 2; .* up to 1"):
+        records.read(path)
+    with pytest.raises(ValueError, match="analogdfc_format"):
+        records.write(path, {"analogdfc_format": 1})
+
+
+def test_a_record_of_a_version_without_formats_is_read_and_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "record.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["seed"] = 3
+        file.create_group("provenance").attrs["analogdfc"] = "0.1"
+    old = records.read(path)
+    assert (old.format, old.integer("seed")) == (0, 3)
+    assert records.read(records.write(path, {"seed": 4})).format == 1
+
+
+def test_a_file_of_another_program_is_read_but_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "weights.h5"
+    with h5py.File(path, "w") as file:
+        file["network/W1"] = np.ones((2, 3))
+    assert records.read(path).array("network/W1").shape == (2, 3)
+    for attempt in (records.check_writable, lambda p: records.write(p, TREE)):
+        with pytest.raises(UserError, match="the existing file is no record"):
+            attempt(path)
+
+
+def test_dimensions_have_names_that_others_read(tmp_path: Path) -> None:
+    quantity = Quantity(np.zeros((2, 3)), "V", "", ("sample", "neuron"))
+    path = records.write(tmp_path / "record.h5", {"v1": quantity})
+    with h5py.File(path) as file:
+        assert [d.label for d in file["v1"].dims] == ["sample", "neuron"]
+    read = records.read(path)["v1"]
+    assert isinstance(read, Quantity)
+    assert read.dims == ("sample", "neuron")
+    with pytest.raises(ValueError, match="1 names of 2 dimensions"):
+        Quantity(np.zeros((2, 3)), "V", "", ("sample",))
+
+
 def test_a_file_that_is_not_a_record_is_named(tmp_path: Path) -> None:
     text = tmp_path / "weights.h5"
     text.write_text("not HDF5")

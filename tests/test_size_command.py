@@ -136,7 +136,7 @@ def test_a_bound_that_no_design_keeps_is_one_line_and_code_2(tmp_path: Path) -> 
         (["--range", "gain=1e5:1e3"], "first number must be below the second"),
         (["--fix", "gain=1e4", "--range", "gain=1e2:1e3"], "both a fixed value and a range"),
         (["--card", "nowhere"], "unknown card"),
-        (["--storage", "t.h5"], "four names"),
+        (["--storage", "t.h5"], "t.h5: two files would be written here"),
         (["--storage", "."], ".: is a directory; a file is written here"),
         (["--storage", "nowhere/s.journal"], "its directory doesn't exist"),
         (["--fix", "gain=1e4", "--fix", "gain=1e5"], "'gain' is given twice"),

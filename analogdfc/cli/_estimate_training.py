@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -170,8 +169,3 @@ def _range(values: Sequence[_Number], text: Callable[[_Number], str]) -> str:
         return ""
     low, high = text(min(values)), text(max(values))
     return low if low == high else f"{low} .. {high}"
-
-
-def beside(output: Path) -> Path:
-    """Where the figure of the training goes."""
-    return output.with_name(f"{output.stem}_training.png")

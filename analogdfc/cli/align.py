@@ -24,6 +24,7 @@ from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.experiments.rule_alignment import Ideals, RuleAlignment
 from analogdfc.experiments.rule_alignment_figure import alignment_figure
 from analogdfc.experiments.targets import DAMPINGS
+from analogdfc.files import beside
 from analogdfc.learning import LearningRule, make_rule
 from analogdfc.learning.base import LearnsFeedback
 from analogdfc.learning.dfc import FeedbackControl
@@ -31,7 +32,7 @@ from analogdfc.learning.targets import TargetRule
 from analogdfc.losses import LOSSES
 from analogdfc.network import Network
 from analogdfc.onchip.registry import RULES, get_rule
-from analogdfc.plots import check_figure, save_figure
+from analogdfc.plots import check_outputs, save_figure
 from analogdfc.storage import read_model
 from analogdfc.training import FeedbackPlan, Plan, Trainer
 from analogdfc.training.experiment import FEEDBACKS
@@ -212,11 +213,8 @@ def command(
     record also holds the norm ratios, for each layer.
     """
     torch.set_num_threads(1)
-    records.check_writable(output)
-    figure_path = output.with_suffix(".png")
-    check_figure(figure_path)
-    if weights is not None and output.resolve() == weights.resolve():
-        raise UserError(f"-o {output}: the weights are read from this file; write to another")
+    figure_path = beside(output, ".png")
+    check_outputs(output, figure_path, read=(weights,))
     names = list(dict.fromkeys(rules))
     for name in names:
         get_rule(name)

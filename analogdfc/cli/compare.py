@@ -35,7 +35,8 @@ from analogdfc.cli._design import (
 )
 from analogdfc.cli._options import Control, bundled, control_options
 from analogdfc.comparison import Cause, Comparison
-from analogdfc.plots import check_figure, comparison_figure, save_figure
+from analogdfc.files import beside
+from analogdfc.plots import check_outputs, comparison_figure, save_figure
 from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.netlist import Fidelity
 from analogdfc.spice.simulator import Simulator
@@ -144,9 +145,8 @@ def command(
     algorithm.
     """
     torch.set_num_threads(1)
-    records.check_writable(output)
-    figure_path = output.with_suffix(".png")
-    check_figure(figure_path)
+    figure_path = beside(output, ".png")
+    check_outputs(output, figure_path, read=(weights, card, devices))
     technology, made_of = read_card(card), read_devices(devices, age)
     simulator = get_simulator(options.backend)
     model, origin = make_model(weights, sizes, seed, control)

@@ -36,7 +36,8 @@ from analogdfc.cli._options import bundled
 from analogdfc.devices import StuckCell
 from analogdfc.devices.draws import check_number
 from analogdfc.errors import UserError
-from analogdfc.plots import check_figure, save_figure
+from analogdfc.files import beside
+from analogdfc.plots import check_outputs, save_figure
 from analogdfc.wires import Lines
 from analogdfc.wires.lines import Ends
 
@@ -249,12 +250,9 @@ def command(
     off.
     """
     torch.set_num_threads(1)
-    records.check_writable(output)
-    figure_path = output.with_suffix(".png")
-    check_figure(figure_path)
-    for source in (matrix, options.input_file):
-        if source is not None and path_of(source).resolve() == output.resolve():
-            raise UserError(f"-o {output}: a matrix is read from this file; write to another")
+    figure_path = beside(output, ".png")
+    sources = [path_of(source) for source in (matrix, options.input_file) if source is not None]
+    check_outputs(output, figure_path, read=[card, *sources])
     device = DeviceCard.load(card)
     lines = _lines(options)
     check_number("--time", options.time, "s", low=0.0)

@@ -34,7 +34,6 @@ from analogdfc.cli._design import (
 from analogdfc.cli._estimate import Work
 from analogdfc.cli._estimate_training import (
     TrainingOptions,
-    beside,
     check_trainable,
     train_as_asked,
     training_numbers,
@@ -54,8 +53,9 @@ from analogdfc.digital import baseline
 from analogdfc.digital.measured import FORMATS, REPEATS, measured, why_not_measured
 from analogdfc.digital.training import COUNTS
 from analogdfc.errors import UserError
+from analogdfc.files import beside
 from analogdfc.onchip.figure import convergence_figure
-from analogdfc.plots import check_figure, save_figure
+from analogdfc.plots import check_outputs, save_figure
 
 _FACTORS = (0.05, 0.1, 0.2, 0.5, 1.0, 3.0)
 _FEW_FACTORS = (0.3, 1.0, 3.0)
@@ -189,11 +189,10 @@ def command(
     readout, where it has them and no option says otherwise), from --weights, or from --sizes.
     """
     torch.set_num_threads(1)
-    records.check_writable(output)
-    figure_path = output.with_suffix(".png")
-    check_figure(figure_path)
-    if training.target_accuracy is not None:
-        check_figure(beside(output))
+    figure_path = beside(output, ".png")
+    curves_path = [] if training.target_accuracy is None else [beside(output, "_training.png")]
+    read = (record, weights, card, devices, training.device)
+    check_outputs(output, figure_path, *curves_path, read=read)
     parameters = _parameters(options.sweeps)
     rules = _rules(options.rules)
     if options.measure and (why := why_not_measured()) is not None:
@@ -215,7 +214,7 @@ def command(
     written.append(save_figure(figure, figure_path))
     if learned is not None:
         curves = convergence_figure(learned.convergence, work.found.seconds)
-        written.append(save_figure(curves, beside(output)))
+        written.append(save_figure(curves, beside(output, "_training.png")))
     if as_json:
         about = {"network": "-".join(map(str, design.sizes)), "origin": origin, "seed": given.seed}
         whole = {**about, "samples": data.source, **numbers}

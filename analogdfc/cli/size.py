@@ -29,8 +29,8 @@ from analogdfc.cli._design import (
 )
 from analogdfc.cli._options import Control, as_options, bundled, control_options
 from analogdfc.errors import UserError
-from analogdfc.files import write_whole
-from analogdfc.plots import check_figure, save_figure
+from analogdfc.files import beside, check_apart, check_place, stamped, write_whole
+from analogdfc.plots import check_outputs, save_figure
 from analogdfc.sizing.figure import sizing_figure
 from analogdfc.sizing.finding import Options, Sizing, size
 from analogdfc.sizing.specification import REQUIREMENTS, parse_fixed, parse_ranges
@@ -207,7 +207,7 @@ def command(
     """
     torch.set_num_threads(1)
     given = parse_fixed(fixed), parse_ranges(ranges)
-    storage = _check_outputs(output, effort.storage)
+    storage = _check_outputs(output, effort.storage, (weights, card))
     technology = read_card(card)
     simulator = get_simulator(effort.backend) if effort.verify else None
     model, origin = make_model(weights, sizes, seed, control)
@@ -237,8 +237,8 @@ def command(
     with as_options("max_angle", "phase_margin"), _Bars(effort.trials) as bars:
         found = size(problem, simulator, how, bars.advance)
     records.write(output, _size.tree(model, found, data))
-    figure = save_figure(sizing_figure(found), output.with_suffix(".png"))
-    sized = output.with_suffix(".toml")
+    figure = save_figure(sizing_figure(found), beside(output, ".png"))
+    sized = beside(output, ".toml")
     _write_card(sized, found)
     if as_json:
         about = {"network": "-".join(map(str, design.sizes)), "origin": origin, "seed": seed}
@@ -249,25 +249,19 @@ def command(
         click.echo(f"wrote {output}, {figure} and {sized}; trials in {storage}")
 
 
-def _check_outputs(output: Path, storage: Path | None) -> Path:
+def _check_outputs(output: Path, storage: Path | None, read: tuple[str | Path | None, ...]) -> Path:
     """Where the trials are kept; refuses what can't be written before work begins."""
-    records.check_writable(output)
-    storage = storage or output.with_suffix(".journal")
-    beside = [output.with_suffix(ending) for ending in (".png", ".toml")]
-    if len({output, storage, *beside}) < 4:
-        raise UserError(
-            f"{output}: the record, its figure (.png), card (.toml) and {storage} need four names"
-        )
-    for path in (*beside, storage):
-        if path.is_dir():
-            raise UserError(f"{path}: is a directory; a file is written here")
-        check_figure(path)
+    storage = storage or beside(output, ".journal")
+    others = [beside(output, ending) for ending in (".png", ".toml")]
+    check_apart([output, *others, storage], [Path(path) for path in read if path is not None])
+    check_outputs(output, *others)
+    check_place(storage)
     return storage
 
 
 def _write_card(path: Path, found: Sizing) -> None:
     try:
-        write_whole(path, found.card_text.encode())
+        write_whole(path, stamped(found.card_text, "#").encode())
     except OSError as error:
         raise UserError(f"{path}: can't be written: {error.strerror}") from error
 

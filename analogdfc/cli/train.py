@@ -16,9 +16,10 @@ from analogdfc.cli._design import Sizes, device_options, progress_bar
 from analogdfc.cli._options import bundled
 from analogdfc.datasets import DATASETS
 from analogdfc.errors import UserError
+from analogdfc.files import beside
 from analogdfc.onchip.registry import RULES
 from analogdfc.onchip.substrate import CARD
-from analogdfc.plots import check_figure, save_figure, training_figure
+from analogdfc.plots import check_outputs, save_figure, training_figure
 from analogdfc.presets import preset_names
 from analogdfc.training import Divergence, Experiment, Trainer, checkpoint_tree, restore
 from analogdfc.training.experiment import DTYPES, FEEDBACKS
@@ -152,9 +153,8 @@ def command(
     needed to go on. `analogdfc compare --weights` takes it.
     """
     torch.set_num_threads(1)
-    records.check_writable(output)
-    figure_path = output.with_suffix(".png")
-    check_figure(figure_path)
+    figure_path = beside(output, ".png")
+    check_outputs(output, figure_path, read=(options.card, options.devices))
     old = _training.existing(output, resume=resume)
     place = _training.device_of(device)
     experiment, data = _training.make_experiment(options, folder, DTYPES[dtype], place)

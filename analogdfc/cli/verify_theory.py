@@ -24,8 +24,9 @@ from analogdfc.cli._options import bundled
 from analogdfc.errors import UserError
 from analogdfc.experiments import FIGURES, Curves, Finding, Plan, find
 from analogdfc.experiments.figures import draw
+from analogdfc.files import beside
 from analogdfc.jobs import Task, processes, run_tasks
-from analogdfc.plots import check_figure, save_figure
+from analogdfc.plots import check_outputs, save_figure
 from analogdfc.records import Quantity
 
 _KIND = "verify-theory"
@@ -129,10 +130,8 @@ def command(
     torch.set_num_threads(1)
     chosen = [f for f in FIGURES if f in figures or "all" in figures]
     plan = _plan(seed, options)
-    records.check_writable(output)
-    pictures = {f: output.with_name(f"{output.stem}_fig{f}.png") for f in chosen}
-    for picture in pictures.values():
-        check_figure(picture)
+    pictures = {f: beside(output, f"_fig{f}.png") for f in chosen}
+    check_outputs(output, *pictures.values())
     work = plan.jobs(chosen)
     kept = _finished(output, work) if resume else {}
     if kept:

@@ -7,17 +7,19 @@ unit as the attribute `units`) and single texts and numbers (attributes of their
 
 A file is written under a temporary name and renamed when it is whole, so there is never half a
 record, and an old one stays as it was until the new one takes its place. The same tree gives the
-same bytes: nothing in the file depends on when or where it was written.
+same bytes: nothing in the file depends on when or where it was written. The
+attribute `analogdfc_format` of the file marks a record and says in which format it is.
 """
 
 from __future__ import annotations
 
 from analogdfc.records.origin import provenance
 from analogdfc.records.reading import read
-from analogdfc.records.tree import Branch, Leaf, Quantity, Record, Scalar, Tree
+from analogdfc.records.tree import FORMAT, Branch, Leaf, Quantity, Record, Scalar, Tree
 from analogdfc.records.writing import check_writable, write
 
 __all__ = [
+    "FORMAT",
     "Branch",
     "Leaf",
     "Quantity",

@@ -11,12 +11,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from analogdfc import __version__
 from analogdfc.errors import UserError
-from analogdfc.records.tree import Branch, Quantity, Record, Scalar
+from analogdfc.records.tree import FORMAT, MARK, Branch, Quantity, Record, Scalar
 
 __all__ = ["read"]
 
 _MAX_DEPTH = 32
+_DIMS = "DIMENSION_LABELS"  # where HDF5 keeps the labels of dimensions
 
 
 def read(path: str | os.PathLike[str]) -> Record:
@@ -29,8 +31,9 @@ def read(path: str | os.PathLike[str]) -> Record:
         The record; nothing in it is tied to the file any more.
 
     Raises:
-        UserError: there is no such file, it isn't HDF5, it is damaged, or it holds something that
-            a record can't (references, compound types, nothing but texts and numbers is read).
+        UserError: there is no such file, it isn't HDF5, it is damaged, it is in a format that this
+            version doesn't know, or it holds something that a record can't (references, compound
+            types, nothing but texts and numbers is read).
     """
     path = Path(path)
     try:
@@ -39,7 +42,10 @@ def read(path: str | os.PathLike[str]) -> Record:
         if not h5py.is_hdf5(path):
             raise UserError(f"{path}: not an HDF5 file")
         with h5py.File(path, "r") as file:
-            return Record(path, _read_group(path, file, 0))
+            number = _format(path, file)
+            tree = _read_group(path, file, 0)
+            tree.pop(MARK, None)
+            return Record(path, tree, number)
     except IsADirectoryError as error:
         raise UserError(f"{path}: is a directory; an HDF5 file is needed") from error
     except FileNotFoundError as error:
@@ -48,6 +54,17 @@ def read(path: str | os.PathLike[str]) -> Record:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (KeyError, RuntimeError, ValueError, MemoryError) as error:
         raise UserError(f"{path}: the HDF5 file is damaged: {error}") from error
+
+
+def _format(path: Path, file: h5py.File) -> int:
+    """The format that a file says it is in; refuses one that isn't known."""
+    number = _plain(path, MARK, file.attrs.get(MARK, 0))
+    if not (isinstance(number, int) and 0 <= number <= FORMAT):
+        raise UserError(
+            f"{path}: is a record in format {number}; analogdfc {__version__} reads formats up to "
+            f"{FORMAT}, so a later version wrote it"
+        )
+    return number
 
 
 def _read_group(path: Path, group: h5py.Group, depth: int) -> Branch:
@@ -83,7 +100,9 @@ def _read_dataset(path: Path, dataset: h5py.Dataset) -> Quantity | NDArray[Any] 
     units, description = (
         _plain(path, f"{key}@{name}", attributes.get(name, "")) for name in ("units", "description")
     )
-    return Quantity(values, str(units), str(description))
+    labels = _plain(path, f"{key}@{_DIMS}", attributes.get(_DIMS, ""))
+    dims = [str(name) for name in labels] if isinstance(labels, np.ndarray) else []
+    return Quantity(values, str(units), str(description), dims if len(dims) == values.ndim else ())
 
 
 def _attributes(path: Path, node: h5py.Group | h5py.Dataset) -> Iterator[tuple[str, Any]]:

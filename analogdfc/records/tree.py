@@ -13,7 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from analogdfc.errors import UserError
 
-__all__ = ["Branch", "Leaf", "Quantity", "Record", "Scalar", "Tree"]
+FORMAT = 1
+"""Format of the records that are written; 0 is that of those without a mark."""
+
+MARK = "analogdfc_format"
+"""Attribute of the file that marks a record and has its format."""
+
+__all__ = ["FORMAT", "MARK", "Branch", "Leaf", "Quantity", "Record", "Scalar", "Tree"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +30,23 @@ class Quantity:
         values: of any shape; booleans, integers, real or complex numbers.
         units: the SI unit as text (`"V"`, `"V/s"`); `"1"` for a dimensionless quantity.
         description: one line that says what it is; may be empty.
+        dims: names of the dimensions, the labels of the HDF5 dataset; empty where there are none.
+
+    Raises:
+        ValueError: another number of names than of dimensions.
     """
 
     values: NDArray[Any]
     units: str
     description: str = ""
+    dims: tuple[str, ...] = ()
 
-    def __init__(self, values: ArrayLike, units: str, description: str = "") -> None:
+    def __init__(
+        self, values: ArrayLike, units: str, description: str = "", dims: Sequence[str] = ()
+    ) -> None:
+        if dims and len(dims) != np.ndim(values):
+            raise ValueError(f"{len(dims)} names of {np.ndim(values)} dimensions")
+        object.__setattr__(self, "dims", tuple(dims))
         object.__setattr__(self, "values", np.asarray(values))
         object.__setattr__(self, "units", units)
         object.__setattr__(self, "description", description)
@@ -52,10 +68,12 @@ class Record:
     Args:
         path: the file, for messages.
         tree: nested dictionaries; a dataset with a unit is a `Quantity`, one without an array.
+        format: of the record; 0 for a file of another program, or of a version without formats.
     """
 
     path: Path
     tree: Branch = field(default_factory=dict)
+    format: int = 0
 
     def __contains__(self, key: str) -> bool:
         try:

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analogdfc.errors import UserError
-from analogdfc.records.tree import Quantity, Tree
+from analogdfc.records.tree import FORMAT, MARK, Quantity, Tree
 
 __all__ = ["check_writable", "write"]
 
 # The file format is fixed, so that another version of the library writes the same bytes; this one
 # is read by HDF5 1.8 and later and has no limit of 64 KiB on a text.
-_FORMAT = ("v108", "v108")
+_LIBRARY = ("v108", "v108")
 
 
 def write(path: str | os.PathLike[str], tree: Tree) -> Path:
@@ -66,7 +66,7 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
 
     Raises:
         UserError: the directory is missing or not writable, or `path` is something that a record
-            must not replace: a directory, a device, a file that isn't HDF5 or is write-protected.
+            must not replace: a directory, a device, a file that is no record or is write-protected.
     """
     path = Path(path)
     try:
@@ -90,8 +90,10 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
 
 def _image(tree: Tree) -> bytes:
     """The bytes of the file. Made in memory, so that a full disk is an ordinary error."""
-    with h5py.File("record", "w", driver="core", backing_store=False, libver=_FORMAT) as file:
-        _write_group(file, tree, "")
+    if MARK in tree:
+        raise ValueError(f"'{MARK}': this name is that of the record's format")
+    with h5py.File("record", "w", driver="core", backing_store=False, libver=_LIBRARY) as file:
+        _write_group(file, {MARK: FORMAT, **tree}, "")
         file.flush()
         image: bytes = file.id.get_file_image()
     return image
@@ -109,6 +111,8 @@ def _write_group(group: h5py.Group, tree: Tree, where: str) -> None:
             dataset.attrs["units"] = _encoded(leaf.units, key)
             if leaf.description:
                 dataset.attrs["description"] = _encoded(leaf.description, key)
+            for k, label in enumerate(leaf.dims):
+                dataset.dims[k].label = label
         elif isinstance(leaf, str | bool | int | float | complex | np.generic):
             group.attrs[name] = _array(leaf, key)
         else:
@@ -144,14 +148,23 @@ def _check_replaceable(path: Path, target: Path) -> None:
         raise UserError(_unwritable(path, "is not an ordinary file"))
     if not os.access(target, os.W_OK):
         raise UserError(_unwritable(path, "the existing file is write-protected"))
-    if target.stat().st_size and not h5py.is_hdf5(target):
+    if not target.stat().st_size:
+        return
+    if not h5py.is_hdf5(target):
         raise UserError(_unwritable(path, "the existing file is not HDF5 and would be lost"))
+    with h5py.File(target, "r") as file:
+        # Before records had a mark, all that a command wrote said which versions made it.
+        ours = MARK in file.attrs or "analogdfc" in getattr(file.get("provenance"), "attrs", ())
+    if not ours:
+        raise UserError(
+            _unwritable(path, "the existing file is no record of analogdfc and would be lost")
+        )
 
 
 def _unwritable(path: Path, why: str) -> str:
     return (
         f"{path}: cannot be written: {why}; "
-        "allowed is a new file or an existing HDF5 file, in an existing, writable directory"
+        "allowed is a new file or an existing record, in an existing, writable directory"
     )
 
 

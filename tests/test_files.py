@@ -1,0 +1,140 @@
+"""Files: whole or not at all, with names of their own, and never over what is the user's."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import h5py
+import pytest
+from click.testing import CliRunner, Result
+from matplotlib.figure import Figure
+
+from analogdfc import records
+from analogdfc.cli import cli
+from analogdfc.errors import UserError
+from analogdfc.files import check_own, owner, stamped, write_all
+from analogdfc.plots import save_figure
+
+WITH_FIGURES = ("align", "compare", "crossbar", "estimate", "size", "train")
+COMMANDS = {
+    "crossbar": ["crossbar", "--size", "3x4"],
+    "train": ["train", "--rule", "bp"],
+    **{name: [name] for name in ("align", "compare", "estimate", "size", "verify-theory")},
+}
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, list(arguments))
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", WITH_FIGURES)
+def test_record_and_figure_never_share_a_name(name: str, tmp_path: Path) -> None:
+    result = run(*COMMANDS[name], "-o", "x.png")
+    assert result.exit_code == 2, result.output
+    assert "x.png: two files would be written here" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sized_card_has_a_name_of_its_own() -> None:
+    assert "x.toml: two files would be written here" in run("size", "-o", "x.toml").stderr
+
+
+def test_a_figure_of_the_theory_does_not_take_the_records_place() -> None:
+    Path("t_fig3.png").symlink_to("t.h5")
+    result = run("verify-theory", "--figure", "3", "--quick", "-o", "t.h5")
+    assert "t_fig3.png: two files would be written here" in result.stderr
+
+
+def test_the_figure_of_a_training_has_a_name_of_its_own() -> None:
+    Path("e_training.png").symlink_to("e.png")
+    result = run("estimate", "--target-accuracy", "0.5", "-o", "e.h5")
+    assert "e_training.png: two files would be written here" in result.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_file_of_the_users_is_not_taken_for_a_record(name: str) -> None:
+    with h5py.File("mine.h5", "w") as file:
+        file["measured"] = [1.0, 2.0]
+    before = Path("mine.h5").read_bytes()
+    result = run(*COMMANDS[name], "-o", "mine.h5")
+    assert result.exit_code == 2, result.output
+    assert "mine.h5: cannot be written: the existing file is no record" in result.stderr
+    assert Path("mine.h5").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", WITH_FIGURES)
+def test_a_picture_of_the_users_beside_the_record_is_kept(name: str) -> None:
+    Path("mine.png").write_bytes(b"\x89PNG a photograph")
+    result = run(*COMMANDS[name], "-o", "mine.h5")
+    assert result.exit_code == 2, result.output
+    assert "mine.png: would be written over, and is not as analogdfc wrote it" in result.stderr
+    assert Path("mine.png").read_bytes() == b"\x89PNG a photograph"
+
+
+def test_a_card_of_the_users_beside_the_record_is_kept() -> None:
+    Path("mine.toml").write_text("[card]\n")
+    assert "mine.toml: would be written over" in run("size", "-o", "mine.h5").stderr
+    assert "mine.toml: would be written over, and is read" in (
+        run("size", "--card", "mine.toml", "-o", "mine.h5").stderr
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compare", "--weights", "w.h5"],
+        ["size", "--weights", "w.h5"],
+        ["align", "--weights", "w.h5"],
+        ["estimate", "--weights", "w.h5"],
+        ["estimate", "w.h5"],
+        ["crossbar", "w.h5:W"],
+        ["crossbar", "--size", "3x4", "--input", "w.h5:x"],
+        ["compare", "--card", "w.h5"],
+        ["compare", "--devices", "w.h5"],
+        ["crossbar", "--size", "3x4", "--card", "w.h5"],
+        ["train", "--rule", "dfc-chip", "--card", "w.h5"],
+    ],
+)
+def test_what_is_read_is_not_written_over(arguments: list[str]) -> None:
+    records.write("w.h5", {"network": {"depth": 1}})
+    result = run(*arguments, "-o", "w.h5")
+    assert result.exit_code == 2, result.output
+    assert "w.h5: would be written over, and is read from this file" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["f.png", "f.pdf", "f.svg"])
+def test_a_figure_is_known_as_the_programs_own(name: str) -> None:
+    assert owner(save_figure(Figure(), name)) == "program"
+    check_own(Path(name))
+
+
+def test_a_text_that_was_edited_is_the_users() -> None:
+    path = Path("cells.lib")
+    path.write_text(stamped("* cells\n.subckt a b\n.ends\n", "*"))
+    assert owner(path) == "program"
+    path.write_text(path.read_text().replace(".subckt a b", ".subckt a b c"))
+    assert owner(path) == "user"
+    with pytest.raises(UserError, match=r"cells\.lib: would be written over"):
+        check_own(path)
+
+
+def test_several_files_appear_together_or_none_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a").write_bytes(b"old")
+    whole = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if content == b"too large":
+            whole(path, content[:3])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_all({Path("a"): b"new", Path("b"): b"too large"})
+    assert {p.name: p.read_bytes() for p in Path().iterdir()} == {"a": b"old"}
