@@ -278,6 +278,62 @@ def test_a_users_init_file_changes_nothing(
     assert [path.name for path in tmp_path.iterdir()] == [".spiceinit"]
 
 
+HOSTILE = """* spinit of a site
+option rshunt=1e6
+option trtol=1000
+option maxord=1
+option cshunt=1e-9
+option reltol=0.1
+option temp=100
+set interp
+set filetype=ascii
+set autostop
+set ngbehavior=ps
+"""
+
+DIVIDER = """a site's settings would change every line of it
+V1 in 0 SIN(0 1 1meg)
+R1 in out 1meg
+R2 out 0 1meg tc1=1e-2
+C1 out 0 1p
+.options reltol=1e-4
+.tran 10n 5u 0 5n
+.end
+"""
+
+
+@both
+@pytest.mark.parametrize("variable", ["SPICE_SCRIPTS", "SPICE_LIB_DIR"])
+def test_the_settings_of_a_site_change_nothing(
+    backend: type[Simulator], variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = backend().run(DIVIDER, save=["out"])
+    folder = tmp_path / "scripts"
+    folder.mkdir()
+    (folder / "spinit").write_text(HOSTILE)
+    monkeypatch.setenv(variable, str(folder if variable == "SPICE_SCRIPTS" else tmp_path))
+    found = backend().run(DIVIDER, save=["out"])
+    np.testing.assert_array_equal(found.time, clean.time)
+    np.testing.assert_array_equal(found.signals["out"], clean.signals["out"])
+
+
+@both
+def test_code_models_are_there_where_a_deck_needs_them(backend: type[Simulator]) -> None:
+    deck = """gain by a code model, and a polynomial source
+V1 in 0 PWL(0 0 1u 1)
+A1 in out amp
+.model amp gain(gain=3)
+R1 out 0 1k
+E1 square 0 POLY(1) in 0 0 0 1
+R2 square 0 1k
+.tran 10n 1u
+.end
+"""
+    signals = backend().run(deck, save=["out", "square"]).signals
+    assert signals["out"][-1] == pytest.approx(3)
+    assert signals["square"][-1] == pytest.approx(1, abs=1e-3)
+
+
 def test_missing_ngspice_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("ctypes.util.find_library", lambda name: None)

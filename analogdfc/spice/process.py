@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from analogdfc.errors import UserError
+from analogdfc.spice import settings
 
 _running: set[subprocess.Popen[bytes]] = set()
 
@@ -25,7 +26,8 @@ def run_limited(
     Args:
         command: program and arguments.
         folder: its working directory; its standard output and error are kept there.
-        environment: added to the caller's environment.
+        environment: added to the caller's environment, from which ngspice's own variables are
+            taken out (see `analogdfc.spice.settings`).
         time_limit: in seconds.
 
     Returns:
@@ -34,8 +36,7 @@ def run_limited(
     Raises:
         UserError: it can't be started, or was stopped at the time limit.
     """
-    env = {**os.environ, "LC_ALL": "C", "OMP_NUM_THREADS": "1", **environment}
-    env.pop("SPICE_ASCIIRAWFILE", None)
+    env = {**settings.environment(), **environment}
     streams = [folder / "stderr.txt", folder / "stdout.txt"]
     with streams[0].open("wb") as err, streams[1].open("wb") as out:
         try:

@@ -22,6 +22,7 @@ from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.spice.deck import check_deck, logical_lines, stop_time, vector_name, with_saves
 from analogdfc.spice.diagnosis import raise_for_messages
 from analogdfc.spice.rawfile import RawPlot
+from analogdfc.spice.settings import write_settings
 
 DECK_NAME = "deck.cir"
 
@@ -79,8 +80,7 @@ class Simulator(ABC):
         with tempfile.TemporaryDirectory(prefix="analogdfc-") as name:
             folder = Path(name)
             (folder / DECK_NAME).write_text(deck, encoding="utf-8")
-            # ngspice prefers this file to the user's own, which could change the results.
-            (folder / ".spiceinit").write_text("* analogdfc\nset num_threads=1\n")
+            write_settings(folder, netlist)
             exit_code, messages = self._execute(folder, time_limit)
             raise_for_messages(messages, exit_code, save)
             plots = [p for p in self._read(folder) if p.name.startswith("Transient")]
