@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-__all__ = ["ConvergenceError", "UserError", "check_names"]
+__all__ = ["ConvergenceError", "RoundingWarning", "UserError", "check_names"]
 
 
 class UserError(Exception):
@@ -17,6 +17,10 @@ class UserError(Exception):
 
 class ConvergenceError(UserError):
     """A simulation or an iteration that did not reach its answer; no number is returned."""
+
+
+class RoundingWarning(UserWarning):
+    """A result that the rounding of its floating type leaves few digits."""
 
 
 def check_names(names: Iterable[str], allowed: Collection[str], what: str, of: str = "") -> None:

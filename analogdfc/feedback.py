@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from analogdfc.activations import Activation, get_activation
 from analogdfc.errors import UserError
-from analogdfc.network import Network
+from analogdfc.network import Network, check_network
 
 __all__ = [
     "PATHWAYS",
@@ -185,6 +185,7 @@ class DirectFeedback(Feedback):
         Args:
             network: the network whose weights W_2..W_L are multiplied.
         """
+        check_network(network)
         last = network.weights[-1]
         q = torch.eye(last.shape[0], dtype=last.dtype, device=last.device)
         out = [q]
@@ -201,6 +202,7 @@ class DirectFeedback(Feedback):
             network: the network that gives the layers' sizes.
             generator: source of the numbers, on the CPU.
         """
+        check_network(network)
         last = network.weights[-1]
         n_out = last.shape[0]
         hidden = [_glorot(w.shape[0], n_out, generator).to(last) for w in network.weights[:-1]]
@@ -221,6 +223,7 @@ class DirectFeedback(Feedback):
         Raises:
             UserError: a negative damping.
         """
+        check_network(network)
         if damping is not None and not damping >= 0:
             raise UserError(f"damping = {damping}: a number >= 0 is needed, or None for J^T")
         with torch.no_grad():

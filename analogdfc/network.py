@@ -13,7 +13,7 @@ from analogdfc.activations import Activation, get_activation
 from analogdfc.errors import UserError
 from analogdfc.states import State, checked
 
-__all__ = ["Forward", "Network", "forward_pass"]
+__all__ = ["Forward", "Network", "check_network", "forward_pass"]
 
 
 class Forward(NamedTuple):
@@ -170,6 +170,23 @@ class Network(nn.Module):
             StateError: a part is missing, belongs to nothing here, or has another shape or type.
         """
         checked(state, self.hidden_state())
+
+
+def check_network(network: object) -> None:
+    """Make sure that something is a network of this package.
+
+    Args:
+        network: what was given for one.
+
+    Raises:
+        UserError: it isn't, such as a module of another kind.
+    """
+    if not isinstance(network, Network):
+        raise UserError(
+            f"network: a {type(network).__name__} is no analogdfc.Network, whose layers rules "
+            "and loops know; make one with Network(sizes, activation) and copy the weights into "
+            "its 'weights' and 'biases'"
+        )
 
 
 def _names(activation: str | Sequence[str], hidden: int) -> list[str]:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from strategies import generator, normal
 from torch import Tensor
 
+from analogdfc.cards import Card
+from analogdfc.circuit.design import Design
+from analogdfc.controller import PI
+from analogdfc.dynamics import Loop
 from analogdfc.dynamics.settling import DirectSolution, Simulation
+from analogdfc.errors import UserError
+from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import (
     DFC,
     DDTPLinear,
     DynamicInversion,
     LearningRule,
+    LoopFeedback,
+    SequentialFeedback,
     SteadyStateDFC,
     make_rule,
 )
@@ -152,3 +163,28 @@ def test_dynamic_inversion_is_solved_directly_where_its_layers_are_linear() -> N
     assert rule.residual == 0  # of a direct solution
     mixed = default_experiment("di", activation=("linear", "tanh")).options
     assert isinstance(mixed["settling"], Simulation)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_network_of_another_kind_is_refused_and_what_to_do_is_said(name: str) -> None:
+    other = torch.nn.Sequential(torch.nn.Linear(3, 2))
+    anything: Any = other
+    for make in (partial(make_rule, name), RULES[name].rule):
+        with pytest.raises(UserError, match=r"network: a Sequential is no analogdfc\.Network") as e:
+            make(anything)
+        assert "make one with Network(sizes, activation)" in str(e.value)
+
+
+def test_a_loop_and_a_design_need_a_network_too() -> None:
+    anything: Any = torch.nn.Linear(3, 2)
+    feedback = DirectFeedback.transposed(Network([3, 2]))
+    with pytest.raises(UserError, match="network: a Linear is no"):
+        Loop.of(anything, feedback, PI())
+    with pytest.raises(UserError, match="network: a Linear is no"):
+        Design.of(anything, feedback, Card.load("discrete_100mhz"))
+    for make in (DirectFeedback.transposed, SequentialFeedback.transposed):
+        with pytest.raises(UserError, match="network: a Linear is no"):
+            make(anything)
+    for random in (DirectFeedback.random, SequentialFeedback.random, LoopFeedback.random):
+        with pytest.raises(UserError, match="network: a Linear is no"):
+            random(anything, generator(0))

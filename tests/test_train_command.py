@@ -517,3 +517,32 @@ def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path: Pat
     result = run("-o", tmp_path / "no" / "t.h5")
     assert result.exit_code == 2
     assert "no directory" in result.stderr
+
+
+@pytest.mark.usefixtures("_no_figure")
+def test_what_a_rule_has_to_say_is_printed_first_and_last_and_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    deep = ["--dataset", "digits-4x4", "--samples", 20, "--sizes", "16-8-6-10", "--epochs", 1]
+    result = run(*deep, "--rule", "di-single-loop", "-o", path)
+    assert result.exit_code == 0, result.output
+    said = "the loop was unstable from the start"
+    assert result.stderr.startswith(f"Warning: {said}")
+    assert said in result.stdout
+    notes = records.read(path)["notes"]
+    assert isinstance(notes, np.ndarray)
+    assert notes[0].startswith(said)
+
+
+@pytest.mark.usefixtures("_no_figure")
+@pytest.mark.filterwarnings("default::analogdfc.errors.RoundingWarning")
+@pytest.mark.parametrize("rule", ["dfc-ssa", "dfc-ss", "ddtp-linear"])
+def test_a_target_step_that_float32_loses_is_warned_of(rule: str, tmp_path: Path) -> None:
+    small = [*SMALL, "--rule", rule, "--target-stepsize", "1e-6", "--epochs", 1]
+    result = run(*small, "--dtype", "float32", "-o", tmp_path / "t.h5")
+    assert result.exit_code == 0, result.output
+    warned = [line for line in result.stderr.splitlines() if "Warning:" in line]
+    assert len(warned) == 1
+    assert "Warning: target steps, at most" in warned[0]
+    assert "raise target_stepsize = 1e-06, or compute in float64 if this isn't" in warned[0]
+    assert "target steps were so near to the rounding, in 2 batches" in result.stdout
+    assert "Warning" not in run(*small, "-o", tmp_path / "d.h5").stderr

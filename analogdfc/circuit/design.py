@@ -20,7 +20,7 @@ from analogdfc.devices import Window
 from analogdfc.dynamics import Loop
 from analogdfc.errors import UserError, check_names
 from analogdfc.feedback import DirectFeedback, Feedback
-from analogdfc.network import Network
+from analogdfc.network import Network, check_network
 
 IMPERFECTIONS = tuple(dict.fromkeys((*OF_CARD, *OF_DEVICES)))
 """Names of all imperfections that a design can have: its card's and its devices'."""
@@ -137,6 +137,7 @@ class Design:
         Raises:
             UserError: feedback through a network, or what the class itself refuses.
         """
+        check_network(network)
         if not isinstance(feedback, DirectFeedback):
             raise UserError(
                 f"{type(feedback).__name__}: the feedback crossbars realise DirectFeedback only"

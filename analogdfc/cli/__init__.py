@@ -8,11 +8,12 @@ at once.
 from __future__ import annotations
 
 import importlib
+import warnings
 
 import click
 
 from analogdfc import __version__
-from analogdfc.errors import UserError
+from analogdfc.errors import RoundingWarning, UserError
 
 # Name and one line of help; here rather than in the modules, which `--help` doesn't import.
 COMMANDS = {
@@ -67,10 +68,18 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; what the user can put right becomes one message and exit code 2."""
-        try:
-            return super().invoke(ctx)
-        except UserError as error:
-            raise _Failure(str(error)) from error
+        # What the library warns of is for the user too; other warnings look as always.
+        with warnings.catch_warnings():
+            shown = warnings.showwarning
+            warnings.showwarning = lambda message, category, *where: (
+                click.echo(f"Warning: {message}", err=True)
+                if issubclass(category, RoundingWarning)
+                else shown(message, category, *where)
+            )
+            try:
+                return super().invoke(ctx)
+            except UserError as error:
+                raise _Failure(str(error)) from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

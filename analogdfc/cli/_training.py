@@ -207,6 +207,8 @@ def numbers(trainer: Trainer, experiment: Experiment) -> dict[str, Any]:
     }
     if experiment.substrate is not None:
         out["substrate"] = str(experiment.substrate)
+    if notes := trainer.rule.notes():
+        out["notes"] = notes
     last = trainer.history[-1] if trainer.history else None
     for prefix, metrics in (("", last), ("best_", trainer.best)):
         for part in Metrics._fields[1:]:
@@ -278,10 +280,5 @@ def show(trainer: Trainer, experiment: Experiment, found: dict[str, Any]) -> Non
         table.add_section()
     console.print(table)
     console.print(_LEGEND, style="dim", highlight=False, soft_wrap=True)
-    simulated = trainer.rule.counters().get("simulated", 0)
-    if simulated:
-        console.print(
-            f"{simulated} samples were simulated, since Newton's method failed on them",
-            highlight=False,
-            soft_wrap=True,
-        )
+    for note in found.get("notes", []):
+        console.print(note, highlight=False, soft_wrap=True)

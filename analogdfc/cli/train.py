@@ -159,6 +159,8 @@ def command(
     place = _training.device_of(device)
     experiment, data = _training.make_experiment(options, folder, DTYPES[dtype], place)
     trainer = experiment.trainer(data)
+    for note in trainer.rule.notes():
+        click.echo(f"Warning: {note}", err=True)
     if old is not None:
         restore(trainer, old, experiment.about())
     _run(trainer, experiment, output, resumed=old is not None)
@@ -178,6 +180,7 @@ def _run(trainer: Trainer, experiment: Experiment, output: Path, *, resumed: boo
         tree = checkpoint_tree(trainer, experiment.about())
         further = {**experiment.tree(), "finished": trainer.finished}
         results = _training.numbers(trainer, experiment)
+        results.pop("notes", None)  # the record has them beside the results
         kept = {name: value for name, value in results.items() if value is not None}
         records.write(output, {**tree, **further, "results": kept})
 

@@ -12,7 +12,7 @@ from analogdfc.controller import Controller
 from analogdfc.dynamics.neuron import ConductanceNeuron
 from analogdfc.errors import UserError
 from analogdfc.feedback import Feedback, Pathway
-from analogdfc.network import Forward, Network, forward_pass
+from analogdfc.network import Forward, Network, check_network, forward_pass
 
 
 class Loop(NamedTuple):
@@ -58,6 +58,7 @@ class Loop(NamedTuple):
         Raises:
             UserError: a time constant that isn't positive.
         """
+        check_network(network)
         if not tau_v > 0:
             raise UserError(f"tau_v = {tau_v}: a time constant must be > 0")
         return cls(

@@ -15,7 +15,7 @@ from analogdfc.errors import UserError
 from analogdfc.feedback import FeedbackWeights, numbered, recorded
 from analogdfc.learning.base import LearningRule
 from analogdfc.losses import Loss
-from analogdfc.network import Forward, Network
+from analogdfc.network import Forward, Network, check_network
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,7 @@ class SequentialFeedback(FeedbackWeights):
         Raises:
             UserError: a spread that is not finite and above 0.
         """
+        check_network(network)
         if spread is not None and not (math.isfinite(spread) and spread > 0):
             raise UserError(f"feedback matrices: spread = {spread} is not finite and above 0")
         out = []
@@ -170,6 +171,7 @@ class SequentialFeedback(FeedbackWeights):
         Args:
             network: the network whose weights W_2..W_L are transposed.
         """
+        check_network(network)
         return cls([w.detach().T for w in list(network.weights)[1:]])
 
 

@@ -21,7 +21,7 @@ from analogdfc.feedback import recorded
 from analogdfc.learning._deltas import SequentialFeedback, check_shapes
 from analogdfc.learning.controls import ErrorDriven
 from analogdfc.losses import Loss
-from analogdfc.network import Network
+from analogdfc.network import Network, check_network
 
 _ROUNDING = 1e-9
 """Growth rate that rounding may lend to a mode that has none."""
@@ -83,6 +83,7 @@ class LoopFeedback(SequentialFeedback):
         cls, network: Network, generator: torch.Generator, spread: float | None = None
     ) -> LoopFeedback:
         """Uniform numbers centred on 0; see `SequentialFeedback.random`."""
+        check_network(network)
         ends = Network([1, network.sizes[1], network.sizes[-1]], generator=torch.Generator())
         drawn = SequentialFeedback.random(ends.to(network.weights[0]), generator, spread)
         return cls(list(drawn.matrices)[: network.depth - 1])
@@ -94,6 +95,7 @@ class LoopFeedback(SequentialFeedback):
         Args:
             network: the network whose weights W_2..W_L are multiplied.
         """
+        check_network(network)
         hidden = [w.detach().T for w in list(network.weights)[1:]]
         return cls([_product(hidden)] if hidden else [])
 
@@ -155,6 +157,7 @@ class Inversion(ErrorDriven):
         self.max_norm = checked_norm(max_norm)
         self.stabilisations = 0
         self._batches = 0
+        self._at_start: list[str] = []
         needed = [tuple(q.shape) for q in self._initial().matrices]
         check_shapes(self.feedback.matrices, needed)
         with torch.no_grad():
@@ -179,6 +182,19 @@ class Inversion(ErrorDriven):
 
     def _count_on(self, counts: Mapping[str, int]) -> None:
         self._batches, self.stabilisations = counts["batches"], counts["stabilisations"]
+
+    def notes(self) -> list[str]:
+        """Which loops were unstable when the rule was made, and how often one was changed."""
+        out = [
+            f"{loop}; its feedback weights were changed to make it stable"
+            for loop in self._at_start
+        ]
+        if later := self.stabilisations - len(self._at_start):
+            out.append(
+                f"loops that became unstable while learning had their feedback weights "
+                f"changed {later} times"
+            )
+        return [*super().notes(), *out]
 
     @abstractmethod
     def loops(self) -> list[Watched]:
@@ -219,6 +235,11 @@ class Inversion(ErrorDriven):
                 raise ConvergenceError(f"{name}: {error}") from error
             feedback.copy_(found)
             self.stabilisations += 1
+            if not self._batches:
+                self._at_start.append(
+                    f"{name} was unstable from the start, slowest mode {slowest:+.3g} per unit of "
+                    "time"
+                )
             self._accept(name, replace(loop, feedback=found))
 
     def _accept(self, name: str, loop: InversionLoop) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 import torch
@@ -17,6 +17,7 @@ from analogdfc.learning._deltas import (
     check_shapes,
     propagate,
 )
+from analogdfc.learning._rounding import RoundingWatch, larger
 from analogdfc.learning.base import register
 from analogdfc.learning.controls import ErrorDriven, ErrorDrivenOptions
 from analogdfc.losses import Loss
@@ -125,6 +126,7 @@ class NodePerturbation(DeltaRule):
         self.sigma = sigma
         self.perturbations = perturbations
         self.generator = generator or torch.Generator(network.weights[0].device).manual_seed(0)
+        self._noise_seen = RoundingWatch("perturbations", larger(f"sigma = {sigma:g}"))
 
     def settings(self) -> dict[str, Any]:
         """See `LearningRule.settings`."""
@@ -134,6 +136,18 @@ class NodePerturbation(DeltaRule):
             "perturbations": self.perturbations,
         }
 
+    def counters(self) -> dict[str, int]:
+        """Under `small_noise`, the batches whose perturbations were lost in the rounding."""
+        return {**super().counters(), "small_noise": self._noise_seen.lost}
+
+    def _count_on(self, counts: Mapping[str, int]) -> None:
+        super()._count_on(counts)
+        self._noise_seen.lost = counts["small_noise"]
+
+    def notes(self) -> list[str]:
+        """Perturbations that are lost in the rounding."""
+        return [*super().notes(), *self._noise_seen.notes()]
+
     def generators(self) -> dict[str, torch.Generator]:
         """See `LearningRule.generators`."""
         return {"noise": self.generator}
@@ -142,6 +156,7 @@ class NodePerturbation(DeltaRule):
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         """Fill `.grad`; see `LearningRule.backward`."""
         free = self.network.run(x)
+        self._noise_seen.see(self.sigma, free.output)
         loss = self.loss.value(free.output, y)
         noise = [self._noise(v) for v in free.v]
         gain = (loss - self.loss.value(self._perturbed(x, noise), y)) / self.sigma

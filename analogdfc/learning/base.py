@@ -13,7 +13,7 @@ from analogdfc.controller import Controller
 from analogdfc.errors import UserError
 from analogdfc.feedback import Feedback
 from analogdfc.losses import Loss, SquaredError
-from analogdfc.network import Network
+from analogdfc.network import Network, check_network
 from analogdfc.states import State, checked, inside, part, set_generator
 
 
@@ -75,6 +75,7 @@ class LearningRule(ABC):
     feedback: nn.Module | None = None
 
     def __init__(self, network: Network, loss: Loss | None = None) -> None:
+        check_network(network)
         self.network = network
         self.loss = loss or SquaredError()
 
@@ -136,6 +137,10 @@ class LearningRule(ABC):
     def figures(self) -> dict[str, float]:
         """What the rule has to tell about its steps so far, beside the loss, by name."""
         return {name: float(count) for name, count in self.counters().items()}
+
+    def notes(self) -> list[str]:
+        """What its user should know of what it did so far, a sentence each; mostly nothing."""
+        return []
 
     def state_dict(self) -> State:
         """All that goes on from step to step beside the parameters of the network.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +13,7 @@ from analogdfc.dynamics import Euler, Loop, mean_update
 from analogdfc.dynamics.neuron import ConductanceNeuron
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback, Feedback
+from analogdfc.learning._rounding import RoundingWatch, larger
 from analogdfc.learning.base import ControlLoop, LearnsFeedback, register
 from analogdfc.learning.sleep import SleepPhase
 from analogdfc.losses import Loss
@@ -83,6 +84,10 @@ class FeedbackControl(LearnsFeedback):
         self.sleep = sleep or SleepPhase()
         device = network.weights[0].device
         self.generator = generator or torch.Generator(device).manual_seed(0)
+        self._steps_seen = RoundingWatch(
+            "target steps", larger(f"target_stepsize = {target_stepsize:g}")
+        )
+        self._noise_seen = RoundingWatch("noises of the sleep phase", larger("its sigma"))
 
     def settings(self) -> dict[str, Any]:
         """See `LearningRule.settings`."""
@@ -103,6 +108,26 @@ class FeedbackControl(LearnsFeedback):
         """See `LearningRule.generators`."""
         return {"noise": self.generator}
 
+    def counters(self) -> dict[str, int]:
+        """Batches whose steps, or whose noise in a sleep phase, were lost in the rounding.
+
+        Under `small_steps` and `small_noise`.
+        """
+        return {
+            **super().counters(),
+            "small_steps": self._steps_seen.lost,
+            "small_noise": self._noise_seen.lost,
+        }
+
+    def _count_on(self, counts: Mapping[str, int]) -> None:
+        super()._count_on(counts)
+        self._steps_seen.lost = counts["small_steps"]
+        self._noise_seen.lost = counts["small_noise"]
+
+    def notes(self) -> list[str]:
+        """Steps and noise that are lost in the rounding."""
+        return [*super().notes(), *self._steps_seen.notes(), *self._noise_seen.notes()]
+
     def control_loop(self) -> ControlLoop:
         """See `LearningRule.control_loop`."""
         neuron = "" if self.neuron is None else "conductance-based"
@@ -119,6 +144,7 @@ class FeedbackControl(LearnsFeedback):
         Raises:
             ConvergenceError: the dynamics diverged.
         """
+        self._noise_seen.see(self.sleep.sigma, self.network.biases[-1].detach())
         self._write_feedback(self.sleep.update(self.network, self.feedback, x, self.generator))
 
     def _write_feedback(self, updates: Sequence[Tensor | None]) -> None:
@@ -145,6 +171,7 @@ class DFC(FeedbackControl):
         """Fill `.grad`; see `LearningRule.backward`."""
         r = self.network(x).detach()
         target = self.loss.target(r, y, self.target_stepsize)
+        self._steps_seen.see(target - r, r)
         weights, biases = mean_update(
             self._loop(),
             x,

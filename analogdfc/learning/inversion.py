@@ -40,7 +40,7 @@ from analogdfc.learning._inverting import (
 from analogdfc.learning.base import register
 from analogdfc.learning.controls import ErrorDriven
 from analogdfc.losses import Loss
-from analogdfc.network import Network
+from analogdfc.network import Network, check_network
 
 __all__ = [
     "DynamicInversion",
@@ -92,6 +92,7 @@ class Dynamic(Inversion):
         max_norm: float = math.inf,
         frozen: Sequence[int] = (),
     ) -> None:
+        check_network(network)
         self.settling = settling or Simulation()
         self.controls = _each(control or I(alpha=0.01), network.depth - 1)
         self.residual = 0.0
@@ -201,7 +202,8 @@ class SingleLoopInversion(Dynamic):
     """Inverts all layers by one loop from the output to the first hidden layer (Algorithm 3).
 
     Its feedback is a `LoopFeedback`, by default the transposed product of the weights, and all of
-    it has one controller; see `Dynamic` for the rest.
+    it has one controller; see `Dynamic` for the rest. Over two hidden layers or more
+    that start (Tr-Init) is mostly unstable; `monitor` then changes it, and `notes` says so.
     """
 
     def _initial(self) -> SequentialFeedback:

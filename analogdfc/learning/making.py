@@ -11,7 +11,7 @@ from torch import nn
 
 from analogdfc.learning.base import LearningRule, get_rule
 from analogdfc.losses import Loss
-from analogdfc.network import Network
+from analogdfc.network import Network, check_network
 
 _PASSED_ON = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -42,6 +42,7 @@ def make_rule(
         TypeError: an argument that the rule doesn't have.
     """
     kind = get_rule(name).rule
+    check_network(network)
     generator = generator or torch.Generator().manual_seed(0)
     given: dict[str, Any] = {"loss": loss, **options}
     if feedback is None:

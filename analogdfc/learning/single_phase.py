@@ -48,11 +48,13 @@ class SinglePhaseDFC(FeedbackControl):
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         """Fill `.grad` of network and feedback; see `LearningRule.backward`."""
         r = self.network(x).detach()
+        target = self.loss.target(r, y, self.target_stepsize)
+        self._steps_seen.see(target - r, r)
         loop = self._loop()
         found = single_phase_update(
             loop,
             x,
-            self.loss.target(r, y, self.target_stepsize),
+            target,
             dt=self.dt,
             steps=self.steps,
             sigma=self.sleep.sigma,

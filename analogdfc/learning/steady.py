@@ -73,10 +73,16 @@ class SteadyStateDFC(_AtRest):
         }
 
     def counters(self) -> dict[str, int]:
-        """Samples that were simulated because Newton's method failed on them."""
-        return {"simulated": self.simulated}
+        """With `simulated`, the samples that were because Newton's method failed on them."""
+        return {**super().counters(), "simulated": self.simulated}
+
+    def notes(self) -> list[str]:
+        """How many samples were simulated because Newton's method failed on them."""
+        said = f"{self.simulated} samples were simulated, since Newton's method failed on them"
+        return [*super().notes(), *([said] if self.simulated else [])]
 
     def _count_on(self, counts: Mapping[str, int]) -> None:
+        super()._count_on(counts)
         self.simulated = counts["simulated"]
 
     @torch.no_grad()
@@ -85,6 +91,7 @@ class SteadyStateDFC(_AtRest):
         loop = self._loop()
         free = free_pass(loop, x)
         target = self.loss.target(free.output, y, self.target_stepsize)
+        self._steps_seen.see(target - free.output, free.output)
         loss = self.loss.value(free.output, y).mean()
         if not self.newton:
             self._update_at(loop, self._simulated(loop, x, target))
@@ -137,6 +144,7 @@ class AnalyticDFC(_AtRest):
         loop = self._loop()
         free = free_pass(loop, x)
         delta = self.target_stepsize * self.loss.error(free.output, y)
+        self._steps_seen.see(delta, free.output)
         eye = torch.eye(delta.shape[-1], dtype=x.dtype, device=x.device)
         jq = sensitivity(loop, free.v, torch.zeros_like(delta), r=free.r[1:])
         u = solve(jq + loop.controller.damping * eye, delta)

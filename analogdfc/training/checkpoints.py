@@ -64,6 +64,7 @@ def checkpoint_tree(trainer: Trainer, about: Mapping[str, Any] | None = None) ->
         "network": _network(trainer),
         "history": _history(trainer.history, trainer.rule.network.sizes[-1]),
         "figures": trainer.rule.figures(),
+        **({"notes": notes} if (notes := trainer.rule.notes()) else {}),
         "training": {
             "epoch": len(trainer.history),
             "pretrained": trainer.pretrained,
@@ -234,7 +235,7 @@ def _state(trainer: Trainer) -> State:
 def _restore_state(record: Record, trainer: Trainer) -> None:
     branch = record.group("training")
     found = read_state(record, "training", [k for k in branch if k not in _OWN])
-    # Files of older programs have another name for one counter, or none: it then begins anew.
+    # Files of older programs have another name for one counter, and lack some: these begin anew.
     older = found.pop("counters/_batches", None)
     counts = inside("counters", trainer.rule.counters())
     if older is not None:
@@ -245,7 +246,7 @@ def _restore_state(record: Record, trainer: Trainer) -> None:
             if isinstance(optimizer, Wrapping):
                 optimizer.take_up(part(f"{_WRITES}/{name}", found))
         found = {k: v for k, v in found.items() if not k.startswith(f"{_WRITES}/")}
-        trainer.rule.load_state_dict({**({} if "counters" in branch else counts), **found})
+        trainer.rule.load_state_dict({**counts, **found})
     except StateError as error:
         raise UserError(f"{record.path}: 'training/{error.key}' {error.why}") from error
 

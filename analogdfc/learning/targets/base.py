@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from analogdfc.activations import Activation
 from analogdfc.errors import UserError
+from analogdfc.learning._rounding import RoundingWatch, larger
 from analogdfc.learning.base import LearningRule
 from analogdfc.losses import Loss
 from analogdfc.network import Forward, Network
@@ -72,6 +73,10 @@ class TargetRule(LearningRule):
             raise UserError(f"frozen layers {strange}: the network has layers 1 to {network.depth}")
         self.target_stepsize = target_stepsize
         self.frozen = tuple(sorted(set(frozen)))
+        # For the rules that compare two states; those with Jacobians lose no digits.
+        self._steps_seen = RoundingWatch(
+            "target steps", larger(f"target_stepsize = {target_stepsize:g}")
+        )
 
     def settings(self) -> dict[str, Any]:
         """See `LearningRule.settings`."""
@@ -80,6 +85,18 @@ class TargetRule(LearningRule):
             "target_stepsize": self.target_stepsize,
             "frozen": self.frozen,
         }
+
+    def counters(self) -> dict[str, int]:
+        """Under `small_steps`, the batches whose target steps were lost in the rounding."""
+        return {**super().counters(), "small_steps": self._steps_seen.lost}
+
+    def _count_on(self, counts: Mapping[str, int]) -> None:
+        super()._count_on(counts)
+        self._steps_seen.lost = counts["small_steps"]
+
+    def notes(self) -> list[str]:
+        """Target steps that are lost in the rounding."""
+        return [*super().notes(), *self._steps_seen.notes()]
 
     @abstractmethod
     def _hidden(self, free: Forward, last: Tensor, y: Tensor) -> list[Tensor]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from analogdfc.errors import UserError
+from analogdfc.learning._rounding import RoundingWatch, larger
 from analogdfc.learning.base import LearnsFeedback
 from analogdfc.learning.targets.base import TargetRule
 from analogdfc.learning.targets.pathways import Synapses, TargetFeedback
@@ -88,6 +89,7 @@ class LearnedTargets(TargetRule, LearnsFeedback):
         self.joint = joint
         device = network.weights[0].device
         self.generator = generator or torch.Generator(device).manual_seed(0)
+        self._noise_seen = RoundingWatch("noises of the reconstruction", larger("its sigma"))
 
     def settings(self) -> dict[str, Any]:
         """See `LearningRule.settings`."""
@@ -96,6 +98,18 @@ class LearnedTargets(TargetRule, LearnsFeedback):
             "reconstruction": self.reconstruction,
             "joint": self.joint,
         }
+
+    def counters(self) -> dict[str, int]:
+        """With `small_noise`, the batches whose noise was lost in the rounding."""
+        return {**super().counters(), "small_noise": self._noise_seen.lost}
+
+    def _count_on(self, counts: Mapping[str, int]) -> None:
+        super()._count_on(counts)
+        self._noise_seen.lost = counts["small_noise"]
+
+    def notes(self) -> list[str]:
+        """Target steps and noise that are lost in the rounding."""
+        return [*super().notes(), *self._noise_seen.notes()]
 
     def generators(self) -> dict[str, torch.Generator]:
         """See `LearningRule.generators`."""
@@ -125,6 +139,7 @@ class LearnedTargets(TargetRule, LearnsFeedback):
         free = self.network.run(x)
         synapses = self.feedback.free(free.r)
         last = self.target_stepsize * self.loss.error(free.output, y)
+        self._steps_seen.see(last, free.output)
         self._descend(free, [*self.feedback.target_steps(free.r, synapses, last), last])
         if self.joint:
             self._learn(free, synapses)
@@ -141,7 +156,9 @@ class LearnedTargets(TargetRule, LearnsFeedback):
         self._learn(free, self.feedback.free(free.r))
 
     def _hidden(self, free: Forward, last: Tensor, y: Tensor) -> list[Tensor]:
+        self._steps_seen.see(last, free.output)
         return self.feedback.target_steps(free.r, self.feedback.free(free.r), last)
 
     def _learn(self, free: Forward, synapses: Sequence[Synapses]) -> None:
+        self._noise_seen.see(self.reconstruction.sigma, free.output)
         self.reconstruction.backward(self.network, self.feedback, free, synapses, self.generator)

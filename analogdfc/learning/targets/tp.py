@@ -82,6 +82,7 @@ class InverseTargetPropagation(TargetRule):
             _check_invertible(network, i)
 
     def _hidden(self, free: Forward, last: Tensor, y: Tensor) -> list[Tensor]:
+        self._steps_seen.see(last, free.output)
         out = [last]
         for i in range(self.network.depth, 1, -1):
             name = self.network.activations[i - 1].name
