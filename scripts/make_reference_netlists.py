@@ -174,7 +174,7 @@ def main(folder: Path = FOLDER) -> None:
     for reference in REFERENCES:
         netlist, bench = reference_texts(reference)
         target = folder / reference.name
-        files = netlist.write(target, bench.file_text())
+        files = netlist.write(target, bench.file_text()).files
         files += (records.write(target / "waveforms.h5", reference_tree(reference)),)
         for file in files:
             print(f"wrote {file}")

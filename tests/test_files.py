@@ -138,3 +138,54 @@ def test_several_files_appear_together_or_none_does(monkeypatch: pytest.MonkeyPa
     with pytest.raises(OSError, match="No space left"):
         write_all({Path("a"): b"new", Path("b"): b"too large"})
     assert {p.name: p.read_bytes() for p in Path().iterdir()} == {"a": b"old"}
+
+
+def netlist(*arguments: str) -> Result:
+    result = run("netlist", "--sizes", "2-2-2", "-o", "nl", *arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_a_cell_that_a_designer_changed_is_kept_until_it_is_told_otherwise() -> None:
+    netlist()
+    cells = Path("nl/cells.lib")
+    own = cells.read_text().replace("Copyright", "copyright") + "* mine\n"
+    cells.write_text(own)
+    result = netlist("--seed", "1")
+    assert cells.read_text() == own
+    assert "kept nl/cells.lib, which was changed since it was written; --force" in result.stderr
+    assert "wrote nl/cells.lib" not in result.stdout
+    assert "wrote nl/circuit.cir" in result.stdout
+    result = netlist("--seed", "1", "--force")
+    assert "* mine" not in cells.read_text()
+    assert "kept" not in result.stderr
+
+
+def test_a_netlist_that_nobody_changed_is_replaced_and_what_no_longer_belongs_is_removed() -> None:
+    netlist()
+    first = Path("nl/circuit.cir").read_text()
+    Path("nl/old.lib").write_text(Path("nl/cells.lib").read_text())
+    Path("nl/mine.lib").write_text("* a cell of the user's\n")
+    result = netlist("--seed", "1")
+    assert Path("nl/circuit.cir").read_text() != first
+    assert "removed nl/old.lib" in result.stdout
+    assert {path.name for path in Path("nl").iterdir()} == {
+        "cells.lib", "circuit.cir", "testbench.cir", "mine.lib"
+    }  # fmt: skip
+
+
+def test_a_netlist_is_written_whole_or_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    netlist()
+    before = {path.name: path.read_bytes() for path in Path("nl").iterdir()}
+    whole = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if "testbench" in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    result = run("netlist", "--sizes", "2-3-2", "-o", "nl")
+    assert result.exit_code == 2
+    assert "nl: can't write the netlist here: No space left on device" in result.stderr
+    assert {path.name: path.read_bytes() for path in Path("nl").iterdir()} == before

@@ -73,7 +73,7 @@ def test_stored_netlist_is_the_generated_one_byte_for_byte(
     reference: Reference, tmp_path: Path
 ) -> None:
     netlist, bench = reference_texts(reference)
-    for made in netlist.write(tmp_path, bench.file_text()):
+    for made in netlist.write(tmp_path, bench.file_text()).files:
         kept = ROOT / "netlists" / reference.name / made.name
         assert kept.read_bytes() == made.read_bytes(), kept
 

@@ -48,6 +48,11 @@ Example:
     show_default=True,
     help="Folder to write into.",
 )
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Write over files that were changed since they were written; else they are kept.",
+)
 def command(
     weights: Path | None,
     sizes: tuple[int, ...],
@@ -57,6 +62,7 @@ def command(
     age: float,
     fidelity: str,
     output: Path,
+    force: bool,
     control: Control,
     switches: Switches,
 ) -> None:
@@ -73,9 +79,16 @@ def command(
     samples = make_samples(model.network, 1, seed, 0.25)
     netlist = Netlist.of(Chip.of(design, seed), "ideal" if fidelity == "ideal" else "macro")
     bench = Testbench(netlist.chip, samples.x[0], samples.step[0], 20.0, design.tau_v / 10)
-    files = netlist.write(output, bench.file_text())
+    written = netlist.write(output, bench.file_text(), force=force)
     click.echo(f"network {'-'.join(map(str, design.sizes))}, {origin}")
     for name, factor in design.shrunk_layers().items():
         click.echo(f"{name}: conductances scaled by {factor:.4g} to fit the window of the card")
-    for file in files:
+    for file in written.files:
         click.echo(f"wrote {file}")
+    for file in written.removed:
+        click.echo(f"removed {file}, of an earlier netlist")
+    for file in written.kept:
+        click.echo(
+            f"Warning: kept {file}, which was changed since it was written; --force replaces it",
+            err=True,
+        )

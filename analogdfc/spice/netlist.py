@@ -5,16 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from analogdfc.circuit.chip import Chip
 from analogdfc.errors import UserError
-from analogdfc.files import write_whole
+from analogdfc.files import owner, stamped, write_all
 from analogdfc.spice.library import library
 from analogdfc.spice.writer import circuit_text, title
 
 Fidelity = Literal["ideal", "macro"]
 FIDELITIES: tuple[Fidelity, ...] = ("ideal", "macro")
+
+
+class WrittenNetlist(NamedTuple):
+    """What became of the files of a netlist.
+
+    Attributes:
+        files: those that were written.
+        kept: those that were changed since they were written, and stay as they are.
+        removed: those of an earlier netlist that have no place in this one.
+    """
+
+    files: tuple[Path, ...]
+    kept: tuple[Path, ...]
+    removed: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -55,12 +69,19 @@ class Netlist:
             chip = Chip.of(chip.design.ideal())
         return cls(chip, fidelity, library(chip, fidelity, cells), circuit_text(chip, fidelity))
 
-    def write(self, folder: str | Path, testbench: str) -> tuple[Path, ...]:
-        """Write `cells.lib`, `circuit.cir` and `testbench.cir` into a folder, each whole.
+    def write(self, folder: str | Path, testbench: str, *, force: bool = False) -> WrittenNetlist:
+        """Write `cells.lib`, `circuit.cir` and `testbench.cir` into a folder, all of them or none.
+
+        A file that was changed since it was written, such as a cell library with a cell of one's
+        own, is kept. One of an earlier netlist that has no place in this one is removed.
 
         Args:
             folder: is made if it doesn't exist.
             testbench: text of the testbench without includes (see `Testbench.text`).
+            force: write over changed files too.
+
+        Returns:
+            What became of the files.
 
         Raises:
             UserError: the folder can't be written.
@@ -74,11 +95,18 @@ class Netlist:
         folder = Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for name, text in texts.items():
-                write_whole(folder / name, text.encode("ascii"))
+            paths = {
+                folder / name: stamped(text, "*").encode("ascii") for name, text in texts.items()
+            }
+            kept = tuple(path for path in paths if not force and owner(path) == "user")
+            written = {path: content for path, content in paths.items() if path not in kept}
+            write_all(written)
+            removed = tuple(path for path in _netlists(folder) if path not in paths)
+            for path in removed:
+                path.unlink()
         except OSError as error:
             raise UserError(f"{folder}: can't write the netlist here: {error.strerror}") from error
-        return tuple(folder / name for name in texts)
+        return WrittenNetlist(tuple(written), kept, removed)
 
     def deck(self, testbench: str) -> str:
         """The whole deck as one text, for a simulator.
@@ -87,3 +115,9 @@ class Netlist:
             testbench: sources and analysis, as `Testbench.text` gives them.
         """
         return f"{title(self.chip, self.fidelity)}\n{self.cells}{self.circuit}{testbench}"
+
+
+def _netlists(folder: Path) -> list[Path]:
+    """The files of a netlist in a folder that are as they were written."""
+    found = (path for path in sorted(folder.iterdir()) if path.suffix in (".lib", ".cir"))
+    return [path for path in found if path.is_file() and owner(path) == "program"]
