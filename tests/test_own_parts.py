@@ -114,10 +114,26 @@ def test_a_cell_of_ones_own_takes_its_place_in_the_netlist_and_runs(tmp_path: Pa
     assert torch.isfinite(run.u).all()
 
 
+def test_a_cell_of_ones_own_may_bring_subcircuits_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "opamp_own.lib"
+    inner = ".subckt leak a b r = 1k\nRa a b {r}\n.ends leak\n"
+    file.write_text(OWN.replace("Ra a 0 {a0 / 1m}", "Xa a 0 leak r = {a0 / 1m}") + inner)
+    here = case((3, 4, 2), 0, 1)
+    circuit = Circuit(
+        Chip.of(here.design, 0), "macro", get_simulator("batch"), cells={"opamp": file}
+    )
+    assert torch.isfinite(circuit.run(here.x, here.step, dt=0.1, steps=5).u).all()
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
         (OWN.replace(" vdd vss", ""), "needs the pins"),
+        (OWN.replace(" vos=0", ""), r"bad.lib: .*must take the parameter vos.*write 'vos=0'"),
+        (
+            OWN.replace("Ra a 0", "Xa a 0 leak r="),
+            r"bad.lib: cell 'leak' isn't .* nor in this file",
+        ),
         (OWN.replace("opamp", "amplifier"), "there is no such subcircuit"),
         (OWN + ".control\nshell touch owned\n.endc\n", "is refused"),
         (OWN + ".include /etc/passwd\n", "is refused"),

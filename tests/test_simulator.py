@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -164,7 +166,8 @@ def test_an_error_in_the_netlist_quotes_ngspice(
 @both
 def test_a_run_past_its_time_limit_is_stopped(backend: type[Simulator]) -> None:
     start = time.monotonic()
-    with pytest.raises(UserError, match=r"time limit of 0\.7 s"):
+    told = r"time limit of 0\.7 s.*had simulated (?!0 s)[\d.e-]+ s of 5 s"
+    with pytest.raises(UserError, match=told):
         backend().run(ENDLESS, save=["out"], time_limit=0.7)
     assert time.monotonic() - start < 5
 
@@ -332,6 +335,143 @@ R2 square 0 1k
     signals = backend().run(deck, save=["out", "square"]).signals
     assert signals["out"][-1] == pytest.approx(3)
     assert signals["square"][-1] == pytest.approx(1, abs=1e-3)
+
+
+CELL = """an op-amp whose place was taken
+V1 in 0 1
+R1 in x 1k
+X1 0 x out vdd vss opamp vos = {2*1m}
+.subckt opamp inp inn out vdd vss vos=0
+E1 out 0 inp inn 1e5
+.ends opamp
+R2 x out 1k
+.tran 1n 10n
+.end
+"""
+
+
+@both
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (
+            ".subckt opamp inp inn out vdd vos=0",
+            r"cell 'opamp' has 4 pins \(inp inn out vdd\), but its instance x1 connects 5",
+        ),
+        (
+            ".subckt opamp inp inn out vdd vss",
+            r"must take the parameter 'vos', which its instance x1 sets; it takes none",
+        ),
+    ],
+)
+def test_a_cell_that_does_not_fit_its_place_is_named_with_its_pins(
+    backend: type[Simulator], line: str, problem: str
+) -> None:
+    deck = CELL.replace(".subckt opamp inp inn out vdd vss vos=0", line)
+    with pytest.raises(UserError, match=rf"ngspice refuses the netlist: \w.*{problem}"):
+        backend().run(deck, save=["out"])
+    assert backend().run(CELL, save=["out"]).signals["out"][-1] == pytest.approx(-1, rel=1e-3)
+
+
+def test_a_full_temporary_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(Simulator):
+        def _execute(self, folder: Path, time_limit: float) -> tuple[int, list[str]]:
+            raise OSError(28, "No space left on device")
+
+        def _read(self, folder: Path) -> list[RawPlot]:
+            return []
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(UserError, match=rf"{tmp_path}: .*No space left on device.* TMPDIR"):
+        Full().run(RC_STEP, save=["out"])
+    usage = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    fake_program(tmp_path, monkeypatch, HALF)
+    with pytest.raises(UserError, match=rf"{tmp_path}: the temporary folder is full.* TMPDIR"):
+        BatchProcess().run(RC_STEP, save=["out"])
+
+
+# A program that isn't ngspice as it should be.
+
+WHOLE = """
+import struct, sys
+def write(points, announced, values=((0, 0), (5e-6, 1))):
+    head = "Title: t\\nPlotname: Transient Analysis\\nFlags: real\\nNo. Variables: 2\\n"
+    head += f"No. Points: {announced}\\nVariables:\\n\\t0\\ttime\\ttime\\n"
+    head += "\\t1\\tv(out)\\tvoltage\\nBinary:\\n"
+    with open("out.raw", "wb") as file:
+        file.write(head.encode() + b"".join(struct.pack("dd", *v) for v in values[:points]))
+"""
+HALF = f"{WHOLE}\nwrite(1, 2)"
+
+
+def fake_program(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """A program in ngspice's place that runs this code in the folder of the deck."""
+    program = folder / "ngspice"
+    program.write_text(f"#!{sys.executable}\n{code}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("ANALOGDFC_NGSPICE", str(program))
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        (HALF, r"out\.raw: truncated: 2 points of 2 variables"),
+        (f"{WHOLE}\nwrite(1, 1)", r"stopped at t = 0 s, before 5e-06 s"),
+        ("", r"out\.raw: can't be read: No such file"),
+        ("open('out.raw', 'w')", r"out\.raw: the file is empty"),
+        ("open('out.raw', 'w').write('Title: x')", r"out\.raw: .*truncated, or not a rawfile"),
+        ("import os; os.kill(os.getpid(), 11)", r"was ended by signal 11 \(a crash"),
+        ("import sys; print('oh no'); sys.exit(3)", r"exit code 3; .* It wrote: oh no"),
+        ("import time; time.sleep(60)", r"time limit of 1 s.*simulated 0 s of 5e-06 s"),
+        (f"{WHOLE}\nwrite(2, 2)\nimport os; os.abort()", r"was ended by signal 6"),
+        (f"{WHOLE}\nwrite(2, 2)\nprint('Error: no')", r"refuses the netlist: Error: no"),
+        (f"{WHOLE}\nwrite(2, 2, ((0, 0), (5e-6, float('nan'))))", r"returned nan for out"),
+    ],
+)
+def test_a_program_that_fails_in_any_way_is_an_error_that_says_how(
+    code: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_program(tmp_path, monkeypatch, code)
+    with pytest.raises(UserError, match=problem):
+        BatchProcess().run(RC_STEP, save=["out"], time_limit=1)
+
+
+def test_a_warning_of_the_program_is_kept_with_the_waveforms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_program(tmp_path, monkeypatch, f"{WHOLE}\nwrite(2, 2)\nprint('Warning: beware')")
+    found = BatchProcess().run(RC_STEP, save=["out"])
+    assert found.messages == ("Warning: beware",)
+    assert found.signals["out"].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ("import time; time.sleep(60)", r"time limit of 1 s"),
+        (
+            "import json; json.dump({'version': 39, 'plots': [{'title': '', 'name': 'tran1',"
+            "'file': 'gone.npy', 'variables': ['time']}]}, open('report.json', 'w'))",
+            "library are incomplete: .*gone.npy",
+        ),
+        (
+            "import json; open('a.npy', 'wb').write(b'half'); json.dump({'plots': [{'title': '',"
+            "'name': 'tran1', 'file': 'a.npy', 'variables': []}]}, open('report.json', 'w'))",
+            "library are incomplete",
+        ),
+        ("open('report.json', 'w').write('{\"plots\": [')", "ended before its run was complete"),
+        ("open('report.json', 'w').write('{}')", "library are incomplete: 'plots'"),
+    ],
+)
+def test_a_library_that_leaves_half_of_its_results_is_an_error(
+    script: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = tmp_path / "worker.py"
+    worker.write_text(script)
+    monkeypatch.setattr(shared, "_WORKER", worker)
+    with pytest.raises(UserError, match=problem):
+        SharedLibrary().run(RC_STEP, save=["out"], time_limit=1)
 
 
 def test_missing_ngspice_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

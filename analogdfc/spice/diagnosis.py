@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from analogdfc.errors import ConvergenceError, UserError
 
@@ -15,14 +16,26 @@ _NOT_CONVERGED = re.compile(
 _SINGULAR = re.compile(r"singular matrix\b.*", re.IGNORECASE)
 _ERROR = re.compile(
     r"(fatal )?error( on line|\s*:| in )|netlist line no|undefined parameter|syntax error"
-    r"|.*simulation interrupted due to error|.*cannot recover",
+    r"|.*simulation interrupted due to error|.*cannot recover|too (many|few) parameters"
+    r"|mismatch\s*:",
+    re.IGNORECASE,
+)
+# Lines that say that something went wrong, but not what.
+_EMPTY = re.compile(
+    r"simulation interrupted|there aren't any circuits loaded|cannot recover|check your input"
+    r"|no compatibility mode|fatal error in ngspice|netlist line no\. 0|using (sparse|klu)",
     re.IGNORECASE,
 )
 # ngspice only warns of these and goes on with another circuit than the deck describes.
 _OTHER_CIRCUIT = re.compile(
     r"unrecognized parameter|- ignored|can't find model|resistance to low", re.IGNORECASE
 )
+_PROGRESS = re.compile(r"Reference value\s*:\s*([-+.\d]+(?:e[-+]?\d+)?)", re.IGNORECASE)
 _QUOTED_LINES = 4
+
+
+class RefusedError(UserError):
+    """A netlist that ngspice doesn't take."""
 
 
 def raise_for_messages(messages: Sequence[str], exit_code: int, save: Sequence[str]) -> None:
@@ -50,7 +63,8 @@ def raise_for_messages(messages: Sequence[str], exit_code: int, save: Sequence[s
         raise ConvergenceError(f"ngspice did not converge: {'; '.join(map(_squeeze, quoted))}")
     for index, line in enumerate(messages):
         if _ERROR.match(line):
-            raise UserError(f"ngspice refuses the netlist: {_quote(messages[index:])}")
+            reason = _quote(messages[index:]) or _quote(messages[:index]) or "it gives no reason"
+            raise RefusedError(f"ngspice refuses the netlist: {reason}")
     for index, line in enumerate(messages):
         if _OTHER_CIRCUIT.search(line):
             first = max(index - 2, 0) if line.startswith("unrecognized") else index
@@ -68,9 +82,24 @@ def raise_for_messages(messages: Sequence[str], exit_code: int, save: Sequence[s
         raise UserError(f"ngspice {how}; nothing is returned. It wrote: {last}")
 
 
+def reached_time(folder: Path) -> float | None:
+    """Simulated time, in seconds, that a run in this folder had reached; None if it hadn't begun.
+
+    Args:
+        folder: where ngspice ran; it tells its progress among its messages.
+    """
+    last = None
+    for name in ("messages.txt", "stdout.txt", "stderr.txt"):
+        file = folder / name
+        if file.exists():
+            found = _PROGRESS.findall(file.read_text("utf-8", errors="replace"))
+            last = float(found[-1]) if found else last
+    return last
+
+
 def _quote(lines: Sequence[str]) -> str:
-    kept = [line for line in lines if "simulation interrupted" not in line.lower()]
-    return " / ".join(map(_squeeze, kept[:_QUOTED_LINES]))
+    kept = dict.fromkeys(_squeeze(line) for line in lines if not _EMPTY.search(line))
+    return " / ".join([*kept][:_QUOTED_LINES])
 
 
 def _squeeze(line: str) -> str:

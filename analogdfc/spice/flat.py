@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from analogdfc.errors import UserError
 from analogdfc.spice.deck import logical_lines
+from analogdfc.spice.interfaces import plain_words
 
 
 class Device(NamedTuple):
@@ -45,7 +46,7 @@ def devices(netlist: str) -> Iterator[Device]:
     top = _Cell([], [])
     current = top
     for _, line in logical_lines(netlist):
-        words = line.lower().split()
+        words = plain_words(line)
         if words[0] == ".subckt":
             pins = [w for w in words[2:] if "=" not in w]
             current = cells[words[1]] = _Cell(pins, [])

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from analogdfc.circuit.chip import Chip
 from analogdfc.errors import UserError
-from analogdfc.spice.deck import check_deck, logical_lines
+from analogdfc.spice.deck import check_deck
+from analogdfc.spice.interfaces import interfaces, used_cells
+
+_ADVICE = {"vos": ", and put it in series with an input, or ignore it"}
 
 
 def library(chip: Chip, fidelity: str, own: Mapping[str, str | Path] | None = None) -> str:
@@ -33,15 +36,16 @@ def library(chip: Chip, fidelity: str, own: Mapping[str, str | Path] | None = No
     wired = first.lines.r_word > 0 or first.lines.r_bit > 0
     texts: dict[str, str] = {}
     given = dict(own or {})
-    wanted = [kind.cell for kind in chip.circuit.instances]
+    wanted = [(kind.cell, "") for kind in chip.circuit.instances]
     while wanted:
-        cell = wanted.pop(0)
+        cell, used_in = wanted.pop(0)
         name = variants.get(cell, cell)
         if name not in texts:
-            texts[name] = _text(name)
+            texts[name], file = _text(name, used_in), ""
             if cell in given:
-                texts[name] = _own(cell, Path(given.pop(cell)), texts[name])
-            wanted += _inside(texts[name])
+                file = str(given.pop(cell))
+                texts[name] = _own(cell, Path(file), texts[name])
+            wanted += [(inner, file) for inner in _inside(texts[name])]
     if given:
         raise UserError(
             f"cell {next(iter(given))!r}: the circuit has no such cell; it has "
@@ -52,12 +56,14 @@ def library(chip: Chip, fidelity: str, own: Mapping[str, str | Path] | None = No
     return "\n".join([*texts.values(), _text(pair)])
 
 
-def _text(name: str) -> str:
+def _text(name: str, used_in: str = "") -> str:
     try:
         file = resources.files("analogdfc._circuits").joinpath(f"{name}.lib")
         return file.read_text(encoding="ascii")
     except FileNotFoundError as error:
-        raise UserError(f"cell {name!r} isn't in the cell library") from error
+        where = f"{used_in}: " if used_in else ""
+        also = ", nor in this file" if used_in else ""
+        raise UserError(f"{where}cell {name!r} isn't in the cell library{also}") from error
 
 
 def _own(cell: str, path: Path, instead_of: str) -> str:
@@ -65,7 +71,7 @@ def _own(cell: str, path: Path, instead_of: str) -> str:
 
     Raises:
         UserError: it can't be read, holds what a netlist may not, or has no subcircuit with the
-            pins of the cell.
+            pins and the parameters of the cell.
     """
     try:
         text = path.read_text(encoding="ascii")
@@ -75,27 +81,21 @@ def _own(cell: str, path: Path, instead_of: str) -> str:
         check_deck(f"* {cell}\n{text.rstrip()}\n.end\n")
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    wanted, found = _pins(instead_of, cell), _pins(text, cell)
-    if found != wanted:
-        what = "there is no such subcircuit" if found is None else f"its pins are {found}"
-        raise UserError(f"{path}: .subckt {cell} needs the pins {wanted}; {what}")
+    wanted, found = interfaces(f"*\n{instead_of}")[cell], interfaces(f"*\n{text}").get(cell)
+    if found is None or found.pins != wanted.pins:
+        what = "there is no such subcircuit" if found is None else f"its pins are {found.pins}"
+        raise UserError(f"{path}: .subckt {cell} needs the pins {wanted.pins}; {what}")
+    missing = [name for name in wanted.parameters if name not in found.parameters]
+    if missing:
+        raise UserError(
+            f"{path}: .subckt {cell} must take the parameter {missing[0]}, which differs from "
+            f"instance to instance: write '{missing[0]}=0' behind its pins"
+            f"{_ADVICE.get(missing[0], '')}"
+        )
     return text
 
 
-def _pins(text: str, cell: str) -> list[str] | None:
-    """Pins of a subcircuit; None where it isn't there."""
-    for _, line in logical_lines(f"*\n{text}"):
-        words = line.lower().split()
-        if words[0] == ".subckt" and words[1] == cell:
-            return [word for word in words[2:] if "=" not in word]
-    return None
-
-
 def _inside(text: str) -> list[str]:
-    """Subcircuits of which a cell has instances."""
-    found = []
-    for line in text.splitlines():
-        if line[:1] in "Xx":
-            words = [word for word in line.split() if "=" not in word]
-            found.append(words[-1])
-    return found
+    """Subcircuits of which a cell has instances, other than those that its file brings."""
+    own = interfaces(f"*\n{text}")
+    return [cell for cell in used_cells(f"*\n{text}") if cell not in own]

@@ -18,6 +18,10 @@ from analogdfc.spice import settings
 _running: set[subprocess.Popen[bytes]] = set()
 
 
+class TimeLimitError(UserError):
+    """A run that was stopped at its time limit."""
+
+
 def run_limited(
     command: Sequence[str], folder: Path, environment: Mapping[str, str], time_limit: float
 ) -> tuple[int, list[str]]:
@@ -50,7 +54,7 @@ def run_limited(
         try:
             exit_code = process.wait(time_limit)
         except subprocess.TimeoutExpired:
-            raise UserError(
+            raise TimeLimitError(
                 f"ngspice did not finish within its time limit of {time_limit:g} s and was "
                 "stopped; nothing is returned. Raise the limit or simulate less"
             ) from None

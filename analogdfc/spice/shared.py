@@ -55,9 +55,16 @@ class SharedLibrary(Simulator):
 
     def _read(self, folder: Path) -> Sequence[RawPlot]:
         plots = []
-        for item in _report(folder)["plots"]:
-            values = np.load(folder / item["file"], allow_pickle=False)
-            plots.append(RawPlot(item["title"], item["name"], tuple(item["variables"]), values))
+        try:
+            for item in _report(folder)["plots"]:
+                values = np.load(folder / item["file"], allow_pickle=False)
+                if values.ndim != 2 or values.shape[1] != len(item["variables"]):
+                    raise ValueError(f"{values.shape} values")
+                plots.append(RawPlot(item["title"], item["name"], tuple(item["variables"]), values))
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            raise UserError(
+                f"the waveforms of ngspice's library are incomplete: {error}"
+            ) from error
         return plots
 
     def version(self) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -20,11 +21,15 @@ from numpy.typing import NDArray
 
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.spice.deck import check_deck, logical_lines, stop_time, vector_name, with_saves
-from analogdfc.spice.diagnosis import raise_for_messages
+from analogdfc.spice.diagnosis import RefusedError, raise_for_messages, reached_time
+from analogdfc.spice.interfaces import mismatch
+from analogdfc.spice.process import TimeLimitError
 from analogdfc.spice.rawfile import RawPlot
 from analogdfc.spice.settings import write_settings
 
 DECK_NAME = "deck.cir"
+_LEAST_SPACE = 64 * 1024
+"""Bytes of a temporary folder below which it counts as full."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +82,46 @@ class Simulator(ABC):
         check_deck(netlist)
         stop = stop_time(netlist)
         deck = with_saves(netlist, save)
-        with tempfile.TemporaryDirectory(prefix="analogdfc-") as name:
-            folder = Path(name)
-            (folder / DECK_NAME).write_text(deck, encoding="utf-8")
-            write_settings(folder, netlist)
-            exit_code, messages = self._execute(folder, time_limit)
-            raise_for_messages(messages, exit_code, save)
-            plots = [p for p in self._read(folder) if p.name.startswith("Transient")]
+        try:
+            with tempfile.TemporaryDirectory(prefix="analogdfc-") as name:
+                folder = Path(name)
+                (folder / DECK_NAME).write_text(deck, encoding="utf-8")
+                write_settings(folder, netlist)
+                messages, found = self._simulate(folder, netlist, save, time_limit)
+        except OSError as error:
+            raise UserError(
+                f"{tempfile.gettempdir()}: the temporary folder can't be used: "
+                f"{error.strerror or error}. Make room there, or name another in TMPDIR"
+            ) from error
+        plots = [p for p in found if p.name.startswith("Transient")]
         if len(plots) != 1:
             raise ConvergenceError(f"ngspice returned {len(plots)} transient analyses, not one")
         time, signals = _extract(plots[0], save, stop, netlist)
         return Waveforms(time, signals, tuple(messages))
+
+    def _simulate(
+        self, folder: Path, netlist: str, save: Sequence[str], time_limit: float
+    ) -> tuple[list[str], Sequence[RawPlot]]:
+        """Messages and plots of the deck in the folder; an error says all that is known."""
+        stop = stop_time(netlist)
+        try:
+            exit_code, messages = self._execute(folder, time_limit)
+            raise_for_messages(messages, exit_code, save)
+            return messages, self._read(folder)
+        except TimeLimitError as error:
+            reached = reached_time(folder)
+            got = 0.0 if reached is None else reached
+            raise TimeLimitError(f"{error}. It had simulated {got:.4g} s of {stop:.4g} s") from None
+        except RefusedError as error:
+            why = mismatch(netlist)
+            raise RefusedError(f"{error}. {why}" if why else str(error)) from None
+        except UserError as error:
+            if shutil.disk_usage(folder).free < _LEAST_SPACE:
+                raise UserError(
+                    f"{folder.parent}: the temporary folder is full, so the waveforms of ngspice "
+                    "are incomplete. Make room there, or name another in TMPDIR"
+                ) from error
+            raise
 
     @abstractmethod
     def _execute(self, folder: Path, time_limit: float) -> tuple[int, list[str]]:
