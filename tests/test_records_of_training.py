@@ -74,6 +74,64 @@ def test_align_measures_a_rule_with_the_feedback_that_its_training_ended_with(
     assert get_rule(rule).rule is type(measured[rule])
 
 
+@pytest.mark.parametrize("rule", ["ddtp-linear", "dfa", "dfc-ssa", "dfc-chip", "bp"])
+def test_align_says_of_each_rule_where_its_feedback_is_from(rule: str, tmp_path: Path) -> None:
+    path, output = trained(tmp_path / "t.h5", rule), tmp_path / "a.h5"
+    others = ["ddtp-linear", "fa", "dfc-ss", "dfc-chip", "ndi", "gnt"]
+    chosen = [word for name in others for word in ("--rule", name)]
+    result = run("align", "--dataset", "digits-4x4", "--samples", 4, "--weights", path, *chosen,
+                 "-o", output)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    results = records.read(output).group("results")
+    said = {name: str(found.get("feedback", "")) for name, found in results.items()}
+    held = "none" if rule == "bp" else f"that of {rule}"
+    loops = {"dfc-ss", "dfc-chip"} if rule.startswith("dfc") else set()
+    for name, start in (
+        ("ddtp-linear", "random"),
+        ("fa", "random"),
+        ("ndi", "transposed weights"),
+        ("dfc-ss", "product of the transposed weights"),
+        ("dfc-chip", "product of the transposed weights"),
+    ):
+        own = name == rule or name in loops
+        assert said[name] == ("that of t.h5" if own else f"{start}; t.h5 holds {held}"), name
+    assert said["gnt"] == ""
+    for text in filter(None, said.values()):
+        assert f": {text}" in result.stdout
+
+
+def test_align_learns_what_the_record_was_trained_on(tmp_path: Path) -> None:
+    path, output = tmp_path / "t.h5", tmp_path / "a.h5"
+    task = ["--dataset", "digits-4x4", "--samples", "60", "--autoencoder", "--sizes", "16-6-16"]
+    result = run("train", *task, "--rule", "bp", "--epochs", 1, "-o", path)
+    assert result.exit_code == 0, result.output
+    chosen = ["--samples", 6, "--rule", "bp", "--rule", "dfa"]
+    result = run("align", "--weights", path, *chosen, "-o", output)
+    assert result.exit_code == 0, result.output
+    assert "16-6-16, weights of t.h5; 6 of digits-4x4, autoencoder" in result.stdout
+    told = records.read(output).group("settings")
+    assert (told["dataset"], told["autoencoder"]) == ("digits-4x4", True)
+    said = refused("align", "--weights", path, "--dataset", "digits", *chosen, "-o", output)
+    assert said == (
+        "Error: the network 16-6-16 does not fit the data set 'digits, autoencoder', which has 64 "
+        "inputs and 64 outputs"
+    )
+    random = ["--dataset", "digits-4x4", "--autoencoder", "--sizes", "16-5-16"]
+    assert run("align", *random, *chosen, "-o", output).exit_code == 0
+
+
+def test_align_says_what_its_rules_have_to_say(tmp_path: Path) -> None:
+    output = tmp_path / "a.h5"
+    task = ["--dataset", "digits-4x4", "--samples", 6, "--sizes", "16-8-6-10"]
+    result = run("align", *task, "--rule", "di-single-loop", "--rule", "bp", "-o", output)
+    assert result.exit_code == 0, result.output
+    note = "the loop was unstable from the start"
+    assert f"Warning: di-single-loop: {note}" in result.stdout.splitlines()[2]
+    results = records.read(output).group("results")
+    assert results["di-single-loop"]["notes"][0].startswith(note)
+    assert "notes" not in results["bp"]
+
+
 def test_a_network_that_learned_without_a_loop_gets_the_default_one_and_that_is_said(
     tmp_path: Path,
 ) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import torch
 from rich.table import Table
 from torch import Tensor
 
@@ -13,9 +14,14 @@ from analogdfc import records
 from analogdfc.cli._console import make_console
 from analogdfc.datasets import Dataset
 from analogdfc.experiments.rule_alignment import REFERENCES, WHOLE, RuleAlignment
+from analogdfc.feedback import DirectFeedback
+from analogdfc.learning import LearningRule
+from analogdfc.learning.base import LearnsFeedback
 from analogdfc.network import Network
+from analogdfc.onchip.substrate import ChipSubstrate
 from analogdfc.records import Quantity
 from analogdfc.storage import Model, network_tree
+from analogdfc.training import Task
 
 _LEGEND = """\
 Angles of the weight updates, of all layers together, in degrees; 90 is no relation, above it the
@@ -32,17 +38,58 @@ class Setting(NamedTuple):
         network: the network.
         model: with its control loop, where it comes from a file.
         origin: what it is, for people.
+        task: what it is measured on.
         data: the data set.
         chosen: which of its samples to learn from make the batch, (samples,).
         seed: seed of each rule's feedback and noise, the same for all.
+        chip: for rules that learn through one.
     """
 
     network: Network
     model: Model | None
     origin: str
+    task: Task
     data: Dataset
     chosen: Tensor
     seed: int
+    chip: ChipSubstrate
+
+
+def feedback(rule: LearningRule, name: str, setting: Setting, epochs: int) -> str:
+    """Where the feedback of a rule comes from, for people; empty for a rule without.
+
+    Args:
+        rule: the rule, before its feedback learns.
+        name: its name.
+        setting: where a file holds other feedback, that is said.
+        epochs: of feedback learning that follow.
+    """
+    start = _start(rule, name, setting)
+    learned = epochs and isinstance(rule, LearnsFeedback)
+    return f"{start}; then learned for {epochs} epochs" if learned else start
+
+
+def _start(rule: LearningRule, name: str, setting: Setting) -> str:
+    model, loop = setting.model, rule.control_loop()
+    if loop is None and rule.feedback is None:
+        return ""
+    file = setting.origin.removeprefix("weights of ")
+    if model is not None and (
+        not model.assumed if loop is not None else model.rule == name and model.pathway is not None
+    ):
+        return f"that of {file}"
+    if loop is not None:
+        fixed = DirectFeedback.transposed(setting.network).state_dict()
+        same = all(torch.equal(q, fixed[k]) for k, q in loop.feedback.state_dict().items())
+        start = "product of the transposed weights" if same else "random"
+    else:
+        drawn = type(rule).random_feedback(setting.network, torch.Generator())
+        start = "transposed weights" if drawn is None else "random"
+    if model is None:
+        return start
+    if model.pathway is None and model.assumed:
+        return f"{start}; {file} holds none"
+    return f"{start}; {file} holds that of {model.rule or 'a control loop'}"
 
 
 def numbers(found: RuleAlignment) -> dict[str, Any]:
@@ -66,14 +113,21 @@ def _known(value: float) -> float | None:
 
 
 def tree(
-    about: Mapping[str, Any], setting: Setting, found: Mapping[str, RuleAlignment]
+    about: Mapping[str, Any],
+    setting: Setting,
+    found: Mapping[str, RuleAlignment],
+    said: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """The record: numbers of a layer in the order of 'layers', the whole network last."""
+    """The record: numbers of a layer in the order of 'layers', the whole network last.
+
+    `said` has what there is to say of each rule, by its name: 'feedback' and 'notes'.
+    """
     results: dict[str, Any] = {}
     for rule, measured in found.items():
         results[rule] = {
             "null_space": Quantity([*measured.null_space.values()], "1", "share of the update"),
             "output_angle": Quantity(measured.output_angle, "degree"),
+            **{key: told for key, told in said[rule].items() if told},
         }
         for name, layers in measured.alignments.items():
             results[rule][name] = {
@@ -93,10 +147,22 @@ def tree(
     }
 
 
-def show(title: str, found: Mapping[str, RuleAlignment], *, several: bool) -> None:
-    """Print a table of the whole network and one of its layers."""
+def show(
+    title: str,
+    found: Mapping[str, RuleAlignment],
+    said: Mapping[str, Mapping[str, Any]],
+    *,
+    several: bool,
+) -> None:
+    """Print what the rules worked with, a table of the whole network and one of its layers."""
     console = make_console()
-    console.print(title, highlight=False, soft_wrap=True)
+    starts = {rule: told["feedback"] for rule, told in said.items() if told["feedback"]}
+    lines = [title]
+    for start in dict.fromkeys(starts.values()):
+        lines.append(f"feedback of {', '.join(r for r in starts if starts[r] == start)}: {start}")
+    lines += [f"Warning: {rule}: {note}" for rule, told in said.items() for note in told["notes"]]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     whole = _table("rule")
     whole.add_column("output\n(°)", justify="right")
     for rule, measured in found.items():

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,11 @@ from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.learning.targets import TargetRule
 from analogdfc.losses import LOSSES
 from analogdfc.network import Network
-from analogdfc.onchip.registry import RULES, get_rule
+from analogdfc.onchip.registry import RULES, HardwareDFC, get_rule
+from analogdfc.onchip.substrate import ChipSubstrate
 from analogdfc.plots import check_outputs, save_figure
 from analogdfc.storage import read_model
-from analogdfc.training import FeedbackPlan, Plan, Trainer
+from analogdfc.training import FeedbackPlan, Plan, Task, Trainer, task_of
 from analogdfc.training.experiment import FEEDBACKS
 from analogdfc.training.metrics import are_classes
 from analogdfc.training.optimizers import Adam
@@ -90,7 +91,8 @@ class _Options:
 
     sizes: tuple[int, ...] | None
     activation: str
-    dataset: str
+    dataset: str | None
+    autoencoder: bool
     folder: Path | None
     samples: int
     target_stepsize: float | None
@@ -127,7 +129,13 @@ class _Options:
     "--activation", default="tanh", show_default=True, help="Nonlinearity of its hidden layers."
 )
 @click.option(
-    "--dataset", default="digits", show_default=True, help=f"Data set: {', '.join(DATASETS)}."
+    "--dataset",
+    help=f"Data set: {', '.join(DATASETS)}.  [default: that of the record in --weights, or digits]",
+)
+@click.option(
+    "--autoencoder",
+    is_flag=True,
+    help="The labels are the inputs, as always where the record in --weights says so.",
 )
 @click.option(
     "--data",
@@ -220,28 +228,34 @@ def command(
         get_rule(name)
     setting = _setting(weights, seed, options)
     if loss == "cross-entropy" and not are_classes(setting.data.y):
-        raise UserError(f"--loss cross-entropy: the labels of {options.dataset} are no classes")
+        raise UserError(f"--loss cross-entropy: the labels of {setting.task} are no classes")
     made = {name: _rule(name, setting, loss, options) for name in names}
+    epochs = options.train_feedback
+    feedback = {name: _align.feedback(rule, name, setting, epochs) for name, rule in made.items()}
     _learn_feedback(made, setting, options)
     found = _measure(made, setting, loss, damping)
-    numbers = {name: _align.numbers(measured) for name, measured in found.items()}
+    said = {
+        name: {"feedback": feedback[name], "notes": rule.notes()} for name, rule in made.items()
+    }
+    numbers = {name: {**_align.numbers(found[name]), **said[name]} for name in found}
     about = {
         "network": "-".join(map(str, setting.network.sizes)),
         "origin": setting.origin,
-        "dataset": options.dataset,
+        "dataset": setting.task.dataset,
+        "autoencoder": setting.task.autoencoder,
         "samples": options.samples,
         "loss": loss,
         "damping": "best" if len(damping) > 1 else damping[0],
         "train_feedback_epochs": options.train_feedback,
         "seed": seed,
     }
-    records.write(output, _align.tree(about, setting, found))
-    title = f"{about['network']}, {setting.origin}; {options.samples} of {options.dataset}"
+    records.write(output, _align.tree(about, setting, found, said))
+    title = f"{about['network']}, {setting.origin}; {options.samples} of {setting.task}"
     figure = save_figure(alignment_figure(found, title), figure_path)
     if as_json:
         click.echo(json.dumps({**about, "rules": numbers}, indent=2, allow_nan=False))
     else:
-        _align.show(title, found, several=len(damping) > 1)
+        _align.show(title, found, said, several=len(damping) > 1)
         click.echo(f"wrote {output} and {figure}")
 
 
@@ -249,7 +263,15 @@ def _setting(weights: Path | None, seed: int, options: _Options) -> Setting:
     """Network and batch that the options ask for."""
     if weights is not None and options.sizes is not None:
         raise UserError(f"--sizes: the network comes from {weights}; give only one of the two")
-    data = load_dataset(options.dataset, options.folder)
+    record = None if weights is None else records.read(weights)
+    known = None if record is None else task_of(record)
+    task = Task(
+        options.dataset or (known.dataset if known else "digits"),
+        options.autoencoder or (known is not None and known.autoencoder),
+    )
+    data = load_dataset(task.dataset, options.folder)
+    if task.autoencoder:
+        data = data._replace(y=data.x, y_test=data.x_test)
     ends = data.x.shape[1], data.y.shape[1]
     generator = torch.Generator().manual_seed(seed)
     if weights is None:
@@ -262,12 +284,12 @@ def _setting(weights: Path | None, seed: int, options: _Options) -> Setting:
         network, origin = model.network, f"weights of {weights.name}"
     if (network.sizes[0], network.sizes[-1]) != ends:
         raise UserError(
-            f"the network {'-'.join(map(str, network.sizes))} does not fit the data set "
-            f"{options.dataset!r}, which has {ends[0]} inputs and {ends[1]} outputs"
+            f"the network {'-'.join(map(str, network.sizes))} does not fit the data set '{task}', "
+            f"which has {ends[0]} inputs and {ends[1]} outputs"
         )
     count = options.samples
     if count > len(data.x):
-        raise UserError(f"--samples {count}: {options.dataset} has 1 to {len(data.x)}")
+        raise UserError(f"--samples {count}: {task} has 1 to {len(data.x)}")
     if count * ends[1] > _LARGEST:
         raise UserError(
             f"--samples {count}: samples times outputs must be at most {_LARGEST}, so at most "
@@ -275,7 +297,10 @@ def _setting(weights: Path | None, seed: int, options: _Options) -> Setting:
         )
     chosen = torch.randperm(len(data.x), generator=generator)[:count]
     rule_seed = int(torch.randint(2**62, (), generator=generator))
-    return Setting(network, model, origin, data, chosen, rule_seed)
+    chip = ChipSubstrate() if record is None else ChipSubstrate.read(record) or ChipSubstrate()
+    if model is not None:
+        chip = replace(chip, controller=model.controller, tau_v=model.tau_v)
+    return Setting(network, model, origin, task, data, chosen, rule_seed, chip)
 
 
 @contextmanager
@@ -312,6 +337,10 @@ def _rule(name: str, setting: Setting, loss: str, options: _Options) -> Learning
             given |= {"controller": model.controller, "tau_v": model.tau_v}
             # Feedback learning must not change what the next rule starts from.
             given["feedback"] = copy.deepcopy(model.feedback)
+    elif issubclass(kind, HardwareDFC):
+        fixed = None if setting.model is None else setting.model.feedback
+        with _named(name):
+            given["chip"] = setting.chip.chip(setting.network, feedback=fixed)
     elif setting.model is not None and setting.model.rule == name:
         given["feedback"] = copy.deepcopy(setting.model.pathway)
     with _named(name):

@@ -1,6 +1,6 @@
 """Training of a network by a learning rule."""
 
-from analogdfc.training.checkpoints import checkpoint_tree, restore
+from analogdfc.training.checkpoints import Task, checkpoint_tree, restore, task_of
 from analogdfc.training.divergence import Divergence
 from analogdfc.training.experiment import Experiment
 from analogdfc.training.loop import Phase, Schedule, Training
@@ -29,11 +29,13 @@ __all__ = [
     "Schedule",
     "Score",
     "Stop",
+    "Task",
     "Trainer",
     "Training",
     "accuracy",
     "checkpoint_tree",
     "evaluate",
     "restore",
+    "task_of",
     "train",
 ]

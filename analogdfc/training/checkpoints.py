@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -118,6 +118,39 @@ def check_format(record: Record) -> None:
             f"{record.path}: a checkpoint of version {version}; this program reads version "
             f"{VERSION}. Train anew into another file, or resume with the program that wrote it"
         )
+
+
+class Task(NamedTuple):
+    """What a network was trained on.
+
+    Attributes:
+        dataset: name of the data set.
+        autoencoder: the labels were the inputs.
+    """
+
+    dataset: str
+    autoencoder: bool
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.dataset}{', autoencoder' if self.autoencoder else ''}"
+
+
+def task_of(record: Record) -> Task | None:
+    """What the network in a record was trained on; None where the record doesn't tell.
+
+    Args:
+        record: the record, of a training or any other.
+
+    Raises:
+        UserError: damaged settings.
+    """
+    if "format" not in record or record["format"] != FORMAT:
+        return None
+    found = _settings(record)
+    if not isinstance(found.get("dataset"), str):
+        return None
+    return Task(found["dataset"], found.get("autoencoder") is True)
 
 
 def settings(trainer: Trainer, about: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -261,11 +294,7 @@ def _tensor(record: Record, key: str, like: Tensor) -> Tensor:
 
 
 def _check_settings(record: Record, wanted: dict[str, Any]) -> None:
-    try:
-        found = json.loads(record.text("settings"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{record.path}: 'settings' is damaged: {error}") from error
-    old, new = dict(_flat(found)), dict(_flat(wanted))
+    old, new = dict(_flat(_settings(record))), dict(_flat(wanted))
     for key in [*_FIRST, *sorted(old.keys() | new.keys())]:
         if key not in _FREE and old.get(key) != new.get(key):
             raise UserError(
@@ -273,6 +302,16 @@ def _check_settings(record: Record, wanted: dict[str, Any]) -> None:
                 f"{new.get(key, 'nothing')}; resume with the settings of the checkpoint, or train "
                 "into another file"
             )
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    try:
+        found = json.loads(record.text("settings"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{record.path}: 'settings' is damaged: {error}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{record.path}: 'settings' is damaged: it is no table")
+    return found
 
 
 def _flat(tree: Any, where: str = "") -> Iterable[tuple[str, Any]]:
