@@ -82,7 +82,7 @@ def test_align_says_of_each_rule_where_its_feedback_is_from(rule: str, tmp_path:
     result = run("align", "--dataset", "digits-4x4", "--samples", 4, "--weights", path, *chosen,
                  "-o", output)  # fmt: skip
     assert result.exit_code == 0, result.output
-    results = records.read(output).group("results")
+    results: dict[str, Any] = records.read(output).group("results")
     said = {name: str(found.get("feedback", "")) for name, found in results.items()}
     held = "none" if rule == "bp" else f"that of {rule}"
     loops = {"dfc-ss", "dfc-chip"} if rule.startswith("dfc") else set()
@@ -127,7 +127,7 @@ def test_align_says_what_its_rules_have_to_say(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     note = "the loop was unstable from the start"
     assert f"Warning: di-single-loop: {note}" in result.stdout.splitlines()[2]
-    results = records.read(output).group("results")
+    results: dict[str, Any] = records.read(output).group("results")
     assert results["di-single-loop"]["notes"][0].startswith(note)
     assert "notes" not in results["bp"]
 
