@@ -11,6 +11,7 @@ from torch.nn.functional import linear
 
 from analogdfc.activations import Activation, get_activation
 from analogdfc.errors import UserError
+from analogdfc.memory import check_memory
 from analogdfc.states import State, checked
 
 __all__ = ["Forward", "Network", "check_network", "forward_pass"]
@@ -70,7 +71,8 @@ class Network(nn.Module):
     The weights start from the Glorot normal distribution, the biases from 0 (App. F.2).
 
     Raises:
-        UserError: sizes or the name of an activation that make no network.
+        UserError: sizes or the name of an activation that make no network, or more weights than
+            this machine holds.
     """
 
     def __init__(
@@ -87,6 +89,10 @@ class Network(nn.Module):
         if len(sizes) < 2 or any(n < 1 for n in sizes):
             raise UserError(f"layer sizes {list(sizes)}: give at least two numbers, all >= 1")
         self.sizes = tuple(int(n) for n in sizes)
+        count = sum(a * b for a, b in zip(self.sizes[:-1], self.sizes[1:], strict=True))
+        shown = "-".join(map(str, self.sizes))
+        # While a matrix is drawn it is there twice.
+        check_memory(2 * count, f"layer sizes {shown}: {count:.3g} weights")
         self.activations: tuple[Activation, ...] = (
             *map(get_activation, _names(activation, len(sizes) - 2)),
             get_activation(output_activation),

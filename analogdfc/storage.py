@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -112,6 +114,7 @@ def read_model(path: str | Path) -> Model:
     while f"network/W{len(weights) + 1}" in record or not weights:
         n_in = weights[-1].shape[0] if weights else None
         weights.append(record.array(f"network/W{len(weights) + 1}", shape=(None, n_in)))
+    _check_whole(record, len(weights))
     sizes = [weights[0].shape[1], *(w.shape[0] for w in weights)]
     try:
         network = Network(
@@ -125,7 +128,7 @@ def read_model(path: str | Path) -> Model:
         _fill(network.weights[i - 1], w)
         if f"network/b{i}" in record:
             _fill(network.biases[i - 1], record.array(f"network/b{i}", shape=(sizes[i],)))
-    tau_v = record.number("network/tau_v") if "network/tau_v" in record else 0.2
+    tau_v = _tau_v(record)
     return Model(
         network,
         _feedback(record, network),
@@ -136,6 +139,30 @@ def read_model(path: str | Path) -> Model:
         _weights(record, "network/pathway") if "network/pathway" in record else None,
         not any(f"network/{key}" in record for key in ("Q1", "feedback", "k_p")),
     )
+
+
+def _check_whole(record: Record, depth: int) -> None:
+    """Refuse parts of a network that would be left out, and those that contradict each other."""
+    keys = record.group("network")
+    for key in keys:
+        found = re.fullmatch(r"([WbQ])([0-9]+)", key)
+        if found is not None and not 1 <= int(found[2]) <= depth:
+            raise UserError(
+                f"{record.path}: 'network/{key}': the network has the layers 1 to {depth}, those "
+                f"of W1 to W{depth}"
+            )
+    direct = [f"Q{i}" for i in range(1, depth + 1) if f"Q{i}" in keys]
+    if direct and len(direct) < depth:
+        raise UserError(
+            f"{record.path}: 'network' has {', '.join(direct)} of the feedback Q1 to Q{depth}; "
+            "all of them or none are needed"
+        )
+    if direct and "feedback" in keys:
+        raise UserError(f"{record.path}: 'network' has Q1 and 'feedback'; one of them is allowed")
+    if "layers" in keys and keys["layers"] != depth:
+        raise UserError(
+            f"{record.path}: 'network/layers' is {keys['layers']}; there are W1 to W{depth}"
+        )
 
 
 def _feedback(record: Record, network: Network) -> Feedback:
@@ -154,6 +181,13 @@ def _feedback(record: Record, network: Network) -> Feedback:
     layers = range(1, network.depth + 1)
     matrices = [record.array(f"network/Q{i}", shape=(sizes[i], sizes[-1])) for i in layers]
     return DirectFeedback([torch.tensor(q, dtype=torch.float64) for q in matrices])
+
+
+def _tau_v(record: Record) -> float:
+    tau_v = record.number("network/tau_v") if "network/tau_v" in record else 0.2
+    if not (math.isfinite(tau_v) and tau_v > 0):
+        raise UserError(f"{record.path}: 'network/tau_v' is {tau_v}; it must be a number > 0")
+    return tau_v
 
 
 def _controller(record: Record) -> Controller:

@@ -25,6 +25,7 @@ from analogdfc.circuit.static import StaticChip, StaticState
 from analogdfc.comparison import Cause, Comparison, Kind, causes, compare, ideal_run
 from analogdfc.dynamics import Readings, Trajectory
 from analogdfc.errors import UserError
+from analogdfc.memory import check_memory
 from analogdfc.spice.circuit import Circuit
 from analogdfc.spice.netlist import Fidelity
 from analogdfc.spice.simulator import Simulator
@@ -90,7 +91,8 @@ class Study:
         steps: number of its intervals; by default 20 units of the controller's time.
 
     Raises:
-        UserError: a spacing or a number of intervals that isn't positive.
+        UserError: a spacing or a number of intervals that isn't positive, or waveforms that this
+            machine doesn't hold.
     """
 
     design: Design
@@ -106,6 +108,14 @@ class Study:
             object.__setattr__(self, "dt", self.design.tau_v / 10)
         if self.steps == 0:
             object.__setattr__(self, "steps", round(20 / self.dt))
+        sizes, samples = self.design.sizes, len(self.x)
+        # A trajectory has v, v_ff, r and r_ff of each neuron, and u and e of each output.
+        signals = 4 * sum(sizes[1:]) + 2 * sizes[-1]
+        check_memory(
+            samples * (self.steps + 1) * signals,
+            f"waveforms of {samples} samples over {self.steps} steps, {self.duration:g} units of "
+            "the controller's time,",
+        )
 
     @property
     def duration(self) -> float:

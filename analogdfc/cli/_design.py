@@ -17,16 +17,18 @@ from analogdfc.cards.quantities import quantity
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.devices import Devices
-from analogdfc.cli._options import Control, bundled
+from analogdfc.cli._options import SEED, Control, Finite, bundled
 from analogdfc.controller import PI
 from analogdfc.datasets import Dataset, digits
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import DFC
+from analogdfc.memory import check_memory
 from analogdfc.network import Network
 from analogdfc.storage import Model, read_model
 from analogdfc.training import accuracy, train
 
+SIZES = (16, 10, 10)
 EPOCHS = 10
 TRAINING_STEPSIZE = 0.25
 
@@ -72,10 +74,8 @@ class Duration(click.ParamType[float]):
 
 TARGET_STEPSIZE = click.option(
     "--target-stepsize",
-    type=click.FloatRange(min=0, min_open=True),
-    default=0.25,
-    show_default=True,
-    help="Stepsize lambda of the output target.",
+    type=Finite(min=0, min_open=True),
+    help="Stepsize lambda of the output target, for held-out images.  [default: 0.25]",
 )
 """How far the target of a sample lies from the output."""
 
@@ -88,7 +88,7 @@ BACKEND = click.option(
 )
 TIME_LIMIT = click.option(
     "--time-limit",
-    type=click.FloatRange(min=1),
+    type=Finite(min=1),
     default=600.0,
     show_default=True,
     help="Seconds that one circuit simulation may take.",
@@ -126,10 +126,8 @@ def design_options(command: _Command) -> _Command:
         click.option(
             "--sizes",
             type=Sizes(),
-            default="16-10-10",
-            show_default=True,
             help="Neurons of each layer, input first. A network from 16 or 64 inputs to 10 outputs "
-            "is trained on handwritten digits; any other has random weights.",
+            "is trained on handwritten digits; any other has random weights.  [default: 16-10-10]",
         ),
         click.option(
             "--card",
@@ -139,7 +137,7 @@ def design_options(command: _Command) -> _Command:
         ),
         click.option(
             "--seed",
-            type=click.IntRange(min=0),
+            type=SEED,
             default=0,
             show_default=True,
             help="Seed of the initial weights, the order of samples and the chip's components.",
@@ -228,10 +226,15 @@ def read_devices(name: str | None, age: float) -> Devices | None:
 
 
 def make_model(
-    weights: Path | None, sizes: tuple[int, ...], seed: int, control: Control | None = None
+    weights: Path | None,
+    sizes: tuple[int, ...] | None,
+    seed: int,
+    control: Control | None = None,
 ) -> tuple[Model, str]:
     """The network that the options ask for, and what it is, for people."""
-    model, origin = _made(sizes, seed) if weights is None else _read(weights)
+    if weights is not None and sizes is not None:
+        raise UserError(f"--sizes: the network comes from {weights}; give only one of the two")
+    model, origin = _made(sizes or SIZES, seed) if weights is None else _read(weights)
     if control is not None:
         controller, tau_v = control.applied(model.controller, model.tau_v)
         model = model._replace(controller=controller, tau_v=tau_v)
@@ -297,10 +300,17 @@ def digits_for(sizes: Sequence[int]) -> Dataset | None:
     return digits(sides[sizes[0]])
 
 
-def make_samples(network: Network, count: int, seed: int, stepsize: float) -> Samples:
+def make_samples(network: Network, count: int, seed: int, stepsize: float | None) -> Samples:
     """Held-out digits where they fit the network, else random inputs and target steps."""
     data = digits_for(network.sizes)
     if data is None:
+        if stepsize is not None:
+            raise UserError(
+                f"--target-stepsize {stepsize:g}: it is that of handwritten digits, which don't "
+                f"fit a network {'-'.join(map(str, network.sizes))}; random inputs have target "
+                "steps of 0.15 rms"
+            )
+        check_memory(count * sum(network.sizes), f"{count} samples")
         generator = torch.Generator().manual_seed(seed)
         shape = (count, network.sizes[0])
         x = 2 * torch.rand(shape, dtype=torch.float64, generator=generator) - 1
@@ -308,6 +318,7 @@ def make_samples(network: Network, count: int, seed: int, stepsize: float) -> Sa
         return Samples(x, 0.15 * step, f"{count} random inputs, target steps of 0.15 rms")
     if count > len(data.x_test):
         raise UserError(f"--samples {count}: there are {len(data.x_test)} held-out images")
+    stepsize = 0.25 if stepsize is None else stepsize
     x, y = data.x_test[:count], data.y_test[:count]
     with torch.no_grad():
         step = 2 * stepsize * (y - network(x))

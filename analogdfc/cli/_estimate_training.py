@@ -11,7 +11,7 @@ from rich.table import Table
 
 from analogdfc.cards.device import DeviceCard
 from analogdfc.cli._design import digits_for, progress_bar
-from analogdfc.cli._options import bundled
+from analogdfc.cli._options import Count, Finite, bundled
 from analogdfc.cost.estimate import Estimate
 from analogdfc.digital import Row
 from analogdfc.digital.training import band_text, engineering
@@ -31,12 +31,16 @@ class TrainingOptions:
     training_seeds: int
 
 
+TRAINING = ("device", "epochs", "training_seeds")
+"""Arguments of a training that only there is with a target."""
+
+
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of the training; adds them to a command as one argument `training`."""
     options = [
         click.option(
             "--target-accuracy",
-            type=click.FloatRange(min=0, max=1, min_open=True),
+            type=Finite(min=0, max=1, min_open=True),
             help="Train through the hardware, by the ideal rule and by backpropagation until this "
             "share of the held-out images is right, and say what that takes.",
         ),
@@ -47,14 +51,14 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--epochs",
-            type=click.IntRange(min=1),
+            type=Count(1),
             default=20,
             show_default=True,
             help="Budget of the training.",
         ),
         click.option(
             "--training-seeds",
-            type=click.IntRange(min=1),
+            type=Count(1),
             default=3,
             show_default=True,
             help="Trainings of each rule: initial weights, chips and devices.",

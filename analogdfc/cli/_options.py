@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from analogdfc.controller import PD, PI, PID, Controller, I, Leak, P
 from analogdfc.errors import ConvergenceError, UserError
@@ -36,6 +38,61 @@ def bundled(name: str, kind: type[Any]) -> Callable[[_Command], _Command]:
         return inner  # type: ignore[return-value]
 
     return wrap
+
+
+class Finite(click.FloatRange):
+    """A finite number in a range; click's own takes nan, and inf where there is no end."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Parse the text; fails with what is allowed."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
+
+
+class Count(click.IntRange):
+    """An integer from a least one to as many as anything here can count.
+
+    Args:
+        least: the least.
+        most: the most.
+    """
+
+    def __init__(self, least: int, most: int = 2**31 - 1) -> None:
+        super().__init__(min=least)
+        self.most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parse the text; fails with what is allowed."""
+        number = int(super().convert(value, param, ctx))
+        if number > self.most:
+            self.fail(f"{number} is more than {self.most}", param, ctx)
+        return number
+
+
+SEED = Count(0, most=2**62)
+"""Type of a seed; there is room for the seeds that are counted up from it."""
+
+
+def refuse(why: str, *names: str) -> None:
+    """Refuse options that are given and would have no effect.
+
+    Args:
+        why: they wouldn't, for the message.
+        names: of the options' arguments, such as time_limit for --time-limit.
+
+    Raises:
+        UserError: one of them was given.
+    """
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        if parameter.name in names and (
+            context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+        ):
+            raise UserError(f"{parameter.opts[0]}: {why}")
 
 
 @contextmanager
@@ -133,18 +190,18 @@ def kind_of(controller: Controller) -> str:
 
 def control_options(command: _Command) -> _Command:
     """The options of a controller, handed over as one argument `control`."""
-    positive = click.FloatRange(min=0, min_open=True)
+    positive = Finite(min=0, min_open=True)
     options = [
         click.option(
             "--controller",
             type=click.Choice(list(KINDS)),
             help="Kind of controller.  [default: that of --weights, or PI]",
         ),
-        click.option("--k-p", type=click.FloatRange(min=0), help="Its proportional gain."),
+        click.option("--k-p", type=Finite(min=0), help="Its proportional gain."),
         click.option(
             "--k-d", type=positive, help="Its derivative gain, in the card's unit of time."
         ),
-        click.option("--alpha", type=click.FloatRange(min=0), help="Its leak."),
+        click.option("--alpha", type=Finite(min=0), help="Its leak."),
         click.option(
             "--tau-u",
             type=positive,

@@ -18,7 +18,7 @@ from analogdfc import records
 from analogdfc.cli import _align
 from analogdfc.cli._align import Setting
 from analogdfc.cli._design import Sizes, progress_bar
-from analogdfc.cli._options import bundled
+from analogdfc.cli._options import SEED, Count, Finite, bundled, refuse
 from analogdfc.datasets import DATASETS, load_dataset
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.experiments.rule_alignment import Ideals, RuleAlignment
@@ -145,7 +145,7 @@ class _Options:
 )
 @click.option(
     "--samples",
-    type=click.IntRange(min=1),
+    type=Count(1),
     default=32,
     show_default=True,
     help="Samples of the batch, drawn from those to learn from.",
@@ -159,12 +159,12 @@ class _Options:
 )
 @click.option(
     "--target-stepsize",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True),
     help="Step of the output target, for the rules that have one.  [default: the rule's own]",
 )
 @click.option(
     "--train-feedback",
-    type=click.IntRange(min=0),
+    type=Count(0),
     default=0,
     show_default=True,
     metavar="EPOCHS",
@@ -174,7 +174,7 @@ class _Options:
 )
 @click.option(
     "--feedback-lr",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True),
     default=1e-2,
     show_default=True,
     help="Learning rate of the feedback (Adam).",
@@ -189,7 +189,7 @@ class _Options:
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=SEED,
     default=0,
     show_default=True,
     help="Seed of the weights, the batch, the feedback and the noise.",
@@ -221,11 +221,16 @@ def command(
     record also holds the norm ratios, for each layer.
     """
     torch.set_num_threads(1)
+    if not options.train_feedback:
+        refuse("no feedback is learned without --train-feedback", "feedback_lr")
+    if weights is not None:
+        refuse(f"the network comes from {weights}, with its nonlinearities", "activation")
     figure_path = beside(output, ".png")
     check_outputs(output, figure_path, read=(weights,))
     names = list(dict.fromkeys(rules))
-    for name in names:
-        get_rule(name)
+    kinds = [get_rule(name).rule for name in names]
+    if not any(issubclass(kind, FeedbackControl | TargetRule) for kind in kinds):
+        refuse(f"no rule of {', '.join(names)} has an output target", "target_stepsize")
     setting = _setting(weights, seed, options)
     if loss == "cross-entropy" and not are_classes(setting.data.y):
         raise UserError(f"--loss cross-entropy: the labels of {setting.task} are no classes")

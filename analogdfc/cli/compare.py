@@ -33,7 +33,7 @@ from analogdfc.cli._design import (
     read_card,
     read_devices,
 )
-from analogdfc.cli._options import Control, bundled, control_options
+from analogdfc.cli._options import Control, Count, Finite, bundled, control_options, refuse
 from analogdfc.comparison import Cause, Comparison
 from analogdfc.files import beside
 from analogdfc.plots import check_outputs, comparison_figure, save_figure
@@ -70,7 +70,7 @@ class _Options:
 @device_options
 @click.option(
     "--samples",
-    type=click.IntRange(min=1),
+    type=Count(1),
     default=4,
     show_default=True,
     help="Held-out images to compare on; each is one circuit simulation a level.",
@@ -92,7 +92,7 @@ class _Options:
 @TARGET_STEPSIZE
 @click.option(
     "--duration",
-    type=click.FloatRange(min=1),
+    type=Finite(min=1),
     default=20.0,
     show_default=True,
     help="Length of the controlled phase, in units of tau_u.",
@@ -105,11 +105,11 @@ class _Options:
     help="Switch each imperfection off alone and report what the update gains.",
 )
 @BACKEND
-@click.option("--jobs", type=click.IntRange(min=1), help="Simulations at a time.  [default: cores]")
+@click.option("--jobs", type=Count(1), help="Simulations at a time.  [default: cores]")
 @TIME_LIMIT
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True),
     help="Exit with code 1 when the NRMSE of a signal in a parity exceeds this many percent.",
 )
 @JSON
@@ -124,13 +124,13 @@ class _Options:
 @bundled("options", _Options)
 def command(
     weights: Path | None,
-    sizes: tuple[int, ...],
+    sizes: tuple[int, ...] | None,
     card: str,
     seed: int,
     devices: str | None,
     age: float,
     samples: int,
-    target_stepsize: float,
+    target_stepsize: float | None,
     tolerance: float | None,
     as_json: bool,
     output: Path,
@@ -145,6 +145,9 @@ def command(
     algorithm.
     """
     torch.set_num_threads(1)
+    if options.fidelity == "ideal":
+        why = "ideal cells have no imperfections; nothing is run with it"
+        refuse(why, "rung", *(["with_causes"] if options.with_causes else []))
     figure_path = beside(output, ".png")
     check_outputs(output, figure_path, read=(weights, card, devices))
     technology, made_of = read_card(card), read_devices(devices, age)

@@ -32,7 +32,7 @@ from analogdfc.cards.device import DeviceCard
 from analogdfc.cli import _crossbar
 from analogdfc.cli._design import progress_bar
 from analogdfc.cli._matrix import MOST, path_of, read_matrix
-from analogdfc.cli._options import bundled
+from analogdfc.cli._options import SEED, Count, Finite, bundled, refuse
 from analogdfc.devices import StuckCell
 from analogdfc.devices.draws import check_number
 from analogdfc.errors import UserError
@@ -118,7 +118,7 @@ class _Options:
 )
 @click.option(
     "--time",
-    type=float,
+    type=Finite(),
     default=0.0,
     show_default=True,
     metavar="SECONDS",
@@ -127,17 +127,17 @@ class _Options:
 @click.option(
     "--wire-resistance",
     "wire",
-    type=float,
+    type=Finite(),
     default=0.0,
     show_default=True,
     metavar="OHM",
     help="Of one segment of a word line and of a bit line, between neighbouring cells.",
 )
-@click.option("--word", type=float, metavar="OHM", help="The same, of a word line only.")
-@click.option("--bit", type=float, metavar="OHM", help="The same, of a bit line only.")
+@click.option("--word", type=Finite(), metavar="OHM", help="The same, of a word line only.")
+@click.option("--bit", type=Finite(), metavar="OHM", help="The same, of a bit line only.")
 @click.option(
     "--driver",
-    type=float,
+    type=Finite(),
     default=0.0,
     show_default=True,
     metavar="OHM",
@@ -145,7 +145,7 @@ class _Options:
 )
 @click.option(
     "--sense",
-    type=float,
+    type=Finite(),
     default=0.0,
     show_default=True,
     metavar="OHM",
@@ -189,13 +189,13 @@ class _Options:
 )
 @click.option(
     "--inputs",
-    type=click.IntRange(min=1),
+    type=Count(1),
     help="Random input vectors, uniform between -1 and 1.  [default: 32]",
 )
 @click.option("--input", "input_file", metavar="FILE", help="Input vectors, one a row.")
 @click.option(
     "--read-voltage",
-    type=float,
+    type=Finite(),
     default=0.2,
     show_default=True,
     metavar="VOLT",
@@ -203,7 +203,7 @@ class _Options:
 )
 @click.option(
     "--samples",
-    type=click.IntRange(min=1),
+    type=Count(1),
     default=10,
     show_default=True,
     help="Monte-Carlo draws of the devices and their noise.",
@@ -217,7 +217,7 @@ class _Options:
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0, max=2**63 - 1),
+    type=SEED,
     default=0,
     show_default=True,
     help="Seed of random weights, random inputs and draws.",
@@ -250,6 +250,8 @@ def command(
     off.
     """
     torch.set_num_threads(1)
+    if options.word is not None and options.bit is not None:
+        refuse("--word and --bit say what the lines have", "wire")
     figure_path = beside(output, ".png")
     sources = [path_of(source) for source in (matrix, options.input_file) if source is not None]
     check_outputs(output, figure_path, read=[card, *sources])

@@ -33,13 +33,14 @@ from analogdfc.cli._design import (
 )
 from analogdfc.cli._estimate import Work
 from analogdfc.cli._estimate_training import (
+    TRAINING,
     TrainingOptions,
     check_trainable,
     train_as_asked,
     training_numbers,
     training_options,
 )
-from analogdfc.cli._options import Control, bundled, control_options
+from analogdfc.cli._options import Control, Count, Finite, bundled, control_options, refuse
 from analogdfc.cost.estimate import (
     ENDS,
     METHODS,
@@ -93,7 +94,7 @@ class _Options:
 @device_options
 @click.option(
     "--samples",
-    type=click.IntRange(min=1),
+    type=Count(1),
     default=4,
     show_default=True,
     help="Inputs that energies are a mean over; the slowest decides how long a settle takes.",
@@ -101,7 +102,7 @@ class _Options:
 @TARGET_STEPSIZE
 @click.option(
     "--accuracy",
-    type=click.FloatRange(min=0, max=90, min_open=True, max_open=True),
+    type=Finite(min=0, max=90, min_open=True, max_open=True),
     default=1.0,
     show_default=True,
     help="The update has settled when it is within this angle of that at rest, in degrees.",
@@ -116,7 +117,7 @@ class _Options:
 )
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True),
     default=0.1,
     show_default=True,
     help="Of the update, for the number of pulses that write it.",
@@ -144,7 +145,7 @@ class _Options:
 )
 @click.option(
     "--training-samples",
-    type=click.IntRange(min=1),
+    type=Count(1),
     default=1_000_000,
     show_default=True,
     help="Samples of the training whose energy is laid beside that of digital machines.",
@@ -169,11 +170,11 @@ class _Options:
 def command(
     record: Path | None,
     weights: Path | None,
-    sizes: tuple[int, ...],
+    sizes: tuple[int, ...] | None,
     card: str,
     seed: int,
     samples: int,
-    target_stepsize: float,
+    target_stepsize: float | None,
     as_json: bool,
     output: Path,
     switches: Switches,
@@ -189,6 +190,8 @@ def command(
     readout, where it has them and no option says otherwise), from --weights, or from --sizes.
     """
     torch.set_num_threads(1)
+    if training.target_accuracy is None:
+        refuse("nothing is trained without --target-accuracy", *TRAINING)
     figure_path = beside(output, ".png")
     curves_path = [] if training.target_accuracy is None else [beside(output, "_training.png")]
     read = (record, weights, card, devices, training.device)

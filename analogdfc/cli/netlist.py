@@ -55,7 +55,7 @@ Example:
 )
 def command(
     weights: Path | None,
-    sizes: tuple[int, ...],
+    sizes: tuple[int, ...] | None,
     card: str,
     seed: int,
     devices: str | None,
@@ -76,7 +76,7 @@ def command(
     technology, made_of = read_card(card), read_devices(devices, age)
     model, origin = make_model(weights, sizes, seed, control)
     design = make_design(model, technology, switches, made_of)
-    samples = make_samples(model.network, 1, seed, 0.25)
+    samples = make_samples(model.network, 1, seed, None)
     netlist = Netlist.of(Chip.of(design, seed), "ideal" if fidelity == "ideal" else "macro")
     bench = Testbench(netlist.chip, samples.x[0], samples.step[0], 20.0, design.tau_v / 10)
     written = netlist.write(output, bench.file_text(), force=force)

@@ -27,7 +27,15 @@ from analogdfc.cli._design import (
     progress_bar,
     read_card,
 )
-from analogdfc.cli._options import Control, as_options, bundled, control_options
+from analogdfc.cli._options import (
+    Control,
+    Count,
+    Finite,
+    as_options,
+    bundled,
+    control_options,
+    refuse,
+)
 from analogdfc.errors import UserError
 from analogdfc.files import beside, check_apart, check_place, stamped, write_whole
 from analogdfc.plots import check_outputs, save_figure
@@ -52,7 +60,7 @@ class _Bounds:
     max_angle: float
     samples: int
     chips: int
-    target_stepsize: float
+    target_stepsize: float | None
     duration: float
     phase_margin: float
     safety: float
@@ -79,7 +87,7 @@ class _Effort:
 )
 @click.option(
     "--max-angle",
-    type=click.FloatRange(min=0, max=90, min_open=True, max_open=True),
+    type=Finite(min=0, max=90, min_open=True, max_open=True),
     default=5.0,
     show_default=True,
     help="Bound on the angle between a chip's weight update and the ideal one, in degrees.",
@@ -88,21 +96,21 @@ class _Effort:
 @control_options
 @click.option(
     "--samples",
-    type=click.IntRange(min=1),
+    type=Count(1),
     default=4,
     show_default=True,
     help="Held-out images whose mean update is compared.",
 )
 @click.option(
     "--chips",
-    type=click.IntRange(min=1),
+    type=Count(1),
     default=4,
     show_default=True,
     help="Chips with components drawn anew; the worst has to keep the bound.",
 )
 @click.option(
     "--unseen",
-    type=click.IntRange(min=0),
+    type=Count(0),
     default=40,
     show_default=True,
     help="Further chips on which the result is tried.",
@@ -110,21 +118,21 @@ class _Effort:
 @TARGET_STEPSIZE
 @click.option(
     "--duration",
-    type=click.FloatRange(min=1),
+    type=Finite(min=1),
     default=20.0,
     show_default=True,
     help="Length of a sample's controlled phase, in units of tau_u; the loop has to settle in it.",
 )
 @click.option(
     "--phase-margin",
-    type=click.FloatRange(min=0, max=90, min_open=True),
+    type=Finite(min=0, max=90, min_open=True),
     default=30.0,
     show_default=True,
     help="Least phase margin of the loop, in degrees.",
 )
 @click.option(
     "--safety",
-    type=click.FloatRange(min=0, max=1, min_open=True),
+    type=Finite(min=0, max=1, min_open=True),
     default=0.9,
     show_default=True,
     help="Part of the bound that the static model aims at.",
@@ -145,7 +153,7 @@ class _Effort:
 )
 @click.option(
     "--trials",
-    type=click.IntRange(min=1),
+    type=Count(1),
     default=144,
     show_default=True,
     help="Designs that the search tries, in generations of 24.",
@@ -156,7 +164,7 @@ class _Effort:
     help="File of the trials. A search that was interrupted goes on from it, one with more "
     "--trials too.  [default: the output with the ending .journal]",
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes at work.  [default: cores]")
+@click.option("--jobs", type=Count(1), help="Processes at work.  [default: cores]")
 @click.option(
     "--verify/--no-verify",
     default=True,
@@ -166,7 +174,7 @@ class _Effort:
 )
 @click.option(
     "--circuits",
-    type=click.IntRange(min=1),
+    type=Count(1),
     default=1,
     show_default=True,
     help="Chips simulated in ngspice, the worst first; the behavioural model has all of them.",
@@ -187,7 +195,7 @@ class _Effort:
 @bundled("effort", _Effort)
 def command(
     weights: Path | None,
-    sizes: tuple[int, ...],
+    sizes: tuple[int, ...] | None,
     card: str,
     seed: int,
     output: Path,
@@ -206,6 +214,8 @@ def command(
     energy; prints them as a specification, and simulates it.
     """
     torch.set_num_threads(1)
+    if not effort.verify:
+        refuse("--no-verify leaves the simulations out", "circuits", "backend", "time_limit")
     given = parse_fixed(fixed), parse_ranges(ranges)
     storage = _check_outputs(output, effort.storage, (weights, card))
     technology = read_card(card)

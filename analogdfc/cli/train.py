@@ -13,7 +13,7 @@ import torch
 from analogdfc import records
 from analogdfc.cli import _training
 from analogdfc.cli._design import Sizes, device_options, progress_bar
-from analogdfc.cli._options import bundled
+from analogdfc.cli._options import SEED, Count, Finite, bundled
 from analogdfc.datasets import DATASETS
 from analogdfc.errors import UserError
 from analogdfc.files import beside
@@ -84,31 +84,31 @@ Examples:
 @click.option(
     "--simulate", is_flag=True, help="Let dfc-ss simulate its loop instead of Newton's method."
 )
-@click.option("--epochs", type=click.IntRange(min=1), help=f"Forward epochs.  {_OR} 10]")
-@click.option("--batch-size", type=click.IntRange(min=1), help=f"Mini-batch.  {_OR} 32]")
+@click.option("--epochs", type=Count(1), help=f"Forward epochs.  {_OR} 10]")
+@click.option("--batch-size", type=Count(1), help=f"Mini-batch.  {_OR} 32]")
 @click.option(
     "--lr",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True),
     help=f"Learning rate of the weights and biases.  {_OR} 0.001]",
 )
 @click.option(
     "--target-stepsize",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True),
     help="Stepsize lambda of the output target, by the gradient of one sample's loss.",
 )
 @click.option(
     "--patience",
-    type=click.IntRange(min=1),
+    type=Count(1),
     help="Stop after so many epochs without a better validation figure.",
 )
 @click.option(
     "--samples",
-    type=click.IntRange(min=1),
+    type=Count(1),
     help="Train on so many samples only, the same in every run; for trials.",
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=SEED,
     default=0,
     show_default=True,
     help="Seed of the initial weights, the order of samples and the noise.",

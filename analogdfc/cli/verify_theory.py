@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from analogdfc import records
 from analogdfc.cli._console import make_console
-from analogdfc.cli._options import bundled
+from analogdfc.cli._options import Count, Finite, bundled
 from analogdfc.errors import UserError
 from analogdfc.experiments import FIGURES, Curves, Finding, Plan, find
 from analogdfc.experiments.figures import draw
@@ -64,41 +64,37 @@ class _Options:
     help="Figure of the paper to make; may be given more than once.",
 )
 @click.option("--quick", is_flag=True, help="A reduced version of everything, for a first look.")
-@click.option(
-    "--epochs", type=click.IntRange(min=1), help="Epochs of figures 3 and s2.  [default: 300]"
-)
+@click.option("--epochs", type=Count(1), help="Epochs of figures 3 and s2.  [default: 300]")
 @click.option(
     "--pretraining",
-    type=click.IntRange(min=0),
+    type=Count(0),
     help="Epochs of feedback learning before forward learning, figures 3, 4 and s2.  [default: 50]",
 )
 @click.option(
     "--sweep-epochs",
-    type=click.IntRange(min=1),
+    type=Count(1),
     help="Epochs of each of the 63 runs of figure 4.  [default: 10]",
 )
 @click.option(
     "--feedback-epochs",
-    type=click.IntRange(min=1),
+    type=Count(1),
     help="Epochs of feedback learning, figures s3 to s5.  [default: 30]",
 )
 @click.option(
     "--damping",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=0.0,
     show_default=True,
     help="Damping of the ideal MN and GN updates: 0 in the paper's text, 0.1 in its code.",
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0, max=2**32),
+    type=Count(0, most=2**32),
     default=0,
     show_default=True,
     help="Seed of the student, its feedback, the order of samples and the noise.",
 )
-@click.option(
-    "--jobs", type=click.IntRange(min=1), help="Runs at a time, a process each.  [default: cores]"
-)
+@click.option("--jobs", type=Count(1), help="Runs at a time, a process each.  [default: cores]")
 @click.option("--resume", is_flag=True, help="Keep the finished runs of an interrupted record.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings for machines.")
 @click.option(

@@ -147,6 +147,7 @@ class Record:
         shape: Sequence[int | None] | None = None,
         units: str | None = None,
         finite: bool = True,
+        real: bool = True,
     ) -> NDArray[Any]:
         """The array of numbers at `key`.
 
@@ -155,6 +156,7 @@ class Record:
             shape: what the shape must be, `None` for a length that may be any; unchecked without.
             units: what the unit must be; unchecked without.
             finite: refuse infinite numbers and NaN.
+            real: refuse complex numbers.
 
         Returns:
             The values, without their unit.
@@ -167,6 +169,8 @@ class Record:
         values = node.values if isinstance(node, Quantity) else node
         if not isinstance(values, np.ndarray) or values.dtype.kind not in "biufc":
             raise UserError(f"{self.path}: '{key}' must be an array of numbers")
+        if real and values.dtype.kind == "c":
+            raise UserError(f"{self.path}: '{key}' holds complex numbers; they must be real")
         if shape is not None and not _has_shape(values, shape):
             wanted = " x ".join("any" if n is None else str(n) for n in shape)
             found = " x ".join(map(str, values.shape)) or "a single number"
