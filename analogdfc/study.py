@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -346,6 +347,7 @@ class Cells:
         seed: seed of the chip; None for nominal components.
         time_limit: seconds that the simulation of one sample may take.
         jobs: simulations at a time.
+        cells: files of one's own by the name of the cell whose place they take.
     """
 
     fidelity: Fidelity
@@ -353,6 +355,7 @@ class Cells:
     seed: int | None = None
     time_limit: float = 600.0
     jobs: int = 1
+    cells: Mapping[str, str | Path] | None = None
 
     @property
     def name(self) -> str:
@@ -372,6 +375,7 @@ class Cells:
             self.simulator,
             time_limit=self.time_limit,
             jobs=self.jobs,
+            cells=self.cells,
         )
 
         def done(count: int) -> None:

@@ -19,7 +19,7 @@ ORDER = [
     "activations", "network", "feedback", "controller", "storage",
     "dynamics", "measures", "learning", "datasets", "training", "presets",
     "devices", "cards", "wires", "arrays",
-    "circuit", "analysis", "comparison", "spice", "study", "plots",
+    "circuit", "analysis", "comparison", "spice", "study", "verdicts", "plots",
     "digital", "cost", "onchip", "sizing", "experiments",
     "cli",
 ]  # fmt: skip

@@ -39,6 +39,8 @@ class Results(NamedTuple):
     slowest_mode: float | None
     angle: float | None
     causes: list[Cause]
+    ends: dict[str, str]
+    remarks: list[str]
 
 
 def numbers(results: Results) -> dict[str, Any]:
@@ -63,6 +65,9 @@ def numbers(results: Results) -> dict[str, Any]:
             "settling_time_reference_us": 1e6 * c.settling[0],
             "settling_time_other_us": 1e6 * c.settling[1],
         }
+    out["at_the_end"] = dict(results.ends)
+    if results.remarks:
+        out["remarks"] = {str(k): text for k, text in enumerate(results.remarks, start=1)}
     if results.slowest_mode is not None:
         out["slowest_mode_per_tau_u"] = results.slowest_mode
     if results.angle is not None:
@@ -132,6 +137,8 @@ def show(
     say(f"{source}; card: {design.card.card.name}")
     if design.devices is not None:
         say(str(design.devices))
+    for remark in results.remarks:
+        say(f"Warning: {remark}", style="bold")
     for name, factor in design.shrunk_layers().items():
         say(f"{name}: conductances scaled by {factor:.4g} to fit the card's window")
     console.print(_signals(results.comparisons))
@@ -140,7 +147,13 @@ def show(
         say(_UNRESOLVED_LEGEND, style="dim")
     if results.slowest_mode is not None:
         state = "stable" if results.slowest_mode < 0 else "UNSTABLE"
-        say(f"slowest mode of the loop: {results.slowest_mode:+.3g} per tau_u ({state})")
+        say(
+            "slowest mode of the behavioural model, linear about the first sample's rest: "
+            f"{results.slowest_mode:+.3g} per tau_u ({state})"
+        )
+    say("at the end of the run:")
+    for name, words in results.ends.items():
+        say(f"  {name}: {words}")
     if results.angle is not None:
         console.print(_causes(results.angle, results.causes))
 

@@ -41,6 +41,7 @@ from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.netlist import Fidelity
 from analogdfc.spice.simulator import Simulator
 from analogdfc.study import Cells, Ideal, Model, Realisation, Study
+from analogdfc.verdicts import remarks, state_at_end
 
 # The first line keeps click from wrapping the example.
 _EXAMPLES = """\b
@@ -191,7 +192,15 @@ def _run(
     if "macro" in levels and options.with_causes:
         with progress_bar("causes", round(options.duration / 0.1)) as bar:
             angle, drivers = study.causes(seed, lambda k: bar.update(k > 0))
-    return _report.Results(dict(found.runs), list(found.comparisons), slowest, angle, drivers)
+    return _report.Results(
+        dict(found.runs),
+        list(found.comparisons),
+        slowest,
+        angle,
+        drivers,
+        {name: state_at_end(design, run) for name, run in found.runs.items()},
+        remarks(design, found.runs, found.comparisons, full=options.rung == "full"),
+    )
 
 
 def _slowest_mode(study: Study, seed: int) -> float:

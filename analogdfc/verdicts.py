@@ -1,0 +1,108 @@
+"""What the waveforms of a comparison say of the circuit that was run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from analogdfc.circuit.design import Design
+from analogdfc.comparison import Comparison
+from analogdfc.dynamics import Trajectory
+
+__all__ = ["AT_RAILS", "AT_REST", "UNUSUAL", "remarks", "state_at_end"]
+
+AT_REST = "at rest"
+AT_RAILS = "held at the amplifiers' rails"
+
+UNUSUAL = 0.05
+"""NRMSE of a parity, as a fraction, beyond which something else than the model's detail is wrong:
+what is promised is a tenth of it."""
+
+_STILL = 1e-2
+_NEAR = 0.97
+
+
+def state_at_end(design: Design, run: Trajectory) -> str:
+    """Where a run has got to: at rest, at the rails, still settling, or moving on.
+
+    It is at rest where the control signal moves in the last tenth of the run by less than a
+    hundredth of all its movement, from the free phase on.
+
+    Args:
+        design: the design, for the amplifiers' limits.
+        run: the run.
+
+    Returns:
+        `AT_REST`, `AT_RAILS`, or words with the movement that is left.
+    """
+    if not torch.isfinite(run.u).all():
+        return "grows without bound"
+    tenth = max(1, len(run.t) // 10)
+    whole = _span(torch.cat([torch.zeros_like(run.u[:, :1]), run.u], dim=1))
+    last = _span(run.u[:, -tenth - 1 :])
+    before = _span(run.u[:, -2 * tenth - 1 : -tenth])
+    share = float((last / whole.clamp(min=1e-300)).max())
+    if share < _STILL:
+        return AT_RAILS if _at_rails(design, run) else AT_REST
+    amount = f"the control signal moves by {100 * share:.2g} % of its range in the last tenth"
+    settles = bool((last < 0.95 * before).all())
+    return f"{'still settling' if settles else 'NOT COMING TO REST'}: {amount}"
+
+
+def _span(u: Tensor) -> Tensor:
+    """Largest less smallest value of each sample and channel, (batch, n_L)."""
+    return u.amax(1) - u.amin(1)
+
+
+def _at_rails(design: Design, run: Trajectory) -> bool:
+    limit = design.card.amplifier.saturation
+    if limit is None:
+        return False
+    scale = design.card.scale
+    ends = [run.u[:, -1] * scale.control, *(v[:, -1] * scale.activation for v in run.neurons.v)]
+    return any(float(volts.abs().max()) > _NEAR * limit for volts in ends)
+
+
+def remarks(
+    design: Design,
+    runs: Mapping[str, Trajectory],
+    comparisons: Sequence[Comparison],
+    *,
+    full: bool = True,
+) -> list[str]:
+    """What is unusual about runs of a design, a sentence each; none where all is as it should be.
+
+    Args:
+        design: the design.
+        runs: the runs by the name of the realisation.
+        comparisons: of them.
+        full: whether the behavioural model is the full one; a coarser one may be far off.
+    """
+    found = []
+    supply, unit = design.card.amplifier.supply, design.card.scale.activation
+    if "ideal" in runs:
+        for i, v in enumerate(runs["ideal"].neurons.v, start=1):
+            volts = float(v.abs().max()) * unit
+            if volts > supply:
+                found.append(
+                    f"the potentials of layer {i} reach {volts:.3g} V in the ideal equations, the "
+                    f"supplies are +-{supply:g} V: weights, inputs or target steps are too large "
+                    f"for the card's [scale] activation of {unit:g} V a unit"
+                )
+    for c in comparisons:
+        if c.kind != "parity" or (c.other == "behavioural" and not full):
+            continue
+        name = max(c.signals, key=c.signals.__getitem__)
+        if not c.signals[name] <= UNUSUAL:
+            found.append(
+                f"the {c.reference} don't do what the {c.other} equations say: {name} is off by "
+                f"{100 * c.signals[name]:.3g} %, where less than {10 * UNUSUAL:g} % is usual. Look "
+                "at those cells (polarity, pins, gain), and at whether the loop is stable"
+            )
+    for name, run in runs.items():
+        state = state_at_end(design, run)
+        if state != AT_REST and "settling" not in state:
+            found.append(f"{name}: {state} at the end of the run; its update means little")
+    return found
