@@ -27,6 +27,7 @@ from analogdfc.experiments import (
     find,
     finite_minimum_norm_update,
 )
+from analogdfc.experiments.claims import LENGTHS
 from analogdfc.experiments.figures import draw, windowed
 from analogdfc.experiments.measuring import measure
 from analogdfc.experiments.toy import _Learner, backward, control_rule, pretrained, student
@@ -36,6 +37,8 @@ from analogdfc.learning import AnalyticDFC, SleepPhase, SteadyStateDFC, minimum_
 from analogdfc.measures import stability_matrix
 from analogdfc.network import Network
 from analogdfc.records import Quantity
+
+LONG = LENGTHS["training"].least
 
 TOY = ToySettings(
     teacher=(15, 8, 5),
@@ -321,7 +324,8 @@ def toy_results(trained: float, fixed: float, growth: float) -> dict[str, Curves
 
 
 def verdicts(figure: str, results: dict[str, Curves]) -> dict[str, bool]:
-    return {finding.statement[:50]: finding.agrees for finding in find(figure, results)}
+    found = find(figure, results)
+    return {f.statement[:50]: f.agrees for f in found if f.agrees is not None}
 
 
 def test_findings_agree_with_the_paper_exactly_where_the_numbers_do() -> None:
@@ -335,6 +339,40 @@ def test_findings_agree_with_the_paper_exactly_where_the_numbers_do() -> None:
     s2 = verdicts("s2", toy_results(0.9, 0.45, growth=0.5))
     assert not s2["a: -(JQ + alpha I) stable throughout: largest Re < 0"[:50]]
     assert next(v for s, v in s2.items() if s.startswith("c: without k_p unstable"))
+
+
+def test_a_short_run_gives_no_verdict_where_it_is_too_short_for_one() -> None:
+    short, results = Plan.quick(), toy_results(0.45, 0.9, growth=-0.5)
+    found = find("3", results, short)
+    judged = [f.statement for f in found if f.agrees is not None]
+    assert judged == ["A: ratio of Condition 2, trained: pre-training raises it"]
+    for finding in found:
+        if finding.agrees is None and finding.needs:
+            wanted = f"too short to tell: 6144 of at least {LONG} samples learned"
+            assert finding.unjudged == wanted
+    # The full plan judges all that the paper claims.
+    assert [f.statement for f in find("3", results) if f.agrees is None] == [
+        "A: ratio of Condition 2, trained: from start to end"
+    ]
+    none = replace(short, toy=replace(short.toy, pretraining=0))
+    (first, *_) = find("3", results, none)
+    assert first.unjudged == "too short to tell: 0 of at least 50000 samples of pre-training"
+
+
+def test_a_counterexample_refutes_what_is_claimed_of_all_epochs_however_short_the_run() -> None:
+    for growth, verdict in ((0.5, False), (-0.5, None)):
+        found = find("3", toy_results(0.9, 0.45, growth=growth), Plan.quick())
+        (stable,) = [f for f in found if f.statement.startswith("E: A_PI")]
+        assert stable.agrees is verdict
+
+
+def test_the_full_plan_is_long_enough_for_every_claim_and_the_quick_one_for_some() -> None:
+    full, quick = (
+        {name: need.of(plan) >= need.least for name, need in LENGTHS.items()}
+        for plan in (Plan(), Plan.quick())
+    )
+    assert all(full.values())
+    assert [name for name, enough in quick.items() if enough] == ["pre-training"]
 
 
 def test_a_run_that_stopped_is_a_finding() -> None:

@@ -76,7 +76,10 @@ def test_json_and_record_hold_the_same_findings(made: tuple[Path, Result]) -> No
     assert len(record.group("results")) == len(printed)
     for k, finding in enumerate(printed, start=1):
         assert record.text(f"results/{k:02d}/statement") == finding["statement"]
-        assert record[f"results/{k:02d}/agrees"] == finding["agrees"]
+        kept = record.group(f"results/{k:02d}")
+        assert kept.get("agrees") == finding["agrees"]
+        assert kept["unjudged"] == finding["unjudged"]
+        assert bool(finding["unjudged"]) == (finding["agrees"] is None)
         for name, value in finding["numbers"].items():
             stored = record.number(f"results/{k:02d}/numbers/{name.replace('/', '_')}")
             assert stored == value if value is not None else not np.isfinite(stored)
@@ -95,6 +98,23 @@ def test_the_record_holds_every_curve_with_its_unit_and_its_settings(
     assert json.loads(record.text(f"{toy}/settings"))["toy"]["k_p"] == 1.5
     assert len(record.group("runs/toy")) == 7
     assert set(record.group("runs/sweep of lambda")) == {"0.01", "0.5"}
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_short_run_says_which_claims_it_is_too_short_for(
+    made: tuple[Path, Result], tmp_path: Path
+) -> None:
+    found = json.loads(made[1].stdout)["findings"]
+    # Two epochs refute nothing, but by a counterexample to what should hold in all of them.
+    refuted = [f["statement"] for f in found if f["agrees"] is False and f["figure"] != "2"]
+    assert all("throughout" in statement for statement in refuted)
+    path = tmp_path / "t.h5"
+    path.write_bytes(made[0].read_bytes())
+    table = run(*SMALL, "--resume", "-o", str(path)).stdout
+    assert "too short to tell: 80 of at least" in table
+    assert "no claim of the paper" in table
+    short = sum(f["agrees"] is None for f in found) - 1
+    assert f"{short} of {len(found)} statements need a longer run for a verdict" in table
 
 
 def test_the_table_states_each_finding_and_whether_it_agrees(tmp_path: Path) -> None:

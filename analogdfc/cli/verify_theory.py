@@ -63,7 +63,12 @@ class _Options:
     show_default=True,
     help="Figure of the paper to make; may be given more than once.",
 )
-@click.option("--quick", is_flag=True, help="A reduced version of everything, for a first look.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="A reduced version of everything, for a first look; says which claims it is too short "
+    "for.",
+)
 @click.option("--epochs", type=Count(1), help="Epochs of figures 3 and s2.  [default: 300]")
 @click.option(
     "--pretraining",
@@ -133,7 +138,7 @@ def command(
     if kept:
         click.echo(f"{output}: kept {len(kept)} of {len(work)} runs", err=True)
     runs = _run(work, kept, jobs or os.cpu_count() or 1, output, seed)
-    findings = [finding for figure in chosen for finding in find(figure, runs)]
+    findings = [finding for figure in chosen for finding in find(figure, runs, plan)]
     numbers = [_numbers(finding) for finding in findings]
     tree = _tree(work, runs, seed, finished=True)
     results = {f"{k:02d}": _stored(finding) for k, finding in enumerate(findings, start=1)}
@@ -228,6 +233,7 @@ def _numbers(finding: Finding) -> dict[str, Any]:
         "units": finding.units,
         "numbers": {n: v if math.isfinite(v) else None for n, v in finding.numbers.items()},
         "agrees": finding.agrees,
+        "unjudged": finding.unjudged,
     }
 
 
@@ -236,7 +242,8 @@ def _stored(finding: Finding) -> dict[str, Any]:
     return {
         "figure": finding.figure,
         "statement": finding.statement,
-        "agrees": finding.agrees,
+        **({} if finding.agrees is None else {"agrees": finding.agrees}),
+        "unjudged": finding.unjudged,
         "numbers": numbers,
     }
 
@@ -251,8 +258,19 @@ def _show(findings: Sequence[Finding], runs: Mapping[str, Curves]) -> None:
         numbers = ", ".join(f"{name} {value:.3g}" for name, value in finding.numbers.items())
         agrees = Text("yes") if finding.agrees else Text("NO", style="bold")
         text = Text(f"{finding.statement}\n").append(f"{numbers}{unit}", style="dim")
+        if finding.agrees is None:
+            agrees = Text("-")
+            text.append(f"\n{finding.unjudged}", style="italic")
         table.add_row(finding.figure, agrees, text)
-    make_console().print(table)
+    console = make_console()
+    console.print(table)
+    if short := sum(finding.agrees is None and bool(finding.needs) for finding in findings):
+        console.print(
+            f"{short} of {len(findings)} statements need a longer run for a verdict; without "
+            "--quick and with as many epochs as by default it is long enough for all",
+            highlight=False,
+            soft_wrap=True,
+        )
     for name, curves in runs.items():
         if "stopped" in curves:
             click.echo(f"{name} stopped in {curves['stopped']}", err=True)

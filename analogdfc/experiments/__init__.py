@@ -12,9 +12,10 @@ from analogdfc.experiments.alignment import (
     flow_field,
     single_pair,
 )
+from analogdfc.experiments.claims import Finding
 from analogdfc.experiments.feedback_configurations import Configurations
 from analogdfc.experiments.feedback_learning import FeedbackLearning
-from analogdfc.experiments.findings import Finding, find
+from analogdfc.experiments.findings import find
 from analogdfc.experiments.plan import FIGURES, Plan
 from analogdfc.experiments.reference import damped_pseudoinverse, finite_minimum_norm_update
 from analogdfc.experiments.results import Curves

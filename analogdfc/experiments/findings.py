@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
+from analogdfc.experiments.claims import Finding, judged
 from analogdfc.experiments.plan import (
     ACTIVATIONS,
     ALPHA,
@@ -18,6 +18,7 @@ from analogdfc.experiments.plan import (
     S3,
     S4,
     S5,
+    Plan,
 )
 from analogdfc.experiments.results import Curves, Results, Values, by_value, ends, learned, values
 
@@ -30,35 +31,18 @@ _ANALYTIC = 10.0  # degrees within which an update is that of the linearised ste
 _EQUAL = 0.5  # ratio of Condition 1 below which the norms are crudely equal
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A statement of the paper and what was measured.
-
-    Attributes:
-        figure: '2', '3', '4', 's2' to 's5'.
-        statement: what the paper says, made precise.
-        numbers: what was measured, by name.
-        units: unit of all of them.
-        agrees: whether they agree with the statement.
-    """
-
-    figure: str
-    statement: str
-    numbers: dict[str, float]
-    units: str
-    agrees: bool
-
-
-def find(figure: str, results: Results) -> list[Finding]:
+def find(figure: str, results: Results, plan: Plan | None = None) -> list[Finding]:
     """Compare the results that belong to a figure with the paper.
 
     Args:
         figure: one of `analogdfc.experiments.FIGURES`.
         results: curves by the name of their run; every run of the figure is needed.
+        plan: what was run; by default the full one, which is long enough for all verdicts.
 
     Returns:
         The paper's statements with their numbers. 'start' and 'end' are means over the first and
-        the last tenth of the epochs.
+        the last tenth of the epochs. Where the plan is too short for a statement, there is no
+        verdict.
     """
     finders: dict[str, Callable[[Results], list[Finding]]] = {
         "2": _configurations,
@@ -69,7 +53,7 @@ def find(figure: str, results: Results) -> list[Finding]:
         "s4": _leaks,
         "s5": _gains,
     }
-    return finders[figure](results)
+    return [judged(finding, plan or Plan()) for finding in finders[figure](results)]
 
 
 def _configurations(results: Results) -> list[Finding]:
@@ -135,13 +119,15 @@ def _ratios(results: Results) -> list[Finding]:
             {"before": before, **{n: v for n, v in start.items() if "trained" in n}},
             "1",
             all(v > before for n, v in start.items() if "trained" in n),
+            needs="pre-training",
         ),
         Finding(
             "3",
-            "A: ratio of Condition 2, trained: rises from start to end",
+            "A: ratio of Condition 2, trained: from start to end",
             both["trained"],
             "1",
-            all(end[n] > start[n] for n in start if "trained" in n),
+            None,
+            unjudged="no claim of the paper",
         ),
         Finding(
             "3",
@@ -149,6 +135,7 @@ def _ratios(results: Results) -> list[Finding]:
             end,
             "1",
             all(end[f"{m} trained"] > end[f"{m} fixed"] for m in CONTROLLED),
+            needs="training",
         ),
         _throughout(results),
         Finding(
@@ -157,6 +144,7 @@ def _ratios(results: Results) -> list[Finding]:
             both["fixed"],
             "1",
             all(end[n] < start[n] for n in start if "fixed" in n),
+            needs="training",
         ),
     ]
 
@@ -175,6 +163,7 @@ def _throughout(results: Results) -> Finding:
         share,
         "1",
         all(v == 1 for v in share.values()),
+        needs="training",
     )
 
 
@@ -206,6 +195,7 @@ def _angles(results: Results, name: str, what: str) -> list[Finding]:
             end,
             "deg",
             all(end[f"{m} trained"] < end[f"{m} fixed"] for m in CONTROLLED),
+            needs="training",
         ),
         Finding(
             "3",
@@ -213,6 +203,7 @@ def _angles(results: Results, name: str, what: str) -> list[Finding]:
             {**trained, "dfa": dfa},
             "deg",
             all(v < dfa for v in trained.values()),
+            needs="training",
         ),
     ]
 
@@ -225,6 +216,7 @@ def _condition1(results: Results) -> Finding:
         end,
         "1",
         all(v < _EQUAL for v in end.values()),
+        needs="training",
     )
 
 
@@ -241,6 +233,7 @@ def _stable(results: Results, figure: str, label: str, name: str) -> Finding:
         largest,
         "1/tau_u",
         all(-math.inf < v < 0 for v in largest.values()),
+        needs="all of training",
     )
 
 
@@ -256,6 +249,7 @@ def _analytic(results: Results) -> Finding:
         end,
         "deg",
         all(v < _ANALYTIC for v in end.values()),
+        needs="training",
     )
 
 
@@ -279,6 +273,7 @@ def _stability(results: Results) -> list[Finding]:
             trends,
             "1",
             all(v > 0 for v in trends.values()),
+            needs="training",
         ),
         Finding(
             "s2",
@@ -286,6 +281,7 @@ def _stability(results: Results) -> list[Finding]:
             unstable,
             "epoch",
             all(v > 0 for v in late),
+            needs="training",
         ),
         Finding(
             "s2",
@@ -293,6 +289,7 @@ def _stability(results: Results) -> list[Finding]:
             unstable,
             "epoch",
             all(unstable[f"{m} trained"] < unstable[f"{m} fixed"] for m in CONTROLLED),
+            needs="training",
         ),
     ]
 
@@ -318,13 +315,15 @@ def _sweep(results: Results, group: str, label: str, bound: float) -> list[Findi
     spread = {m: float(np.ptp(angles)) for m, angles in inside.items()}
     until = f" up to {bound:g}" if math.isfinite(bound) else ""
     statement = f"{label}: angle to MN robust{until} (varies by less than {_ROBUST:g} deg)"
-    robust = Finding("4", statement, spread, "deg", all(v < _ROBUST for v in spread.values()))
+    flat = all(v < _ROBUST for v in spread.values())
+    robust = Finding("4", statement, spread, "deg", flat, needs="sweep")
     largest = max(mean[CONTROLLED[0]])
     if largest <= bound:
         return [robust]
     rise = {m: mean[m][largest] - max(angles) for m, angles in inside.items()}
     statement = f"{label}: alignment falls at {largest:g}; angle above the largest until {bound:g}"
-    return [robust, Finding("4", statement, rise, "deg", all(v > 0 for v in rise.values()))]
+    higher = all(v > 0 for v in rise.values())
+    return [robust, Finding("4", statement, rise, "deg", higher, needs="sweep")]
 
 
 def _final(curves: Curves) -> tuple[Values, float]:
@@ -348,6 +347,7 @@ def _dampings(results: Results) -> list[Finding]:
             best,
             "1",
             all(v == 5 for v in best.values()),
+            needs="feedback",
         ),
         Finding(
             "s3",
@@ -355,6 +355,7 @@ def _dampings(results: Results) -> list[Finding]:
             angle,
             "deg",
             angle["tanh"] > angle["linear"],
+            needs="feedback",
         ),
         Finding(
             "s3",
@@ -362,6 +363,7 @@ def _dampings(results: Results) -> list[Finding]:
             ratio,
             "1",
             all(v > 0.95 for v in ratio.values()),
+            needs="feedback",
         ),
     ]
 
@@ -379,6 +381,7 @@ def _leaks(results: Results) -> list[Finding]:
             end,
             "deg",
             all(v < _ALIGNED for v in end.values()),
+            needs="feedback",
         )
     ]
 
@@ -403,5 +406,6 @@ def _gains(results: Results) -> list[Finding]:
             reached,
             "epoch",
             agrees,
+            needs="feedback",
         )
     ]

@@ -1,0 +1,94 @@
+"""Statements of the papers beside what was measured, and how long a run a verdict needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import NamedTuple
+
+from analogdfc.experiments.plan import Plan
+
+# Samples that a verdict takes: a third of the published training, a fifth of its pre-training, and
+# the published sweeps and feedback learning.
+_LONG_TRAINING = 500_000
+_LONG_PRETRAINING = 50_000
+_LONG_SWEEP = 50_000
+_LONG_FEEDBACK = 150_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A statement of the paper and what was measured.
+
+    Attributes:
+        figure: '2', '3', '4', 's2' to 's5'.
+        statement: what the paper says, made precise.
+        numbers: what was measured, by name.
+        units: unit of all of them.
+        agrees: whether they agree with the statement; None without a verdict.
+        needs: what must be long enough for a verdict, a key of `LENGTHS`; empty for nothing.
+        unjudged: why there is no verdict; empty where there is.
+    """
+
+    figure: str
+    statement: str
+    numbers: dict[str, float]
+    units: str
+    agrees: bool | None
+    _: KW_ONLY
+    needs: str = ""
+    unjudged: str = ""
+
+
+class Length(NamedTuple):
+    """What a claim needs of a plan.
+
+    Attributes:
+        what: what is counted, for people.
+        of: how much of it a plan has.
+        least: how much a verdict needs.
+    """
+
+    what: str
+    of: Callable[[Plan], int]
+    least: int
+
+
+_TRAINED = Length(
+    "samples learned", lambda plan: plan.toy.epochs * plan.toy.samples[0], _LONG_TRAINING
+)
+LENGTHS = {
+    "pre-training": Length(
+        "samples of pre-training",
+        lambda plan: plan.toy.pretraining * plan.toy.samples[0],
+        _LONG_PRETRAINING,
+    ),
+    "training": _TRAINED,
+    # A single counterexample refutes these, however short the run.
+    "all of training": _TRAINED,
+    "sweep": Length(
+        "samples learned", lambda plan: plan.sweep_epochs * plan.toy.samples[0], _LONG_SWEEP
+    ),
+    "feedback": Length(
+        "samples of feedback learning",
+        lambda plan: plan.feedback_epochs * plan.feedback_samples,
+        _LONG_FEEDBACK,
+    ),
+}
+"""How long a run must be for each kind of claim."""
+
+
+def judged(finding: Finding, plan: Plan) -> Finding:
+    """The finding, without a verdict where the plan is too short for one.
+
+    Args:
+        finding: the finding, with a verdict.
+        plan: what was run.
+    """
+    if not finding.needs or (finding.needs == "all of training" and finding.agrees is False):
+        return finding
+    what, of, least = LENGTHS[finding.needs]
+    if (count := of(plan)) >= least:
+        return finding
+    why = f"too short to tell: {count} of at least {least} {what}"
+    return replace(finding, agrees=None, unjudged=why)
