@@ -264,7 +264,7 @@ def _show(findings: Sequence[Finding], runs: Mapping[str, Curves]) -> None:
         table.add_row(finding.figure, agrees, text)
     console = make_console()
     console.print(table)
-    if short := sum(finding.agrees is None and bool(finding.needs) for finding in findings):
+    if short := sum(finding.agrees is None and finding.needs is not None for finding in findings):
         console.print(
             f"{short} of {len(findings)} statements need a longer run for a verdict; without "
             "--quick and with as many epochs as by default it is long enough for all",

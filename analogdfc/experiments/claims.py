@@ -16,6 +16,39 @@ _LONG_SWEEP = 50_000
 _LONG_FEEDBACK = 150_000
 
 
+class Length(NamedTuple):
+    """What a claim needs of a plan.
+
+    Attributes:
+        what: what is counted, for people.
+        of: how much of it a plan has.
+        least: how much a verdict needs.
+        refutable: a counterexample refutes the claim, however short the run.
+    """
+
+    what: str
+    of: Callable[[Plan], int]
+    least: int
+    refutable: bool = False
+
+
+PRETRAINING = Length(
+    "samples of pre-training",
+    lambda plan: plan.toy.pretraining * plan.toy.samples[0],
+    _LONG_PRETRAINING,
+)
+TRAINING = Length(
+    "samples learned", lambda plan: plan.toy.epochs * plan.toy.samples[0], _LONG_TRAINING
+)
+ALL_OF_TRAINING = TRAINING._replace(refutable=True)
+SWEEP = Length("samples learned", lambda plan: plan.sweep_epochs * plan.toy.samples[0], _LONG_SWEEP)
+FEEDBACK = Length(
+    "samples of feedback learning",
+    lambda plan: plan.feedback_epochs * plan.feedback_samples,
+    _LONG_FEEDBACK,
+)
+
+
 @dataclass(frozen=True)
 class Finding:
     """A statement of the paper and what was measured.
@@ -26,8 +59,8 @@ class Finding:
         numbers: what was measured, by name.
         units: unit of all of them.
         agrees: whether they agree with the statement; None without a verdict.
-        needs: what must be long enough for a verdict, a key of `LENGTHS`; empty for nothing.
-        unjudged: why there is no verdict; empty where there is.
+        needs: what must be long enough for a verdict, None for nothing.
+        count: how much there was of it.
     """
 
     figure: str
@@ -36,46 +69,17 @@ class Finding:
     units: str
     agrees: bool | None
     _: KW_ONLY
-    needs: str = ""
-    unjudged: str = ""
+    needs: Length | None = None
+    count: int | None = None
 
-
-class Length(NamedTuple):
-    """What a claim needs of a plan.
-
-    Attributes:
-        what: what is counted, for people.
-        of: how much of it a plan has.
-        least: how much a verdict needs.
-    """
-
-    what: str
-    of: Callable[[Plan], int]
-    least: int
-
-
-_TRAINED = Length(
-    "samples learned", lambda plan: plan.toy.epochs * plan.toy.samples[0], _LONG_TRAINING
-)
-LENGTHS = {
-    "pre-training": Length(
-        "samples of pre-training",
-        lambda plan: plan.toy.pretraining * plan.toy.samples[0],
-        _LONG_PRETRAINING,
-    ),
-    "training": _TRAINED,
-    # A single counterexample refutes these, however short the run.
-    "all of training": _TRAINED,
-    "sweep": Length(
-        "samples learned", lambda plan: plan.sweep_epochs * plan.toy.samples[0], _LONG_SWEEP
-    ),
-    "feedback": Length(
-        "samples of feedback learning",
-        lambda plan: plan.feedback_epochs * plan.feedback_samples,
-        _LONG_FEEDBACK,
-    ),
-}
-"""How long a run must be for each kind of claim."""
+    @property
+    def unjudged(self) -> str:
+        """Why there is no verdict; empty where there is."""
+        if self.agrees is not None:
+            return ""
+        if self.needs is None:
+            return "no claim of the paper"
+        return f"too short to tell: {self.count} of at least {self.needs.least} {self.needs.what}"
 
 
 def judged(finding: Finding, plan: Plan) -> Finding:
@@ -85,10 +89,9 @@ def judged(finding: Finding, plan: Plan) -> Finding:
         finding: the finding, with a verdict.
         plan: what was run.
     """
-    if not finding.needs or (finding.needs == "all of training" and finding.agrees is False):
+    needs = finding.needs
+    if needs is None or (needs.refutable and finding.agrees is False):
         return finding
-    what, of, least = LENGTHS[finding.needs]
-    if (count := of(plan)) >= least:
+    if (count := needs.of(plan)) >= needs.least:
         return finding
-    why = f"too short to tell: {count} of at least {least} {what}"
-    return replace(finding, agrees=None, unjudged=why)
+    return replace(finding, agrees=None, count=count)

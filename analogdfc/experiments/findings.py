@@ -8,7 +8,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from analogdfc.experiments.claims import Finding, judged
+from analogdfc.experiments.claims import (
+    ALL_OF_TRAINING,
+    FEEDBACK,
+    PRETRAINING,
+    SWEEP,
+    TRAINING,
+    Finding,
+    judged,
+)
 from analogdfc.experiments.plan import (
     ACTIVATIONS,
     ALPHA,
@@ -119,7 +127,7 @@ def _ratios(results: Results) -> list[Finding]:
             {"before": before, **{n: v for n, v in start.items() if "trained" in n}},
             "1",
             all(v > before for n, v in start.items() if "trained" in n),
-            needs="pre-training",
+            needs=PRETRAINING,
         ),
         Finding(
             "3",
@@ -127,7 +135,6 @@ def _ratios(results: Results) -> list[Finding]:
             both["trained"],
             "1",
             None,
-            unjudged="no claim of the paper",
         ),
         Finding(
             "3",
@@ -135,7 +142,7 @@ def _ratios(results: Results) -> list[Finding]:
             end,
             "1",
             all(end[f"{m} trained"] > end[f"{m} fixed"] for m in CONTROLLED),
-            needs="training",
+            needs=TRAINING,
         ),
         _throughout(results),
         Finding(
@@ -144,7 +151,7 @@ def _ratios(results: Results) -> list[Finding]:
             both["fixed"],
             "1",
             all(end[n] < start[n] for n in start if "fixed" in n),
-            needs="training",
+            needs=TRAINING,
         ),
     ]
 
@@ -163,7 +170,7 @@ def _throughout(results: Results) -> Finding:
         share,
         "1",
         all(v == 1 for v in share.values()),
-        needs="training",
+        needs=TRAINING,
     )
 
 
@@ -195,7 +202,7 @@ def _angles(results: Results, name: str, what: str) -> list[Finding]:
             end,
             "deg",
             all(end[f"{m} trained"] < end[f"{m} fixed"] for m in CONTROLLED),
-            needs="training",
+            needs=TRAINING,
         ),
         Finding(
             "3",
@@ -203,7 +210,7 @@ def _angles(results: Results, name: str, what: str) -> list[Finding]:
             {**trained, "dfa": dfa},
             "deg",
             all(v < dfa for v in trained.values()),
-            needs="training",
+            needs=TRAINING,
         ),
     ]
 
@@ -216,7 +223,7 @@ def _condition1(results: Results) -> Finding:
         end,
         "1",
         all(v < _EQUAL for v in end.values()),
-        needs="training",
+        needs=TRAINING,
     )
 
 
@@ -233,7 +240,7 @@ def _stable(results: Results, figure: str, label: str, name: str) -> Finding:
         largest,
         "1/tau_u",
         all(-math.inf < v < 0 for v in largest.values()),
-        needs="all of training",
+        needs=ALL_OF_TRAINING,
     )
 
 
@@ -249,7 +256,7 @@ def _analytic(results: Results) -> Finding:
         end,
         "deg",
         all(v < _ANALYTIC for v in end.values()),
-        needs="training",
+        needs=TRAINING,
     )
 
 
@@ -273,7 +280,7 @@ def _stability(results: Results) -> list[Finding]:
             trends,
             "1",
             all(v > 0 for v in trends.values()),
-            needs="training",
+            needs=TRAINING,
         ),
         Finding(
             "s2",
@@ -281,7 +288,7 @@ def _stability(results: Results) -> list[Finding]:
             unstable,
             "epoch",
             all(v > 0 for v in late),
-            needs="training",
+            needs=TRAINING,
         ),
         Finding(
             "s2",
@@ -289,7 +296,7 @@ def _stability(results: Results) -> list[Finding]:
             unstable,
             "epoch",
             all(unstable[f"{m} trained"] < unstable[f"{m} fixed"] for m in CONTROLLED),
-            needs="training",
+            needs=TRAINING,
         ),
     ]
 
@@ -316,14 +323,14 @@ def _sweep(results: Results, group: str, label: str, bound: float) -> list[Findi
     until = f" up to {bound:g}" if math.isfinite(bound) else ""
     statement = f"{label}: angle to MN robust{until} (varies by less than {_ROBUST:g} deg)"
     flat = all(v < _ROBUST for v in spread.values())
-    robust = Finding("4", statement, spread, "deg", flat, needs="sweep")
+    robust = Finding("4", statement, spread, "deg", flat, needs=SWEEP)
     largest = max(mean[CONTROLLED[0]])
     if largest <= bound:
         return [robust]
     rise = {m: mean[m][largest] - max(angles) for m, angles in inside.items()}
     statement = f"{label}: alignment falls at {largest:g}; angle above the largest until {bound:g}"
     higher = all(v > 0 for v in rise.values())
-    return [robust, Finding("4", statement, rise, "deg", higher, needs="sweep")]
+    return [robust, Finding("4", statement, rise, "deg", higher, needs=SWEEP)]
 
 
 def _final(curves: Curves) -> tuple[Values, float]:
@@ -347,7 +354,7 @@ def _dampings(results: Results) -> list[Finding]:
             best,
             "1",
             all(v == 5 for v in best.values()),
-            needs="feedback",
+            needs=FEEDBACK,
         ),
         Finding(
             "s3",
@@ -355,7 +362,7 @@ def _dampings(results: Results) -> list[Finding]:
             angle,
             "deg",
             angle["tanh"] > angle["linear"],
-            needs="feedback",
+            needs=FEEDBACK,
         ),
         Finding(
             "s3",
@@ -363,7 +370,7 @@ def _dampings(results: Results) -> list[Finding]:
             ratio,
             "1",
             all(v > 0.95 for v in ratio.values()),
-            needs="feedback",
+            needs=FEEDBACK,
         ),
     ]
 
@@ -381,7 +388,7 @@ def _leaks(results: Results) -> list[Finding]:
             end,
             "deg",
             all(v < _ALIGNED for v in end.values()),
-            needs="feedback",
+            needs=FEEDBACK,
         )
     ]
 
@@ -406,6 +413,6 @@ def _gains(results: Results) -> list[Finding]:
             reached,
             "epoch",
             agrees,
-            needs="feedback",
+            needs=FEEDBACK,
         )
     ]
