@@ -16,6 +16,7 @@ from analogdfc.dynamics.settling import Simulation
 from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.network import Network
 from analogdfc.onchip.registry import RULES
+from analogdfc.presets import load_preset, preset_names
 from analogdfc.training import Trainer
 from analogdfc.training.experiment import default_experiment
 
@@ -110,3 +111,15 @@ def test_feedback_of_a_loop_learns_where_it_is_asked_to_and_only_there(
     _, learned, _ = changes(trainer_of(name, feedback))
     assert learned
     assert {*learned.values()} == {feedback == "learned"}
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_published_settings_learn_the_feedback_that_is_said_to_be_learned(name: str) -> None:
+    preset = load_preset(name)
+    for rule in preset.rules:
+        said = RULES[rule].feedback
+        experiment = preset.experiment(rule)
+        learned = "learned" in said and "or fixed" not in said
+        if "or fixed" in said:
+            learned = experiment.feedback == "learned"
+        assert (experiment.plan.feedback is not None) == learned, rule
