@@ -19,6 +19,7 @@ from analogdfc.errors import UserError
 from analogdfc.measures import angle
 
 __all__ = [
+    "LEAST_LEVEL",
     "ONSET",
     "RESOLUTION",
     "RESOLUTION_DEV",
@@ -43,6 +44,10 @@ signal jumps at the release, which no circuit follows."""
 RESOLUTION = 1e-4
 """Least excursion of a signal that is compared, as a part of its rms: ideal cells of a finite gain
 and the simulator's tolerance leave 1e-6 of it, a hundredth of that."""
+
+LEAST_LEVEL = 0.1
+"""Least level of v and r, dimensionless: a silent signal shows what leaks into it from others, such
+as the bias rails, whose level is 1."""
 
 RESOLUTION_DEV = 1e-6
 """The same where each trace counts from its own free state, in which most of that error is."""
@@ -154,7 +159,7 @@ def compare(
             a, b = getattr(reference.neurons, pick)[i], getattr(other.neurons, pick)[i]
             start = getattr(reference.free, pick)[i].unsqueeze(1)
             own = getattr(other.free, pick)[i].unsqueeze(1)
-            moved, level = _rms(a - start), _rms(a)
+            moved, level = _rms(a - start), max(_rms(a), LEAST_LEVEL)
             key = f"{name}{i + 1}"
             if moved > RESOLUTION * level:
                 signals[key] = nrmse(a, b, a - start)

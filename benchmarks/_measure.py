@@ -15,7 +15,7 @@ from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.devices import Devices
 from analogdfc.circuit.scaling import with_bandwidth
 from analogdfc.comparison import Comparison
-from analogdfc.controller import PI
+from analogdfc.controller import Controller
 from analogdfc.dynamics import Trajectory
 from analogdfc.feedback import DirectFeedback
 from analogdfc.network import Network
@@ -67,7 +67,7 @@ def case(
     seed: int,
     samples: int,
     *,
-    controller: PI | None = None,
+    controller: Controller | None = None,
     readout: Readout | None = None,
     target: float = 0.15,
 ) -> Case:

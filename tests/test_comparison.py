@@ -132,6 +132,16 @@ def test_an_excursion_below_the_offset_of_ideal_cells_is_resolved_less_its_free_
     assert "1" in result.updates
 
 
+def test_a_silent_layer_shows_what_leaks_into_it_and_is_unresolved() -> None:
+    run = short_run()
+    silent = replace(
+        run,
+        neurons=replace(run.neurons, v=(1e-8 * run.neurons.v[0], *run.neurons.v[1:])),
+        free=replace(run.free, v=(1e-8 * run.free.v[0], *run.free.v[1:])),
+    )
+    assert {"v1", "v1 dev"} <= set(compare(design(), ("a", "b"), "parity", silent, run).unresolved)
+
+
 def test_the_ideal_run_ends_where_the_output_meets_its_target_up_to_the_leak() -> None:
     x, step = inputs()
     run = ideal_run(design(), x, step, dt=0.1, steps=400)

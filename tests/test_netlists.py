@@ -104,7 +104,7 @@ def test_stored_files_give_the_stored_waveforms_to_anybody_who_runs_ngspice(
     assert (folder / "waveforms.raw").stat().st_size < 500_000
     (plot,) = read_rawfile(folder / "waveforms.raw")
     column = {name: plot.values[:, k] for k, name in enumerate(plot.variables)}
-    stepping, released = release_times(folder / "testbench.cir")
+    releasing, released = release_times(folder / "testbench.cir")
     kept = stored(reference)
     grid = kept.array("waveforms/t", units="s") + released
     after = column["time"] >= released * (1 - 1e-9)
@@ -114,7 +114,7 @@ def test_stored_files_give_the_stored_waveforms_to_anybody_who_runs_ngspice(
         shape = PchipInterpolator(column["time"][after], values)
         found = np.asarray(shape(np.clip(grid, None, column["time"][-1])))
         if reference.fidelity == "macro":
-            start = np.searchsorted(column["time"], stepping * (1 - 1e-9))
+            start = np.searchsorted(column["time"], releasing * (1 - 1e-9))
             found[0] = [sign * column[f"v({n})"][start] for n in nodes]
         return found
 
@@ -130,10 +130,10 @@ def test_stored_files_give_the_stored_waveforms_to_anybody_who_runs_ngspice(
 
 
 def release_times(testbench: Path) -> tuple[float, float]:
-    """Start and end of the edge of `go`, in seconds."""
-    (line,) = [text for text in testbench.read_text().splitlines() if text.startswith("Vgo ")]
-    times = line.partition("PWL(")[2].rstrip(")").split()[::2]
-    return float(times[1]), float(times[2])
+    """Start of the edge of `rst` and end of the edge of `go`, in seconds."""
+    lines = {text.split()[0]: text for text in testbench.read_text().splitlines() if text}
+    times = [lines[k].partition("PWL(")[2].rstrip(")").split()[::2] for k in ("Vrst", "Vgo")]
+    return float(times[0][1]), float(times[1][2])
 
 
 def assert_same_waveforms(kept: Record, found: dict[str, NDArray[np.float64]]) -> None:

@@ -11,7 +11,7 @@ from analogdfc.cards.technology import IMPERFECTIONS
 from analogdfc.circuit.amplifiers import Rung
 from analogdfc.circuit.design import Readout
 from analogdfc.comparison import Comparison
-from analogdfc.controller import PI
+from analogdfc.controller import PD, PI, PID, Controller, I, P
 from analogdfc.dynamics import Trajectory
 from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.netlist import FIDELITIES, Fidelity
@@ -195,6 +195,13 @@ def test_models_predict_loops_of_any_speed_with_the_same_amplifiers(
         assert_within_bars(here.parity(circuit, here.ideal()), IDEAL_BAR)
     else:
         assert_within_bars(here.parity(circuit, here.behavioural([CHIP])[0]))
+
+
+@pytest.mark.parametrize("controller", [P(2.0), I(), PD(2.0, k_d=0.1), PID(k_d=0.2)], ids=str)
+def test_model_predicts_every_controller_in_a_slow_loop(controller: Controller) -> None:
+    usual = replace(case(SMALL, 0, 1, controller=controller), dt=0.1, steps=100)
+    here = usual.on(usual.design.card.replace("scale", time=0.1))
+    assert_model_predicts_macro_cells(here)
 
 
 @pytest.mark.parametrize("backend", ["batch", "shared"])

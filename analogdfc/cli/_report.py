@@ -12,7 +12,7 @@ from analogdfc import records
 from analogdfc.circuit.design import Design
 from analogdfc.cli._console import make_console
 from analogdfc.cli._design import Samples
-from analogdfc.comparison import ONSET, RESOLUTION, RESOLUTION_DEV, Cause, Comparison
+from analogdfc.comparison import LEAST_LEVEL, ONSET, RESOLUTION, RESOLUTION_DEV, Cause, Comparison
 from analogdfc.dynamics import Trajectory, Update
 from analogdfc.records import Quantity
 from analogdfc.storage import Model, model_tree
@@ -27,7 +27,8 @@ norm: of the update, over that of the reference; error: of the update, relative.
 
 _UNRESOLVED = "unresolved"
 _UNRESOLVED_LEGEND = f"""\
-unresolved: moves by less than {RESOLUTION:g} of its level (dev and update: {RESOLUTION_DEV:g}),
+unresolved: moves by less than {RESOLUTION:g} (dev and update: {RESOLUTION_DEV:g}) of its level, or of
+{LEAST_LEVEL:g} where that is less,
 which is below what the simulations resolve."""
 
 

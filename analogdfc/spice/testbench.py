@@ -46,11 +46,11 @@ class Testbench:
         """Time of what a record has at 0, in seconds.
 
         The models step in no time, after which ideal cells have followed, and amplifiers of a
-        finite bandwidth haven't moved: for these it is where the step begins, since in a slow loop
-        they follow within its edge.
+        finite bandwidth haven't moved: for these it is where the release begins, since in a slow
+        loop they follow within its edges.
         """
         moves_at_once = self.design.card.amplifier.gain_bandwidth is None
-        return self.release if moves_at_once else self.release - self._edge
+        return self.release if moves_at_once else self._start
 
     @property
     def _edge(self) -> float:
