@@ -27,9 +27,8 @@ norm: of the update, over that of the reference; error: of the update, relative.
 
 _UNRESOLVED = "unresolved"
 _UNRESOLVED_LEGEND = f"""\
-unresolved: moves by less than {RESOLUTION:g} (dev and update: {RESOLUTION_DEV:g}) of its level, or of
-{LEAST_LEVEL:g} where that is less,
-which is below what the simulations resolve."""
+unresolved: moves by less than {RESOLUTION:g} of its level (dev and update: {RESOLUTION_DEV:g}), or
+of {LEAST_LEVEL:g} where that is less, which is below what the simulations resolve."""
 
 
 class Results(NamedTuple):
