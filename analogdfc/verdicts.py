@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -10,8 +11,10 @@ from torch import Tensor
 from analogdfc.circuit.design import Design
 from analogdfc.comparison import Comparison
 from analogdfc.dynamics import Trajectory
+from analogdfc.errors import ConvergenceError
+from analogdfc.study import Study
 
-__all__ = ["AT_RAILS", "AT_REST", "UNUSUAL", "remarks", "state_at_end"]
+__all__ = ["AT_RAILS", "AT_REST", "UNUSUAL", "loop_remarks", "remarks", "state_at_end"]
 
 AT_REST = "at rest"
 AT_RAILS = "held at the amplifiers' rails"
@@ -22,6 +25,7 @@ what is promised is a tenth of it."""
 
 _STILL = 1e-2
 _NEAR = 0.97
+_SETTLED = 0.02
 
 
 def state_at_end(design: Design, run: Trajectory) -> str:
@@ -106,3 +110,29 @@ def remarks(
         if state != AT_REST and "settling" not in state:
             found.append(f"{name}: {state} at the end of the run; its update means little")
     return found
+
+
+def loop_remarks(study: Study, seed: int | None) -> list[str]:
+    """Whether a loop doesn't come to rest, or not in time, a sentence; none where all is well.
+
+    Args:
+        study: the design, its first sample and how long it runs.
+        seed: seed of the chip; None for nominal components.
+    """
+    try:
+        slowest = study.slowest_mode(seed)
+    except ConvergenceError as error:
+        return [f"no rest of the loop was found on the sample: {error}"]
+    told = f"slowest mode {slowest:+.3g} per unit of the controller's time"
+    if slowest >= 0:
+        return [
+            f"the loop is unstable: {told}. Raise the card's [amplifier] gain_bandwidth, or lower "
+            "k_p or the feedback weights"
+        ]
+    needed = -math.log(_SETTLED) / -slowest
+    if needed > study.duration:
+        return [
+            f"the loop is slow: {told}, so it settles to {100 * _SETTLED:g} % in {needed:.3g} "
+            f"units; the run ends after {study.duration:g}"
+        ]
+    return []

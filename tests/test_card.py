@@ -22,12 +22,12 @@ CARDS = sorted(CALIBRATION.glob("*.toml"))
 TEXT = (CALIBRATION / "discrete_100mhz.toml").read_text(encoding="utf-8")
 
 UNITS = {
-    ("scale", "time"): "s",
-    ("scale", "activation"): "V",
+    ("write", "duration"): "s",
+    ("scale", "control"): "V",
     ("device", "g_unit"): "S",
     ("wire", "word"): "ohm",
     ("amplifier", "quiescent_current"): "A",
-    ("amplifier", "gain_bandwidth"): "Hz",
+    ("amplifier", "second_pole"): "Hz",
     ("amplifier", "input_capacitance"): "F",
 }
 PREFIXES = {"f": -15, "p": -12, "n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9}
@@ -484,3 +484,70 @@ def test_a_card_cannot_be_changed_in_place(key: str) -> None:
     amplifier = Card.parse(TEXT).amplifier
     with pytest.raises(ValidationError, match="frozen"):
         setattr(amplifier, key, 1.0)
+
+
+# What the numbers say together.
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("amplifier", "saturation", entry(2, "V"), "saturation = 2 V lies beyond supply = 1.65 V"),
+        ("scale", "activation", entry(2, "V"), "activation = 2 V lies beyond [amplifier] supply"),
+        ("amplifier", "gain_bandwidth", entry(100, "mHz"), "= 0.1 Hz is too slow to take part"),
+    ],
+)
+def test_a_card_that_no_circuit_can_have_is_refused(
+    section: str, key: str, value: str, message: str
+) -> None:
+    assert message in refusal(with_entry(section, key, value))
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "words"),
+    [
+        ("wire", "word", entry(5, "Mohm"), "[wire] word = 5e+06 ohm: one segment has 2e+04 %"),
+        ("wire", "bit", entry(5, "Mohm"), "[wire] bit = 5e+06 ohm: one segment has"),
+        ("amplifier", "gain_bandwidth", entry(10, "kHz"), "gain_bandwidth = 10000 Hz is slow"),
+        ("amplifier", "second_pole", entry(10, "MHz"), "second_pole = 1e+07 Hz is below"),
+        ("amplifier", "slew_rate", entry(1, "V/s"), "slew_rate = 1 V/s takes longer"),
+        ("amplifier", "saturation", entry(0.2, "V"), "saturation = 0.2 V is below [scale]"),
+        ("amplifier", "output_resistance", entry(20, "kohm"), "can't drive a device"),
+        ("amplifier", "offset", entry(50, "mV"), "[amplifier] offset = 0.05 V is 20 %"),
+        ("tanh", "offset", entry(50, "mV"), "[tanh] offset = 0.05 V is 20 %"),
+        ("passive", "r_switch", entry(80, "kohm"), "doesn't reset an integrator"),
+        ("device", "g_min", entry(30, "uS"), "leaves little of the window"),
+    ],
+)
+def test_what_is_unusual_about_a_card_is_said_in_a_sentence(
+    section: str, key: str, value: str, words: str
+) -> None:
+    remarks = Card.parse(with_entry(section, key, value)).remarks
+    assert sum(words in remark for remark in remarks) == 1
+
+
+@pytest.mark.parametrize("name", builtin_cards())
+def test_there_is_nothing_unusual_about_a_card_that_comes_with_the_package(name: str) -> None:
+    assert Card.load(name).remarks == ()
+
+
+def test_a_byte_order_mark_of_an_editor_is_no_part_of_a_card(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT, encoding="utf-8-sig")
+    assert Card.load(path).text == TEXT
+
+
+def test_a_name_that_no_netlist_can_have_is_named_by_its_characters() -> None:
+    text = re.sub('^name = ".*"$', 'name = "10 \u00b5S pairs"', TEXT, count=1, flags=re.MULTILINE)
+    assert "[card] name: '\u00b5' can't stand in a netlist; write printable ASCII" in refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [("device", "mismatch"), ("wire", "word"), ("amplifier", "offset"), ("passive", "tolerance")],
+)
+def test_0_leaves_out_what_a_circuit_may_be_without(section: str, key: str) -> None:
+    card = Card.load("discrete_100mhz")
+    assert getattr(getattr(card.replace(section, **{key: 0.0}), section), key) is None
+    with pytest.raises(UserError, match="greater than"):
+        card.replace("amplifier", gain=0.0)

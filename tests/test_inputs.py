@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analogdfc import records
+from analogdfc.cards import Card
 from analogdfc.cli import COMMANDS, cli
 from analogdfc.errors import UserError
 from analogdfc.network import Network
@@ -195,3 +197,56 @@ def test_numbers_of_a_network_that_can_not_hold_are_refused(
 )
 def test_an_option_that_would_have_no_effect_is_refused(arguments: list[str], message: str) -> None:
     assert message in refused(*arguments)
+
+
+def card(section: str, key: str, value: str) -> str:
+    """A file of the card that comes with the package, with another value; its name."""
+    text = Card.load("discrete_100mhz").text
+    head, mark, rest = text.partition(f"[{section}]\n")
+    changed = f'{key} = {{ value = {value}, source = "assumed" }}'
+    Path("mine.toml").write_text(
+        head + mark + re.sub(rf"^{key} = .*$", changed, rest, count=1, flags=re.MULTILINE)
+    )
+    return "mine.toml"
+
+
+SLOW = ("amplifier", "gain_bandwidth", '10, unit = "kHz"')
+RINGING = ("amplifier", "second_pole", '90, unit = "MHz"')
+
+
+def test_a_netlist_says_at_its_top_that_its_loop_is_unstable() -> None:
+    result = run("netlist", "--sizes", "3-4-2", "--card", card(*SLOW), "-o", "nl")
+    assert result.exit_code == 0, result.output
+    _, *warnings = result.stdout.split("wrote ")[0].splitlines()
+    assert "gain_bandwidth = 10000 Hz is slow for [scale] time" in warnings[0]
+    assert "Warning: the loop is unstable: slowest mode +0.0" in warnings[1]
+
+
+def test_a_netlist_says_that_its_loop_is_slow() -> None:
+    result = run("netlist", "--sizes", "3-4-2", "--tau-u", "30", "-o", "nl")
+    assert "Warning: the loop is slow: slowest mode -" in result.stdout
+    assert "the run ends after 20" in result.stdout
+    assert "Warning" not in run("netlist", "--sizes", "3-4-2", "-o", "nl").output
+
+
+def test_what_is_unusual_about_a_card_stands_at_the_top_of_the_result_and_in_the_record() -> None:
+    arguments = ["--sizes", "3-4-2", "--samples", "1", "--card", card(*RINGING)]
+    result = run("estimate", *arguments, "-o", "e.h5")
+    assert result.exit_code == 0, result.output
+    top = result.stdout.split("Settling")[0]
+    assert "Warning: [amplifier] second_pole = 9e+07 Hz is below" in top
+    assert "second_pole = 9e+07" in records.read("e.h5").text("results/remarks/1")
+    result = run("cards", "mine.toml")
+    assert "Warning: [amplifier] second_pole = 9e+07 Hz is below" in result.stdout
+
+
+def test_a_sweep_over_what_no_circuit_can_have_is_refused_and_0_is_none() -> None:
+    message = refused("estimate", "--sizes", "3-4-2", "--samples", "1",
+                      "--sweep", "amplifier.saturation=1,2")  # fmt: skip
+    assert "saturation = 2 V lies beyond supply" in message
+    result = run("estimate", "--sizes", "3-4-2", "--samples", "1", "--rules", "",
+                 "--sweep", "device.mismatch=0,0.01", "-o", "e.h5")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    swept = records.read("e.h5").group("results/sweeps/device.mismatch")
+    assert isinstance(values := swept["value"], records.Quantity)
+    assert values.values.tolist() == [0.0, 0.01]

@@ -67,6 +67,11 @@ class BaseCard(Section):
         """What tells it from other cards: of its entries, without comments, in hexadecimal."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is unusual about the card, a sentence each."""
+        return ()
+
     def check(self) -> None:
         """Make sure that the numbers of different sections go together.
 
@@ -164,7 +169,7 @@ def read_text(path: Path, what: str) -> str:
         UserError: it can't be read; the message calls it `what`.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: can't read the {what}: {error}") from error
 

@@ -48,6 +48,9 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
         return f"{place}: unknown key {unknown!r}; {hint}"
     if problem["type"] == "missing":
         return f"{place}: this key is missing"
+    if problem["type"] == "string_pattern_mismatch":
+        found = "".join(c for c in problem["input"] if not " " <= c <= "~")
+        return f"{place}: {found[:8]!r} can't stand in a netlist; write printable ASCII characters"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     shown = (
         f" = {problem['input']['value']!r} {problem['input'].get('unit', '')}"

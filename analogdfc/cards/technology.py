@@ -29,6 +29,7 @@ from analogdfc.cards.entries import (
     VoltPerSecond,
 )
 from analogdfc.cards.problems import first_problem
+from analogdfc.cards.sense import contradictions, unusual
 from analogdfc.errors import UserError, check_names
 
 
@@ -208,6 +209,22 @@ class Area(Section):
     resistor_density: OhmPerSquareMetre | None = None
 
 
+_NONE_AT_0 = frozenset(
+    {
+        ("device", "mismatch"),
+        ("passive", "tolerance"),
+        ("wire", "word"),
+        ("wire", "bit"),
+        ("wire", "capacitance"),
+        ("amplifier", "output_resistance"),
+        ("amplifier", "input_capacitance"),
+        ("amplifier", "offset"),
+        ("amplifier", "noise"),
+        ("tanh", "offset"),
+    }
+)
+"""Keys whose 0 is what leaving them out is."""
+
 IMPERFECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "device mismatch": (("device", "mismatch"),),
     "finite levels": (("device", "levels"),),
@@ -271,6 +288,19 @@ class Card(BaseCard):
         return self.device.g_min, self.device.g_max
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is unusual about the card, a sentence each."""
+        return unusual(self)
+
+    def check(self) -> None:
+        """Make sure that the numbers of different sections go together.
+
+        Raises:
+            UserError: they don't.
+        """
+        contradictions(self)
+
+    @property
     def imperfections(self) -> tuple[str, ...]:
         """Names of the imperfections that this card has."""
 
@@ -304,7 +334,8 @@ class Card(BaseCard):
 
         Args:
             section: name of the section.
-            values: the new values by their keys, in SI units; None leaves a key out.
+            values: the new values by their keys, in SI units; None leaves a key out, and so does
+                0 where a circuit may be without, such as a mismatch.
 
         Raises:
             UserError: a section or key that doesn't exist, or a value out of its range.
@@ -315,7 +346,8 @@ class Card(BaseCard):
         for key in values:
             if key not in type(getattr(self, section)).model_fields:
                 raise UserError(f"unknown key {key!r} in section [{section}] of a technology card")
-        return self._with({section: values})
+        left_out = {k for k, v in values.items() if v == 0 and (section, k) in _NONE_AT_0}
+        return self._with({section: {**values, **dict.fromkeys(left_out)}})
 
     def _with(self, changes: dict[str, Any]) -> Card:
         data = self.model_dump(exclude_none=True)

@@ -325,6 +325,8 @@ def show(design: Design, origin: str, source: str, work: Work) -> None:
     say(console, f"{source}; card: {design.card.card.name}")
     if design.devices is not None:
         say(console, str(design.devices))
+    for remark in design.card.remarks:
+        say(console, f"Warning: {remark}", "bold")
     for name, factor in design.shrunk_layers().items():
         say(console, f"{name}: conductances scaled by {factor:.4g} to fit the card's window")
     console.print(settling_table(found))

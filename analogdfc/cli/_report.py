@@ -66,8 +66,7 @@ def numbers(results: Results) -> dict[str, Any]:
             "settling_time_other_us": 1e6 * c.settling[1],
         }
     out["at_the_end"] = dict(results.ends)
-    if results.remarks:
-        out["remarks"] = {str(k): text for k, text in enumerate(results.remarks, start=1)}
+    out |= records.remarks_tree(results.remarks)
     if results.slowest_mode is not None:
         out["slowest_mode_per_tau_u"] = results.slowest_mode
     if results.angle is not None:

@@ -55,6 +55,7 @@ def numbers(sizing: Sizing) -> dict[str, Any]:
         "trials": len(sizing.trials),
         "trials_that_keep_all_bounds": sum(o.keeps(problem, problem.aim) for o in sizing.trials),
     }
+    out |= records.remarks_tree(problem.design.card.remarks)
     if sizing.yield_angles:
         out["unseen_chips"] = _unseen(sizing)
     found = sizing.verification
@@ -184,6 +185,8 @@ def show(sizing: Sizing, origin: str, data: Samples) -> None:
     problem, final = sizing.problem, sizing.final
     say(f"network {'-'.join(map(str, problem.design.sizes))}, {origin}")
     say(f"{data.source}; {_chips(len(problem.seeds))}; card: {problem.design.card.card.name}")
+    for remark in problem.design.card.remarks:
+        say(f"Warning: {remark}", "bold")
     kept = sum(o.keeps(problem, problem.aim) for o in sizing.trials)
     say(f"{len(sizing.trials)} designs tried, {kept} keep all bounds")
     console.print(_table(sizing))

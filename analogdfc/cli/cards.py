@@ -73,19 +73,23 @@ def command(name: str | None, as_json: bool) -> None:
     your own, every number of it with its unit and source.
     """
     if name is None:
-        found = [Listed.of(n, kind.load(n)) for kind in _KINDS for n in kind.builtin()]
+        all_cards = [Listed.of(n, kind.load(n)) for kind in _KINDS for n in kind.builtin()]
         if as_json:
-            click.echo(json.dumps([card.about() for card in found], indent=2))
+            click.echo(json.dumps([card.about() for card in all_cards], indent=2))
         else:
-            _show_list(found)
+            _show_list(all_cards)
         return
-    card = Listed.of(Path(name).stem if is_path(name) else name, find(name, _KINDS))
+    found = find(name, _KINDS)
+    card = Listed.of(Path(name).stem if is_path(name) else name, found)
     data = parse_toml(card.text, name)
     if as_json:
         sections = {k: v for k, v in data.items() if k != "card"}
-        click.echo(json.dumps({**card.about(), "sections": sections}, indent=2))
+        about = {**card.about(), "remarks": found.remarks, "sections": sections}
+        click.echo(json.dumps(about, indent=2))
     else:
         _show(card, data)
+        for remark in found.remarks:
+            click.echo(f"Warning: {remark}")
 
 
 def _show_list(cards: list[Listed]) -> None:

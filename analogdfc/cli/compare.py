@@ -199,7 +199,10 @@ def _run(
         angle,
         drivers,
         {name: state_at_end(design, run) for name, run in found.runs.items()},
-        remarks(design, found.runs, found.comparisons, full=options.rung == "full"),
+        [
+            *design.card.remarks,
+            *remarks(design, found.runs, found.comparisons, full=options.rung == "full"),
+        ],
     )
 
 

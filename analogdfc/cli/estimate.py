@@ -356,6 +356,7 @@ def _numbers(work: Work) -> dict[str, Any]:
     out["settling"] = _estimate.settling_numbers(work.found)
     out["bandwidths"] = _estimate.bandwidth_numbers(work.bandwidths)
     out["sweeps"] = {p.name: _estimate.sweep_numbers(p, points) for p, points in work.sweeps}
+    out |= records.remarks_tree(work.found.design.card.remarks)
     out["digital"] = {"training_samples": work.samples,
                       "rows": _estimate.digital_numbers(work.rows)}  # fmt: skip
     return out

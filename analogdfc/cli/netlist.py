@@ -21,6 +21,8 @@ from analogdfc.cli._design import (
 from analogdfc.cli._options import Control, control_options
 from analogdfc.spice.netlist import FIDELITIES, Netlist
 from analogdfc.spice.testbench import Testbench
+from analogdfc.study import Study
+from analogdfc.verdicts import loop_remarks
 
 # The first line keeps click from wrapping the example.
 _EXAMPLES = """\b
@@ -79,8 +81,11 @@ def command(
     samples = make_samples(model.network, 1, seed, None)
     netlist = Netlist.of(Chip.of(design, seed), "ideal" if fidelity == "ideal" else "macro")
     bench = Testbench(netlist.chip, samples.x[0], samples.step[0], 20.0, design.tau_v / 10)
+    study = Study(netlist.chip.design, samples.x, samples.step)
     written = netlist.write(output, bench.file_text(), force=force)
     click.echo(f"network {'-'.join(map(str, design.sizes))}, {origin}")
+    for remark in (*design.card.remarks, *loop_remarks(study, netlist.chip.seed)):
+        click.echo(f"Warning: {remark}")
     for name, factor in design.shrunk_layers().items():
         click.echo(f"{name}: conductances scaled by {factor:.4g} to fit the window of the card")
     for file in written.files:

@@ -93,13 +93,16 @@ def varied(design: Design, parameter: Parameter, value: float) -> Design:
         value: its value, in the SI unit.
 
     Raises:
-        UserError: a value out of its range, or a bandwidth of an infinitely fast amplifier.
+        UserError: a value out of its range or that contradicts the card's others, or a bandwidth
+            of an infinitely fast amplifier.
     """
-    card = design.card
     if parameter.name == BANDWIDTH:
-        return design.on(with_bandwidth(card, value, current=True))
-    section, _, key = parameter.name.partition(".")
-    return design.on(card.replace(section, **{key: value}))
+        card = with_bandwidth(design.card, value, current=True)
+    else:
+        section, _, key = parameter.name.partition(".")
+        card = design.card.replace(section, **{key: value})
+    card.check()
+    return design.on(card)
 
 
 def sweep(

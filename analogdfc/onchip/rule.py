@@ -105,7 +105,12 @@ class HardwareDFC(LearningRule):
         self.noise = noise
         self.generator = generator or torch.Generator().manual_seed(0)
         self.tolerance = tolerance
+        self._remarks = chip.design.card.remarks
         self._sigma = None if noise is None else reading_sigma(chip, noise)
+
+    def notes(self) -> list[str]:
+        """What is unusual about the chip's card, a sentence each."""
+        return list(self._remarks)
 
     def settings(self) -> dict[str, Any]:
         """See `LearningRule.settings`."""

@@ -13,7 +13,7 @@ attribute `analogdfc_format` of the file marks a record and says in which format
 
 from __future__ import annotations
 
-from analogdfc.records.origin import provenance
+from analogdfc.records.origin import provenance, remarks_tree
 from analogdfc.records.reading import read
 from analogdfc.records.tree import FORMAT, Branch, Leaf, Quantity, Record, Scalar, Tree
 from analogdfc.records.writing import check_writable, write
@@ -29,5 +29,6 @@ __all__ = [
     "check_writable",
     "provenance",
     "read",
+    "remarks_tree",
     "write",
 ]

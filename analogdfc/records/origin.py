@@ -13,7 +13,7 @@ import numpy as np
 
 from analogdfc import __version__
 
-__all__ = ["provenance"]
+__all__ = ["provenance", "remarks_tree"]
 
 
 def provenance(argv: Sequence[str] | None = None) -> dict[str, str]:
@@ -34,3 +34,12 @@ def provenance(argv: Sequence[str] | None = None) -> dict[str, str]:
         # Where the program is installed says nothing about the numbers.
         "command": shlex.join([Path(program).name, *arguments]),
     }
+
+
+def remarks_tree(remarks: Sequence[str]) -> dict[str, dict[str, str]]:
+    """What is unusual about a result, as a branch of its record; nothing where there is nothing.
+
+    Args:
+        remarks: a sentence each.
+    """
+    return {"remarks": {str(k): text for k, text in enumerate(remarks, start=1)}} if remarks else {}

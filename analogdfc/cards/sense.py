@@ -1,0 +1,117 @@
+"""What the numbers of a technology card say together: contradictions, and what is unusual."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from analogdfc.errors import UserError
+
+if TYPE_CHECKING:
+    from analogdfc.cards.technology import Card
+
+__all__ = ["contradictions", "unusual"]
+
+_SLOWEST = 0.03
+"""Radians that an amplifier's unity gain must turn in the card's unit of time, to follow at all."""
+
+_NEEDED = 43 / 0.2
+"""The same, for a stable loop with the paper's time constants."""
+
+
+def contradictions(card: Card) -> None:
+    """Make sure that there can be a circuit with these numbers.
+
+    Args:
+        card: the card.
+
+    Raises:
+        UserError: two that can't both hold; the message has both and what is allowed.
+    """
+    amplifier, scale = card.amplifier, card.scale
+    supply = amplifier.supply
+    if amplifier.saturation is not None and amplifier.saturation > supply:
+        raise UserError(
+            f"[amplifier] saturation = {amplifier.saturation:g} V lies beyond supply = {supply:g} "
+            "V; an output stays within its supplies"
+        )
+    if scale.activation >= supply:
+        raise UserError(
+            f"[scale] activation = {scale.activation:g} V lies beyond [amplifier] supply = "
+            f"{supply:g} V; it is the voltage of a neuron's largest output"
+        )
+    if amplifier.gain_bandwidth is not None:
+        turns = 2 * math.pi * amplifier.gain_bandwidth * scale.time
+        if turns < _SLOWEST:
+            least = _SLOWEST / (2 * math.pi * scale.time)
+            raise UserError(
+                f"[amplifier] gain_bandwidth = {amplifier.gain_bandwidth:g} Hz is too slow to take "
+                f"part in a loop whose [scale] time is {scale.time:g} s; at least {least:.3g} Hz "
+                "is needed"
+            )
+
+
+def unusual(card: Card) -> tuple[str, ...]:
+    """What makes a card unlike those that work, a sentence each; none where all is as usual.
+
+    Args:
+        card: the card.
+    """
+    return tuple(_unusual(card))
+
+
+def _unusual(card: Card) -> Iterator[str]:
+    amplifier, scale, device, passive = card.amplifier, card.scale, card.device, card.passive
+    if amplifier.saturation is not None and amplifier.saturation < scale.activation:
+        yield (
+            f"[amplifier] saturation = {amplifier.saturation:g} V is below [scale] activation = "
+            f"{scale.activation:g} V: a neuron's largest output is out of reach"
+        )
+    if amplifier.gain_bandwidth is not None:
+        turns = 2 * math.pi * amplifier.gain_bandwidth * scale.time
+        if turns < _NEEDED:
+            yield (
+                f"[amplifier] gain_bandwidth = {amplifier.gain_bandwidth:g} Hz is slow for [scale] "
+                f"time = {scale.time:g} s: the paper's time constants need some "
+                f"{_NEEDED / (2 * math.pi * scale.time):.2g} Hz for a stable loop"
+            )
+        if amplifier.second_pole is not None and amplifier.second_pole < amplifier.gain_bandwidth:
+            yield (
+                f"[amplifier] second_pole = {amplifier.second_pole:g} Hz is below gain_bandwidth = "
+                f"{amplifier.gain_bandwidth:g} Hz: the amplifier rings by itself"
+            )
+        if amplifier.slew_rate is not None and amplifier.slew_rate * scale.time < scale.activation:
+            yield (
+                f"[amplifier] slew_rate = {amplifier.slew_rate:g} V/s takes longer than [scale] "
+                f"time = {scale.time:g} s to a neuron's largest output of {scale.activation:g} V"
+            )
+    for name, ohms in (("wire] word", card.wire.word), ("wire] bit", card.wire.bit)):
+        if ohms is not None and ohms * device.g_max > 0.1:
+            yield (
+                f"[{name} = {ohms:g} ohm: one segment has {100 * ohms * device.g_max:.3g} % of the "
+                f"resistance of a device at g_max = {device.g_max:g} S"
+            )
+    if amplifier.output_resistance is not None and (
+        amplifier.output_resistance * device.g_max > 0.5
+    ):
+        yield (
+            f"[amplifier] output_resistance = {amplifier.output_resistance:g} ohm: the amplifier "
+            f"can't drive a device of g_max = {device.g_max:g} S"
+        )
+    for section, offset in (("amplifier", amplifier.offset), ("tanh", card.tanh.offset)):
+        if offset is not None and offset > 0.1 * scale.activation:
+            yield (
+                f"[{section}] offset = {offset:g} V is {100 * offset / scale.activation:.3g} % of "
+                f"[scale] activation = {scale.activation:g} V"
+            )
+    if passive.r_switch > 0.5 * passive.r_integrator:
+        yield (
+            f"[passive] r_switch = {passive.r_switch:g} ohm doesn't reset an integrator with "
+            f"r_integrator = {passive.r_integrator:g} ohm"
+        )
+    if device.g_min > 0.5 * device.g_max:
+        yield (
+            f"[device] g_min = {device.g_min:g} S leaves little of the window below g_max = "
+            f"{device.g_max:g} S"
+        )
