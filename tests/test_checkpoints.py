@@ -512,3 +512,15 @@ def test_random_numbers_of_the_rule_itself_go_on_too(tmp_path: Path) -> None:
     restore(rest, records.read(records.write(tmp_path / "c.h5", checkpoint_tree(first))))
     rest.run()
     assert torch.equal(parameters(whole)["W1"], parameters(rest)["W1"])
+
+
+def test_a_counter_that_an_older_program_did_not_write_begins_anew(tmp_path: Path) -> None:
+    settings = experiment(rule="dfc-ss")
+    trainer = new(settings)
+    trainer.run()
+    tree = checkpoint_tree(trainer, settings.about())
+    counters = tree["training"]["counters"]
+    assert counters.keys() == {"simulated", "small_steps", "small_noise"}
+    del counters["small_steps"], counters["small_noise"]
+    rule = resumed(settings, records.write(tmp_path / "c.h5", tree)).rule
+    assert rule.counters() == {**trainer.rule.counters(), "small_steps": 0, "small_noise": 0}
