@@ -117,7 +117,8 @@ class _Options:
     "--weights",
     type=click.Path(path_type=Path),
     help="Network from the group 'network' of an HDF5 file, such as a record of train, instead of "
-    "random weights. Rules of deep feedback control take its feedback and controller too.",
+    "random weights. Rules of deep feedback control take its feedback and controller too, and the "
+    "rule that it was trained by takes the feedback that it learned.",
 )
 @click.option(
     "--sizes",
