@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,12 +11,14 @@ import torch
 from strategies import generator, normal
 from torch import Tensor
 
+from analogdfc.arrays import analog
 from analogdfc.cards import Card
 from analogdfc.circuit.design import Design
 from analogdfc.controller import PI
 from analogdfc.dynamics import Loop
 from analogdfc.dynamics.settling import DirectSolution, Simulation
 from analogdfc.errors import UserError
+from analogdfc.experiments import Ideals, finite_minimum_norm_update, null_space_share
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import (
     DFC,
@@ -25,7 +28,11 @@ from analogdfc.learning import (
     LoopFeedback,
     SequentialFeedback,
     SteadyStateDFC,
+    backprop_update,
+    gauss_newton_batch_update,
+    gauss_newton_update,
     make_rule,
+    minimum_norm_update,
 )
 from analogdfc.learning.making import arguments
 from analogdfc.losses import LOSSES
@@ -188,3 +195,23 @@ def test_a_loop_and_a_design_need_a_network_too() -> None:
     for random in (DirectFeedback.random, SequentialFeedback.random, LoopFeedback.random):
         with pytest.raises(UserError, match="network: a Linear is no"):
             random(anything, generator(0))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda network, x: backprop_update(network, x, x),
+        lambda network, x: gauss_newton_update(network, x, x),
+        lambda network, x: gauss_newton_batch_update(network, x, x),
+        lambda network, x: minimum_norm_update(network, x, x),
+        lambda network, x: finite_minimum_norm_update(network, x, x),
+        lambda network, x: null_space_share(network, x, 1, x),
+        lambda network, x: Ideals(network, x, x, LOSSES["l2"], [0.0]),
+        lambda network, x: analog(network, "pcm_nandakumar2019", 0),
+    ],
+)
+def test_what_is_measured_or_mapped_is_a_network_too(
+    use: Callable[[Any, Tensor], object],
+) -> None:
+    with pytest.raises(UserError, match="network: a Linear is no"):
+        use(torch.nn.Linear(3, 3), normal(0, 4, 3))

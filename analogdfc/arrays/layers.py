@@ -20,7 +20,7 @@ from analogdfc.cards.device import DeviceCard
 from analogdfc.devices import DeviceModel
 from analogdfc.devices.draws import Streams, check_number
 from analogdfc.errors import UserError
-from analogdfc.network import Forward, Network
+from analogdfc.network import Forward, Network, check_network
 from analogdfc.states import State, checked, inside, part, set_generator
 
 __all__ = ["AnalogArray", "AnalogNetwork", "analog"]
@@ -257,6 +257,7 @@ def analog(
     >>> network(torch.ones(1, 3, dtype=torch.float64)).shape
     torch.Size([1, 2])
     """
+    check_network(network)
     if seed < 0:
         raise UserError(f"seed {seed}: a seed must be >= 0")
     if isinstance(card, str | Path):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.learning.ideal import ParameterUpdate
-from analogdfc.network import Network
+from analogdfc.network import Network, check_network
 
 # Singular values of J below this share of the largest count as 0, as in `learning.ideal`.
 _RANK = 1e-7
@@ -64,6 +64,7 @@ def finite_minimum_norm_update(
         UserError: a negative damping.
         ConvergenceError: a Jacobian is not finite.
     """
+    check_network(network)
     with torch.no_grad():
         free = network.run(x)
         j = torch.cat(network.jacobians(free.v), dim=-1)

@@ -25,7 +25,7 @@ from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.learning.targets import TargetRule
 from analogdfc.losses import Loss
 from analogdfc.measures import Alignment, alignment
-from analogdfc.network import Network
+from analogdfc.network import Network, check_network
 
 REFERENCES: dict[str, str] = {
     "BP": "negative gradient of the loss",
@@ -212,6 +212,7 @@ class Ideals:
     def __init__(
         self, network: Network, x: Tensor, y: Tensor, loss: Loss, dampings: Sequence[float] = (0.0,)
     ) -> None:
+        check_network(network)
         if not dampings:
             raise UserError("ideal updates need one damping at least")
         wanted = [(len(x), network.sizes[0]), (len(x), network.sizes[-1])]

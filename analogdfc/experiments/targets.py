@@ -25,7 +25,7 @@ from analogdfc.learning.targets import (
 )
 from analogdfc.learning.targets.gauss_newton import Decomposition
 from analogdfc.measures import angle
-from analogdfc.network import Network
+from analogdfc.network import Network, check_network
 from analogdfc.training import Adam, FeedbackPlan, Plan, Trainer
 
 DAMPINGS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -321,5 +321,6 @@ class NullSpaceShares:
 
 
 def _check_layer(network: Network, layer: int) -> None:
+    check_network(network)
     if not 1 <= layer <= network.depth:
         raise UserError(f"layer {layer}: the network has layers 1 to {network.depth}")

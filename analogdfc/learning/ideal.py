@@ -20,7 +20,7 @@ from torch import Tensor
 
 from analogdfc.dynamics.linalg import solve
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.network import Forward, Network
+from analogdfc.network import Forward, Network, check_network
 
 
 class ParameterUpdate(NamedTuple):
@@ -183,6 +183,7 @@ def gauss_newton_batch_update(
 
 def _run(network: Network, x: Tensor, error: Tensor) -> Forward:
     """The network without feedback, under inputs that fit it and an output error."""
+    check_network(network)
     expected = [(len(x), network.sizes[0]), (len(x), network.sizes[-1])]
     if [tuple(x.shape), tuple(error.shape)] != expected or len(x) == 0:
         raise UserError(
