@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-__all__ = ["ConvergenceError", "RoundingWarning", "UserError", "check_names"]
+__all__ = ["ConvergenceError", "RoundingWarning", "SimulatorWarning", "UserError", "check_names"]
 
 
 class UserError(Exception):
@@ -21,6 +21,10 @@ class ConvergenceError(UserError):
 
 class RoundingWarning(UserWarning):
     """A result that the rounding of its floating type leaves few digits."""
+
+
+class SimulatorWarning(UserWarning):
+    """A warning that a simulator printed about a run that it completed."""
 
 
 def check_names(names: Iterable[str], allowed: Collection[str], what: str, of: str = "") -> None:

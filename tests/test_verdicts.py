@@ -13,7 +13,9 @@ from click.testing import CliRunner
 from analogdfc import records
 from analogdfc.cli import cli
 from analogdfc.dynamics import Trajectory
+from analogdfc.errors import SimulatorWarning
 from analogdfc.spice import library
+from analogdfc.spice.batch import BatchProcess
 from analogdfc.spice.engines import get_simulator
 from analogdfc.study import Cells, Ideal, Model
 from analogdfc.verdicts import AT_RAILS, AT_REST, remarks, state_at_end
@@ -83,6 +85,29 @@ def test_compare_says_whose_stability_it_is_and_warns_at_the_top(
     assert AT_RAILS in records.read(tmp_path / "a.h5").text("results/at_the_end/macro cells")
     told = CliRunner().invoke(cli, [*arguments, str(tmp_path / "b.h5"), "--json"])
     assert len(json.loads(told.stdout)["remarks"]) == 2
+
+
+class Talking(BatchProcess):
+    """ngspice that has something to say."""
+
+    def _execute(self, folder: Path, time_limit: float) -> tuple[int, list[str]]:
+        exit_code, messages = super()._execute(folder, time_limit)
+        return exit_code, [*messages, "Warning:  beware of   this"]
+
+
+def test_a_warning_of_the_simulator_is_told_once_and_stands_at_the_top(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = replace(case((3, 4, 2), 0, 2), dt=0.1, steps=10)
+    with pytest.warns(SimulatorWarning, match="says: Warning: beware of this") as told:
+        two.circuit(0, "macro", simulator=Talking())
+    assert len(told) == 1
+    monkeypatch.setattr("analogdfc.cli.compare.get_simulator", lambda name: Talking())
+    arguments = ["compare", "--sizes", "3-4-2", "--samples", "1", "--fidelity", "ideal"]
+    shown = CliRunner().invoke(cli, [*arguments, "-o", str(tmp_path / "a.h5")])
+    assert shown.exit_code == 0, shown.output
+    assert "Warning: beware of this" in shown.stdout.partition("Realisations")[0]
+    assert "beware" in records.read(tmp_path / "a.h5").text("results/remarks/1")
 
 
 def test_weights_far_too_large_for_the_supplies_are_said() -> None:

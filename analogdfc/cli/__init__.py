@@ -13,7 +13,7 @@ import warnings
 import click
 
 from analogdfc import __version__
-from analogdfc.errors import RoundingWarning, UserError
+from analogdfc.errors import RoundingWarning, SimulatorWarning, UserError
 
 # Name and one line of help; here rather than in the modules, which `--help` doesn't import.
 COMMANDS = {
@@ -73,7 +73,7 @@ class LazyGroup(click.Group):
             shown = warnings.showwarning
             warnings.showwarning = lambda message, category, *where: (
                 click.echo(f"Warning: {message}", err=True)
-                if issubclass(category, RoundingWarning)
+                if issubclass(category, (RoundingWarning, SimulatorWarning))
                 else shown(message, category, *where)
             )
             try:

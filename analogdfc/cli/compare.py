@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -35,6 +38,7 @@ from analogdfc.cli._design import (
 )
 from analogdfc.cli._options import Control, Count, Finite, bundled, control_options, refuse
 from analogdfc.comparison import Cause, Comparison
+from analogdfc.errors import SimulatorWarning
 from analogdfc.files import beside
 from analogdfc.plots import check_outputs, comparison_figure, save_figure
 from analogdfc.spice.engines import get_simulator
@@ -185,7 +189,7 @@ def _run(
         realisations.append(Model(seed, Rung[options.rung.upper().replace("-", "_")]))
     jobs = options.jobs or os.cpu_count() or 1
     realisations += [Cells(lv, simulator, seed, options.time_limit, jobs) for lv in levels]
-    with Bars() as bars:
+    with Bars() as bars, simulator_warnings() as warned:
         found = study.run(*realisations, progress=bars.show)
     angle: float | None = None
     drivers: list[Cause] = []
@@ -201,9 +205,24 @@ def _run(
         {name: state_at_end(design, run) for name, run in found.runs.items()},
         [
             *design.card.remarks,
+            *warned,
             *remarks(design, found.runs, found.comparisons, full=options.rung == "full"),
         ],
     )
+
+
+@contextmanager
+def simulator_warnings() -> Iterator[list[str]]:
+    """What simulators warn of within, to be shown with the results; other warnings go their way."""
+    found: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SimulatorWarning)
+        yield found
+    for one in caught:
+        if issubclass(one.category, SimulatorWarning):
+            found.append(str(one.message))
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def _slowest_mode(study: Study, seed: int) -> float:

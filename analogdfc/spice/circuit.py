@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.probes import trajectory
 from analogdfc.dynamics import Trajectory
+from analogdfc.errors import SimulatorWarning
 from analogdfc.spice.netlist import Fidelity, Netlist
 from analogdfc.spice.simulation import Simulation, simulate_all
 from analogdfc.spice.simulator import Simulator, Waveforms
@@ -71,6 +73,9 @@ class Circuit:
         Raises:
             UserError: ngspice is missing or refuses the netlist.
             ConvergenceError: a run that doesn't converge or doesn't end in time.
+
+        Warns:
+            SimulatorWarning: what the simulator warned of, once each.
         """
         design = self.netlist.chip.design
         x, step = x.to(torch.float64).cpu(), step.to(torch.float64).cpu()
@@ -86,10 +91,12 @@ class Circuit:
             Simulation(self.netlist, bench, nodes, self.simulator, self.time_limit)
             for bench in benches
         ]
-        sampled = [
-            _sample(waves, benches[0], grid)
-            for waves in simulate_all(simulations, self.jobs, progress)
-        ]
+        sampled, warned = [], dict[str, None]()
+        for waves in simulate_all(simulations, self.jobs, progress):
+            sampled.append(_sample(waves, benches[0], grid))
+            warned.update(dict.fromkeys(waves.warnings))
+        for line in warned:
+            warnings.warn(f"the simulator says: {line}", SimulatorWarning, stacklevel=2)
         free = {p: torch.stack([s[0][p] for s in sampled]) for p in sampled[0][0]}
         run = {p: torch.stack([s[1][p] for s in sampled]) for p in sampled[0][1]}
         t = torch.arange(steps + 1, dtype=torch.float64) * dt

@@ -46,6 +46,12 @@ class Waveforms:
     signals: dict[str, NDArray[np.float64]]
     messages: tuple[str, ...] = ()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Lines among the messages that are warnings; a run as it should be has none."""
+        lines = (" ".join(line.split()) for line in self.messages)
+        return tuple(dict.fromkeys(line for line in lines if "warning" in line.lower()))
+
 
 class Simulator(ABC):
     """Runs decks, each from a clean state; holds no state between runs.
