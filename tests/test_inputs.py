@@ -250,3 +250,53 @@ def test_a_sweep_over_what_no_circuit_can_have_is_refused_and_0_is_none() -> Non
     swept = records.read("e.h5").group("results/sweeps/device.mismatch")
     assert isinstance(values := swept["value"], records.Quantity)
     assert values.values.tolist() == [0.0, 0.01]
+
+
+def components(*arguments: str) -> tuple[str, str]:
+    """Circuit and testbench of a netlist."""
+    result = run("netlist", "--sizes", "3-4-2", "-o", "nl", *arguments)
+    assert result.exit_code == 0, result.output
+    return Path("nl/circuit.cir").read_text(), Path("nl/testbench.cir").read_text()
+
+
+def test_a_chip_has_a_seed_of_its_own() -> None:
+    own = components("--seed", "3")
+    assert components("--seed", "3", "--chip-seed", "3") == own
+    other = components("--seed", "3", "--chip-seed", "4")
+    assert other[0] != own[0], "the same components"
+    strip = str.splitlines
+    assert strip(other[1])[2:] == strip(own[1])[2:], "other inputs"
+
+
+def test_an_estimate_of_another_chip_is_on_the_same_inputs_and_a_record_keeps_its_chip() -> None:
+    common = ["--sizes", "3-4-2", "--samples", "2", "--rules", ""]
+    for name, chip in (("a.h5", "1"), ("b.h5", "2")):
+        result = run("estimate", *common, "--chip-seed", chip, "-o", name)
+        assert result.exit_code == 0, result.output
+    a, b = records.read("a.h5"), records.read("b.h5")
+    assert (a.array("samples/x") == b.array("samples/x")).all()
+    assert a["results/energy_joule"] != b["results/energy_joule"]
+    assert [r.integer("chip_seed") for r in (a, b)] == [1, 2]
+    assert [r.integer("seed") for r in (a, b)] == [0, 0]
+    again = run("estimate", "b.h5", "--samples", "2", "--rules", "", "-o", "c.h5")
+    assert again.exit_code == 0, again.output
+    c = records.read("c.h5")
+    assert c.integer("chip_seed") == 2
+    assert c["results/energy_joule"] == b["results/energy_joule"]
+
+
+def test_devices_of_a_crossbar_are_drawn_by_the_chips_seed() -> None:
+    found = {}
+    for name, chip in (("a.h5", "1"), ("b.h5", "2")):
+        result = run("crossbar", "--size", "3x4", "--chip-seed", chip, "-o", name)
+        assert result.exit_code == 0, result.output
+        record = records.read(name)
+        found[name] = record.array("weights"), record.array("cells/read")
+    (w, read), (other_w, other_read) = found.values()
+    assert (w == other_w).all()
+    assert (read != other_read).any()
+
+
+@pytest.mark.parametrize("command", ["compare", "crossbar", "estimate", "netlist", "size", "train"])
+def test_every_command_that_draws_a_chip_takes_its_seed(command: str) -> None:
+    assert any(o[:2] == (command, "--chip-seed") for o in options())

@@ -17,7 +17,7 @@ from analogdfc.cards.quantities import quantity
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.devices import Devices
-from analogdfc.cli._options import SEED, Control, Finite, bundled
+from analogdfc.cli._options import CHIP_SEED, SEED, Control, Finite, bundled
 from analogdfc.controller import PI
 from analogdfc.datasets import Dataset, digits
 from analogdfc.errors import UserError
@@ -140,8 +140,10 @@ def design_options(command: _Command) -> _Command:
             type=SEED,
             default=0,
             show_default=True,
-            help="Seed of the initial weights, the order of samples and the chip's components.",
+            help="Seed of the initial weights, the order of samples and the inputs; of the chip "
+            "too, without --chip-seed.",
         ),
+        CHIP_SEED,
         click.option(
             "--scaling/--no-scaling",
             default=True,

@@ -225,12 +225,15 @@ def sweep_table(parameter: Parameter, points: Sequence[Point]) -> Table:
     return table
 
 
-def inputs_tree(model: Model, found: Estimate, seed: int, data: Samples) -> dict[str, Any]:
+def inputs_tree(
+    model: Model, found: Estimate, seeds: tuple[int, int], data: Samples
+) -> dict[str, Any]:
     """Inputs for the record."""
     devices = found.design.devices
     return {
         "provenance": records.provenance(),
-        "seed": seed,
+        "seed": seeds[0],
+        "chip_seed": seeds[1],
         "card": found.design.card.text,
         **({} if devices is None else {"devices": devices.tree()}),
         "readout": asdict(found.design.readout),

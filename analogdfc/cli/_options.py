@@ -77,6 +77,15 @@ SEED = Count(0, most=2**62)
 """Type of a seed; there is room for the seeds that are counted up from it."""
 
 
+CHIP_SEED = click.option(
+    "--chip-seed",
+    type=SEED,
+    help="Seed of the chip's components, so that the same inputs run on other chips.  [default: "
+    "that of --seed]",
+)
+"""The chip apart from what is run on it."""
+
+
 def refuse(why: str, *names: str) -> None:
     """Refuse options that are given and would have no effect.
 

@@ -84,12 +84,17 @@ def numbers(results: Results) -> dict[str, Any]:
 
 
 def tree(
-    model: Model, design: Design, seed: int, data: Samples, runs: Mapping[str, Trajectory]
+    model: Model,
+    design: Design,
+    seeds: tuple[int, int],
+    data: Samples,
+    runs: Mapping[str, Trajectory],
 ) -> dict[str, Any]:
-    """Inputs and waveforms for the record."""
+    """Inputs and waveforms for the record; seeds are that of the inputs and of the chip."""
     return {
         "provenance": records.provenance(),
-        "seed": seed,
+        "seed": seeds[0],
+        "chip_seed": seeds[1],
         "card": design.card.text,
         **({} if design.devices is None else {"devices": design.devices.tree()}),
         "readout": asdict(design.readout),

@@ -53,6 +53,7 @@ class Options:
     patience: int | None
     samples: int | None
     seed: int
+    chip_seed: int | None
     card: str | None
     devices: str | None
     age: float
@@ -109,7 +110,7 @@ def make_experiment(
     """The experiment that the options ask for, and its data."""
     given: dict[str, Any] = {
         name: value
-        for name in ("dataset", "sizes", "loss", "samples", "seed")
+        for name in ("dataset", "sizes", "loss", "samples", "seed", "chip_seed")
         if (value := getattr(options, name)) is not None
     }
     if options.activation is not None:
@@ -151,7 +152,11 @@ def _substrate(options: Options) -> ChipSubstrate | None:
     made_of = read_devices(options.devices, options.age)
     if issubclass(get_rule(options.rule).rule, HardwareDFC):
         return ChipSubstrate(card=Card.load(options.card or CARD), devices=made_of)
-    for option, value in (("card", options.card), ("devices", options.devices)):
+    for option, value in (
+        ("card", options.card),
+        ("devices", options.devices),
+        ("chip-seed", options.chip_seed),
+    ):
         if value is not None:
             raise UserError(
                 f"--{option} {value}: the rule {options.rule!r} learns without a circuit; "

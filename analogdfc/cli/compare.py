@@ -132,6 +132,7 @@ def command(
     sizes: tuple[int, ...] | None,
     card: str,
     seed: int,
+    chip_seed: int | None,
     devices: str | None,
     age: float,
     samples: int,
@@ -160,13 +161,15 @@ def command(
     model, origin = make_model(weights, sizes, seed, control)
     design = make_design(model, technology, switches, made_of)
     data = make_samples(model.network, samples, seed, target_stepsize)
-    results = _run(design, seed, data, simulator, options)
-    tree = _report.tree(model, design, seed, data, results.runs)
+    chip = seed if chip_seed is None else chip_seed
+    results = _run(design, chip, data, simulator, options)
+    tree = _report.tree(model, design, (seed, chip), data, results.runs)
     numbers = _report.numbers(results)
     records.write(output, {**tree, "results": numbers})
     figure = save_figure(comparison_figure(design, results.runs), figure_path)
     if as_json:
         about = {"network": "-".join(map(str, design.sizes)), "origin": origin, "seed": seed}
+        about["chip_seed"] = chip
         click.echo(json.dumps({**about, "samples": data.source, **numbers}, indent=2))
     else:
         _report.show(design, origin, data.source, results)

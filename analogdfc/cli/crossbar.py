@@ -32,7 +32,7 @@ from analogdfc.cards.device import DeviceCard
 from analogdfc.cli import _crossbar
 from analogdfc.cli._design import progress_bar
 from analogdfc.cli._matrix import MOST, path_of, read_matrix
-from analogdfc.cli._options import SEED, Count, Finite, bundled, refuse
+from analogdfc.cli._options import CHIP_SEED, SEED, Count, Finite, bundled, refuse
 from analogdfc.devices import StuckCell
 from analogdfc.devices.draws import check_number
 from analogdfc.errors import UserError
@@ -220,8 +220,9 @@ class _Options:
     type=SEED,
     default=0,
     show_default=True,
-    help="Seed of random weights, random inputs and draws.",
+    help="Seed of random weights and random inputs; of the devices too, without --chip-seed.",
 )
+@CHIP_SEED
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers for machines.")
 @click.option(
     "-o",
@@ -238,6 +239,7 @@ def command(
     card: str,
     samples: int,
     seed: int,
+    chip_seed: int | None,
     as_json: bool,
     output: Path,
     options: _Options,
@@ -271,7 +273,7 @@ def command(
         options.read_voltage,
         tuple(_stuck(text) for text in options.stuck),
     )
-    draws = int(torch.randint(2**62, (), generator=generator))
+    draws = int(torch.randint(2**62, (), generator=generator)) if chip_seed is None else chip_seed
     with progress_bar("cases", cases(product)) as bar:
         found = measure(product, samples=samples, seed=draws, progress=bar.update)
     about = {
@@ -287,6 +289,7 @@ def command(
         "arrays": len(product.layout.inputs) * len(product.layout.outputs),
         "samples": samples,
         "seed": seed,
+        **({} if chip_seed is None else {"chip_seed": chip_seed}),
     }
     records.write(output, _crossbar.tree(about, product, found, device.text))
     title = _crossbar.title(about, product)

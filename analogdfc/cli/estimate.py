@@ -173,6 +173,7 @@ def command(
     sizes: tuple[int, ...] | None,
     card: str,
     seed: int,
+    chip_seed: int | None,
     samples: int,
     target_stepsize: float | None,
     as_json: bool,
@@ -200,17 +201,18 @@ def command(
     rules = _rules(options.rules)
     if options.measure and (why := why_not_measured()) is not None:
         raise UserError(f"--measure: {why}")
-    given = _given(record, weights, card, seed, switches, devices, age)
-    model, origin = make_model(given.weights, sizes, given.seed, control)
+    seeds = seed, seed if chip_seed is None else chip_seed
+    given = _given(record, weights, card, seeds, switches, devices, age)
+    model, origin = make_model(given.weights, sizes, given.seeds[0], control)
     check_trainable(model.network.sizes, training)
     design = make_design(model, given.card, given.switches, given.devices)
-    data = make_samples(model.network, samples, given.seed, target_stepsize)
-    work = _work(design, given.seed, data, parameters, rules, options)
+    data = make_samples(model.network, samples, given.seeds[0], target_stepsize)
+    work = _work(design, given.seeds[1], data, parameters, rules, options)
     learned = train_as_asked(work.found, work.rows, training)
     numbers = _numbers(work)
     if learned is not None:
         numbers["training"] = training_numbers(learned)
-    tree = _estimate.inputs_tree(model, work.found, given.seed, data)
+    tree = _estimate.inputs_tree(model, work.found, given.seeds, data)
     records.write(output, {**tree, "results": _estimate.results_tree(numbers)})
     written = [output]
     figure = estimate_figure(work.found, work.bandwidths, work.sweeps)
@@ -219,8 +221,9 @@ def command(
         curves = convergence_figure(learned.convergence, work.found.seconds)
         written.append(save_figure(curves, beside(output, "_training.png")))
     if as_json:
-        about = {"network": "-".join(map(str, design.sizes)), "origin": origin, "seed": given.seed}
-        whole = {**about, "samples": data.source, **numbers}
+        about = {"network": "-".join(map(str, design.sizes)), "origin": origin}
+        drawn = {"seed": given.seeds[0], "chip_seed": given.seeds[1]}
+        whole = {**about, **drawn, "samples": data.source, **numbers}
         click.echo(json.dumps(_estimate.for_json(whole), indent=2))
     else:
         _estimate.show(design, origin, data.source, work)
@@ -230,11 +233,11 @@ def command(
 
 
 class _Given(NamedTuple):
-    """What the design is made of."""
+    """What the design is made of; seeds are that of the inputs and of the chip."""
 
     weights: Path | None
     card: Card
-    seed: int
+    seeds: tuple[int, int]
     switches: Switches
     devices: Devices | None
 
@@ -243,14 +246,14 @@ def _given(
     record: Path | None,
     weights: Path | None,
     card: str,
-    seed: int,
+    seeds: tuple[int, int],
     switches: Switches,
     devices: str | None,
     age: float,
 ) -> _Given:
     """The options, with what a record says in place of defaults."""
     if record is None:
-        return _Given(weights, read_card(card), seed, switches, read_devices(devices, age))
+        return _Given(weights, read_card(card), seeds, switches, read_devices(devices, age))
     if weights is not None:
         raise UserError("RECORD and --weights: give one of them, both name a network")
     kept = records.read(record)
@@ -262,8 +265,12 @@ def _given(
     technology = read_card(card)
     if silent("card") and "card" in kept:
         technology = Card.parse(kept.text("card"), f"the card in {record}")
+    seed, chip = seeds
     if silent("seed") and "seed" in kept:
         seed = kept.integer("seed")
+    if silent("chip_seed"):
+        # Before chips had a seed of their own, it was the other.
+        chip = kept.integer("chip_seed") if silent("seed") and "chip_seed" in kept else seed
     said = {
         name: bool(kept[f"readout/{name}"])
         for name in ("double_sampling", "auto_zero", "relative_target")
@@ -274,7 +281,7 @@ def _given(
         made_of = read_devices(devices, age)
     elif not silent("age"):
         made_of = replace(made_of, age=age)
-    return _Given(record, technology, seed, replace(switches, **said), made_of)
+    return _Given(record, technology, (seed, chip), replace(switches, **said), made_of)
 
 
 def _parameters(texts: tuple[str, ...]) -> list[Parameter]:

@@ -60,6 +60,7 @@ def command(
     sizes: tuple[int, ...] | None,
     card: str,
     seed: int,
+    chip_seed: int | None,
     devices: str | None,
     age: float,
     fidelity: str,
@@ -79,7 +80,8 @@ def command(
     model, origin = make_model(weights, sizes, seed, control)
     design = make_design(model, technology, switches, made_of)
     samples = make_samples(model.network, 1, seed, None)
-    netlist = Netlist.of(Chip.of(design, seed), "ideal" if fidelity == "ideal" else "macro")
+    chip = Chip.of(design, seed if chip_seed is None else chip_seed)
+    netlist = Netlist.of(chip, "ideal" if fidelity == "ideal" else "macro")
     bench = Testbench(netlist.chip, samples.x[0], samples.step[0], 20.0, design.tau_v / 10)
     study = Study(netlist.chip.design, samples.x, samples.step)
     written = netlist.write(output, bench.file_text(), force=force)

@@ -106,7 +106,7 @@ class _Effort:
     type=Count(1),
     default=4,
     show_default=True,
-    help="Chips with components drawn anew; the worst has to keep the bound.",
+    help="Chips with components drawn anew, from --chip-seed on; the worst has to keep the bound.",
 )
 @click.option(
     "--unseen",
@@ -198,6 +198,7 @@ def command(
     sizes: tuple[int, ...] | None,
     card: str,
     seed: int,
+    chip_seed: int | None,
     output: Path,
     as_json: bool,
     fixed: tuple[str, ...],
@@ -223,11 +224,12 @@ def command(
     model, origin = make_model(weights, sizes, seed, control)
     design = make_design(model, technology, switches)
     data = make_samples(model.network, bounds.samples, seed, bounds.target_stepsize)
+    first = seed if chip_seed is None else chip_seed
     problem = Problem.of(
         design,
         data.x,
         data.step,
-        seeds=range(seed, seed + bounds.chips),
+        seeds=range(first, first + bounds.chips),
         max_angle=bounds.max_angle,
         fixed=given[0],
         ranges=given[1],

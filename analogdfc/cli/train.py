@@ -13,7 +13,7 @@ import torch
 from analogdfc import records
 from analogdfc.cli import _training
 from analogdfc.cli._design import Sizes, device_options, progress_bar
-from analogdfc.cli._options import SEED, Count, Finite, bundled
+from analogdfc.cli._options import CHIP_SEED, SEED, Count, Finite, bundled
 from analogdfc.datasets import DATASETS
 from analogdfc.errors import UserError
 from analogdfc.files import beside
@@ -111,8 +111,10 @@ Examples:
     type=SEED,
     default=0,
     show_default=True,
-    help="Seed of the initial weights, the order of samples and the noise.",
+    help="Seed of the initial weights, the order of samples and the noise; of the chip too, "
+    "without --chip-seed.",
 )
+@CHIP_SEED
 @click.option(
     "--card",
     help="Technology card of the chip that dfc-chip learns through: a name that comes with the "

@@ -75,6 +75,7 @@ class Experiment:
         seed: seed of the initial weights, the order of samples and the noise.
         samples: train on this many samples, drawn once and for all; None for all.
         substrate: what the network is placed on before it learns, such as a chip; None for nothing.
+        chip_seed: seed of what is drawn of the substrate; by default `seed`.
 
     Raises:
         UserError: an unknown name.
@@ -93,6 +94,7 @@ class Experiment:
     seed: int = 0
     samples: int | None = None
     substrate: Substrate | None = None
+    chip_seed: int | None = None
 
     def __post_init__(self) -> None:
         get_rule(self.rule)
@@ -116,6 +118,7 @@ class Experiment:
             "autoencoder": self.autoencoder,
             "feedback": "learned" if targets else self.feedback,
             "seed": self.seed,
+            **({} if self.chip_seed is None else {"chip_seed": self.chip_seed}),
         }
 
     def load(
@@ -160,7 +163,7 @@ class Experiment:
         )
         placed = Placed(network, {})
         if self.substrate is not None:
-            placed = self.substrate.place(network, self.seed)
+            placed = self.substrate.place(network, self._drawn)
         rule = self._rule(placed.network, generator, placed.options)
         return Trainer(rule, data, self.plan, generator=generator, update=placed.update)
 
@@ -168,7 +171,11 @@ class Experiment:
         """What a record keeps for other commands: what the network is on, and its seed."""
         if self.substrate is None:
             return {}
-        return {"seed": self.seed, **self.substrate.tree()}
+        return {"seed": self.seed, "chip_seed": self._drawn, **self.substrate.tree()}
+
+    @property
+    def _drawn(self) -> int:
+        return self.seed if self.chip_seed is None else self.chip_seed
 
     def _rule(
         self, network: Network, generator: torch.Generator, placed: Mapping[str, Any]
