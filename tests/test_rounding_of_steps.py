@@ -128,3 +128,11 @@ def test_noise_is_watched_as_steps_are(name: str, options: dict[str, Any]) -> No
     with pytest.warns(RoundingWarning, match="sigma"):
         learn()
     assert "in 1 batches" in rule.notes()[0]
+
+
+def test_the_noise_of_a_single_phase_is_watched_in_the_same_run() -> None:
+    network = Network([4, 3, 2], generator=generator(0)).float()
+    rule = make_rule("dfc-single-phase", network, sleep=SleepPhase(sigma=1e-6))
+    with pytest.warns(RoundingWarning, match="noises of the sleep phase"):
+        rule.backward(normal(1, 5, 4).float(), normal(2, 5, 2).float())
+    assert rule.counters() == {"small_steps": 0, "small_noise": 1}

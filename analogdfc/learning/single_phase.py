@@ -50,6 +50,7 @@ class SinglePhaseDFC(FeedbackControl):
         r = self.network(x).detach()
         target = self.loss.target(r, y, self.target_stepsize)
         self._steps_seen.see(target - r, r)
+        self._noise_seen.see(self.sleep.sigma, r)
         loop = self._loop()
         found = single_phase_update(
             loop,
