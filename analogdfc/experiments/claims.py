@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from analogdfc.experiments.plan import Plan
 
-# Samples that a verdict takes. Training: with dfc-ssa, trained and fixed, and dfa, what Fig. 3 claims
-# of the end has the verdicts of 300 epochs from 80 epochs of 5000 samples on, and others at 1 to 60.
-# Pre-training: a fifth of the published one. Sweeps and feedback learning: as published.
+# Samples that a verdict takes. Training: with dfc-ssa, trained and fixed, and dfa, what Fig. 3
+# claims of the end has the verdicts of 300 epochs from 80 epochs of 5000 samples on, and others
+# between 1 and 60. Pre-training: a fifth of the published one. Sweeps and feedback learning: as
+# published.
 _LONG_TRAINING = 500_000
 _LONG_PRETRAINING = 50_000
 _LONG_SWEEP = 50_000
