@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from analogdfc.cards.technology import Card
+from analogdfc.cases import example, stimuli_for
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.static import StaticChip
-from analogdfc.cli._design import make_model, make_samples
 from analogdfc.cost.estimate import (
     CLOSED_FORM,
     Estimate,
@@ -118,8 +118,8 @@ def on_the_chip(sizes: Sequence[int] | None = None, samples: int = 2) -> Chips:
     """
     if sizes is None:
         sizes = load_preset(PRESET).experiment("dfc", "learned").sizes
-    model, _ = make_model(None, tuple(sizes), SEED)
-    data = make_samples(model.network, samples, SEED, 0.25)
+    model, _ = example(sizes, SEED)
+    data = stimuli_for(model.network, samples, SEED)
     design = Design.of(
         model.network,
         model.feedback,

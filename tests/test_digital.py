@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import analogdfc.dynamics.steady as steady
+from analogdfc.cases import example, stimuli_for
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.static import StaticChip
-from analogdfc.cli._design import make_model, make_samples
 from analogdfc.cost.estimate import ideal_update
 from analogdfc.digital import (
     Band,
@@ -364,7 +364,7 @@ def test_the_chips_band_holds_the_cards_own_figure_and_each_imperfection_turns_i
     assert all(0 < degrees < 90 for degrees in small_chip.alone.values())
     others = [n for n in found.design.card.imperfections if n != "amplifier offset"]
     alone = found.design.on(found.design.card.without(*others))
-    data = make_samples(make_model(None, (5, 4, 2), 0)[0].network, 2, 0, 0.25)
+    data = stimuli_for(example((5, 4, 2), 0)[0].network, 2, 0)
     update = ideal_update(found.design, data.x, data.step)
     chip = StaticChip.of(Chip.of(alone, 0))
     turned = chip.gradient(chip.solve(data.x, data.step)).flat()

@@ -116,7 +116,7 @@ def test_a_record_and_sizes_are_two_networks_too() -> None:
 @pytest.mark.parametrize("command", ["compare", "estimate", "size"])
 def test_a_step_size_that_would_have_no_effect_is_refused(command: str) -> None:
     message = refused(command, "--sizes", "3-4-2", "--target-stepsize", "1e6")
-    assert "--target-stepsize 1e+06: it is that of handwritten digits" in message
+    assert "--target-stepsize = 1e+06: it is that of handwritten digits" in message
 
 
 def network(**parts: object) -> Path:

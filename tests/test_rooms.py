@@ -15,11 +15,12 @@ ROOT = Path(__file__).parents[1]
 
 # Each room may use those above it in this list and no other.
 ORDER = [
-    "lazy", "errors", "states", "memory", "files", "records", "jobs", "losses",
+    "lazy", "errors", "states", "memory", "files", "records", "trees", "jobs",
+    "losses",
     "activations", "network", "feedback", "controller", "storage",
-    "dynamics", "measures", "learning", "datasets", "training", "presets",
+    "dynamics", "measures", "learning", "datasets", "training", "presets", "cases",
     "devices", "cards", "wires", "arrays",
-    "circuit", "analysis", "comparison", "spice", "study", "verdicts", "plots",
+    "circuit", "analysis", "comparison", "findings", "spice", "study", "verdicts", "plots",
     "digital", "cost", "onchip", "sizing", "experiments",
     "cli",
 ]  # fmt: skip

@@ -18,19 +18,19 @@ from torch import Tensor
 
 from analogdfc.analysis.noise import difference_deviations, noise_norm
 from analogdfc.cards.technology import Card
+from analogdfc.cases import Stimuli
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.devices import Devices
 from analogdfc.circuit.static import StaticChip
 from analogdfc.cli import _size
-from analogdfc.cli._design import Samples
 from analogdfc.comparison import UpdateDifference
 from analogdfc.controller import PD, PI, PID, Controller, I, P
 from analogdfc.dynamics import Update
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.network import Network
-from analogdfc.sizing import finding
+from analogdfc.sizing import finding, report
 from analogdfc.sizing.finding import Options, Sizing, Verification, size
 from analogdfc.sizing.polish import Start, margins, polished, unsafe
 from analogdfc.sizing.search import cheapest, front, search
@@ -564,7 +564,7 @@ def test_unseen_chips_without_a_rest_state_are_counted_and_have_no_angle(
             problem, tuple(trials), trials[0], final, problem.aim, final.values, {}, angles, None
         )
 
-    found = _size.numbers(sizing(3.0, math.nan, 9.0, 4.0, 5.0))["unseen_chips"]
+    found = report.numbers(sizing(3.0, math.nan, 9.0, 4.0, 5.0))["unseen_chips"]
     assert found == {
         "chips": 5,
         "chips_without_rest_state": 1,
@@ -573,8 +573,8 @@ def test_unseen_chips_without_a_rest_state_are_counted_and_have_no_angle(
         "largest_angle_degree": 9.0,
     }
     none = sizing(math.nan, math.nan)
-    assert "median_angle_degree" not in _size.numbers(none)["unseen_chips"]
-    _size.show(none, "random weights", Samples(problem.x, problem.step, "2 samples"))
+    assert "median_angle_degree" not in report.numbers(none)["unseen_chips"]
+    _size.show(none, "random weights", Stimuli(problem.x, problem.step, "2 samples"))
     printed = capsys.readouterr().out
     assert "2 further chips: 0% keep the bound; 2 have no rest state\n" in printed
     assert "raise --chips or lower --safety" in printed

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import click
-import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from analogdfc.cards.quantities import quantity
 from analogdfc.cards.technology import Card
+from analogdfc.cases import Stimuli, example, stimuli_for, stored
 from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.devices import Devices
-from analogdfc.cli._options import CHIP_SEED, SEED, Control, Finite, bundled
-from analogdfc.controller import PI
-from analogdfc.datasets import Dataset, digits
+from analogdfc.cli._options import CHIP_SEED, SEED, Control, Finite, as_options, bundled
 from analogdfc.errors import UserError
-from analogdfc.feedback import DirectFeedback
-from analogdfc.learning import DFC
-from analogdfc.memory import check_memory
 from analogdfc.network import Network
-from analogdfc.storage import Model, read_model
-from analogdfc.training import accuracy, train
+from analogdfc.storage import Model
 
 SIZES = (16, 10, 10)
-EPOCHS = 10
-TRAINING_STEPSIZE = 0.25
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -199,20 +190,6 @@ def device_options(command: _Command) -> _Command:
     return command
 
 
-class Samples(NamedTuple):
-    """What a network is compared on.
-
-    Attributes:
-        x: inputs, (samples, n_0).
-        step: steps of the output target, (samples, n_L), dimensionless.
-        source: what they are, for people.
-    """
-
-    x: Tensor
-    step: Tensor
-    source: str
-
-
 def read_card(name: str) -> Card:
     """The card that an option names."""
     return Card.load(name)
@@ -236,95 +213,21 @@ def make_model(
     """The network that the options ask for, and what it is, for people."""
     if weights is not None and sizes is not None:
         raise UserError(f"--sizes: the network comes from {weights}; give only one of the two")
-    model, origin = _made(sizes or SIZES, seed) if weights is None else _read(weights)
+    if weights is None:
+        with Bars() as bars:
+            model, origin = example(sizes or SIZES, seed, bars.show)
+    else:
+        model, origin = stored(weights)
     if control is not None:
         controller, tau_v = control.applied(model.controller, model.tau_v)
         model = model._replace(controller=controller, tau_v=tau_v)
     return model, origin
 
 
-def _made(sizes: tuple[int, ...], seed: int) -> tuple[Model, str]:
-    """A network that learns digits where they fit, else a random one."""
-    generator = torch.Generator().manual_seed(seed)
-    network = Network(sizes, generator=generator)
-    feedback = DirectFeedback.transposed(network)
-    model = Model(network, feedback, PI(), 0.2)
-    data = digits_for(network.sizes)
-    if data is None:
-        return model, f"random weights, seed {seed}"
-    _train(model, data, generator)
-    hits = accuracy(network, data.x_test, data.y_test)
-    return model, f"trained by DFC on digits, seed {seed}: {hits:.1%} of held-out images right"
-
-
-def _read(weights: Path) -> tuple[Model, str]:
-    """The network in a file."""
-    model = read_model(weights)
-    if model.neuron:
-        raise UserError(
-            f"{weights}: the network has {model.neuron} neurons; the cells realise those of "
-            "Meulemans et al. 2021, eq. 1, only"
-        )
-    origin = f"weights of {weights}"
-    if model.rule and model.assumed:
-        origin += f", learned by {model.rule}; feedback and controller are the default ones"
-    return model, origin
-
-
-def _train(model: Model, data: Dataset, generator: torch.Generator) -> None:
-    rule = DFC(
-        model.network,
-        model.feedback,
-        model.controller,
-        target_stepsize=TRAINING_STEPSIZE,
-        tau_v=model.tau_v,
-        dt=model.tau_v / 4,
-        steps=100,
-    )
-    optimizer = torch.optim.Adam(model.network.parameters(), lr=0.02)
-    with progress_bar("training", EPOCHS * len(data.x)) as bar:
-        train(
-            rule,
-            optimizer,
-            data,
-            epochs=EPOCHS,
-            batch_size=64,
-            generator=generator,
-            progress=bar.update,
-        )
-
-
-def digits_for(sizes: Sequence[int]) -> Dataset | None:
-    """Handwritten digits that fit a network's inputs and outputs; None if there are none."""
-    sides = {16: 4, 64: 8}
-    if sizes[0] not in sides or sizes[-1] != 10:
-        return None
-    return digits(sides[sizes[0]])
-
-
-def make_samples(network: Network, count: int, seed: int, stepsize: float | None) -> Samples:
-    """Held-out digits where they fit the network, else random inputs and target steps."""
-    data = digits_for(network.sizes)
-    if data is None:
-        if stepsize is not None:
-            raise UserError(
-                f"--target-stepsize {stepsize:g}: it is that of handwritten digits, which don't "
-                f"fit a network {'-'.join(map(str, network.sizes))}; random inputs have target "
-                "steps of 0.15 rms"
-            )
-        check_memory(count * sum(network.sizes), f"{count} samples")
-        generator = torch.Generator().manual_seed(seed)
-        shape = (count, network.sizes[0])
-        x = 2 * torch.rand(shape, dtype=torch.float64, generator=generator) - 1
-        step = torch.randn(count, network.sizes[-1], dtype=torch.float64, generator=generator)
-        return Samples(x, 0.15 * step, f"{count} random inputs, target steps of 0.15 rms")
-    if count > len(data.x_test):
-        raise UserError(f"--samples {count}: there are {len(data.x_test)} held-out images")
-    stepsize = 0.25 if stepsize is None else stepsize
-    x, y = data.x_test[:count], data.y_test[:count]
-    with torch.no_grad():
-        step = 2 * stepsize * (y - network(x))
-    return Samples(x, step, f"{count} held-out images, target stepsize {stepsize:g}")
+def make_stimuli(network: Network, count: int, seed: int, stepsize: float | None) -> Stimuli:
+    """The samples that the options ask for; see `stimuli_for`."""
+    with as_options("target_stepsize"):
+        return stimuli_for(network, count, seed, stepsize)
 
 
 def make_design(

@@ -1,52 +1,28 @@
-"""What `analogdfc estimate` prints and writes."""
+"""What `analogdfc estimate` prints."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from analogdfc import records
 from analogdfc.circuit.design import Design
 from analogdfc.cli._console import make_console
-from analogdfc.cli._design import Samples
 from analogdfc.cli._estimate_training import training_table
 from analogdfc.cost.estimate import (
     LEAST_SUPPLY,
     MOST_SUPPLY,
-    AtBandwidth,
     Estimate,
     energy_band,
 )
+from analogdfc.cost.report import Costs
 from analogdfc.cost.sweep import Parameter, Point
 from analogdfc.digital import DIGITAL_COLUMNS, Row, digital_cells, sources
 from analogdfc.digital.card import Band
 from analogdfc.digital.training import engineering
 from analogdfc.onchip.bill import Trained
-from analogdfc.records import Quantity
-from analogdfc.storage import Model, model_tree
-
-
-class Work(NamedTuple):
-    """Everything that a run of the command computes.
-
-    Attributes:
-        found: the estimate.
-        bandwidths: settling with other amplifiers.
-        sweeps: parameters with their points.
-        rows: the digital baseline.
-        samples: samples of its training.
-    """
-
-    found: Estimate
-    bandwidths: list[AtBandwidth]
-    sweeps: list[tuple[Parameter, list[Point]]]
-    rows: list[Row]
-    samples: int
 
 
 def say(console: Console, text: str, style: str = "") -> None:
@@ -137,78 +113,6 @@ def _ends(band: Band | None) -> list[tuple[str, float]]:
     return [(LEAST_SUPPLY, band.low), (MOST_SUPPLY, band.high)]
 
 
-def numbers(found: Estimate) -> dict[str, Any]:
-    """The numbers of the tables, with units in the names."""
-    energy, area = found.energy, found.area
-    out: dict[str, Any] = {
-        "method": found.method,
-        "free_phase_us": 1e6 * found.free_time,
-        "settle_us": 1e6 * found.settle_time,
-        "sample_us": 1e6 * found.seconds,
-        "energy_per_sample_joule": found.joules,
-        "mean_power_watt": found.watts,
-        "update_angle_degree": found.update_angle,
-        "required_accuracy_degree": found.accuracy,
-        "energy_joule": _nested({k: float(v) for k, v in energy.items.items()}),
-        "energy_by_component_joule": {k: float(v) for k, v in energy.by_component().items()},
-        "energy_by_part_joule": {k: float(v) for k, v in energy.by_part().items()},
-        "energy_unknown": dict(energy.unknown),
-        "area_note": area.note,
-        "area_square_metre": _nested(area.items),
-        "area_total_square_metre": area.total,
-        "area_unknown": dict(area.unknown),
-    }
-    band = energy_band(found)
-    if band is not None:
-        out["energy_per_sample_low_joule"] = band.low
-        out["energy_per_sample_high_joule"] = band.high
-        out["energy_spread"] = band.reason
-    if found.pulses is not None:
-        out["pulses_per_sample"] = {f"layer {i}": n for i, n in enumerate(found.pulses, start=1)}
-    return out
-
-
-def _nested(items: Mapping[tuple[str, str], float]) -> dict[str, dict[str, float]]:
-    out: dict[str, dict[str, float]] = {}
-    for (component, part), value in items.items():
-        out.setdefault(component, {})[part] = value
-    return out
-
-
-def digital_numbers(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows of the digital baseline."""
-    return [
-        {
-            "rule": row.rule,
-            "machine": row.machine,
-            "source": row.source,
-            "operations_per_sample": row.operations.total / row.samples,
-            "bytes_per_sample": row.bytes / row.samples,
-            "energy_per_sample_low_joule": row.per_sample.low,
-            "energy_per_sample_high_joule": row.per_sample.high,
-            "spread": row.per_sample.reason,
-        }
-        for row in rows
-    ]
-
-
-def sweep_numbers(parameter: Parameter, points: Sequence[Point]) -> dict[str, Any]:
-    """A sweep, one entry a value; None where the design doesn't work."""
-
-    def column(pick: Any) -> list[float | None]:
-        return [None if p.estimate is None else pick(p.estimate) for p in points]
-
-    return {
-        "parameter": parameter.name,
-        "unit": parameter.unit,
-        "value": [p.value for p in points],
-        "energy_per_sample_joule": column(lambda e: e.joules),
-        "update_angle_degree": column(lambda e: e.update_angle),
-        "sample_us": column(lambda e: 1e6 * e.seconds),
-        "reason": [p.reason for p in points],
-    }
-
-
 def sweep_table(parameter: Parameter, points: Sequence[Point]) -> Table:
     """A sweep for people."""
     table = Table(title=f"Sweep of {parameter.name}", title_justify="left")
@@ -223,62 +127,6 @@ def sweep_table(parameter: Parameter, points: Sequence[Point]) -> Table:
             cells = (1e9 * found.joules, found.update_angle, 1e6 * found.seconds)
             table.add_row(f"{value:g}", *(f"{c:.4g}" for c in cells), "")
     return table
-
-
-def inputs_tree(
-    model: Model, found: Estimate, seeds: tuple[int, int], data: Samples
-) -> dict[str, Any]:
-    """Inputs for the record."""
-    devices = found.design.devices
-    return {
-        "provenance": records.provenance(),
-        "seed": seeds[0],
-        "chip_seed": seeds[1],
-        "card": found.design.card.text,
-        **({} if devices is None else {"devices": devices.tree()}),
-        "readout": asdict(found.design.readout),
-        "network": model_tree(model),
-        "samples": {
-            "source": data.source,
-            "x": Quantity(data.x.numpy(), "1", "inputs, (sample, neuron)"),
-            "target_step": Quantity(data.step.numpy(), "1", "r* - r_L of the free phase"),
-        },
-    }
-
-
-def settling_numbers(found: Estimate) -> dict[str, Any]:
-    """Settling of each sample, and what limits it."""
-    settling = found.settling
-    out: dict[str, Any] = {
-        "band_percent": 100 * settling.band,
-        "slowest_mode_per_second": [m.real for m in settling.slowest.tolist()],
-        "slowest_mode_hertz": [abs(m.imag) / (2 * math.pi) for m in settling.slowest.tolist()],
-        "one_mode_dominates": settling.dominated.tolist(),
-        "control_us": (1e6 * settling.time).tolist(),
-        "update_us": (1e6 * settling.update_time(found.accuracy)).tolist(),
-        "free_phase_us": (1e6 * settling.free_phase(found.accuracy)).tolist(),
-        "gain_margin": settling.gain_margin.tolist(),
-        "phase_margin_degree": settling.phase_margin.tolist(),
-        "elasticity_of_settling_time": dict(settling.elasticities),
-    }
-    if found.observed is not None:
-        out["observed_control_us"] = (1e6 * found.observed.control).tolist()
-        out["observed_update_us"] = (1e6 * found.observed.update).tolist()
-    if settling.bandwidth_ratio is not None:
-        out["gain_bandwidth_over_critical"] = settling.bandwidth_ratio
-    if settling.limit is not None:
-        out["limited_by"] = settling.limit
-    return out
-
-
-def bandwidth_numbers(points: Sequence[AtBandwidth]) -> dict[str, list[Any]]:
-    """Settling with other amplifiers; nan where the loop doesn't settle."""
-    return {
-        "gain_bandwidth_hertz": [p.hertz for p in points],
-        "control_us": [1e6 * p.control for p in points],
-        "update_us": [1e6 * p.update for p in points],
-        "reason": [p.reason for p in points],
-    }
 
 
 def settling_table(found: Estimate) -> Table:
@@ -321,7 +169,7 @@ def settling_table(found: Estimate) -> Table:
     return table
 
 
-def show(design: Design, origin: str, source: str, work: Work) -> None:
+def show(design: Design, origin: str, source: str, work: Costs) -> None:
     """Print everything."""
     console, found = make_console(), work.found
     say(console, f"network {'-'.join(map(str, design.sizes))}, {origin}")
@@ -353,36 +201,6 @@ def show(design: Design, origin: str, source: str, work: Work) -> None:
             say(console, line, style="dim")
 
 
-_UNITS = {
-    "_joule": "J",
-    "_us": "us",
-    "_degree": "degree",
-    "_hertz": "Hz",
-    "_square_metre": "m^2",
-    "_percent": "%",
-    "_per_second": "1/s",
-}
-
-
-def results_tree(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers for a record: lists as arrays with a unit, rows by their place, no None."""
-    out: dict[str, Any] = {}
-    for name, value in numbers.items():
-        if isinstance(value, Mapping):
-            out[name] = results_tree(value)
-        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-            out[name] = {str(k): results_tree(row) for k, row in enumerate(value)}
-        elif isinstance(value, list) and value and not isinstance(value[0], str):
-            unit = next((u for end, u in _UNITS.items() if name.endswith(end)), "1")
-            values = [math.nan if v is None else v for v in value]
-            out[name] = Quantity(
-                values, str(numbers.get("unit", unit) if name == "value" else unit)
-            )
-        elif value is not None and value != []:
-            out[name] = value
-    return out
-
-
 def show_training(training: Trained) -> None:
     """Print what a training takes."""
     console = make_console()
@@ -391,12 +209,3 @@ def show_training(training: Trained) -> None:
         say(console, training.convergence.verdict(rule))
     if training.unknown:
         say(console, f"not in the energy: {training.unknown}")
-
-
-def for_json(value: Any) -> Any:
-    """Numbers as JSON has them: null for one that isn't finite."""
-    if isinstance(value, Mapping):
-        return {name: for_json(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [for_json(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -10,7 +10,8 @@ import click
 from rich.table import Table
 
 from analogdfc.cards.device import DeviceCard
-from analogdfc.cli._design import digits_for, progress_bar
+from analogdfc.cases import digits_for
+from analogdfc.cli._design import progress_bar
 from analogdfc.cli._options import Count, Finite, bundled
 from analogdfc.cost.estimate import Estimate
 from analogdfc.digital import Row
@@ -107,34 +108,6 @@ def train_as_asked(
             seeds=seeds,
             progress=bar.update,
         )
-
-
-def training_numbers(training: Trained) -> dict[str, Any]:
-    """The numbers of a training; None where the target was not reached."""
-    convergence = training.convergence
-    out: dict[str, Any] = {
-        "target_accuracy": convergence.target,
-        "budget_samples": convergence.budget,
-        "energy_leaves_out": training.unknown,
-        "on_chip_us": [None if c.time is None else 1e6 * c.time for c in training.chip],
-        "on_chip_joule": [c.energy for c in training.chip],
-    }
-    for rule in convergence.rules:
-        samples, curves = convergence.curves(rule)
-        out[rule] = {
-            "verdict": convergence.verdict(rule),
-            "samples_to_target": list(convergence.samples_to_target(rule)),
-            "samples": samples.tolist(),
-            "accuracy": {f"seed {r.seed}": c for r, c in
-                         zip(convergence.of(rule), curves.tolist(), strict=True)},
-        }  # fmt: skip
-        pulses = [run.pulses_per_sample for run in convergence.of(rule)]
-        if pulses[0] is not None:
-            out[rule]["pulses_per_sample"] = {
-                f"seed {run.seed}": list(p or ())
-                for run, p in zip(convergence.of(rule), pulses, strict=True)
-            }
-    return out
 
 
 def training_table(training: Trained) -> Table:

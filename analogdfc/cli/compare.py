@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import click
 import torch
 
 from analogdfc import records
+from analogdfc.cases import Stimuli
 from analogdfc.circuit.amplifiers import Rung
 from analogdfc.circuit.design import Design
 from analogdfc.cli import _report
@@ -25,13 +26,12 @@ from analogdfc.cli._design import (
     TARGET_STEPSIZE,
     TIME_LIMIT,
     Bars,
-    Samples,
     Switches,
     design_options,
     device_options,
     make_design,
     make_model,
-    make_samples,
+    make_stimuli,
     progress_bar,
     read_card,
     read_devices,
@@ -40,6 +40,7 @@ from analogdfc.cli._options import Control, Count, Finite, bundled, control_opti
 from analogdfc.comparison import Cause, Comparison
 from analogdfc.errors import SimulatorWarning
 from analogdfc.files import beside
+from analogdfc.findings import Findings, inputs_tree
 from analogdfc.plots import check_outputs, comparison_figure, save_figure
 from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.netlist import Fidelity
@@ -160,11 +161,11 @@ def command(
     simulator = get_simulator(options.backend)
     model, origin = make_model(weights, sizes, seed, control)
     design = make_design(model, technology, switches, made_of)
-    data = make_samples(model.network, samples, seed, target_stepsize)
+    data = make_stimuli(model.network, samples, seed, target_stepsize)
     chip = seed if chip_seed is None else chip_seed
     results = _run(design, chip, data, simulator, options)
-    tree = _report.tree(model, design, (seed, chip), data, results.runs)
-    numbers = _report.numbers(results)
+    numbers = results.numbers()
+    tree = {**inputs_tree(model, design, (seed, chip), data), "runs": results.runs_tree(design)}
     records.write(output, {**tree, "results": numbers})
     figure = save_figure(comparison_figure(design, results.runs), figure_path)
     if as_json:
@@ -178,8 +179,8 @@ def command(
 
 
 def _run(
-    design: Design, seed: int, data: Samples, simulator: Simulator, options: _Options
-) -> _report.Results:
+    design: Design, seed: int, data: Stimuli, simulator: Simulator, options: _Options
+) -> Findings:
     dt = design.tau_v / 10
     study = Study(design, data.x, data.step, dt, round(options.duration / dt))
     levels: tuple[Fidelity, ...] = ("ideal", "macro")
@@ -199,9 +200,9 @@ def _run(
     if "macro" in levels and options.with_causes:
         with progress_bar("causes", round(options.duration / 0.1)) as bar:
             angle, drivers = study.causes(seed, lambda k: bar.update(k > 0))
-    return _report.Results(
-        dict(found.runs),
-        list(found.comparisons),
+    return Findings(
+        found.runs,
+        found.comparisons,
         slowest,
         angle,
         drivers,
@@ -240,7 +241,7 @@ def _slowest_mode(study: Study, seed: int) -> float:
     return slowest
 
 
-def _check_tolerance(comparisons: list[Comparison], tolerance: float | None) -> None:
+def _check_tolerance(comparisons: Sequence[Comparison], tolerance: float | None) -> None:
     if tolerance is None:
         return
     for comparison in comparisons:

@@ -11,8 +11,9 @@ import click
 import torch
 from click.core import ParameterSource
 
-from analogdfc import records
+from analogdfc import records, trees
 from analogdfc.cards.technology import Card
+from analogdfc.cases import Stimuli
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.devices import Devices
@@ -20,24 +21,21 @@ from analogdfc.cli import _estimate
 from analogdfc.cli._design import (
     JSON,
     TARGET_STEPSIZE,
-    Samples,
     Switches,
     design_options,
     device_options,
     make_design,
     make_model,
-    make_samples,
+    make_stimuli,
     progress_bar,
     read_card,
     read_devices,
 )
-from analogdfc.cli._estimate import Work
 from analogdfc.cli._estimate_training import (
     TRAINING,
     TrainingOptions,
     check_trainable,
     train_as_asked,
-    training_numbers,
     training_options,
 )
 from analogdfc.cli._options import Control, Count, Finite, bundled, control_options, refuse
@@ -49,12 +47,15 @@ from analogdfc.cost.estimate import (
     estimate,
 )
 from analogdfc.cost.figures import estimate_figure
+from analogdfc.cost.report import Costs
 from analogdfc.cost.sweep import Parameter, parse, sweep
 from analogdfc.digital import baseline
 from analogdfc.digital.measured import FORMATS, REPEATS, measured, why_not_measured
 from analogdfc.digital.training import COUNTS
 from analogdfc.errors import UserError
 from analogdfc.files import beside
+from analogdfc.findings import inputs_tree
+from analogdfc.onchip.bill import numbers as training_numbers
 from analogdfc.onchip.figure import convergence_figure
 from analogdfc.plots import check_outputs, save_figure
 
@@ -206,14 +207,14 @@ def command(
     model, origin = make_model(given.weights, sizes, given.seeds[0], control)
     check_trainable(model.network.sizes, training)
     design = make_design(model, given.card, given.switches, given.devices)
-    data = make_samples(model.network, samples, given.seeds[0], target_stepsize)
+    data = make_stimuli(model.network, samples, given.seeds[0], target_stepsize)
     work = _work(design, given.seeds[1], data, parameters, rules, options)
     learned = train_as_asked(work.found, work.rows, training)
-    numbers = _numbers(work)
+    numbers = work.numbers()
     if learned is not None:
         numbers["training"] = training_numbers(learned)
-    tree = _estimate.inputs_tree(model, work.found, given.seeds, data)
-    records.write(output, {**tree, "results": _estimate.results_tree(numbers)})
+    tree = inputs_tree(model, design, given.seeds, data)
+    records.write(output, {**tree, "results": trees.as_leaves(numbers)})
     written = [output]
     figure = estimate_figure(work.found, work.bandwidths, work.sweeps)
     written.append(save_figure(figure, figure_path))
@@ -224,7 +225,7 @@ def command(
         about = {"network": "-".join(map(str, design.sizes)), "origin": origin}
         drawn = {"seed": given.seeds[0], "chip_seed": given.seeds[1]}
         whole = {**about, **drawn, "samples": data.source, **numbers}
-        click.echo(json.dumps(_estimate.for_json(whole), indent=2))
+        click.echo(json.dumps(trees.as_json(whole), indent=2))
     else:
         _estimate.show(design, origin, data.source, work)
         if learned is not None:
@@ -304,11 +305,11 @@ def _rules(text: str) -> list[str]:
 def _work(
     design: Design,
     seed: int,
-    data: Samples,
+    data: Stimuli,
     parameters: list[Parameter],
     rules: list[str],
     options: _Options,
-) -> Work:
+) -> Costs:
     method = options.method
     arguments: dict[str, Any] = {
         name: getattr(options, name) for name in ("accuracy", "until", "learning_rate")
@@ -355,15 +356,4 @@ def _work(
             rows += measured(
                 design.sizes, rules, samples=options.training_samples, progress=bar.update
             )
-    return Work(found, bandwidths, swept, rows, options.training_samples)
-
-
-def _numbers(work: Work) -> dict[str, Any]:
-    out = _estimate.numbers(work.found)
-    out["settling"] = _estimate.settling_numbers(work.found)
-    out["bandwidths"] = _estimate.bandwidth_numbers(work.bandwidths)
-    out["sweeps"] = {p.name: _estimate.sweep_numbers(p, points) for p, points in work.sweeps}
-    out |= records.remarks_tree(work.found.design.card.remarks)
-    out["digital"] = {"training_samples": work.samples,
-                      "rows": _estimate.digital_numbers(work.rows)}  # fmt: skip
-    return out
+    return Costs(found, bandwidths, swept, rows, options.training_samples)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import torch
 
+from analogdfc.cases import stimuli_for
 from analogdfc.circuit.chip import Chip
 from analogdfc.cli._design import (
     Switches,
@@ -14,7 +15,6 @@ from analogdfc.cli._design import (
     device_options,
     make_design,
     make_model,
-    make_samples,
     read_card,
     read_devices,
 )
@@ -79,7 +79,7 @@ def command(
     technology, made_of = read_card(card), read_devices(devices, age)
     model, origin = make_model(weights, sizes, seed, control)
     design = make_design(model, technology, switches, made_of)
-    samples = make_samples(model.network, 1, seed, None)
+    samples = stimuli_for(model.network, 1, seed, None)
     chip = Chip.of(design, seed if chip_seed is None else chip_seed)
     netlist = Netlist.of(chip, "ideal" if fidelity == "ideal" else "macro")
     bench = Testbench(netlist.chip, samples.x[0], samples.step[0], 20.0, design.tau_v / 10)

@@ -12,7 +12,7 @@ import click
 import torch
 from tqdm import tqdm
 
-from analogdfc import records
+from analogdfc import records, trees
 from analogdfc.cli import _size
 from analogdfc.cli._design import (
     BACKEND,
@@ -23,7 +23,7 @@ from analogdfc.cli._design import (
     design_options,
     make_design,
     make_model,
-    make_samples,
+    make_stimuli,
     progress_bar,
     read_card,
 )
@@ -41,6 +41,7 @@ from analogdfc.files import beside, check_apart, check_place, stamped, write_who
 from analogdfc.plots import check_outputs, save_figure
 from analogdfc.sizing.figure import sizing_figure
 from analogdfc.sizing.finding import Options, Sizing, size
+from analogdfc.sizing.report import numbers, tree
 from analogdfc.sizing.specification import REQUIREMENTS, parse_fixed, parse_ranges
 from analogdfc.sizing.trial import Problem
 from analogdfc.spice.engines import get_simulator
@@ -223,7 +224,7 @@ def command(
     simulator = get_simulator(effort.backend) if effort.verify else None
     model, origin = make_model(weights, sizes, seed, control)
     design = make_design(model, technology, switches)
-    data = make_samples(model.network, bounds.samples, seed, bounds.target_stepsize)
+    data = make_stimuli(model.network, bounds.samples, seed, bounds.target_stepsize)
     first = seed if chip_seed is None else chip_seed
     problem = Problem.of(
         design,
@@ -248,14 +249,14 @@ def command(
     )
     with as_options("max_angle", "phase_margin"), _Bars(effort.trials) as bars:
         found = size(problem, simulator, how, bars.advance)
-    records.write(output, _size.tree(model, found, data))
+    records.write(output, tree(model, found, data))
     figure = save_figure(sizing_figure(found), beside(output, ".png"))
     sized = beside(output, ".toml")
     _write_card(sized, found)
     if as_json:
         about = {"network": "-".join(map(str, design.sizes)), "origin": origin, "seed": seed}
-        numbers = {**about, "samples": data.source, **_size.numbers(found)}
-        click.echo(json.dumps(numbers, indent=2))
+        whole = {**about, "samples": data.source, **numbers(found)}
+        click.echo(json.dumps(trees.as_json(whole), indent=2))
     else:
         _size.show(found, origin, data)
         click.echo(f"wrote {output}, {figure} and {sized}; trials in {storage}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from analogdfc.analysis.energy import writes
 from analogdfc.analysis.energy.items import WRITES
@@ -13,6 +14,7 @@ from analogdfc.datasets import Dataset
 from analogdfc.devices import DeviceModel
 from analogdfc.digital import Band, Row, spread
 from analogdfc.onchip.convergence import Convergence, OnChip, converge, on_chip
+from analogdfc.records import Quantity
 
 DEVICE = "ecram_mo_kim2019"
 """What is trained on where nothing says otherwise."""
@@ -96,3 +98,39 @@ def _pulse(design: Design) -> tuple[float, list[tuple[str, str]]]:
     if energy.unknown:
         return 0.0, list(energy.unknown.items())
     return float(energy.total) / sum(counts), []
+
+
+def numbers(training: Trained) -> dict[str, Any]:
+    """The numbers of a training, with their units; nan where the target was not reached.
+
+    Args:
+        training: the training.
+    """
+    convergence, chip = training.convergence, training.chip
+    out: dict[str, Any] = {
+        "target_accuracy": convergence.target,
+        "budget_samples": convergence.budget,
+        "energy_leaves_out": training.unknown,
+        "on_chip_us": Quantity([_or_nan(c.time, 1e6) for c in chip], "us"),
+        "on_chip_joule": Quantity([_or_nan(c.energy) for c in chip], "J"),
+    }
+    for rule in convergence.rules:
+        samples, curves = convergence.curves(rule)
+        runs = convergence.of(rule)
+        accuracy = zip(runs, curves, strict=True)
+        reached = [_or_nan(n) for n in convergence.samples_to_target(rule)]
+        out[rule] = {
+            "verdict": convergence.verdict(rule),
+            "samples_to_target": Quantity(reached, "1"),
+            "samples": Quantity(samples, "1"),
+            "accuracy": {f"seed {r.seed}": Quantity(curve, "1") for r, curve in accuracy},
+        }
+        if runs[0].pulses_per_sample is not None:
+            out[rule]["pulses_per_sample"] = {
+                f"seed {run.seed}": Quantity(run.pulses_per_sample or (), "1") for run in runs
+            }
+    return out
+
+
+def _or_nan(value: float | None, factor: float = 1.0) -> float:
+    return math.nan if value is None else factor * value

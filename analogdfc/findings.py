@@ -1,0 +1,130 @@
+"""What a study finds, as trees of numbers for records and for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from analogdfc import records
+from analogdfc.cases import Stimuli
+from analogdfc.circuit.design import Design
+from analogdfc.comparison import Cause, Comparison
+from analogdfc.dynamics import Trajectory, Update
+from analogdfc.records import Quantity
+from analogdfc.storage import Model, model_tree
+
+__all__ = ["Findings", "inputs_tree"]
+
+
+def inputs_tree(
+    model: Model, design: Design, seeds: tuple[int, int], stimuli: Stimuli
+) -> dict[str, Any]:
+    """What goes into a study, for its record.
+
+    Args:
+        model: the network with its control loop.
+        design: what was made of it.
+        seeds: of the network and what it is tried on, and of the chip.
+        stimuli: what it is tried on.
+    """
+    return {
+        "provenance": records.provenance(),
+        "seed": seeds[0],
+        "chip_seed": seeds[1],
+        "card": design.card.text,
+        **({} if design.devices is None else {"devices": design.devices.tree()}),
+        "readout": asdict(design.readout),
+        "network": model_tree(model),
+        "samples": stimuli.tree(),
+    }
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What laying the realisations of a design side by side gives.
+
+    Attributes:
+        runs: the trajectories by name of the realisation.
+        comparisons: of pairs of them.
+        slowest_mode: largest real part of the loop's eigenvalues, in 1 / (unit of the controller's
+            time); None where the chip was not looked at.
+        angle: of the chip's update to the ideal one, in degrees; None where no causes were sought.
+        causes: what turns it, by size.
+        ends: where each run has got to, in words.
+        remarks: what is unusual, a sentence each.
+    """
+
+    runs: Mapping[str, Trajectory]
+    comparisons: Sequence[Comparison]
+    slowest_mode: float | None = None
+    angle: float | None = None
+    causes: Sequence[Cause] = ()
+    ends: Mapping[str, str] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
+
+    def numbers(self) -> dict[str, Any]:
+        """The results, with units in the names."""
+        out: dict[str, Any] = {
+            f"{c.kind}: {c.other} against {c.reference}": _compared(c) for c in self.comparisons
+        }
+        out["at_the_end"] = dict(self.ends)
+        out |= records.remarks_tree(self.remarks)
+        if self.slowest_mode is not None:
+            out["slowest_mode_per_tau_u"] = self.slowest_mode
+        if self.angle is not None:
+            out["causes"] = {
+                "angle_all_on_degree": self.angle,
+                **{
+                    f"without {c.name}": {"angle_degree": c.angle, "change_degree": c.change}
+                    for c in self.causes
+                },
+            }
+            worst = self.causes[0] if self.causes and self.causes[0].change < 0 else None
+            out["largest_cause"] = worst.name if worst else "none"
+        return out
+
+    def runs_tree(self, design: Design) -> dict[str, Any]:
+        """The branch 'runs' of a record: waveforms and updates.
+
+        Args:
+            design: what ran.
+        """
+        return {name: _run(design, run) for name, run in self.runs.items()}
+
+
+def _compared(c: Comparison) -> dict[str, Any]:
+    return {
+        "kind": c.kind,
+        "reference": c.reference,
+        "other": c.other,
+        "nrmse_percent": {name: 100 * value for name, value in c.signals.items()},
+        "update": {
+            layer: {
+                "angle_degree": u.angle,
+                "norm_ratio": u.norm_ratio,
+                "relative_error_percent": 100 * u.error,
+            }
+            for layer, u in c.updates.items()
+        },
+        "below_resolution": dict(c.unresolved),
+        "settling_time_reference_us": 1e6 * c.settling[0],
+        "settling_time_other_us": 1e6 * c.settling[1],
+    }
+
+
+def _run(design: Design, run: Trajectory) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "t": Quantity((run.t * design.seconds).numpy(), "s", "time after the release"),
+        "u": Quantity(run.u.numpy(), "1", "control signal, (sample, time, output)"),
+        "e": Quantity(run.e.numpy(), "1", "control error"),
+    }
+    for i in range(run.depth):
+        for name in ("v", "v_ff", "r", "r_ff"):
+            out[f"{name}{i + 1}"] = Quantity(getattr(run.neurons, name)[i].numpy(), "1")
+            out[f"{name}{i + 1}_free"] = Quantity(getattr(run.free, name)[i].numpy(), "1")
+    update = Update.of(run, double_sampling=design.readout.double_sampling)
+    for i, (w, b) in enumerate(zip(update.weights, update.biases, strict=True), start=1):
+        out[f"dW{i}"] = Quantity(w.numpy(), "1", "weight update a sample, before a learning rate")
+        out[f"db{i}"] = Quantity(b.numpy(), "1")
+    return out
