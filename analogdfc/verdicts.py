@@ -12,9 +12,17 @@ from analogdfc.circuit.design import Design
 from analogdfc.comparison import Comparison
 from analogdfc.dynamics import Trajectory
 from analogdfc.errors import ConvergenceError
-from analogdfc.study import Study
+from analogdfc.study import BEHAVIOURAL, CELLS, IDEAL, Study
 
-__all__ = ["AT_RAILS", "AT_REST", "UNUSUAL", "loop_remarks", "remarks", "state_at_end"]
+__all__ = [
+    "AT_RAILS",
+    "AT_REST",
+    "UNUSUAL",
+    "loop_remarks",
+    "remarks",
+    "state_at_end",
+    "states_at_end",
+]
 
 AT_REST = "at rest"
 AT_RAILS = "held at the amplifiers' rails"
@@ -55,6 +63,18 @@ def state_at_end(design: Design, run: Trajectory) -> str:
     return f"{'still settling' if settles else 'NOT COMING TO REST'}: {amount}"
 
 
+def states_at_end(design: Design, runs: Mapping[str, Trajectory]) -> dict[str, str]:
+    """Where each run has got to; those of ideal parts have no rails.
+
+    Args:
+        design: the design.
+        runs: the runs by the name of the realisation.
+    """
+    ideal = design.ideal()
+    boundless = (IDEAL, CELLS["ideal"])
+    return {n: state_at_end(ideal if n in boundless else design, run) for n, run in runs.items()}
+
+
 def _span(u: Tensor) -> Tensor:
     """Largest less smallest value of each sample and channel, (batch, n_L)."""
     return u.amax(1) - u.amin(1)
@@ -86,8 +106,8 @@ def remarks(
     """
     found = []
     supply, unit = design.card.amplifier.supply, design.card.scale.activation
-    if "ideal" in runs:
-        for i, v in enumerate(runs["ideal"].neurons.v, start=1):
+    if IDEAL in runs:
+        for i, v in enumerate(runs[IDEAL].neurons.v, start=1):
             volts = float(v.abs().max()) * unit
             if volts > supply:
                 found.append(
@@ -96,7 +116,7 @@ def remarks(
                     f"for the card's [scale] activation of {unit:g} V a unit"
                 )
     for c in comparisons:
-        if c.kind != "parity" or (c.other == "behavioural" and not full):
+        if c.kind != "parity" or (c.other == BEHAVIOURAL and not full):
             continue
         name = max(c.signals, key=c.signals.__getitem__)
         if not c.signals[name] <= UNUSUAL:
@@ -105,8 +125,7 @@ def remarks(
                 f"{100 * c.signals[name]:.3g} %, where less than {10 * UNUSUAL:g} % is usual. Look "
                 "at those cells (polarity, pins, gain), and at whether the loop is stable"
             )
-    for name, run in runs.items():
-        state = state_at_end(design, run)
+    for name, state in states_at_end(design, runs).items():
         if state != AT_REST and "settling" not in state:
             found.append(f"{name}: {state} at the end of the run; its update means little")
     return found

@@ -194,14 +194,15 @@ def test_models_predict_loops_of_any_speed_with_the_same_amplifiers(
     if fidelity == "ideal":
         assert_within_bars(here.parity(circuit, here.ideal()), IDEAL_BAR)
     else:
-        assert_within_bars(here.parity(circuit, here.behavioural([CHIP])[0]))
+        assert_within_bars(here.parity(circuit, here.behavioural([CHIP])[0]), IDEAL_BAR)
 
 
 @pytest.mark.parametrize("controller", [P(2.0), I(), PD(2.0, k_d=0.1), PID(k_d=0.2)], ids=str)
 def test_model_predicts_every_controller_in_a_slow_loop(controller: Controller) -> None:
     usual = replace(case(SMALL, 0, 1, controller=controller), dt=0.1, steps=100)
     here = usual.on(usual.design.card.replace("scale", time=0.1))
-    assert_model_predicts_macro_cells(here)
+    result = here.parity(here.circuit(CHIP, "macro"), here.behavioural([CHIP])[0])
+    assert_within_bars(result, IDEAL_BAR)
 
 
 @pytest.mark.parametrize("backend", ["batch", "shared"])

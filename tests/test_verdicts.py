@@ -18,7 +18,7 @@ from analogdfc.spice import library
 from analogdfc.spice.batch import BatchProcess
 from analogdfc.spice.engines import get_simulator
 from analogdfc.study import Cells, Ideal, Model
-from analogdfc.verdicts import AT_RAILS, AT_REST, remarks, state_at_end
+from analogdfc.verdicts import AT_RAILS, AT_REST, remarks, state_at_end, states_at_end
 from benchmarks._measure import case
 
 HERE = replace(case((3, 4, 2), 0, 1), dt=0.1, steps=200)
@@ -92,7 +92,8 @@ class Talking(BatchProcess):
 
     def _execute(self, folder: Path, time_limit: float) -> tuple[int, list[str]]:
         exit_code, messages = super()._execute(folder, time_limit)
-        return exit_code, [*messages, "Warning:  beware of   this"]
+        found = "Trying gmin = 1e-5 Warning: Further gmin increment"
+        return exit_code, [*messages, found, "Warning:  beware of   this"]
 
 
 def test_a_warning_of_the_simulator_is_told_once_and_stands_at_the_top(
@@ -108,6 +109,13 @@ def test_a_warning_of_the_simulator_is_told_once_and_stands_at_the_top(
     assert shown.exit_code == 0, shown.output
     assert "Warning: beware of this" in shown.stdout.partition("Realisations")[0]
     assert "beware" in records.read(tmp_path / "a.h5").text("results/remarks/1")
+
+
+def test_ideal_cells_have_no_rails() -> None:
+    run = HERE.ideal()
+    beyond = replace(run, u=run.u + 100)
+    found = states_at_end(HERE.design, {"ideal cells": beyond, "macro cells": beyond})
+    assert found == {"ideal cells": AT_REST, "macro cells": AT_RAILS}
 
 
 def test_weights_far_too_large_for_the_supplies_are_said() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ from analogdfc.dynamics.loop import free_state
 from analogdfc.dynamics.loop import output as free_output
 from analogdfc.dynamics.semilinear import TRBDF2, Semilinear
 from analogdfc.errors import UserError
+
+_SETTLE = 6e-6
+"""Time over the release as a part of an amplifier's 1 / gain-bandwidth."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,10 @@ class Behavioural:
             )
         self.chips = list(chips)
         self.model = AmplifierModel([NodalEquations.of(c) for c in chips], rung, device)
-        self.integrator = TRBDF2(tolerance)
+        bandwidths = [c.design.card.amplifier.gain_bandwidth for c in chips]
+        fastest = max((b for b in bandwidths if b is not None), default=0.0)
+        # In a slow loop's spacing the amplifiers would have moved before the first state.
+        self.integrator = TRBDF2(tolerance, _SETTLE / fastest if fastest else math.inf)
 
     def run(
         self,

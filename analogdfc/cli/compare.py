@@ -46,7 +46,7 @@ from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.netlist import Fidelity
 from analogdfc.spice.simulator import Simulator
 from analogdfc.study import Cells, Ideal, Model, Realisation, Study
-from analogdfc.verdicts import remarks, state_at_end
+from analogdfc.verdicts import remarks, states_at_end
 
 # The first line keeps click from wrapping the example.
 _EXAMPLES = """\b
@@ -206,7 +206,7 @@ def _run(
         slowest,
         angle,
         drivers,
-        {name: state_at_end(design, run) for name, run in found.runs.items()},
+        states_at_end(design, found.runs),
         [
             *design.card.remarks,
             *warned,

@@ -150,9 +150,12 @@ class TRBDF2:
 
     Attributes:
         tolerance: largest error of a step in any unknown, in units of the unknowns.
+        settle: longest time in which the algebraic unknowns are made consistent at the start, in
+            the unit of time; 2^-24 of the output grid's spacing where that is less.
     """
 
     tolerance: float = 2e-6
+    settle: float = math.inf
 
     def run(
         self,
@@ -183,7 +186,7 @@ class TRBDF2:
             ConvergenceError: the step size fell below spacing / 2^34, or the state is not finite.
         """
         solver = _Solver(system, start)
-        z, f = solver.settle(start, spacing * 2.0**-_SETTLE)
+        z, f = solver.settle(start, min(spacing * 2.0**-_SETTLE, self.settle))
         yield z
         level, position, unit = _FIRST, 0, 1 << _LEVELS
         while position < steps * unit:

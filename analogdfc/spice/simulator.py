@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
@@ -28,6 +29,7 @@ from analogdfc.spice.rawfile import RawPlot
 from analogdfc.spice.settings import write_settings
 
 DECK_NAME = "deck.cir"
+_STEPS = re.compile(r"gmin|source stepping|singular matrix", re.IGNORECASE)
 _LEAST_SPACE = 64 * 1024
 """Bytes of a temporary folder below which it counts as full."""
 
@@ -48,9 +50,13 @@ class Waveforms:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Lines among the messages that are warnings; a run as it should be has none."""
+        """Lines among the messages that are warnings; a run as it should be has none.
+
+        Steps on the way to an operating point, which was found in the end, don't count.
+        """
         lines = (" ".join(line.split()) for line in self.messages)
-        return tuple(dict.fromkeys(line for line in lines if "warning" in line.lower()))
+        told = (line for line in lines if "warning" in line.lower() and not _STEPS.search(line))
+        return tuple(dict.fromkeys(told))
 
 
 class Simulator(ABC):
