@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import torch
 from click.testing import CliRunner, Result
 
 from analogdfc import records
+from analogdfc.cards.technology import Card
 from analogdfc.cli import align, cli, train
 from analogdfc.controller import PI
+from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback, NetworkFeedback
 from analogdfc.learning import LearningRule, get_rule, make_rule
 from analogdfc.network import Network
@@ -179,3 +182,58 @@ def test_neurons_that_the_cells_do_not_realise_are_refused(tmp_path: Path) -> No
         "align", "--dataset", "digits-4x4", "--samples", 8, "--weights", path,
         "--rule", "dfc-ssa", "-o", tmp_path / "a.h5",
     )  # fmt: skip
+
+
+CARD = "A card of another name"
+
+
+@pytest.fixture(scope="module")
+def on_chip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A record of a network that learned through a chip of another card, on devices."""
+    folder = tmp_path_factory.mktemp("chip")
+    card = Card.load("discrete_100mhz")
+    text = card.text.replace(card.card.name, CARD)
+    (folder / "card.toml").write_text(text, "utf-8")
+    chip = ["--card", folder / "card.toml", "--devices", "ecram_mo_kim2019"]
+    seeds = ["--seed", 3, "--chip-seed", 5]
+    result = run("train", *SMALL, "--rule", "dfc-chip", *chip, *seeds, "-o", folder / "t.h5")
+    assert result.exit_code == 0, result.output
+    return folder / "t.h5"
+
+
+def design_of(monkeypatch: pytest.MonkeyPatch, command: str, *arguments: object) -> str:
+    """What a command makes its design of; it stops there."""
+
+    def stop(model: Model, card: Card, switches: object, devices: object) -> None:
+        raise UserError(f"{card.card.name}, {devices}")
+
+    monkeypatch.setattr(import_module(f"analogdfc.cli.{command}"), "make_design", stop)
+    return refused(command, *arguments)
+
+
+@pytest.mark.parametrize("command", ["compare", "estimate", "netlist"])
+def test_a_network_that_learned_through_a_chip_brings_that_chip(
+    command: str, on_chip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ["--weights", on_chip, "-o", tmp_path / "out.h5"]
+    assert CARD in (found := design_of(monkeypatch, command, *whole))
+    assert "ECRAM" in found
+    other = design_of(monkeypatch, command, *whole, "--card", "discrete_100mhz")
+    assert CARD not in other
+    assert "ECRAM" in other
+
+
+def test_the_netlist_of_a_network_that_learned_through_a_chip_is_that_of_its_chip(
+    on_chip: Path, tmp_path: Path
+) -> None:
+    chip = ["--card", on_chip.with_name("card.toml"), "--devices", "ecram_mo_kim2019"]
+    said = [*chip, "--seed", 3, "--chip-seed", 5]
+    bare = tmp_path / "bare.h5"
+    records.write(bare, {"network": model_tree(read_model(on_chip))})
+    brought = run("netlist", "--weights", on_chip, "-o", tmp_path / "brought")
+    assert brought.exit_code == 0, brought.output
+    assert "on the chip of" in brought.output
+    assert "programmed anew" in brought.output
+    assert run("netlist", "--weights", bare, *said, "-o", tmp_path / "said").exit_code == 0
+    texts = [(tmp_path / name / "circuit.cir").read_text() for name in ("brought", "said")]
+    assert texts[0] == texts[1]

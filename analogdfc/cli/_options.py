@@ -206,7 +206,11 @@ def control_options(command: _Command) -> _Command:
             type=click.Choice(list(KINDS)),
             help="Kind of controller.  [default: that of --weights, or PI]",
         ),
-        click.option("--k-p", type=Finite(min=0), help="Its proportional gain."),
+        click.option(
+            "--k-p",
+            type=Finite(min=0),
+            help="Its proportional gain.  [default: that of --weights, or 2]",
+        ),
         click.option(
             "--k-d", type=positive, help="Its derivative gain, in the card's unit of time."
         ),

@@ -33,9 +33,8 @@ from analogdfc.cli._design import (
     make_model,
     make_stimuli,
     progress_bar,
-    read_card,
-    read_devices,
 )
+from analogdfc.cli._given import given, learned_on
 from analogdfc.cli._options import Control, Count, Finite, bundled, control_options, refuse
 from analogdfc.comparison import Cause, Comparison
 from analogdfc.errors import SimulatorWarning
@@ -149,7 +148,8 @@ def command(
 
     The ideal equations, the behavioural model and the SPICE circuit run on the same inputs. A
     parity says how well a model predicts the circuit, a deviation how far the circuit is from the
-    algorithm.
+    algorithm. A network that learned through a chip brings that chip, where no option says
+    otherwise.
     """
     torch.set_num_threads(1)
     if options.fidelity == "ideal":
@@ -157,21 +157,21 @@ def command(
         refuse(why, "rung", *(["with_causes"] if options.with_causes else []))
     figure_path = beside(output, ".png")
     check_outputs(output, figure_path, read=(weights, card, devices))
-    technology, made_of = read_card(card), read_devices(devices, age)
+    chip = given(learned_on(weights), card, (seed, chip_seed), switches, devices, age)
     simulator = get_simulator(options.backend)
-    model, origin = make_model(weights, sizes, seed, control)
-    design = make_design(model, technology, switches, made_of)
-    data = make_stimuli(model.network, samples, seed, target_stepsize)
-    chip = seed if chip_seed is None else chip_seed
-    results = _run(design, chip, data, simulator, options)
+    model, origin = make_model(weights, sizes, chip.seeds[0], control)
+    origin += chip.note
+    design = make_design(model, chip.card, chip.switches, chip.devices)
+    data = make_stimuli(model.network, samples, chip.seeds[0], target_stepsize)
+    results = _run(design, chip.seeds[1], data, simulator, options)
     numbers = results.numbers()
-    tree = {**inputs_tree(model, design, (seed, chip), data), "runs": results.runs_tree(design)}
+    tree = {**inputs_tree(model, design, chip.seeds, data), "runs": results.runs_tree(design)}
     records.write(output, {**tree, "results": numbers})
     figure = save_figure(comparison_figure(design, results.runs), figure_path)
     if as_json:
-        about = {"network": "-".join(map(str, design.sizes)), "origin": origin, "seed": seed}
-        about["chip_seed"] = chip
-        click.echo(json.dumps({**about, "samples": data.source, **numbers}, indent=2))
+        about = {"network": "-".join(map(str, design.sizes)), "origin": origin}
+        drawn = {"seed": chip.seeds[0], "chip_seed": chip.seeds[1]}
+        click.echo(json.dumps({**about, **drawn, "samples": data.source, **numbers}, indent=2))
     else:
         _report.show(design, origin, data.source, results)
         click.echo(f"wrote {output} and {figure}")

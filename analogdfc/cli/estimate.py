@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import torch
-from click.core import ParameterSource
 
 from analogdfc import records, trees
-from analogdfc.cards.technology import Card
 from analogdfc.cases import Stimuli
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
-from analogdfc.circuit.devices import Devices
 from analogdfc.cli import _estimate
 from analogdfc.cli._design import (
     JSON,
@@ -28,8 +25,6 @@ from analogdfc.cli._design import (
     make_model,
     make_stimuli,
     progress_bar,
-    read_card,
-    read_devices,
 )
 from analogdfc.cli._estimate_training import (
     TRAINING,
@@ -38,6 +33,7 @@ from analogdfc.cli._estimate_training import (
     train_as_asked,
     training_options,
 )
+from analogdfc.cli._given import given, learned_on
 from analogdfc.cli._options import Control, Count, Finite, bundled, control_options, refuse
 from analogdfc.cost.estimate import (
     ENDS,
@@ -189,7 +185,8 @@ def command(
     """Estimate time, energy and area of learning on a chip.
 
     The network comes from RECORD, written by `train` or `compare` (with its card, devices, seed and
-    readout, where it has them and no option says otherwise), from --weights, or from --sizes.
+    readout, where it has them and no option says otherwise), from --weights, or from --sizes. A
+    network that learned through a chip brings that chip.
     """
     torch.set_num_threads(1)
     if training.target_accuracy is None:
@@ -202,18 +199,21 @@ def command(
     rules = _rules(options.rules)
     if options.measure and (why := why_not_measured()) is not None:
         raise UserError(f"--measure: {why}")
-    seeds = seed, seed if chip_seed is None else chip_seed
-    given = _given(record, weights, card, seeds, switches, devices, age)
-    model, origin = make_model(given.weights, sizes, given.seeds[0], control)
+    if record is not None and weights is not None:
+        raise UserError("RECORD and --weights: give one of them, both name a network")
+    made_of = record or learned_on(weights)
+    chip = given(made_of, card, (seed, chip_seed), switches, devices, age)
+    model, origin = make_model(record or weights, sizes, chip.seeds[0], control)
+    origin += chip.note
     check_trainable(model.network.sizes, training)
-    design = make_design(model, given.card, given.switches, given.devices)
-    data = make_stimuli(model.network, samples, given.seeds[0], target_stepsize)
-    work = _work(design, given.seeds[1], data, parameters, rules, options)
+    design = make_design(model, chip.card, chip.switches, chip.devices)
+    data = make_stimuli(model.network, samples, chip.seeds[0], target_stepsize)
+    work = _work(design, chip.seeds[1], data, parameters, rules, options)
     learned = train_as_asked(work.found, work.rows, training)
     numbers = work.numbers()
     if learned is not None:
         numbers["training"] = training_numbers(learned)
-    tree = inputs_tree(model, design, given.seeds, data)
+    tree = inputs_tree(model, design, chip.seeds, data)
     records.write(output, {**tree, "results": trees.as_leaves(numbers)})
     written = [output]
     figure = estimate_figure(work.found, work.bandwidths, work.sweeps)
@@ -223,7 +223,7 @@ def command(
         written.append(save_figure(curves, beside(output, "_training.png")))
     if as_json:
         about = {"network": "-".join(map(str, design.sizes)), "origin": origin}
-        drawn = {"seed": given.seeds[0], "chip_seed": given.seeds[1]}
+        drawn = {"seed": chip.seeds[0], "chip_seed": chip.seeds[1]}
         whole = {**about, **drawn, "samples": data.source, **numbers}
         click.echo(json.dumps(trees.as_json(whole), indent=2))
     else:
@@ -231,58 +231,6 @@ def command(
         if learned is not None:
             _estimate.show_training(learned)
         click.echo(f"wrote {', '.join(map(str, written[:-1]))} and {written[-1]}")
-
-
-class _Given(NamedTuple):
-    """What the design is made of; seeds are that of the inputs and of the chip."""
-
-    weights: Path | None
-    card: Card
-    seeds: tuple[int, int]
-    switches: Switches
-    devices: Devices | None
-
-
-def _given(
-    record: Path | None,
-    weights: Path | None,
-    card: str,
-    seeds: tuple[int, int],
-    switches: Switches,
-    devices: str | None,
-    age: float,
-) -> _Given:
-    """The options, with what a record says in place of defaults."""
-    if record is None:
-        return _Given(weights, read_card(card), seeds, switches, read_devices(devices, age))
-    if weights is not None:
-        raise UserError("RECORD and --weights: give one of them, both name a network")
-    kept = records.read(record)
-    context = click.get_current_context()
-
-    def silent(name: str) -> bool:
-        return context.get_parameter_source(name) is ParameterSource.DEFAULT
-
-    technology = read_card(card)
-    if silent("card") and "card" in kept:
-        technology = Card.parse(kept.text("card"), f"the card in {record}")
-    seed, chip = seeds
-    if silent("seed") and "seed" in kept:
-        seed = kept.integer("seed")
-    if silent("chip_seed"):
-        # Before chips had a seed of their own, it was the other.
-        chip = kept.integer("chip_seed") if silent("seed") and "chip_seed" in kept else seed
-    said = {
-        name: bool(kept[f"readout/{name}"])
-        for name in ("double_sampling", "auto_zero", "relative_target")
-        if silent(name) and f"readout/{name}" in kept
-    }
-    made_of = Devices.read(kept) if silent("devices") else None
-    if made_of is None:
-        made_of = read_devices(devices, age)
-    elif not silent("age"):
-        made_of = replace(made_of, age=age)
-    return _Given(record, technology, (seed, chip), replace(switches, **said), made_of)
 
 
 def _parameters(texts: tuple[str, ...]) -> list[Parameter]:

@@ -15,9 +15,8 @@ from analogdfc.cli._design import (
     device_options,
     make_design,
     make_model,
-    read_card,
-    read_devices,
 )
+from analogdfc.cli._given import given, learned_on
 from analogdfc.cli._options import Control, control_options
 from analogdfc.spice.netlist import FIDELITIES, Netlist
 from analogdfc.spice.testbench import Testbench
@@ -73,14 +72,16 @@ def command(
 
     Three files: cells.lib (the cell library; swap a cell for one of your process), circuit.cir
     (crossbars, neurons, controller) and testbench.cir (supplies, one input, analysis), which runs
-    as it is with `ngspice -b -r waveforms.raw testbench.cir`.
+    as it is with `ngspice -b -r waveforms.raw testbench.cir`. A network that learned through a
+    chip brings that chip, where no option says otherwise.
     """
     torch.set_num_threads(1)
-    technology, made_of = read_card(card), read_devices(devices, age)
-    model, origin = make_model(weights, sizes, seed, control)
-    design = make_design(model, technology, switches, made_of)
-    samples = stimuli_for(model.network, 1, seed, None)
-    chip = Chip.of(design, seed if chip_seed is None else chip_seed)
+    made_of = given(learned_on(weights), card, (seed, chip_seed), switches, devices, age)
+    model, origin = make_model(weights, sizes, made_of.seeds[0], control)
+    origin += made_of.note
+    design = make_design(model, made_of.card, made_of.switches, made_of.devices)
+    samples = stimuli_for(model.network, 1, made_of.seeds[0])
+    chip = Chip.of(design, made_of.seeds[1])
     netlist = Netlist.of(chip, "ideal" if fidelity == "ideal" else "macro")
     bench = Testbench(netlist.chip, samples.x[0], samples.step[0], 20.0, design.tau_v / 10)
     study = Study(netlist.chip.design, samples.x, samples.step)
