@@ -24,7 +24,7 @@ ORDER = [
     "digital", "cost", "onchip", "sizing", "experiments",
     "cli",
 ]  # fmt: skip
-LARGEST = 0.12
+LARGEST = 0.105
 """Part of the package's lines that no room exceeds."""
 GONE = ("hardware", "estimation", "theory")
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
-from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -14,15 +11,13 @@ from rich.table import Table
 from analogdfc.cli._console import make_console
 from analogdfc.errors import UserError
 from analogdfc.learning import RuleInfo
-from analogdfc.learning.making import arguments
+from analogdfc.learning.describing import described, facts
 from analogdfc.onchip.registry import RULES, get_rule
 
 _LEGEND = """\
 local in space: what a synapse learns from is there where it is; in time: it is there when it \
 learns.
 `analogdfc rules NAME` says more about one of them, `analogdfc train --rule NAME` trains with it."""
-# A description that leaves the word to another class.
-_ELSEWHERE = re.compile(r"(see|as|as of) `")
 
 # The first line keeps click from wrapping the examples.
 _EXAMPLES = """\b
@@ -46,7 +41,7 @@ def command(name: str | None, family: str | None, as_json: bool) -> None:
     if name is not None and family is not None:
         raise UserError(f"--family {family}: a rule is named already, {name!r}; give one of them")
     if name is not None:
-        found = _one(get_rule(name))
+        found = described(get_rule(name))
         if as_json:
             click.echo(json.dumps(found, indent=2))
         else:
@@ -54,7 +49,7 @@ def command(name: str | None, family: str | None, as_json: bool) -> None:
         return
     infos = _of(family)
     if as_json:
-        click.echo(json.dumps([_facts(info) for info in infos], indent=2))
+        click.echo(json.dumps([facts(info) for info in infos], indent=2))
     else:
         _show_all(infos)
 
@@ -66,49 +61,6 @@ def _of(family: str | None) -> list[RuleInfo]:
         raise UserError(f"unknown family {family!r}; there are {', '.join(sorted(families))}")
     chosen = families if family is None else [family]
     return [info for one in chosen for info in RULES.values() if info.family == one]
-
-
-def _facts(info: RuleInfo) -> dict[str, Any]:
-    """What the registry says, without the class."""
-    return {field: value for field, value in info._asdict().items() if field != "rule"}
-
-
-def _one(info: RuleInfo) -> dict[str, Any]:
-    """All about one rule."""
-    about, _ = _docstring(info.rule)
-    described = [
-        {
-            "name": name,
-            "default": None if p.default is inspect.Parameter.empty else repr(p.default),
-            "description": _description(info.rule, name),
-        }
-        for name, p in arguments(info.rule).items()
-        if name != "network"
-    ]
-    where = f"{info.rule.__module__}.{info.rule.__name__}"
-    return {**_facts(info), "class": where, "description": about, "arguments": described}
-
-
-def _description(kind: type, name: str) -> str:
-    """What the docstring of the class, or of the one that it refers to, says of an argument."""
-    texts = [text for base in kind.__mro__ if (text := _docstring(base)[1].get(name))]
-    spelt_out = (text for text in texts if not _ELSEWHERE.match(text))
-    return next(spelt_out, texts[0] if texts else "")
-
-
-def _docstring(kind: type) -> tuple[str, dict[str, str]]:
-    """What a class's own docstring says: the text above the first section, and the arguments."""
-    text = inspect.cleandoc(vars(kind).get("__doc__") or "")
-    about, *rest = re.split(r"^(\w+):\n", text, flags=re.MULTILINE)
-    sections = dict(zip(rest[::2], rest[1::2], strict=True))
-    return about.strip(), dict(_entries(inspect.cleandoc("\n" + sections.get("Args", ""))))
-
-
-def _entries(section: str) -> Iterator[tuple[str, str]]:
-    for entry in re.split(r"\n(?=\w)", section):
-        name, colon, text = entry.partition(":")
-        if colon:
-            yield name.strip(), " ".join(text.split())
 
 
 def _show_all(infos: list[RuleInfo]) -> None:
