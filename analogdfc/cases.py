@@ -48,8 +48,10 @@ class Stimuli(NamedTuple):
         """The branch 'samples' of a record."""
         return {
             "source": self.source,
-            "x": Quantity(self.x.numpy(), "1", "inputs, (sample, neuron)"),
-            "target_step": Quantity(self.step.numpy(), "1", "r* - r_L of the free phase"),
+            "x": Quantity(self.x.numpy(), "1", "inputs r_0", ("sample", "neuron")),
+            "target_step": Quantity(
+                self.step.numpy(), "1", "r* - r_L of the free phase", ("sample", "output")
+            ),
         }
 
 

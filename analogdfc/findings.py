@@ -10,8 +10,8 @@ from analogdfc import records
 from analogdfc.cases import Stimuli
 from analogdfc.circuit.design import Design
 from analogdfc.comparison import Cause, Comparison
-from analogdfc.dynamics import Trajectory, Update
-from analogdfc.records import Quantity
+from analogdfc.dynamics import Trajectory
+from analogdfc.recorded import angles_tree, trajectory_tree
 from analogdfc.storage import Model, model_tree
 
 __all__ = ["Findings", "inputs_tree"]
@@ -85,12 +85,15 @@ class Findings:
         return out
 
     def runs_tree(self, design: Design) -> dict[str, Any]:
-        """The branch 'runs' of a record: waveforms and updates.
+        """The branches 'runs' and 'angles' of a record: waveforms, updates, their angles.
 
         Args:
             design: what ran.
         """
-        return {name: _run(design, run) for name, run in self.runs.items()}
+        return {
+            "runs": {name: trajectory_tree(design, run) for name, run in self.runs.items()},
+            "angles": angles_tree(design, self.comparisons, self.runs),
+        }
 
 
 def _compared(c: Comparison) -> dict[str, Any]:
@@ -111,20 +114,3 @@ def _compared(c: Comparison) -> dict[str, Any]:
         "settling_time_reference_us": 1e6 * c.settling[0],
         "settling_time_other_us": 1e6 * c.settling[1],
     }
-
-
-def _run(design: Design, run: Trajectory) -> dict[str, Any]:
-    out: dict[str, Any] = {
-        "t": Quantity((run.t * design.seconds).numpy(), "s", "time after the release"),
-        "u": Quantity(run.u.numpy(), "1", "control signal, (sample, time, output)"),
-        "e": Quantity(run.e.numpy(), "1", "control error"),
-    }
-    for i in range(run.depth):
-        for name in ("v", "v_ff", "r", "r_ff"):
-            out[f"{name}{i + 1}"] = Quantity(getattr(run.neurons, name)[i].numpy(), "1")
-            out[f"{name}{i + 1}_free"] = Quantity(getattr(run.free, name)[i].numpy(), "1")
-    update = Update.of(run, double_sampling=design.readout.double_sampling)
-    for i, (w, b) in enumerate(zip(update.weights, update.biases, strict=True), start=1):
-        out[f"dW{i}"] = Quantity(w.numpy(), "1", "weight update a sample, before a learning rate")
-        out[f"db{i}"] = Quantity(b.numpy(), "1")
-    return out

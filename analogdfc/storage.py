@@ -24,6 +24,14 @@ from analogdfc.states import State, inside
 __all__ = ["Model", "model_tree", "network_tree", "read_model", "read_state", "state_tree"]
 
 
+_ABOUT = {
+    "W": ("weights: v_ff{i} = W{i} r{below} + b{i}", ("to neuron", "from neuron")),
+    "b": ("biases of layer {i}", ("to neuron",)),
+    "Q": ("feedback: layer {i} is driven by Q{i} u", ("neuron", "output")),
+}
+"""What the matrices of a network are, and their dimensions."""
+
+
 class Model(NamedTuple):
     """A network with everything that its control loop needs.
 
@@ -285,8 +293,11 @@ def read_state(record: Record, key: str, names: Iterable[str]) -> State:
 
 
 def _matrices(name: str, parameters: Iterable[Tensor]) -> dict[str, Quantity]:
+    what, dims = _ABOUT[name]
     return {
-        f"{name}{i}": Quantity(parameter.detach().cpu().numpy(), "1")
+        f"{name}{i}": Quantity(
+            parameter.detach().cpu().numpy(), "1", what.format(i=i, below=i - 1), dims
+        )
         for i, parameter in enumerate(parameters, start=1)
     }
 

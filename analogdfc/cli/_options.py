@@ -86,6 +86,24 @@ CHIP_SEED = click.option(
 """The chip apart from what is run on it."""
 
 
+_NOT_SETTINGS = frozenset({"output", "as_json", "jobs", "storage"})
+
+
+def settings() -> dict[str, Any]:
+    """All that the command was told or takes by default, for its record."""
+    given = click.get_current_context().params
+    return {
+        name: value if isinstance(value, str | bool | int | float) else _text(value)
+        for name, value in sorted(given.items())
+        if name not in _NOT_SETTINGS and value is not None
+    }
+
+
+def _text(value: Any) -> str:
+    parts = value if isinstance(value, tuple) else (value,)
+    return ", ".join(map(str, parts))
+
+
 def refuse(why: str, *names: str) -> None:
     """Refuse options that are given and would have no effect.
 

@@ -18,6 +18,7 @@ import torch
 from analogdfc import records
 from analogdfc.cases import Stimuli
 from analogdfc.circuit.amplifiers import Rung
+from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.cli import _report
 from analogdfc.cli._design import (
@@ -35,12 +36,21 @@ from analogdfc.cli._design import (
     progress_bar,
 )
 from analogdfc.cli._given import given, learned_on
-from analogdfc.cli._options import Control, Count, Finite, bundled, control_options, refuse
+from analogdfc.cli._options import (
+    Control,
+    Count,
+    Finite,
+    bundled,
+    control_options,
+    refuse,
+    settings,
+)
 from analogdfc.comparison import Cause, Comparison
 from analogdfc.errors import SimulatorWarning
 from analogdfc.files import beside
 from analogdfc.findings import Findings, inputs_tree
 from analogdfc.plots import check_outputs, comparison_figure, save_figure
+from analogdfc.recorded import chip_tree
 from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.netlist import Fidelity
 from analogdfc.spice.simulator import Simulator
@@ -165,7 +175,8 @@ def command(
     data = make_stimuli(model.network, samples, chip.seeds[0], target_stepsize)
     results = _run(design, chip.seeds[1], data, simulator, options)
     numbers = results.numbers()
-    tree = {**inputs_tree(model, design, chip.seeds, data), "runs": results.runs_tree(design)}
+    tree = inputs_tree(model, design, chip.seeds, data) | results.runs_tree(design)
+    tree |= {"chip": chip_tree(Chip.of(design, chip.seeds[1])), "settings": settings()}
     records.write(output, {**tree, "results": numbers})
     figure = save_figure(comparison_figure(design, results.runs), figure_path)
     if as_json:

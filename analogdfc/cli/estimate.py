@@ -34,7 +34,15 @@ from analogdfc.cli._estimate_training import (
     training_options,
 )
 from analogdfc.cli._given import given, learned_on
-from analogdfc.cli._options import Control, Count, Finite, bundled, control_options, refuse
+from analogdfc.cli._options import (
+    Control,
+    Count,
+    Finite,
+    bundled,
+    control_options,
+    refuse,
+    settings,
+)
 from analogdfc.cost.estimate import (
     ENDS,
     METHODS,
@@ -54,6 +62,7 @@ from analogdfc.findings import inputs_tree
 from analogdfc.onchip.bill import numbers as training_numbers
 from analogdfc.onchip.figure import convergence_figure
 from analogdfc.plots import check_outputs, save_figure
+from analogdfc.recorded import chip_tree
 
 _FACTORS = (0.05, 0.1, 0.2, 0.5, 1.0, 3.0)
 _FEW_FACTORS = (0.3, 1.0, 3.0)
@@ -214,6 +223,7 @@ def command(
     if learned is not None:
         numbers["training"] = training_numbers(learned)
     tree = inputs_tree(model, design, chip.seeds, data)
+    tree |= {"chip": chip_tree(Chip.of(design, chip.seeds[1])), "settings": settings()}
     records.write(output, {**tree, "results": trees.as_leaves(numbers)})
     written = [output]
     figure = estimate_figure(work.found, work.bandwidths, work.sweeps)

@@ -35,6 +35,7 @@ from analogdfc.cli._options import (
     bundled,
     control_options,
     refuse,
+    settings,
 )
 from analogdfc.errors import UserError
 from analogdfc.files import beside, check_apart, check_place, stamped, write_whole
@@ -249,7 +250,7 @@ def command(
     )
     with as_options("max_angle", "phase_margin"), _Bars(effort.trials) as bars:
         found = size(problem, simulator, how, bars.advance)
-    records.write(output, tree(model, found, data))
+    records.write(output, {**tree(model, found, data), "settings": settings()})
     figure = save_figure(sizing_figure(found), beside(output, ".png"))
     sized = beside(output, ".toml")
     _write_card(sized, found)
