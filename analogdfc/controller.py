@@ -132,6 +132,19 @@ class Controller:
         """
         return (r - r_slow) / self.tau_d
 
+    def with_damping(self, damping: float) -> Controller:
+        """The controller of another `damping`, with the leak on u.
+
+        Args:
+            damping: error per unit of control signal at rest, >= 0; above 0 where there is no
+                integral part.
+        """
+        if not self.integrates:
+            return replace(self, k_p=1 / damping)
+        return Controller(
+            k_p=self.k_p, alpha=damping, tau_u=self.tau_u, k_d=self.k_d, tau_d=self.tau_d
+        )
+
     def with_leak_on_control(self) -> Controller:
         """The controller that gives the same u(t) with the leak on u (eqs. 137 and 138).
 

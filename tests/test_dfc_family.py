@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from analogdfc.controller import PI
 from analogdfc.dynamics import Euler, Loop, RungeKutta4, simulate
 from analogdfc.dynamics.loop import free_pass
-from analogdfc.dynamics.steady import sensitivity, steady_state
+from analogdfc.dynamics.reached import steady_state
+from analogdfc.dynamics.steady import newton, sensitivity
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import (
     DFC,
@@ -253,5 +254,5 @@ def test_an_error_below_the_rounding_of_the_output_converges_at_once() -> None:
     assert bool(found.converged.all())
     assert found.iterations <= 3
     # A residual beyond rounding is no convergence.
-    wide = steady_state(loop, free, free.r[-1] + 1e13 * step, iterations=1)
+    wide = newton(loop, free, free.r[-1] + 1e13 * step, iterations=1)
     assert not bool(wide.converged.any())

@@ -28,7 +28,7 @@ from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.devices import Devices
 from analogdfc.circuit.static import StaticChip
 from analogdfc.circuit.static import chip as static_chip
-from analogdfc.dynamics.steady import SteadyState, steady_state
+from analogdfc.dynamics.reached import SteadyState, steady_state
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import SteadyStateDFC

@@ -26,7 +26,8 @@ from analogdfc.dynamics import (
     simulate,
 )
 from analogdfc.dynamics.loop import feedback_jacobians, free_pass, free_state, presynaptic, push
-from analogdfc.dynamics.steady import rest, sensitivity, steady_state
+from analogdfc.dynamics.reached import steady_state
+from analogdfc.dynamics.steady import rest, sensitivity
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback, Feedback, NetworkFeedback
 from analogdfc.learning import DFC, AnalyticDFC, LearningRule, SteadyStateDFC

@@ -29,7 +29,7 @@ from analogdfc.circuit.static import StaticChip, StaticState
 from analogdfc.digital.card import Band
 from analogdfc.dynamics import Update
 from analogdfc.dynamics.loop import free_pass
-from analogdfc.dynamics.steady import steady_state
+from analogdfc.dynamics.reached import steady_state
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.measures import angle
 

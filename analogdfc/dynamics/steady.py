@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,16 +16,22 @@ from analogdfc.network import Forward
 _ROUNDINGS = 16
 
 
-class SteadyState(NamedTuple):
-    """Where the loop comes to rest.
+class Root(NamedTuple):
+    """A state in which nothing changes; whether the dynamics come to it is another question.
 
     Attributes:
         layers: signals of the layers.
         u: control signal, (batch, n_L).
         converged: samples whose residual met the tolerance, (batch,).
-        residual: largest |r* - r_L - alpha~ u| of a sample over its largest |r* - r_L| of the free
-            state, (batch,).
+        residual: largest |r* - r_L - alpha~ u| of a sample over its largest |r* - r_L| of the
+            start, (batch,).
         iterations: Newton steps taken.
+        monotone: samples along whose way d(r_L + alpha~ u)/du had a positive definite symmetric
+            part, wherever it was taken, (batch,): there is no other root where that holds, and
+            slow control goes to it.
+        gain: largest norm of d(r_L + alpha~ u)/du (Frobenius) on the way, (batch,).
+        bend: residual that the first full step has left, relative to that before, (batch,); 0 for
+            a linear loop.
     """
 
     layers: Forward
@@ -32,6 +39,9 @@ class SteadyState(NamedTuple):
     converged: Tensor
     residual: Tensor
     iterations: int
+    monotone: Tensor
+    gain: Tensor
+    bend: Tensor
 
 
 def rest(loop: Loop, free: Forward, u: Tensor) -> Forward:
@@ -95,50 +105,71 @@ def sensitivity(
     return carried.mT
 
 
-def steady_state(
+def newton(
     loop: Loop,
     free: Forward,
     target: Tensor,
     *,
+    start: Tensor | None = None,
     tolerance: float = 1e-10,
     iterations: int = 30,
-) -> SteadyState:
+) -> Root:
     """Solve F(u) = r* - r_L(u) - alpha~ u = 0, one small system a sample, with step halving.
 
     alpha~ is the controller's damping. The derivative is computed anew only while the residual
-    falls by less than a factor of ten.
+    falls by less than a factor of ten. Any root will do; `reached.steady_state` finds the one to
+    which the dynamics come.
 
     Args:
         loop: the constants of the dynamics.
         free: the layers without feedback (see `loop.free_pass`).
         target: output targets r*, (batch, n_L).
-        tolerance: residual at which a sample has converged, relative to its initial error. A
-            sample whose initial error is so small that the rounding of the output hides this
+        start: control signal to start from, (batch, n_L); by default 0.
+        tolerance: residual at which a sample has converged, relative to the error of the free
+            state. A sample whose error is so small that the rounding of the output hides this
             residual has converged when the residual is no larger than that rounding.
         iterations: bound on the Newton steps.
     """
     damping = loop.controller.damping
-    u = torch.zeros_like(target)
-    layers = free
-    error = target - layers.output
     kind = torch.finfo(target.dtype)
-    scale = error.abs().amax(dim=-1).clamp(min=kind.tiny)
-    size = torch.ones_like(scale)
+    scale = (target - free.output).abs().amax(dim=-1).clamp(min=kind.tiny)
+    if start is None:
+        u, layers = torch.zeros_like(target), free
+    else:
+        u, layers = start, rest(loop, free, start)
+    error = target - layers.output - damping * u
+    size = error.abs().amax(dim=-1) / scale
     rounding = _ROUNDINGS * kind.eps * target.abs().amax(dim=-1)
     enough = (rounding / scale).clamp(min=tolerance)
+    monotone, gain = torch.ones_like(size, dtype=torch.bool), torch.zeros_like(size)
+    bend = torch.zeros_like(size)
     matrix: Tensor | None = None
     count = 0
     while count < iterations and bool((size > enough).any()):
         if matrix is None:
             eye = torch.eye(target.shape[-1], dtype=target.dtype, device=target.device)
             matrix = sensitivity(loop, layers.v, u, r=layers.r[1:]) + damping * eye
+            monotone &= _definite(matrix)
+            gain = torch.maximum(gain, matrix.square().sum(dim=(-2, -1)).sqrt())
         before = size
         step = solve(matrix, error)
-        u, layers, error, size = _damped(loop, free, target, u, step, scale, size, enough)
+        whole = count == 0
+        u, layers, error, size, first = _damped(loop, free, target, u, step, scale, size, enough)
+        if whole:
+            bend = first / before.clamp(min=kind.tiny)
         count += 1
         if bool(((size > enough) & (size > 0.1 * before)).any()):
             matrix = None
-    return SteadyState(layers, u, size <= enough, size, count)
+    return Root(layers, u, size <= enough, size, count, monotone, gain, bend)
+
+
+def _definite(matrix: Tensor) -> Tensor:
+    """Whether the symmetric part of each matrix, (batch, n, n), is positive definite."""
+    # NumPy, since PyTorch's factorisations fail on some CPUs (see dynamics.linalg).
+    parts = (matrix + matrix.mT).detach().cpu().numpy()
+    finite = np.isfinite(parts).all(axis=(-2, -1))
+    least = np.linalg.eigvalsh(np.where(finite[:, None, None], parts, -np.eye(parts.shape[-1])))
+    return torch.from_numpy(least[:, 0] > 0).to(matrix.device)
 
 
 def _damped(
@@ -150,15 +181,20 @@ def _damped(
     scale: Tensor,
     size: Tensor,
     enough: Tensor,
-) -> tuple[Tensor, Forward, Tensor, Tensor]:
-    """A Newton step, halved for each sample until its residual falls or is small enough."""
+) -> tuple[Tensor, Forward, Tensor, Tensor, Tensor]:
+    """A Newton step, halved for each sample until its residual falls or is small enough.
+
+    The last of the results is the residual after the whole step.
+    """
     factor = torch.ones_like(scale)
+    whole: Tensor | None = None
     while True:
         trial = u + factor.unsqueeze(-1) * step
         layers = rest(loop, free, trial)
         error = target - layers.output - loop.controller.damping * trial
         found = error.abs().amax(dim=-1) / scale
+        whole = found if whole is None else whole
         worse = ~((found < size) | (found <= enough)) & (factor > 1e-3)
         if not bool(worse.any()):
-            return trial, layers, error, found
+            return trial, layers, error, found, whole
         factor = torch.where(worse, factor / 2, factor)

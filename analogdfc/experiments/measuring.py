@@ -11,7 +11,7 @@ from torch import Tensor
 from analogdfc.controller import PI
 from analogdfc.dynamics import Loop
 from analogdfc.dynamics.loop import free_pass
-from analogdfc.dynamics.steady import steady_state
+from analogdfc.dynamics.reached import steady_state
 from analogdfc.experiments.reference import finite_minimum_norm_update
 from analogdfc.learning import AnalyticDFC, DirectFeedbackAlignment, gauss_newton_update
 from analogdfc.learning.dfc import FeedbackControl

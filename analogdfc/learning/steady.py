@@ -11,8 +11,9 @@ from torch import Tensor
 from analogdfc.dynamics import Loop
 from analogdfc.dynamics.linalg import solve
 from analogdfc.dynamics.loop import free_pass, signals
+from analogdfc.dynamics.reached import steady_state
 from analogdfc.dynamics.simulation import final_state
-from analogdfc.dynamics.steady import rest, sensitivity, steady_state
+from analogdfc.dynamics.steady import rest, sensitivity
 from analogdfc.learning.base import register
 from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.network import Forward
@@ -45,8 +46,10 @@ class _AtRest(FeedbackControl):
 class SteadyStateDFC(_AtRest):
     """Update at the steady state (Meulemans et al. 2021, Algorithm 2).
 
-    Newton's method finds it; a sample on which it fails is simulated instead. How many there were
-    since the rule was made is in `simulated`.
+    Newton's method finds it. A sample on which it fails, or whose root is unstable or not surely
+    the one that the dynamics come to, is simulated instead (see `steady_state`); one that doesn't
+    come to rest is where `steps` steps of `dt` take it, as in the paper. How many there were since
+    the rule was made is in `simulated`.
 
     Args:
         args: as `FeedbackControl`.
@@ -73,12 +76,12 @@ class SteadyStateDFC(_AtRest):
         }
 
     def counters(self) -> dict[str, int]:
-        """With `simulated`, the samples that were because Newton's method failed on them."""
+        """With `simulated`, the samples whose rest is not surely Newton's."""
         return {**super().counters(), "simulated": self.simulated}
 
     def notes(self) -> list[str]:
-        """How many samples were simulated because Newton's method failed on them."""
-        said = f"{self.simulated} samples were simulated, since Newton's method failed on them"
+        """How many samples were simulated, their rest not surely being Newton's."""
+        said = f"{self.simulated} samples were simulated, whose rest is not surely Newton's"
         return [*super().notes(), *([said] if self.simulated else [])]
 
     def _count_on(self, counts: Mapping[str, int]) -> None:
@@ -98,8 +101,8 @@ class SteadyStateDFC(_AtRest):
             return loss
         found = steady_state(loop, free, target, tolerance=self.tolerance)
         layers, left = found.layers, ~found.converged
+        self.simulated += int(found.simulated.sum())
         if bool(left.any()):
-            self.simulated += int(left.sum())
             layers = _merged(layers, self._simulated(loop, x[left], target[left]), left)
         self._update_at(loop, layers)
         return loss

@@ -20,7 +20,7 @@ from analogdfc.circuit.static.stages import Stages
 from analogdfc.comparison import UpdateDifference
 from analogdfc.cost.estimate import ideal_update
 from analogdfc.dynamics.loop import free_pass
-from analogdfc.dynamics.steady import steady_state
+from analogdfc.dynamics.reached import steady_state
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.network import Forward
 from analogdfc.sizing import specification

@@ -36,10 +36,10 @@ from analogdfc.circuit.static.volts import (
     measured,
     neuron_volts,
 )
-from analogdfc.controller import I
 from analogdfc.dynamics import Loop, Readings, Update
 from analogdfc.dynamics.loop import free_pass
-from analogdfc.dynamics.steady import rest, steady_state
+from analogdfc.dynamics.reached import steady_state
+from analogdfc.dynamics.steady import rest
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.network import Forward
 
@@ -95,8 +95,8 @@ class StaticChip:
         control = control._replace(scale=scale)
         loop = design.loop()._replace(
             feedback=tuple(layer.push * scale for layer in layers),
-            # At rest a controller is its damping.
-            controller=I(alpha=damping),
+            # At rest a controller is its damping; on the way there, the rest of it counts too.
+            controller=design.controller.with_damping(damping),
         )
         bare = cls(chip, layers, control, loop, design.weights, design.biases)
         if design.devices is None:
@@ -254,8 +254,8 @@ class StaticChip:
         if not bool(found.converged.all()):
             k = int(torch.nonzero(~found.converged)[0])
             raise ConvergenceError(
-                f"sample {k} (counted from 0): Newton's method found no rest state of the "
-                f"controlled chip; residual {float(found.residual[k]):.3g} of its first error"
+                f"sample {k} (counted from 0): the dynamics of the controlled chip come "
+                f"to no rest state; residual {float(found.residual[k]):.3g} of its first error"
             )
         return StaticState(
             self, x, free, found.layers, u_free, c.baseline + c.scale * found.u, goal, zero

@@ -1,0 +1,252 @@
+"""The rest that the dynamics reach: Newton's root where that is sure, else theirs.
+
+Newton's method on the control signal finds any root: one that is unstable, or another than that to
+which the dynamics go from the free state. Where the map from control signal to output is monotone
+along the way there is but one. Elsewhere the linearised loop has to be stable at both ends and
+nearly straight between them, or the dynamics are followed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analogdfc.dynamics.integrators import RungeKutta4
+from analogdfc.dynamics.loop import (
+    Loop,
+    LoopState,
+    feedback_jacobians,
+    free_state,
+)
+from analogdfc.dynamics.steady import Root, newton, rest
+from analogdfc.network import Forward
+
+Array = NDArray[np.float64]
+
+_STRAIGHT = 0.1
+"""Residual left by Newton's first step up to which a stable loop goes where that step leads."""
+
+_CHUNK = 10.0
+"""Time, in units of the loop's slower time constant, between two looks at where it has come."""
+
+_CHUNKS = 20
+"""Bound on the number of looks."""
+
+_NEAR = 0.02
+"""Distance of a stable root, relative to its control signal, from which the loop falls into it."""
+
+
+class SteadyState(NamedTuple):
+    """Where the loop comes to rest.
+
+    Attributes:
+        layers: signals of the layers.
+        u: control signal, (batch, n_L).
+        converged: samples that come to a rest, which met the tolerance, (batch,).
+        residual: largest |r* - r_L - alpha~ u| of a sample over its largest |r* - r_L| of the free
+            state, (batch,).
+        iterations: Newton steps taken.
+        simulated: samples whose dynamics were followed, since Newton's root from the free state
+            is none, is unstable, or isn't surely theirs, (batch,).
+    """
+
+    layers: Forward
+    u: Tensor
+    converged: Tensor
+    residual: Tensor
+    iterations: int
+    simulated: Tensor
+
+
+def steady_state(
+    loop: Loop,
+    free: Forward,
+    target: Tensor,
+    *,
+    tolerance: float = 1e-10,
+    iterations: int = 30,
+) -> SteadyState:
+    """The rest that the released loop reaches from its free state.
+
+    Args:
+        loop: the constants of the dynamics.
+        free: the layers without feedback (see `loop.free_pass`).
+        target: output targets r*, (batch, n_L).
+        tolerance: see `newton`.
+        iterations: bound on the Newton steps.
+    """
+    root = newton(loop, free, target, tolerance=tolerance, iterations=iterations)
+    sure = root.converged & _surely_reached(loop, free, root)
+    found = SteadyState(root.layers, root.u, root.converged, root.residual, root.iterations, ~sure)
+    if bool(sure.all()):
+        return found
+    return _followed(loop, free, target, found, tolerance, iterations)
+
+
+def abscissa(loop: Loop, layers: Forward, u: Tensor) -> Tensor:
+    """Largest real part of the linearised loop's eigenvalues, (batch,), per unit of time.
+
+    Every path from the control signal to the output passes one lag of tau_v for each layer from
+    which it starts on, so the modes of the loop are those of a chain of L such lags of n_L signals:
+    a matrix of n_L (L + 1), or n_L (L + 2) with a derivative part, whatever the size of the layers.
+    What control doesn't see decays with tau_v.
+
+    Args:
+        loop: the constants of the dynamics.
+        layers: signals of the layers around which it is linearised.
+        u: control signal there, (batch, n_L).
+    """
+    gains = [a.detach().cpu().numpy() for a in _paths(loop, layers, u)]
+    finite = np.isfinite(np.stack(gains)).all(axis=(0, -2, -1))
+    matrix = _companion(loop, gains)
+    values = np.linalg.eigvals(np.where(finite[:, None, None], matrix, 0.0))
+    largest = np.maximum(values.real.max(axis=-1), -1 / loop.tau_v)
+    largest = np.where(finite, largest, np.inf)
+    return torch.from_numpy(largest).to(u)
+
+
+def _paths(loop: Loop, layers: Forward, u: Tensor) -> list[Tensor]:
+    """J_i Q_i of layers L..1, (batch, n_L, n_L) each."""
+    slopes = [phi.slope(r) for phi, r in zip(loop.activations, layers.r[1:], strict=True)]
+    feedback = feedback_jacobians(loop, u)
+    down = torch.diag_embed(slopes[-1])
+    out = []
+    for i in range(len(slopes) - 1, -1, -1):
+        out.append(down @ feedback[i])
+        if i:
+            down = (down @ loop.weights[i]) * slopes[i - 1].unsqueeze(1)
+    return out
+
+
+def _companion(loop: Loop, gains: list[Array]) -> Array:
+    """d/dt of (lags, u_int, r_slow) in terms of themselves, (batch, k, k)."""
+    c, depth = loop.controller, len(gains)
+    batch, n = gains[0].shape[:2]
+    parts = depth + c.integrates + c.differentiates
+    out = np.zeros((batch, parts, n, parts, n))
+    eye = np.eye(n)
+    output = np.zeros((batch, n, parts, n))
+    for k, gain in enumerate(gains):
+        output[:, :, k] = gain
+        out[:, k, :, k] = -eye / loop.tau_v
+        if k:
+            out[:, k, :, k - 1] = eye / loop.tau_v
+    control = -(c.k_p + c.k_d / c.tau_d * c.differentiates) * output
+    if c.integrates:
+        control[:, :, depth] += eye
+    if c.differentiates:
+        slow = parts - 1
+        control[:, :, slow] += c.k_d / c.tau_d * eye
+        out[:, slow] = output / c.tau_d
+        out[:, slow, :, slow] -= eye / c.tau_d
+    out[:, 0] += control / loop.tau_v
+    if c.integrates:
+        leaking = control
+        if c.leak == "integral":
+            leaking = np.zeros_like(control)
+            leaking[:, :, depth] = eye
+        out[:, depth] = -(output + c.alpha * leaking) / c.tau_u
+    return out.reshape(batch, parts * n, parts * n)
+
+
+def _surely_reached(loop: Loop, free: Forward, root: Root) -> Tensor:
+    """Roots that are stable and that the dynamics surely come to, (batch,)."""
+    probe = _fastest(root)
+    monotone = root.monotone
+    if len(probe) and bool((abscissa(loop, _part(root.layers, probe), root.u[probe]) >= 0).any()):
+        monotone = torch.zeros_like(monotone)
+    left = torch.nonzero(~monotone & root.converged & (root.bend <= _STRAIGHT)).squeeze(-1)
+    sure = monotone.clone()
+    if len(left):
+        u = root.u[left]
+        at_rest = abscissa(loop, _part(root.layers, left), u)
+        at_first = abscissa(loop, _part(free, left), torch.zeros_like(u))
+        sure[left] = (at_rest < 0) & (at_first < 0)
+    return sure
+
+
+def _fastest(root: Root) -> Tensor:
+    """The monotone sample of the largest gain, which lags make oscillate first; none if none."""
+    if not bool(root.monotone.any()) or root.iterations == 0:
+        return torch.zeros(0, dtype=torch.long, device=root.u.device)
+    gain = torch.where(root.monotone, root.gain, -1.0)
+    return gain.argmax().unsqueeze(0)
+
+
+def _part(layers: Forward, where: Tensor) -> Forward:
+    """Some of the samples."""
+    return Forward(*(tuple(signal[where] for signal in kind) for kind in layers))
+
+
+def _followed(
+    loop: Loop,
+    free: Forward,
+    target: Tensor,
+    found: SteadyState,
+    tolerance: float,
+    iterations: int,
+) -> SteadyState:
+    """Replace the samples that aren't sure by what their dynamics come to."""
+    where = torch.nonzero(found.simulated).squeeze(-1)
+    u, converged, residual = found.u.clone(), found.converged.clone(), found.residual.clone()
+    converged[where] = False
+    count = found.iterations
+    state = free_state(loop, free.r[0][where])
+    chunk = _CHUNK * (loop.controller.tau_u if loop.controller.integrates else loop.tau_v)
+    chunk = max(chunk, _CHUNK * loop.tau_v)
+    dt = _step(loop, _part(free, where), target[where])
+    integrator = RungeKutta4(substeps=1)
+    for _ in range(_CHUNKS):
+        x, goal = free.r[0][where], target[where]
+        for _ in range(max(1, round(chunk / dt))):
+            state = integrator.step(loop, state, x, goal, dt)
+        alive = torch.isfinite(state.u).all(dim=-1)
+        where, goal, state = where[alive], goal[alive], _kept(state, alive)
+        if not len(where):
+            break
+        root = newton(
+            loop, _part(free, where), goal,
+            start=state.u, tolerance=tolerance, iterations=iterations,
+        )  # fmt: skip
+        there = root.converged & _arrived(loop, state, root)
+        done = where[there]
+        u[done], residual[done], converged[done] = root.u[there], root.residual[there], True
+        count += root.iterations
+        where, state = where[~there], _kept(state, ~there)
+        if not len(where):
+            break
+    return SteadyState(rest(loop, free, u), u, converged, residual, count, found.simulated)
+
+
+def _arrived(loop: Loop, state: LoopState, root: Root) -> Tensor:
+    """Whether all signals of a state are near a stable root, (batch,)."""
+    size = root.u.abs().amax(dim=-1)
+    away = (state.u - root.u).abs().amax(dim=-1)
+    near = away <= _NEAR * size
+    for now, then in zip(state.v, root.layers.v, strict=True):
+        near &= (now - then).abs().amax(dim=-1) <= _NEAR * (1 + then.abs().amax(dim=-1))
+    where = torch.nonzero(near & root.converged).squeeze(-1)
+    if len(where):
+        near[where] = abscissa(loop, _part(root.layers, where), root.u[where]) < 0
+    return near
+
+
+def _step(loop: Loop, free: Forward, target: Tensor) -> float:
+    """A step that is short enough for the fastest mode of the loop at the free state."""
+    c = loop.controller
+    gains = _paths(loop, free, torch.zeros_like(target))
+    gain = max(float(g.square().sum(dim=(-2, -1)).sqrt().max()) for g in gains)
+    fastest = (1 + (c.k_p + c.k_d / c.tau_d * c.differentiates) * gain) / loop.tau_v
+    if c.differentiates:
+        fastest = max(fastest, 1 / c.tau_d)
+    return min(loop.tau_v / 4, 1.5 / fastest)
+
+
+def _kept(state: LoopState, where: Tensor) -> LoopState:
+    slow = None if state.r_slow is None else state.r_slow[where]
+    v = tuple(vi[where] for vi in state.v)
+    return LoopState(v, state.u_int[where], state.u[where], slow)

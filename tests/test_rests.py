@@ -1,0 +1,107 @@
+"""Rests are those that the dynamics reach."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from analogdfc.controller import PI, PID, Controller, P
+from analogdfc.dynamics import Loop, RungeKutta4, free_state
+from analogdfc.dynamics.loop import LoopState, derivative, free_pass
+from analogdfc.dynamics.reached import abscissa, steady_state
+from analogdfc.dynamics.steady import newton
+from analogdfc.feedback import DirectFeedback
+from analogdfc.learning import SteadyStateDFC
+from analogdfc.network import Network
+
+
+def random_case(seed: int, samples: int = 32) -> tuple[Network, DirectFeedback, Tensor, Tensor]:
+    """A network with random feedback, inputs and target steps."""
+    source = torch.Generator().manual_seed(seed)
+    sizes = [5, 8, 8, 3]
+    network = Network(sizes, generator=source)
+    for w in network.weights:
+        w.data = 1.2 * torch.randn(w.shape, dtype=w.dtype, generator=source) / w.shape[1] ** 0.5
+    x = torch.randn(samples, 5, dtype=torch.float64, generator=source)
+    step = 0.1 * torch.randn(samples, 3, dtype=torch.float64, generator=source)
+    drawn = [torch.randn(n, 3, dtype=x.dtype, generator=source) for n in sizes[1:-1]]
+    return network, DirectFeedback([*drawn, torch.eye(3, dtype=x.dtype)]), x, step
+
+
+def after(loop: Loop, x: Tensor, target: Tensor, duration: float) -> LoopState:
+    state, method = free_state(loop, x), RungeKutta4(substeps=1)
+    for _ in range(round(duration / 0.08)):
+        state = method.step(loop, state, x, target, 0.08)
+    return state
+
+
+@torch.no_grad()
+def test_the_rest_with_random_feedback_is_that_of_a_long_simulation() -> None:
+    network, feedback, x, step = random_case(3)
+    loop = Loop.of(network, feedback, PI())
+    free = free_pass(loop, x)
+    target = free.output + step
+    end = after(loop, x, target, 150)
+    found = steady_state(loop, free, target)
+    assert bool(found.converged.all())
+    scale = end.u.abs().amax(dim=1)
+    assert float(((found.u - end.u).abs().amax(dim=1) / scale).max()) < 0.02
+    assert float(abscissa(loop, found.layers, found.u).max()) < 0
+    # Newton's method alone comes to roots at which the loop doesn't stay.
+    root = newton(loop, free, target)
+    elsewhere = root.converged & ((root.u - end.u).abs().amax(dim=1) > 0.1 * scale)
+    assert bool(elsewhere.any())
+    assert bool(found.simulated[elsewhere].all())
+
+
+def test_the_rule_counts_the_samples_whose_dynamics_were_followed() -> None:
+    network, feedback, x, _step = random_case(3)
+    rule = SteadyStateDFC(network, feedback, target_stepsize=0.05)
+    rule.backward(x, torch.zeros(32, 3, dtype=x.dtype))
+    assert rule.simulated > 0
+    easy = SteadyStateDFC(network, DirectFeedback.transposed(network), target_stepsize=0.05)
+    easy.backward(x, torch.zeros(32, 3, dtype=x.dtype))
+    assert easy.simulated == 0
+
+
+@pytest.mark.parametrize(
+    "controller",
+    [PI(), replace(PI(), alpha=0.1, leak="integral"), P(2.0), PID(k_p=1.0, k_d=0.1)],
+    ids=["pi", "leak on the integral part", "p", "pid"],
+)
+@torch.no_grad()
+def test_the_abscissa_is_that_of_all_the_equations(controller: Controller) -> None:
+    network, feedback, x, step = random_case(0, samples=1)
+    loop = Loop.of(network, feedback, controller)
+    free = free_pass(loop, x)
+    root = newton(loop, free, free.output + step)
+    c = loop.controller
+    sizes = [len(b) for b in loop.biases]
+    sizes += [3] * (c.integrates + c.differentiates)
+
+    def slope(flat: Tensor) -> Tensor:
+        parts = list(torch.split(flat.unsqueeze(0), sizes, dim=1))
+        slow = parts.pop() if c.differentiates else None
+        u_int = parts.pop() if c.integrates else torch.zeros(1, 3, dtype=x.dtype)
+        state = LoopState(tuple(parts), u_int, u_int, slow)
+        d = derivative(loop, state, x, free.output + step)
+        out = [*d.v]
+        out += [d.u_int] if c.integrates else []
+        out += [] if d.r_slow is None else [d.r_slow]
+        return torch.cat(out, dim=1)[0]
+
+    rest = [*root.layers.v]
+    e = free.output + step - root.layers.output
+    rest += [root.u - c.k_p * e] if c.integrates else []
+    rest += [root.layers.output] if c.differentiates else []
+    at = torch.cat(rest, dim=1)[0]
+    moves = 1e-5 * torch.eye(len(at), dtype=at.dtype)
+    columns = [(slope(at + move) - slope(at - move)) / 2e-5 for move in moves]
+    matrix = torch.stack(columns, dim=1)
+    expected = torch.linalg.eigvals(matrix).real.max()
+    torch.testing.assert_close(
+        abscissa(loop, root.layers, root.u)[0], expected, rtol=1e-6, atol=1e-7
+    )
