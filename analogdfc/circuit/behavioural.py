@@ -17,11 +17,12 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Description
 from analogdfc.circuit.nodal import NodalEquations
 from analogdfc.circuit.probes import probes, trajectory
+from analogdfc.circuit.static import StaticChip
 from analogdfc.dynamics import Trajectory
 from analogdfc.dynamics.loop import free_state
 from analogdfc.dynamics.loop import output as free_output
 from analogdfc.dynamics.semilinear import TRBDF2, Semilinear
-from analogdfc.errors import UserError
+from analogdfc.errors import ConvergenceError, UserError
 
 _SETTLE = 6e-6
 """Time over the release as a part of an amplifier's 1 / gain-bandwidth."""
@@ -103,9 +104,11 @@ class Behavioural:
 
         Raises:
             ConvergenceError: no operating point, or a step size too small.
+            UserError: a record that is none, or tensors whose gradient is asked for: there is none.
         """
         if not (dt > 0 and steps >= 1):
             raise UserError(f"dt = {dt}, steps = {steps}: both must be positive")
+        self._refuse_gradients(x, step)
         x, step = self._here(x), self._here(step)
         release = self.release(x, step)
         columns = {name: self._columns(name) for name in probes(self.circuit)}
@@ -148,7 +151,8 @@ class Behavioural:
         """
         release = self.release(self._here(x), self._here(step))
         system = release.system
-        z = system.equilibrium(self.model.relaxed(system).equilibrium(release.free))
+        start = self._near_rest(x, step, release)
+        z = system.equilibrium(self.model.relaxed(system).equilibrium(start))
         jacobian = system.jacobian(z).cpu().numpy()
         seconds = self.chips[0].design.seconds
         out = []
@@ -157,6 +161,21 @@ class Behavioural:
             rows = [_finite_eigenvalues(jacobian[c, b], mass) * seconds for b in range(len(x))]
             out.append(rows)
         return out
+
+    def _near_rest(self, x: Tensor, step: Tensor, release: Release) -> Tensor:
+        """Where Newton's method starts, so that it finds the rest to which the dynamics go.
+
+        The static model follows them; the free state is all there is where it comes to no rest.
+        """
+        start = release.free.clone()
+        for c, chip in enumerate(self.chips):
+            try:
+                state = StaticChip.of(chip).solve(x.cpu().double(), step.cpu().double())
+            except ConvergenceError:
+                continue
+            for bank, volts in state.volts_rest.items():
+                start[c][..., self._columns(bank)] = self._here(volts)
+        return start
 
     def release(self, x: Tensor, step: Tensor) -> Release:
         """The free phase, and the equations that take over from it.
@@ -195,6 +214,23 @@ class Behavioural:
         system = _driven(system, volts @ sources.mT)
         system = _driven(system, self.model.error_input(zero))
         return Release(free, system, volts, zero)
+
+    def _refuse_gradients(self, x: Tensor, step: Tensor) -> None:
+        """Raise an error where a gradient is wanted, which the rests would cut."""
+        designs = [chip.design for chip in self.chips]
+        parts = {
+            "x": (x,),
+            "step": (step,),
+            "the weights": [t for d in designs for t in (*d.weights, *d.biases)],
+            "the feedback": [t for d in designs for t in d.feedback],
+        }
+        for name, tensors in parts.items():
+            if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+                raise UserError(
+                    f"{name}: a gradient is asked for, and the behavioural model has none, since "
+                    "its states at rest are solved for without. Detach the tensors, or run it "
+                    "within torch.no_grad()"
+                )
 
     @property
     def circuit(self) -> Description:
