@@ -46,7 +46,7 @@ from analogdfc.cli._options import (
     settings,
 )
 from analogdfc.comparison import Cause, Comparison
-from analogdfc.errors import SimulatorWarning
+from analogdfc.errors import ConvergenceError, SimulatorWarning
 from analogdfc.files import beside
 from analogdfc.findings import Findings, inputs_tree
 from analogdfc.plots import check_outputs, comparison_figure, save_figure
@@ -199,8 +199,9 @@ def _run(
         levels = (options.fidelity,)
     realisations: list[Realisation] = [Ideal()]
     slowest: float | None = None
+    missing: list[str] = []
     if "macro" in levels:
-        slowest = _slowest_mode(study, seed)
+        slowest, missing = _slowest_mode(study, seed)
         realisations.append(Model(seed, Rung[options.rung.upper().replace("-", "_")]))
     jobs = options.jobs or os.cpu_count() or 1
     realisations += [Cells(lv, simulator, seed, options.time_limit, jobs) for lv in levels]
@@ -220,6 +221,7 @@ def _run(
         states_at_end(design, found.runs),
         [
             *design.card.remarks,
+            *missing,
             *warned,
             *remarks(design, found.runs, found.comparisons, full=options.rung == "full"),
         ],
@@ -240,16 +242,23 @@ def simulator_warnings() -> Iterator[list[str]]:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
-def _slowest_mode(study: Study, seed: int) -> float:
-    """Largest real part of the full model's eigenvalues on the first sample; warns above 0."""
-    slowest = study.slowest_mode(seed)
+def _slowest_mode(study: Study, seed: int) -> tuple[float | None, list[str]]:
+    """Largest real part of the full model's eigenvalues on the first sample; warns above 0.
+
+    None where there is no rest to linearise about, with a line that says so: what the loop does
+    is for the waveforms to show.
+    """
+    try:
+        slowest = study.slowest_mode(seed)
+    except ConvergenceError as error:
+        return None, [f"the slowest mode is not known: {error}"]
     if slowest > 0:
         click.echo(
             f"Warning: the loop is unstable: slowest mode {slowest:+.3g} per tau_u. Raise the "
             "card's [amplifier] gain_bandwidth, or lower k_p or the feedback weights",
             err=True,
         )
-    return slowest
+    return slowest, []
 
 
 def _check_tolerance(comparisons: Sequence[Comparison], tolerance: float | None) -> None:
