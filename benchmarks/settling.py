@@ -3,8 +3,7 @@
 `python -m benchmarks.settling` (minutes), `python -m benchmarks.settling --quick` (half a minute)
 
 Times in tau_u, to 2 % of the final control signal and to 1 degree of the final update. Where one
-mode dominates, the prediction is that of this mode alone and must come within 15 %; where not, it
-is that of the sum of all modes.
+mode dominates, the prediction, which is that of the sum of all modes, must come within 15 %.
 """
 
 from __future__ import annotations

@@ -8,14 +8,22 @@ import pytest
 import torch
 from torch import Tensor
 
+from analogdfc.analysis.settling import predict
+from analogdfc.circuit.amplifiers import Rung
+from analogdfc.circuit.behavioural import Behavioural
+from analogdfc.circuit.chip import Chip
+from analogdfc.cli.compare import _slowest_mode
 from analogdfc.controller import PI, PID, Controller, P
 from analogdfc.dynamics import Loop, RungeKutta4, free_state
 from analogdfc.dynamics.loop import LoopState, derivative, free_pass
 from analogdfc.dynamics.reached import abscissa, steady_state
 from analogdfc.dynamics.steady import newton
+from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import SteadyStateDFC
 from analogdfc.network import Network
+from analogdfc.study import Study
+from benchmarks._measure import case
 
 
 def random_case(seed: int, samples: int = 32) -> tuple[Network, DirectFeedback, Tensor, Tensor]:
@@ -105,3 +113,36 @@ def test_the_abscissa_is_that_of_all_the_equations(controller: Controller) -> No
     torch.testing.assert_close(
         abscissa(loop, root.layers, root.u)[0], expected, rtol=1e-6, atol=1e-7
     )
+
+
+def test_a_prediction_says_where_control_takes_a_neuron_out_of_its_linear_range() -> None:
+    here = case((3, 4, 2), 0, 1)
+    bends = []
+    for factor in (0.1, 1.0, 6.0):
+        found = predict(here.design, 0, here.x, factor * here.step, limits=False)
+        bends.append((float(found.bend), bool(found.linear)))
+    assert bends[0][0] < 0.2 * bends[2][0]
+    assert [linear for _, linear in bends] == [True, True, False]
+
+
+@pytest.mark.parametrize("what", ["x", "step"])
+def test_a_gradient_of_the_behavioural_model_is_refused_instead_of_cut(what: str) -> None:
+    here = case((3, 4, 2), 0, 1)
+    model = Behavioural([Chip.of(here.design, 0)], Rung.STATIC)
+    given = {"x": here.x, "step": here.step}
+    given[what] = given[what].clone().requires_grad_()
+    with pytest.raises(UserError, match=rf"{what}: a gradient is asked for.*no_grad"):
+        model.run(given["x"], given["step"], dt=0.5, steps=2)
+    with torch.no_grad():
+        assert not model.run(given["x"], given["step"], dt=0.5, steps=2)[0].u.requires_grad
+
+
+def test_a_diagnosis_that_fails_is_a_line_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> float:
+        raise ConvergenceError("Newton's method found no operating point")
+
+    here = case((3, 4, 2), 0, 1)
+    monkeypatch.setattr(Study, "slowest_mode", failing)
+    slowest, lines = _slowest_mode(here, 0)
+    assert slowest is None
+    assert lines == ["the slowest mode is not known: Newton's method found no operating point"]

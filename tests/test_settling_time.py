@@ -300,8 +300,7 @@ def test_ngspice_settles_when_predicted() -> None:
 def test_it_says_so_where_no_mode_dominates() -> None:
     found = predict(*_arguments(case((3, 4, 2), 0, 2)), limits=False)
     assert found.dominated.tolist() == [True, False]
-    assert found.time[0] == found.time_of_mode[0]
-    assert found.time[1] == found.time_of_modes[1]
+    assert torch.equal(found.time, found.time_of_modes)
     assert abs(found.time_of_mode[1] / found.time_of_modes[1] - 1) > 0.1
     assert found.limit is None
     torch.testing.assert_close(found.time_constant, -1 / found.slowest.real)

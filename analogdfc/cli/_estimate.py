@@ -141,8 +141,9 @@ def settling_table(found: Estimate) -> Table:
          f"{1e6 * float(s.update_time(found.accuracy).max()):.4g}"),
         (f"control signal within {100 * s.band:g} %", "us", f"{1e6 * float(s.time.max()):.4g}"),
         ("slowest mode of the loop", "1/us", f"{1e-6 * float(slowest.real):+.4g}"),
-        ("one mode dominates", "", "yes" if bool(s.dominated.all()) else
-         "no: the times are sums over the modes"),
+        ("one mode dominates", "", "yes" if bool(s.dominated.all()) else "no"),
+        ("small enough a step for a linear prediction", "", "yes" if bool(s.linear.all()) else
+         f"no: control changes a neuron's slope by {100 * float(s.bend.max()):.0f} %"),
         ("gain margin", "1", f"{float(s.gain_margin.min()):.4g}"),
         ("phase margin", "degree", f"{float(s.phase_margin.min()):.4g}"),
     ]  # fmt: skip

@@ -42,6 +42,9 @@ Array = NDArray[np.float64]
 _ALONE = 0.2
 """Part of the band that all other modes may fill where one is said to dominate."""
 
+_BENT = 0.5
+"""Change of a neuron's slope up to which the linearisation tells the settling time."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settling:
@@ -54,6 +57,8 @@ class Settling:
         slowest: the slowest mode of the loop, in rad/s; negative real part.
         dominant: the mode that fills most of the band when the control signal enters it.
         dominated: whether that mode alone does so, but for a fifth of the band.
+        bend: largest change of a neuron's slope between the free state and rest, relative to the
+            larger of the two: how far control takes the chip from what its linearisation knows.
         time_of_mode: time after which the dominant mode alone stays within the band; nan where
             there is none.
         time_of_modes: the same for the sum of all modes.
@@ -74,6 +79,7 @@ class Settling:
     slowest: Tensor
     dominant: Tensor
     dominated: Tensor
+    bend: Tensor
     time_of_mode: Tensor
     time_of_modes: Tensor
     gain_margin: Tensor
@@ -83,9 +89,14 @@ class Settling:
     waveforms: tuple[Waveforms, ...]
 
     @property
+    def linear(self) -> Tensor:
+        """Whether control changes no neuron's slope by more than a half, (batch,)."""
+        return self.bend <= _BENT
+
+    @property
     def time(self) -> Tensor:
-        """Settling time of the control signal, (batch,): of the one mode where it dominates."""
-        return torch.where(self.dominated, self.time_of_mode, self.time_of_modes)
+        """Settling time of the control signal, (batch,): of the sum of all modes."""
+        return self.time_of_modes
 
     @property
     def time_constant(self) -> Tensor:
@@ -189,6 +200,7 @@ def predict(
         slowest=_complex(w.slowest for w in waveforms),
         dominant=_complex(w.dominant for w in waveforms),
         dominated=torch.tensor([w.remainder <= _ALONE for w in waveforms]),
+        bend=_bend(design, state),
         time_of_mode=_real(w.time_of_mode for w in waveforms),
         time_of_modes=_real(w.time_of_modes for w in waveforms),
         gain_margin=_real(g for g, _ in margins),
@@ -197,6 +209,17 @@ def predict(
         elasticities=elasticities,
         waveforms=waveforms,
     )
+
+
+def _bend(design: Design, state: StaticState) -> Tensor:
+    """Largest relative change of a neuron's slope from the free state to rest, (batch,)."""
+    worst = torch.zeros(len(state.u), dtype=torch.float64)
+    signals = zip(design.loop().activations, state.free.v, state.rest.v, strict=True)
+    for phi, free, rest in signals:
+        a, b = phi.derivative(free), phi.derivative(rest)
+        change = (a - b).abs() / torch.maximum(a, b).clamp(min=1e-30)
+        worst = torch.maximum(worst, change.amax(dim=-1))
+    return worst
 
 
 def _stable(loops: Loops, band: float) -> tuple[Waveforms, ...]:
