@@ -170,7 +170,9 @@ class Behavioural:
         start = release.free.clone()
         for c, chip in enumerate(self.chips):
             try:
-                state = StaticChip.of(chip).solve(x.cpu().double(), step.cpu().double())
+                state = StaticChip.of(chip).solve(
+                    x.cpu().double(), step.cpu().double(), reached=False
+                )
             except ConvergenceError:
                 continue
             for bank, volts in state.volts_rest.items():

@@ -52,6 +52,7 @@ class SteadyState(NamedTuple):
         iterations: Newton steps taken.
         simulated: samples whose dynamics were followed, since Newton's root from the free state
             is none, is unstable, or isn't surely theirs, (batch,).
+        root: samples whose signals are those of a root, even of one that they leave, (batch,).
     """
 
     layers: Forward
@@ -60,6 +61,7 @@ class SteadyState(NamedTuple):
     residual: Tensor
     iterations: int
     simulated: Tensor
+    root: Tensor
 
 
 def steady_state(
@@ -81,7 +83,9 @@ def steady_state(
     """
     root = newton(loop, free, target, tolerance=tolerance, iterations=iterations)
     sure = root.converged & _surely_reached(loop, free, root)
-    found = SteadyState(root.layers, root.u, root.converged, root.residual, root.iterations, ~sure)
+    found = SteadyState(
+        root.layers, root.u, root.converged, root.residual, root.iterations, ~sure, root.converged
+    )
     if bool(sure.all()):
         return found
     return _followed(loop, free, target, found, tolerance, iterations)
@@ -219,7 +223,9 @@ def _followed(
         where, state = where[~there], _kept(state, ~there)
         if not len(where):
             break
-    return SteadyState(rest(loop, free, u), u, converged, residual, count, found.simulated)
+    return SteadyState(
+        rest(loop, free, u), u, converged, residual, count, found.simulated, found.root | converged
+    )
 
 
 def _arrived(loop: Loop, state: LoopState, root: Root) -> Tensor:

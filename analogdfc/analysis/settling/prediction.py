@@ -182,7 +182,7 @@ def predict(
         raise UserError("a sample's target step is 0: its update has nothing to settle to")
     chip = Chip.of(design, seed)
     if state is None:
-        state = StaticChip.of(chip).solve(x.cpu().double(), step.cpu().double())
+        state = StaticChip.of(chip).solve(x.cpu().double(), step.cpu().double(), reached=False)
     state.check_rails(design.card.amplifier.saturation)
     loops = Loops(chip, OperatingPoint.of(state), x.cpu().double().numpy())
     waveforms = _stable(loops, band)

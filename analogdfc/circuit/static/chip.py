@@ -224,7 +224,12 @@ class StaticChip:
 
     @torch.no_grad()
     def solve(
-        self, x: Tensor, step: Tensor | Callable[[Tensor], Tensor], *, tolerance: float = 1e-10
+        self,
+        x: Tensor,
+        step: Tensor | Callable[[Tensor], Tensor],
+        *,
+        tolerance: float = 1e-10,
+        reached: bool = True,
     ) -> StaticState:
         """Free state and rest state under control.
 
@@ -233,6 +238,9 @@ class StaticChip:
             step: step of the output target, r* - r_L of the free phase, (batch, n_L); or what
                 makes it of the r_L that is measured in the free phase.
             tolerance: residual of Newton's method, relative to the error of the free state.
+            reached: refuse a sample that doesn't come to rest. Where it does, its rest is that to
+                which the dynamics go either way; else the state is one that an unstable loop
+                leaves, of use to whoever asks how fast.
 
         Raises:
             UserError: shapes that don't fit, no samples, or numbers that aren't finite.
@@ -251,8 +259,9 @@ class StaticChip:
         zero = c.stored(output)
         target = c.target(goal, zero)
         found = steady_state(loop, base, target, tolerance=tolerance)
-        if not bool(found.converged.all()):
-            k = int(torch.nonzero(~found.converged)[0])
+        good = found.converged if reached else found.converged | found.root
+        if not bool(good.all()):
+            k = int(torch.nonzero(~good)[0])
             raise ConvergenceError(
                 f"sample {k} (counted from 0): the dynamics of the controlled chip come "
                 f"to no rest state; residual {float(found.residual[k]):.3g} of its first error"
