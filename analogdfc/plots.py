@@ -85,6 +85,9 @@ def comparison_figure(design: Design, runs: Mapping[str, Trajectory]) -> Figure:
     axes = figure.subplots(2, 3)
     reference = next(iter(runs.values()))
     sample = int(reference.u[:, -1].norm(dim=-1).argmax())
+    sizes = "-".join(map(str, design.sizes))
+    about = f"network {sizes}; sample {sample + 1} of {len(reference.u)}, the two largest traces"
+    figure.suptitle(f"{about}\n{design.card.card.name}", fontsize=10)
     micro = reference.t * design.seconds * 1e6
     hidden = reference.neurons.v[0][sample] - reference.free.v[0][sample]
     output = reference.neurons.v[-1][sample] - reference.free.v[-1][sample]
@@ -159,6 +162,7 @@ def label(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(color="0.92")
+    axes.set_axisbelow(True)
 
 
 def training_figure(history: Sequence[Metrics], outputs: int) -> Figure:

@@ -108,6 +108,7 @@ def _trade_off(axes: Axes, parameter: Parameter, points: Sequence[Point]) -> Non
     axes.margins(0.15)
     if max(joules) > 5 * min(joules):
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     unit = "" if parameter.unit == "1" else parameter.unit
     for j, a, (value, _) in zip(joules, angles, works, strict=True):
         text = engineering(value, unit)
