@@ -29,6 +29,13 @@ def test_the_model_predicts_macro_cells_with_all_imperfections(kind: Kind) -> No
     assert worst_norm(result) <= NORM_BAR
 
 
+def test_ideal_cells_ring_as_the_equations_do() -> None:
+    ringing = next(kind for kind in CIRCUITS if kind.controller.k_p == 0)
+    here = ringing.case(SMALL, 1, 1)
+    found = here.parity(here.circuit(None, "ideal"), here.ideal())
+    assert found.worst_signal < IDEAL_BAR
+
+
 @pytest.mark.parametrize(
     ("name", "channel", "hidden", "output"),
     [
