@@ -1,6 +1,6 @@
 """Rests with random feedback: those of Newton's method and fall-backs, against long simulations.
 
-`python -m benchmarks.rests`
+`python -m benchmarks.rests` (minutes)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SIZES = [5, 8, 8, 3]
 SAMPLES = 32
 TARGET = 0.1
 NETWORKS = 20
-DURATION = 200.0
+DURATION = 100.0
 DT = 0.08
 
 
