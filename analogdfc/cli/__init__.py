@@ -8,7 +8,10 @@ at once.
 from __future__ import annotations
 
 import importlib
+import signal
+import sys
 import warnings
+from types import FrameType
 
 import click
 
@@ -93,8 +96,20 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; the console script `analogdfc`."""
+    """Run the command line; the console script `analogdfc`.
+
+    SIGTERM and SIGHUP end it as an interrupt does, with what it started and its temporary files,
+    and the exit code 128 + the number of the signal.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _end)
     cli(prog_name="analogdfc")
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)  # a second one doesn't wait for the cleaning
+    sys.exit(128 + number)
 
 
 __all__ = ["COMMANDS", "LazyGroup", "cli", "main"]

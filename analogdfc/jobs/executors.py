@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import queue
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -35,7 +37,8 @@ class Reporting(Protocol):
 class Processes(ProcessPoolExecutor):
     """Fresh processes of this machine, each with one thread. A context manager.
 
-    Left by an exception, an interrupt among them, it ends the processes and what they do.
+    Left by an exception, an interrupt among them, it ends the processes and what they do. They
+    end by themselves when this process is gone, however it ended.
 
     Args:
         count: how many, >= 1.
@@ -133,6 +136,7 @@ _reports: multiprocessing.Queue[int] | None = None
 
 def _start(reports: multiprocessing.Queue[int]) -> None:
     """Make a new process ready for tasks."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     import torch  # not needed by the process that starts it
 
     global _reports
@@ -140,6 +144,18 @@ def _start(reports: multiprocessing.Queue[int]) -> None:
     torch.set_num_threads(1)
     # The parent hears the interrupt too and ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _die_with_parent() -> None:
+    """Wait for the end of the process that started this one, and end at once.
+
+    By the pipe between the two: Linux's signal at the parent's death comes when the thread ends
+    that started the process, which may be long before.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def _counted_there(task: Task[Result]) -> tuple[Result, int]:

@@ -9,11 +9,17 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from analogdfc.errors import UserError
 from analogdfc.spice import settings
+from analogdfc.spice.guard import NOT_STARTED
+
+_GUARD = Path(__file__).with_name("guard.py")
+_GRACE = 2.0
+"""Seconds after the time limit at which the guard stops a run that its caller has not stopped."""
 
 _running: set[subprocess.Popen[bytes]] = set()
 
@@ -27,9 +33,13 @@ def run_limited(
 ) -> tuple[int, list[str]]:
     """Run a program in a folder, kill it and all its children at the time limit.
 
+    It dies with this process too, however that ends (see `analogdfc.spice.guard`); the folder,
+    which is then nobody's, is removed.
+
     Args:
         command: program and arguments.
-        folder: its working directory; its standard output and error are kept there.
+        folder: its working directory, used for nothing else; its standard output and error are
+            kept there.
         environment: added to the caller's environment, from which ngspice's own variables are
             taken out (see `analogdfc.spice.settings`).
         time_limit: in seconds.
@@ -41,11 +51,12 @@ def run_limited(
         UserError: it can't be started, or was stopped at the time limit.
     """
     env = {**settings.environment(), **environment}
+    guarded = [sys.executable, "-I", "-S", str(_GUARD), repr(time_limit + _GRACE), *command]
     streams = [folder / "stderr.txt", folder / "stdout.txt"]
     with streams[0].open("wb") as err, streams[1].open("wb") as out:
         try:
             process = subprocess.Popen(
-                command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                guarded, cwd=folder, env=env, stdin=subprocess.PIPE, stdout=out, stderr=err,
                 start_new_session=True,
             )  # fmt: skip
         except OSError as error:
@@ -63,6 +74,11 @@ def run_limited(
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
+    if (folder / NOT_STARTED).exists():
+        reason = (folder / NOT_STARTED).read_text("utf-8")
+        raise UserError(f"{command[0]}: can't be started: {reason}")
     text = "\n".join(stream.read_text("utf-8", errors="replace") for stream in streams)
     return exit_code, [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
 
