@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -146,6 +147,26 @@ def test_an_error_hands_back_what_ended_well_and_gives_up_the_rest(
     assert kept[Draw(1)] == next(results([Draw(1)]))
     # The pool is still good for others.
     assert list(results(TASKS, pool)) == list(results(TASKS))
+
+
+@dataclass(frozen=True)
+class Killed(Task[None]):
+    """The process that it runs in is killed."""
+
+    @property
+    def name(self) -> str:
+        return "killed"
+
+    def run(self, progress: Progress) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_an_error_that_names_what_was_not_done() -> None:
+    with (
+        pytest.raises(UserError, match=r"was killed, or ran out of memory\. Not done: .*killed"),
+        Processes(1) as workers,
+    ):
+        list(results([Killed()], workers))
 
 
 def test_what_is_shared_is_unpacked_once_in_a_process_that_has_one_thread(

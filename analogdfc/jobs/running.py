@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from typing import TypeVar
 
+from analogdfc.errors import UserError
 from analogdfc.jobs.executors import Reporting, counted
 from analogdfc.jobs.task import Progress, Task
 
@@ -35,7 +36,7 @@ def run_tasks(
 
     Raises:
         UserError: what a task raises, after those were handed back that had ended well; tasks
-            that have not begun are given up.
+            that have not begun are given up. A process that was killed.
     """
     for index, result in _finished(tasks, executor, progress):
         yield tasks[index], result
@@ -78,7 +79,7 @@ def _finished(
         return
     reporting = executor if isinstance(executor, Reporting) else None
     pending: dict[Future[tuple[Result, int]], int] = {}
-    shown = told = due = 0
+    shown = told = due = index = 0
     try:
         for index, task in enumerate(tasks):
             future = reporting.submit_task(task) if reporting else executor.submit(counted, task)
@@ -95,6 +96,12 @@ def _finished(
             for future in sorted(finished, key=lambda f: f.exception() is not None):
                 index = pending.pop(future)
                 yield index, future.result()[0]
+    except BrokenExecutor as error:
+        undone = ", ".join(tasks[k].name for k in sorted({*pending.values(), index}))
+        raise UserError(
+            "a process that worked ended at once: it was killed, or ran out of memory. Not done: "
+            f"{undone}. Run fewer at a time, or again"
+        ) from error
     finally:
         for future in pending:
             future.cancel()
