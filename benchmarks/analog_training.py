@@ -30,10 +30,11 @@ from analogdfc.arrays.optimizer import Counts, PulsedUpdate
 from analogdfc.cards.device import DeviceCard
 from analogdfc.datasets import Dataset, digits
 from analogdfc.feedback import DirectFeedback
+from analogdfc.files import check_place
 from analogdfc.learning import SteadyStateDFC
 from analogdfc.losses import SoftmaxCrossEntropy
 from analogdfc.network import Network
-from analogdfc.plots import check_figure, save_figure
+from analogdfc.plots import save_figure
 from analogdfc.records import Quantity
 from analogdfc.training import metrics
 from analogdfc.training.loop import FORWARD, Phase, Schedule, Training, descent, shuffled
@@ -264,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     record, picture = options.out.with_suffix(".h5"), options.out.with_suffix(".png")
     records.check_writable(record)
-    check_figure(picture)
+    check_place(picture)
     data = digits()
     results: dict[str, list[Result]] = {}
     with Progress(console=Console(stderr=True)) as progress:

@@ -30,13 +30,14 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.datasets import digits
 from analogdfc.feedback import DirectFeedback
+from analogdfc.files import check_place
 from analogdfc.learning import SteadyStateDFC
 from analogdfc.losses import SoftmaxCrossEntropy
 from analogdfc.network import Network
 from analogdfc.onchip.convergence import RULES, Convergence, Course, converge, on_devices
 from analogdfc.onchip.figure import convergence_figure
 from analogdfc.onchip.rule import HardwareDFC
-from analogdfc.plots import check_figure, save_figure
+from analogdfc.plots import save_figure
 from analogdfc.training.optimizers import SGD, Adam, OptimizerSettings
 
 CARD = "discrete_100mhz"
@@ -210,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--out", type=Path, default=Path("convergence.png"), metavar="FILE")
     options = parser.parse_args(arguments)
-    check_figure(options.out)
+    check_place(options.out)
     torch.set_num_threads(1)
     console = Console(width=WIDTH)
     console.print(cost_table())

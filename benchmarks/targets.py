@@ -18,6 +18,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from analogdfc.experiments.targets import NullSpaceShares, NullSpaceToy
+from analogdfc.files import check_place
 from analogdfc.learning import DirectFeedbackAlignment
 from analogdfc.learning.targets import (
     DDTPRHL,
@@ -32,7 +33,7 @@ from analogdfc.learning.targets import (
 )
 from analogdfc.losses import Loss, SoftmaxCrossEntropy
 from analogdfc.network import Network
-from analogdfc.plots import check_figure, save_figure
+from analogdfc.plots import save_figure
 from benchmarks.dfc import seconds
 
 SIZES = [784, 256, 256, 256, 256, 256, 10]
@@ -133,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--networks", type=int, default=10, help="networks of the toy experiment")
     parser.add_argument("--repeats", type=int, default=30, help="repetitions of a minibatch")
     options = parser.parse_args(arguments)
-    check_figure(options.figure)
+    check_place(options.figure)
     torch.set_num_threads(1)
     console = Console()
     console.print(speed(options.repeats))
