@@ -201,6 +201,41 @@ def test_a_run_that_diverges_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "every run reaches its end" in result.stdout
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_what_is_not_finished_is_kept_however_the_command_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "t.h5"
+    seen: list[bool] = []
+    real = ToyRun.run
+
+    def looked(job: ToyRun, progress: Any) -> Any:
+        seen.append(path.exists())
+        return real(job, progress)
+
+    monkeypatch.setattr(ToyRun, "run", looked)
+    # Without a record there is nothing to keep, and the work begins.
+    assert run("--figure", "3", *SMALL, "--resume", "-o", str(path)).exit_code == 0
+    assert seen == [False, *[True] * 6]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_an_unfinished_record_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    arguments = ["--figure", "2", "--quick", "-o", str(path)]
+    assert run(*arguments).exit_code == 0
+    record = records.read(path)
+    records.write(path, {**record.tree, "complete": False})
+    before = path.read_bytes()
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "isn't finished; go on with it (--resume)" in result.stderr
+    assert path.read_bytes() == before
+    assert run(*arguments, "--resume").exit_code == 0
+    assert records.read(path)["complete"] is True
+    assert run(*arguments).exit_code == 0
+
+
 def never(*arguments: Any) -> None:
     raise AssertionError("work has begun")
 
@@ -213,7 +248,6 @@ def never(*arguments: Any) -> None:
         (["--damping", "-1"], "-1.0 is not in the range"),
         (["-o", "no/such/folder/t.h5"], "there is no directory"),
         (["-o", "."], "is a directory"),
-        (["--resume", "-o", "missing.h5"], "missing.h5"),
     ],
 )
 def test_bad_input_ends_before_the_work_with_code_2(

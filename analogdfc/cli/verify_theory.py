@@ -6,7 +6,6 @@ import json
 import math
 import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,21 +19,19 @@ from tqdm import tqdm
 
 from analogdfc import records
 from analogdfc.cli._console import make_console
-from analogdfc.cli._options import Count, Finite, bundled
-from analogdfc.errors import UserError
+from analogdfc.cli._options import Count, Finite, as_options, bundled
 from analogdfc.experiments import FIGURES, Curves, Finding, Plan, find
 from analogdfc.experiments.figures import draw
+from analogdfc.experiments.keeping import check_finished, finished_runs, run_kept, runs_tree
 from analogdfc.files import beside
-from analogdfc.jobs import Task, processes, run_tasks
+from analogdfc.jobs import Task, processes
 from analogdfc.plots import check_outputs, save_figure
 from analogdfc.records import Quantity
 
-_KIND = "verify-theory"
 _EXAMPLES = """\b
 Example:
   analogdfc verify-theory --figure 3 --quick -o theory.h5
 """
-_CHECKPOINT = 10.0  # seconds between two writings of an unfinished record
 
 
 @dataclass(frozen=True)
@@ -134,13 +131,16 @@ def command(
     pictures = {f: beside(output, f"_fig{f}.png") for f in chosen}
     check_outputs(output, *pictures.values())
     work = plan.jobs(chosen)
-    kept = _finished(output, work) if resume else {}
+    kept = finished_runs(output, work) if resume else {}
+    if not resume:
+        with as_options("resume"):
+            check_finished(output)
     if kept:
         click.echo(f"{output}: kept {len(kept)} of {len(work)} runs", err=True)
     runs = _run(work, kept, jobs or os.cpu_count() or 1, output, seed)
     findings = [finding for figure in chosen for finding in find(figure, runs, plan)]
     numbers = [_numbers(finding) for finding in findings]
-    tree = _tree(work, runs, seed, finished=True)
+    tree = runs_tree(work, runs, seed, finished=True)
     results = {f"{k:02d}": _stored(finding) for k, finding in enumerate(findings, start=1)}
     records.write(output, {**tree, "results": results})
     drawn = [save_figure(draw(figure, runs), path) for figure, path in pictures.items()]
@@ -162,67 +162,13 @@ def _plan(seed: int, options: _Options) -> Plan:
 def _run(
     work: Sequence[Task[Curves]], kept: Mapping[str, Curves], jobs: int, output: Path, seed: int
 ) -> dict[str, Curves]:
-    """Curves of all jobs; what is finished is written every few seconds, and when it ends early."""
-    runs = dict(kept)
     left = [job for job in work if job.name not in kept]
     total = sum(job.work for job in left)
-    written = time.monotonic()
-    with tqdm(total=total, desc="theory", file=sys.stderr, disable=None, leave=False) as bar:
-        try:
-            with processes(min(jobs, max(len(left), 1))) as pool:
-                for job, curves in run_tasks(left, pool, bar.update):
-                    runs[job.name] = curves
-                    if time.monotonic() - written > _CHECKPOINT:
-                        records.write(output, _tree(work, runs, seed, finished=False))
-                        written = time.monotonic()
-        except BaseException:
-            if runs:
-                records.write(output, _tree(work, runs, seed, finished=False))
-            raise
-    return runs
-
-
-def _tree(
-    work: Sequence[Task[Curves]], runs: Mapping[str, Curves], seed: int, *, finished: bool
-) -> dict[str, Any]:
-    """Inputs and curves for the record."""
-    stored: dict[str, Any] = {}
-    for job in work:
-        if job.name in runs:
-            *path, last = job.name.split("/")
-            place = stored
-            for name in path:
-                place = place.setdefault(name, {})
-            place[last] = {"settings": job.settings(), **runs[job.name]}
-    return {
-        "kind": _KIND,
-        "complete": finished,
-        "seed": seed,
-        "provenance": records.provenance(),
-        "runs": stored,
-    }
-
-
-def _finished(path: Path, work: Sequence[Task[Curves]]) -> dict[str, Curves]:
-    """Curves of the jobs that a record has, with the same settings.
-
-    Raises:
-        UserError: no record, or not one of this command.
-    """
-    record = records.read(path)
-    if "kind" not in record or record["kind"] != _KIND:
-        raise UserError(f"{path}: not a record of verify-theory; there is nothing to resume")
-    found: dict[str, Curves] = {}
-    for job in work:
-        key = f"runs/{job.name}"
-        if key in record and record.text(f"{key}/settings") == job.settings():
-            run = record.group(key)
-            found[job.name] = {
-                name: leaf
-                for name, leaf in run.items()
-                if name != "settings" and isinstance(leaf, Quantity | str)
-            }
-    return found
+    with (
+        tqdm(total=total, desc="theory", file=sys.stderr, disable=None, leave=False) as bar,
+        processes(min(jobs, max(len(left), 1))) as pool,
+    ):
+        return run_kept(work, kept, output, seed, executor=pool, progress=bar.update)
 
 
 def _numbers(finding: Finding) -> dict[str, Any]:
