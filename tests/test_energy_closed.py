@@ -193,7 +193,7 @@ def test_a_refolded_chip_takes_what_the_chip_of_its_weights_takes() -> None:
 def test_a_loop_that_runs_away_has_no_closed_form() -> None:
     design = design_of((3, 4, 2))
     wrong = replace(design, feedback=tuple(-q for q in design.feedback))
-    with pytest.raises(ConvergenceError, match=r"sample \d .* doesn't settle"):
+    with pytest.raises(ConvergenceError, match=r"sample \d .* come to no rest state"):
         closed(wrong, 1)
 
 

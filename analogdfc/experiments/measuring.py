@@ -11,7 +11,7 @@ from torch import Tensor
 from analogdfc.controller import PI
 from analogdfc.dynamics import Loop
 from analogdfc.dynamics.loop import free_pass
-from analogdfc.dynamics.reached import steady_state
+from analogdfc.dynamics.steady import newton
 from analogdfc.experiments.reference import finite_minimum_norm_update
 from analogdfc.learning import AnalyticDFC, DirectFeedbackAlignment, gauss_newton_update
 from analogdfc.learning.dfc import FeedbackControl
@@ -114,12 +114,13 @@ def _analytic(rule: FeedbackControl, x: Tensor, y: Tensor) -> list[Tensor]:
 
 
 def _spectra(rule: FeedbackControl, x: Tensor, y: Tensor) -> Measurement:
-    """Largest real parts at the steady states of the samples that have one."""
+    """Largest real parts at the steady states, stable or not, of the samples that have one."""
     loop = Loop.of(rule.network, rule.feedback, rule.controller, rule.tau_v)
     with torch.no_grad():
         free = free_pass(loop, x)
         target = rule.loss.target(free.output, y, rule.target_stepsize)
-        state = steady_state(loop, free, target)
+        # Whether a loop is stable there is what is asked, so a root will do that it leaves.
+        state = newton(loop, free, target)
         v = tuple(vi[state.converged] for vi in state.layers.v)
         found = {"at_rest": float(state.converged.double().mean())}
         if found["at_rest"] == 0:
