@@ -477,6 +477,11 @@ def test_a_chain_has_the_eigenvalues_of_its_loops() -> None:
 RULES = ["di", "di-repeat", "di-single-loop", "ndi"]
 
 
+def rule_of(name: str) -> Any:
+    """The class of a rule, whose arguments are its own."""
+    return get_rule(name).rule
+
+
 def random_feedback(name: str, network: Network, seed: int) -> SequentialFeedback:
     """R-Init."""
     kind = LoopFeedback if name == "di-single-loop" else SequentialFeedback
@@ -487,7 +492,7 @@ def random_feedback(name: str, network: Network, seed: int) -> SequentialFeedbac
 def test_random_feedback_is_made_stable_before_training_and_again_in_it(name: str) -> None:
     network = network_of([4, 8, 6, 3], 0)
     few: Any = {} if name == "ndi" else {"settling": Simulation(dt=0.05, steps=100)}
-    rule: Any = get_rule(name).rule(network, random_feedback(name, network, 1), **few)  # type: ignore[arg-type]
+    rule: Any = rule_of(name)(network, random_feedback(name, network, 1), **few)
     count = rule.stabilisations
     assert count > 0
     assert max(rule.abscissas()) < 0
@@ -507,7 +512,7 @@ def test_an_unstable_loop_without_a_stabiliser_is_an_error_with_its_eigenvalue(n
     with pytest.raises(
         ConvergenceError, match=r"unstable, .* eigenvalues is \+0\..*transposed.*alpha"
     ):
-        get_rule(name).rule(network, feedback, monitor=without_repair())  # type: ignore[arg-type, call-arg]
+        rule_of(name)(network, feedback, monitor=without_repair())
 
 
 def test_the_monitor_looks_only_as_often_as_it_is_told() -> None:
@@ -547,7 +552,7 @@ def test_a_batch_is_the_mean_of_its_samples(name: str) -> None:
     y = torch.softmax(y, dim=1)
 
     def gradients(x: Tensor, y: Tensor) -> list[Tensor]:
-        rule: Any = get_rule(name).rule(network, loss=SoftmaxCrossEntropy(), max_norm=0.5)  # type: ignore[call-arg]
+        rule: Any = rule_of(name)(network, loss=SoftmaxCrossEntropy(), max_norm=0.5)
         loss = rule.backward(x, y)
         assert float(loss) == pytest.approx(
             float(SoftmaxCrossEntropy().value(network(x).detach(), y).mean())
@@ -577,14 +582,14 @@ def test_the_rules_work_in_single_precision_and_on_the_gpu(
     # R-Init, so that stabilisation runs there too.
     start: Any = () if name == "pbp" else (random_feedback(name, network, 1),)
     direct: Any = {"settling": DirectSolution()} if name.startswith("di") else {}
-    rule: Any = get_rule(name).rule(network, *start, **direct)
+    rule: Any = rule_of(name)(network, *start, **direct)
     rule.backward(x, y)
     expected = [p.grad.clone() for p in network.parameters() if p.grad is not None]
     moved = network_of([4, 8, 6, 3], 0, activation="linear").to(device, dtype)
     if name != "pbp":
         start = (type(start[0])([q.to(device, dtype) for q in rule.feedback.matrices]),)
         assert max(rule.abscissas()) < 0 < rule.stabilisations
-    rule = get_rule(name).rule(moved, *start, **direct)
+    rule = rule_of(name)(moved, *start, **direct)
     rule.backward(x.to(device, dtype), y.to(device, dtype))
     tolerance = 1e-2 if dtype == torch.float32 else 1e-8
     for parameter, grad in zip(moved.parameters(), expected, strict=True):
@@ -592,7 +597,7 @@ def test_the_rules_work_in_single_precision_and_on_the_gpu(
         off = (parameter.grad.to("cpu", torch.float64) - grad).abs().max()
         assert float(off) <= tolerance * float(grad.abs().max())
     if name != "pbp":
-        get_rule(name).rule(moved, random_feedback(name, moved, 1), **direct)  # type: ignore[arg-type]
+        rule_of(name)(moved, random_feedback(name, moved, 1), **direct)
 
 
 @pytest.mark.parametrize("name", [*RULES, "pbp"])
@@ -601,7 +606,7 @@ def test_the_norm_of_each_samples_hidden_errors_is_bounded(name: str) -> None:
     x, y = data(network, 1)
     biases = {}
     for bound in (math.inf, 1e-3, 1e6):
-        rule: Any = get_rule(name).rule(network, max_norm=bound)  # type: ignore[call-arg]
+        rule: Any = rule_of(name)(network, max_norm=bound)
         rule.backward(x, y)
         # The bias's gradient is the error itself.
         biases[bound] = [b.grad.clone() for b in network.biases if b.grad is not None]
@@ -615,7 +620,7 @@ def test_the_norm_of_each_samples_hidden_errors_is_bounded(name: str) -> None:
 def test_without_an_error_at_the_output_nothing_changes(name: str) -> None:
     network = network_of([3, 6, 4, 2], 1)
     x, _ = data(network, 2)
-    get_rule(name).rule(network).backward(x, network(x).detach())
+    rule_of(name)(network).backward(x, network(x).detach())
     assert all(p.grad is not None and not p.grad.any() for p in network.parameters())
 
 
@@ -623,7 +628,7 @@ def test_without_an_error_at_the_output_nothing_changes(name: str) -> None:
 def test_a_network_without_hidden_layers_has_nothing_to_invert(name: str) -> None:
     network = network_of([3, 2], 1)
     x, y = data(network, 2)
-    get_rule(name).rule(network).backward(x, y)
+    rule_of(name)(network).backward(x, y)
     assert_update(network, x, [gradient_at_output(network, x, y)], 1e-12)
 
 
@@ -775,7 +780,7 @@ def test_feedback_that_does_not_fit_is_refused() -> None:
     for name in RULES:
         wrong = SequentialFeedback([normal(0, 6, 4)])
         with pytest.raises(UserError, match=r"feedback matrices of shapes .*\(6, 4\)"):
-            get_rule(name).rule(network, wrong)  # type: ignore[arg-type]
+            rule_of(name)(network, wrong)
 
 
 def test_controls_that_do_not_fit_are_refused() -> None:
