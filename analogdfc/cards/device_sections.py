@@ -18,8 +18,8 @@ from analogdfc.cards.entries import (
     check_source,
     finite,
     si,
-    to_si,
 )
+from analogdfc.cards.units import to_si
 from analogdfc.devices import (
     FORMS,
     Curve,
@@ -98,6 +98,7 @@ ConductanceOrZero = Annotated[float, BeforeValidator(si("S")), Field(ge=0, le=1)
 Number = Annotated[float, BeforeValidator(si("1"))]
 Share = Annotated[float, BeforeValidator(si("1")), Field(ge=0, le=1)]
 Spreading = Annotated[float, BeforeValidator(si("1")), Field(ge=0, le=100)]
+Levels = Annotated[int, BeforeValidator(si("1", "levels")), Field(ge=2, le=1_000_000)]
 Count = Annotated[int, BeforeValidator(si("1")), Field(ge=1, le=1_000_000)]
 Kelvin = Annotated[float, BeforeValidator(si("K")), Field(gt=0, le=2000)]
 PerKelvin = Annotated[float, BeforeValidator(si("1/K")), Field(ge=-1, le=1)]
@@ -122,7 +123,7 @@ class WindowSection(Section):
 
     g_min: ConductanceOrZero
     g_max: Siemens
-    levels: Annotated[Count, Field(ge=2)] | None = None
+    levels: Levels | None = None
 
     @model_validator(mode="after")
     def _window(self) -> WindowSection:

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
 from typing import Annotated, Any
 
-import pint
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from analogdfc.cards.units import Kind, to_si
 
 IN_SI = {"values": "floats in SI units"}
 """Validation context for values that are SI numbers already."""
-
-
-@cache
-def units() -> pint.UnitRegistry[float]:
-    """The units that cards may use."""
-    return pint.UnitRegistry()
 
 
 def finite(value: Any) -> float:
@@ -43,37 +37,17 @@ def check_source(entry: dict[str, Any]) -> None:
         raise ValueError("source must say where the number comes from, or 'assumed'")
 
 
-def to_si(value: float, written: Any, unit: str) -> float:
-    """A value in an SI unit.
-
-    Args:
-        value: the number.
-        written: its unit, as the card writes it.
-        unit: the SI unit.
-
-    Raises:
-        ValueError: `written` is no such unit, or the value is too large for a number.
-    """
-    try:
-        converted = float(units().Quantity(float(value), str(written)).to(unit).magnitude)
-    except OverflowError as error:
-        raise ValueError(f"value {value} is larger than a number can be") from error
-    except Exception as error:  # pint raises many kinds, all of them about the unit
-        raise ValueError(f"unit {written!r} is not a unit of {unit}") from error
-    if not math.isfinite(converted):
-        raise ValueError(f"value {value} {written} is not finite in {unit}")
-    return converted
-
-
 class InSI:
     """Validator that turns {value, unit, source} into a float in an SI unit.
 
     Attributes:
         si_unit: the unit.
+        kind: what a number without a dimension is.
     """
 
-    def __init__(self, si_unit: str) -> None:
+    def __init__(self, si_unit: str, kind: Kind = "") -> None:
         self.si_unit = si_unit
+        self.kind = kind
 
     def __call__(self, entry: Any, info: ValidationInfo) -> float:
         """The number.
@@ -89,12 +63,12 @@ class InSI:
         check_keys(entry, unit)
         value = finite(entry["value"])
         check_source(entry)
-        return to_si(value, entry["unit"], unit)
+        return to_si(value, entry["unit"], unit, self.kind)
 
 
-def si(unit: str) -> InSI:
+def si(unit: str, kind: Kind = "") -> InSI:
     """Validator of entries in an SI unit."""
-    return InSI(unit)
+    return InSI(unit, kind)
 
 
 def check_keys(entry: dict[str, Any], unit: str, more: Sequence[str] = ()) -> None:
@@ -121,9 +95,9 @@ Farad = Annotated[float, BeforeValidator(si("F")), Field(gt=0, le=1e-6)]
 Second = Annotated[float, BeforeValidator(si("s")), Field(gt=0)]
 Hertz = Annotated[float, BeforeValidator(si("Hz")), Field(gt=0)]
 VoltPerSecond = Annotated[float, BeforeValidator(si("V/s")), Field(gt=0)]
-Gain = Annotated[float, BeforeValidator(si("1")), Field(gt=1)]
+Gain = Annotated[float, BeforeValidator(si("1", "gain")), Field(gt=1)]
 Fraction = Annotated[float, BeforeValidator(si("1")), Field(gt=0, le=0.1)]
-Levels = Annotated[float, BeforeValidator(si("1")), Field(ge=2, multiple_of=1)]
+Levels = Annotated[float, BeforeValidator(si("1", "levels")), Field(ge=2, multiple_of=1)]
 Tile = Annotated[float, BeforeValidator(si("1")), Field(ge=2, multiple_of=1)]
 Joule = Annotated[float, BeforeValidator(si("J")), Field(gt=0, le=1e-3)]
 SquareMetre = Annotated[float, BeforeValidator(si("m^2")), Field(gt=0, le=1e-2)]

@@ -3,30 +3,48 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
-from analogdfc.cards.entries import units
+import pint
+
+from analogdfc.cards.units import Kind, hint, magnitude, units
+
+_NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(.*)")
 
 
-def quantity(text: str, unit: str) -> float:
+def quantity(text: str, unit: str, kind: Kind = "") -> float:
     """The number of a text such as '30 MHz', in an SI unit.
 
     Args:
         text: a number with a unit; without one it is in the SI unit.
         unit: the SI unit.
+        kind: what a number without a dimension is, so that a gain may be in decibels and a number
+            of levels in bits.
 
     Raises:
         ValueError: neither, or not a finite number.
 
     >>> quantity("1h", "s"), quantity("20 ms", "s"), quantity("3e-3", "s")
     (3600.0, 0.02, 0.003)
+    >>> quantity("80 dB", "1", "gain"), quantity("8 bit", "1", "levels")
+    (10000.0, 256.0)
     """
+    text = text.strip()
+    number, written = found.groups() if (found := _NUMBER.fullmatch(text)) else ("", "")
     try:
-        found: Any = units().Quantity(text.strip())
-        bare = isinstance(found, int | float) or found.unitless
-        number = float(getattr(found, "magnitude", found) if bare else found.to(unit).magnitude)
+        given = _parsed(text, number, written)
+        bare = isinstance(given, int | float) or not given.unit_items()
+        value = float(getattr(given, "magnitude", given)) if bare else magnitude(given, unit, kind)
     except Exception as error:  # pint raises many kinds, all of them about the text
-        raise ValueError(f"{text.strip()!r} is not a value in {unit}") from error
-    if not math.isfinite(number):
-        raise ValueError(f"{text.strip()!r} is not a finite number of {unit}")
-    return number
+        raise ValueError(f"{text!r} is not a value in {unit}{hint(written)}") from error
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is not a finite number of {unit}")
+    return value
+
+
+def _parsed(text: str, number: str, written: str) -> Any:
+    try:
+        return units().Quantity(text)
+    except (pint.OffsetUnitCalculusError, pint.LogarithmicUnitCalculusError):
+        return units().Quantity(float(number), written)  # a product has no meaning for decibels

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel
 from torch import Tensor
 
+from analogdfc.cards.entries import InSI
 from analogdfc.cards.quantities import quantity
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.design import Design
@@ -54,13 +55,18 @@ def parameters(card: type[Card] = Card) -> dict[str, str]:
     Args:
         card: the class of the card.
     """
-    found = {BANDWIDTH: "Hz"}
+    return {name: entry.si_unit for name, entry in _entries(card).items()}
+
+
+def _entries(card: type[Card]) -> dict[str, InSI]:
+    """What reads the numbers of a card, by name."""
+    found = {BANDWIDTH: InSI("Hz")}
     for section, field in card.model_fields.items():
         kind = field.annotation
         if section == "card" or not (isinstance(kind, type) and issubclass(kind, BaseModel)):
             continue
         for key, inner in kind.model_fields.items():
-            found[f"{section}.{key}"] = _unit(inner)
+            found[f"{section}.{key}"] = _entry(inner)
     return found
 
 
@@ -73,15 +79,16 @@ def parse(text: str) -> Parameter:
         UserError: not of this form, an unknown name, or a value of another unit.
     """
     name, mark, values = text.partition("=")
-    known = parameters()
+    known = _entries(Card)
     full = [n for n in known if name in (n, n.partition(".")[2])]
     if not mark or not values.strip():
         raise UserError(f"{text!r}: write NAME=VALUE,VALUE,..., such as bandwidth=30MHz,100MHz")
     if len(full) != 1:
         what = "is ambiguous" if full else "is unknown"
         raise UserError(f"{name!r} {what}; a card has {', '.join(full or known)}")
-    unit = known[full[0]]
-    return Parameter(full[0], tuple(_value(v, unit, text) for v in values.split(",")), unit)
+    entry = known[full[0]]
+    found = tuple(_value(v, entry, text) for v in values.split(","))
+    return Parameter(full[0], found, entry.si_unit)
 
 
 def varied(design: Design, parameter: Parameter, value: float) -> Design:
@@ -145,21 +152,21 @@ def sweep(
     return points
 
 
-def _unit(field: Any) -> str:
-    """SI unit of a field, which its validator knows."""
+def _entry(field: Any) -> InSI:
+    """What reads the number of a field."""
     found = [field.annotation, *field.metadata]
     while found:
         part = found.pop()
-        unit = getattr(getattr(part, "func", None), "si_unit", None)
-        if unit is not None:
-            return str(unit)
+        reader = getattr(part, "func", None)
+        if isinstance(reader, InSI):
+            return reader
         found.extend(get_args(part))
         found.extend(getattr(part, "__metadata__", ()))
     raise AssertionError(f"a field without a unit: {field}")
 
 
-def _value(text: str, unit: str, whole: str) -> float:
+def _value(text: str, entry: InSI, whole: str) -> float:
     try:
-        return quantity(text, unit)
+        return quantity(text, entry.si_unit, entry.kind)
     except ValueError as error:
         raise UserError(f"{whole!r}: {error}") from error

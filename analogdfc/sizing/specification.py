@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from analogdfc.cards.quantities import quantity
 from analogdfc.cards.technology import Card
+from analogdfc.cards.units import Kind
 from analogdfc.circuit.scaling import current_ratio
 from analogdfc.cost.sweep import parameters
 from analogdfc.digital.training import engineering
@@ -27,6 +28,7 @@ class Requirement(NamedTuple):
         unit: SI unit.
         loose_high: whether large values are the easy ones, so that the value is an upper limit.
         whole: whether only integers count.
+        kind: what a number without a dimension is.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Requirement(NamedTuple):
     unit: str
     loose_high: bool
     whole: bool = False
+    kind: Kind = ""
 
     @property
     def side(self) -> str:
@@ -60,9 +63,9 @@ REQUIREMENTS: dict[str, Requirement] = {
         Requirement("bandwidth", "GBW", "amplifier, gain-bandwidth", "Hz", False),
         Requirement("slew", "SR", "amplifier, slew rate", "V/s", False),
         Requirement("noise", "e_n", "amplifier, white input noise", "V/Hz^0.5", True),
-        Requirement("gain", "A0", "amplifier, open-loop gain", "1", False),
+        Requirement("gain", "A0", "amplifier, open-loop gain", "1", False, kind="gain"),
         Requirement("offset", "V_os", "amplifier, input offset (1 sigma)", "V", True),
-        Requirement("levels", "levels", "devices, programmable levels", "1", False, True),
+        Requirement("levels", "levels", "devices, programmable levels", "1", False, True, "levels"),
         Requirement("window", "R_off/R_on", "devices, window g_max/g_min", "1", False),
         Requirement("word", "R_word", "word line, resistance a cell", "ohm", True),
         Requirement("bit", "R_bit", "bit line, resistance a cell", "ohm", True),
@@ -255,7 +258,7 @@ def _number(text: str, requirement: Requirement, where: str) -> float:
     what = "an integer >=" if requirement.whole else "a number >"
     allowed = f"{requirement.name} must be {what} {least:g}"
     try:
-        number = quantity(text, requirement.unit)
+        number = quantity(text, requirement.unit, requirement.kind)
     except ValueError as error:
         raise UserError(f"{where}: {error}; {allowed}") from error
     enough = number >= least if requirement.whole else number > least

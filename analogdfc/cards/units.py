@@ -1,0 +1,106 @@
+"""Units of cards and options, and what stands for a number without a dimension."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+import pint
+
+Kind = Literal["", "gain", "levels"]
+"""What a number without a dimension is: just a number, a voltage gain or a number of levels."""
+
+
+@cache
+def units() -> pint.UnitRegistry[float]:
+    """The units that cards may use; an angle and a bit are no plain numbers.
+
+    Pint's own have radian = bit = 1, so that 1 rad/s would be 1 Hz and 8 bit would be 8.
+    """
+    known: pint.UnitRegistry[float] = pint.UnitRegistry(None, on_redefinition="ignore")
+    known.load_definitions(str(resources.files("pint").joinpath("default_en.txt")))
+    known.load_definitions(["radian = [angle] = rad", "bit = [information]"])
+    return known
+
+
+def to_si(value: float, written: Any, unit: str, kind: Kind = "") -> float:
+    """A value in an SI unit.
+
+    Args:
+        value: the number.
+        written: its unit, as the card writes it.
+        unit: the SI unit.
+        kind: what a number without a dimension is.
+
+    Raises:
+        ValueError: `written` is no such unit, or the value is too large for a number.
+    """
+    hint = ""
+    try:
+        given = units().Quantity(float(value), str(written))
+        hint = _hint(given)
+        converted = magnitude(given, unit, kind)
+    except OverflowError as error:
+        raise ValueError(f"value {value} is larger than a number can be") from error
+    except Exception as error:  # pint raises many kinds, all of them about the unit
+        raise ValueError(f"unit {written!r} is not a unit of {unit}{hint}") from error
+    if not math.isfinite(converted):
+        raise ValueError(f"value {value} {written} is not finite in {unit}")
+    return converted
+
+
+def magnitude(given: Any, unit: str, kind: Kind) -> float:
+    """The number of a quantity in an SI unit.
+
+    A voltage gain may be in decibels or nepers (80 dB = 1e4), a number of levels in bits
+    (8 bit = 256), a frequency as an angle a second (2 pi rad/s = 1 Hz).
+
+    Args:
+        given: the quantity.
+        unit: the SI unit.
+        kind: what a number without a dimension is.
+
+    Raises:
+        ValueError: a logarithm of something else.
+        pint.DimensionalityError: another dimension.
+    """
+    if kind == "gain" and given.units == units().decibel:
+        return float(10 ** (given.magnitude / 20))
+    if kind == "gain" and given.units == units().neper:
+        return math.exp(given.magnitude)
+    if kind == "levels" and given.check("[information]"):
+        return float(2.0 ** given.to("bit").magnitude)
+    if unit == "Hz" and given.check("[angle] / [time]"):
+        return float(given.to("turn / second").magnitude)
+    if _logarithm(given):
+        raise ValueError(f"{given} is a logarithm")
+    return float(given.to(unit).magnitude)
+
+
+def hint(text: str) -> str:
+    """What a text's unit would be good for, to end a message with; empty where nothing is known."""
+    try:
+        return _hint(units().Quantity(1.0, text))
+    except Exception:  # pint raises many kinds, all of them about the text
+        return ""
+
+
+def _logarithm(given: Any) -> bool:
+    """Whether a quantity is the logarithm of a plain number: twice of it isn't twice as much."""
+    if not given.dimensionless:
+        return False
+    one, two = (units().Quantity(float(n), given.units).to("").magnitude for n in (1, 2))
+    return not math.isclose(two, 2 * one)
+
+
+def _hint(given: Any) -> str:
+    if _logarithm(given):
+        return "; decibels and nepers stand for a voltage gain"
+    dimensions = given.dimensionality
+    if "[information]" in dimensions:
+        return "; bits stand for a number of levels (8 bit = 256) or the size of a memory"
+    if "[angle]" in dimensions:
+        return "; angles stand for a frequency in Hz, as rad/s, cycle/s or rpm"
+    return ""
