@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-__all__ = ["ConvergenceError", "RoundingWarning", "SimulatorWarning", "UserError", "check_names"]
+__all__ = [
+    "ConvergenceError",
+    "RoundingWarning",
+    "SimulatorWarning",
+    "TimeLimitError",
+    "UserError",
+    "check_names",
+]
 
 
 class UserError(Exception):
@@ -17,6 +24,10 @@ class UserError(Exception):
 
 class ConvergenceError(UserError):
     """A simulation or an iteration that did not reach its answer; no number is returned."""
+
+
+class TimeLimitError(UserError):
+    """A run that was stopped at its time limit."""
 
 
 class RoundingWarning(UserWarning):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -15,9 +14,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from deeds import Crash, Endless, Killed, Nap, Once
 
-from analogdfc.errors import UserError
-from analogdfc.jobs import Processes, Progress, Shared, Task, Threads, processes, results, run_tasks
+from analogdfc.errors import TimeLimitError, UserError
+from analogdfc.jobs import (
+    Processes,
+    Progress,
+    Shared,
+    Task,
+    Threads,
+    WorkerDiedError,
+    processes,
+    results,
+    run_tasks,
+)
 
 
 @dataclass(frozen=True)
@@ -149,24 +159,38 @@ def test_an_error_hands_back_what_ended_well_and_gives_up_the_rest(
     assert list(results(TASKS, pool)) == list(results(TASKS))
 
 
-@dataclass(frozen=True)
-class Killed(Task[None]):
-    """The process that it runs in is killed."""
-
-    @property
-    def name(self) -> str:
-        return "killed"
-
-    def run(self, progress: Progress) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
+def test_a_run_that_kills_its_worker_each_time_is_named_and_one_that_does_once_is_done(
+    tmp_path: Path,
+) -> None:
+    once = Once(str(tmp_path / "mark"))
+    with Processes(1) as workers:
+        assert list(results([once, Nap(), Nap()], workers)) == ["done"] * 3
+        with pytest.raises(WorkerDiedError, match=r"^killed: .* died each time: .* SIGKILL"):
+            list(results([Killed()], workers))
 
 
-def test_a_worker_that_is_killed_is_an_error_that_names_what_was_not_done() -> None:
+def test_a_crash_is_told_with_the_last_that_the_process_wrote() -> None:
+    with Processes(1) as workers, pytest.raises(WorkerDiedError) as caught:
+        list(results([Crash()], workers))
+    assert "by the signal SIGSEGV; it wrote: about to read address 0" in str(caught.value)
+    assert "string_at" in str(caught.value)  # where it was, by the Python's own account
+
+
+def test_an_executor_that_can_not_start_anew_names_what_is_not_done() -> None:
     with (
-        pytest.raises(UserError, match=r"was killed, or ran out of memory\. Not done: .*killed"),
-        Processes(1) as workers,
+        ProcessPoolExecutor(1) as library,
+        pytest.raises(WorkerDiedError, match=r"ran out of memory\. Not done: .*killed"),
     ):
-        list(results([Killed()], workers))
+        list(results([Killed()], library))
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_process_holds_the_time_limit_of_what_it_does(deaf: bool) -> None:
+    begin = time.monotonic()
+    error = WorkerDiedError if deaf else TimeLimitError
+    with Processes(1) as workers, pytest.raises(error, match="time limit"):
+        list(results([Endless(deaf)], workers))
+    assert time.monotonic() - begin < 50
 
 
 def test_what_is_shared_is_unpacked_once_in_a_process_that_has_one_thread(

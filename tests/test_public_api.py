@@ -183,6 +183,7 @@ def open_ended(thing: Any) -> Iterator[str]:
 # These pass options on by their names; what they refuse is tried below.
 PASSED_ON = {
     ("cards", "Card"): ["replace(**values)"],
+    ("jobs", "Processes"): ["submit(**kwargs)"],
     ("learning", "DirectFeedbackAlignment"): ["__init__(**options)"],
     ("learning", "FeedbackAlignment"): ["__init__(**options)"],
     ("learning", "SinglePhaseDFC"): ["__init__(**kwargs)"],

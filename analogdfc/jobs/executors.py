@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import faulthandler
+import math
 import multiprocessing
 import multiprocessing.connection
 import os
 import queue
+import shutil
 import signal
+import sys
+import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
-from types import TracebackType
-from typing import Protocol, TypeVar, runtime_checkable
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from analogdfc.errors import TimeLimitError, UserError
 from analogdfc.jobs.task import Progress, Task
 
 Result = TypeVar("Result")
+
+_GRACE = 3.0
+"""Seconds after its time limit at which a process ends whose task is deaf, in a library's code."""
+
+_LINES = 5
+"""Lines before and of its last words that are told when a process died."""
+
+_GAVE_UP = 124
+"""Exit code of such a process."""
 
 
 @runtime_checkable
@@ -34,22 +50,48 @@ class Reporting(Protocol):
         """Units of progress that tasks have told since the last call."""
 
 
-class Processes(ProcessPoolExecutor):
+class WorkerDiedError(UserError):
+    """A process that worked ended before its task did: killed, out of memory, a crash."""
+
+
+class Processes(Executor):
     """Fresh processes of this machine, each with one thread. A context manager.
 
     Left by an exception, an interrupt among them, it ends the processes and what they do. They
-    end by themselves when this process is gone, however it ended.
+    end by themselves when this process is gone, however it ended. What a task writes to the
+    standard error stream appears when the task ends.
 
     Args:
         count: how many, >= 1.
     """
 
     def __init__(self, count: int) -> None:
-        # One thread each, or they would be in each other's way; read when one starts.
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        context = multiprocessing.get_context("spawn")
-        self._reports: multiprocessing.Queue[int] = context.Queue()
-        super().__init__(count, mp_context=context, initializer=_start, initargs=(self._reports,))
+        self.count = count
+        self._context = multiprocessing.get_context("spawn")
+        self._reports: multiprocessing.Queue[int] = self._context.Queue()
+        self._logs = Path(tempfile.mkdtemp(prefix="analogdfc-"))
+        self._pool = self._fresh()
+        self._started: list[multiprocessing.Process] = []
+
+    def _fresh(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            self.count,
+            mp_context=self._context,
+            initializer=_start,
+            initargs=(self._reports, str(self._logs)),
+        )
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Have a process call a function; see `concurrent.futures.Executor`.
+
+        Args:
+            fn: the function; it can be pickled, as its arguments and its result.
+            args: its arguments.
+            kwargs: its arguments by name.
+        """
+        future = self._pool.submit(fn, *args, **kwargs)
+        self._started = list(self._processes())
+        return future
 
     def submit_task(self, task: Task[Result]) -> Future[tuple[Result, int]]:
         """Have a process do the task; see `Reporting`.
@@ -63,6 +105,40 @@ class Processes(ProcessPoolExecutor):
         """Units of progress that tasks have told since the last call."""
         return _waiting(self._reports)
 
+    def renew(self) -> None:
+        """Start anew after a process has died, which is the end of all of them."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for log in self._logs.iterdir():
+            log.unlink()
+        self._pool = self._fresh()
+
+    def death(self) -> tuple[bool, str]:
+        """Whether a process ended at its time limit; how one ended, and what it wrote."""
+        self._pool.shutdown(wait=True)
+        codes = [process.exitcode or 0 for process in self._started]
+        # The others are told to end when one has died.
+        code = next((c for c in codes if c not in (0, -signal.SIGTERM)), 0)
+        how = f"by the signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+        if code == _GAVE_UP:
+            how = "since it did not heed its time limit"
+        said = "\n".join(path.read_text(errors="replace") for path in self._logs.iterdir())
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        # From shortly before Python's own account of a crash, or the end.
+        crash = (k for k, line in enumerate(lines) if line.startswith("Fatal Python error"))
+        first = max(next(crash, len(lines)) - _LINES, 0)
+        shown = " / ".join(lines[first : first + 2 * _LINES])
+        return code == _GAVE_UP, f"it ended {how}" + (f"; it wrote: {shown}" if shown else "")
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the processes; see `concurrent.futures.Executor`.
+
+        Args:
+            wait: until they have ended.
+            cancel_futures: give up what has not begun.
+        """
+        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+        shutil.rmtree(self._logs, ignore_errors=True)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -71,11 +147,14 @@ class Processes(ProcessPoolExecutor):
     ) -> bool | None:
         if kind is None:
             return super().__exit__(kind, error, trace)
-        running = list((self._processes or {}).values())
+        running = list(self._processes())
         self.shutdown(wait=False, cancel_futures=True)
         for process in running:
             process.terminate()
         return None
+
+    def _processes(self) -> Iterable[multiprocessing.Process]:
+        return (self._pool._processes or {}).values()
 
 
 class Threads(ThreadPoolExecutor):
@@ -134,19 +213,42 @@ def processes(count: int) -> Iterator[Executor | None]:
 _reports: multiprocessing.Queue[int] | None = None
 
 
-def _start(reports: multiprocessing.Queue[int]) -> None:
+def _start(reports: multiprocessing.Queue[int], logs: str) -> None:
     """Make a new process ready for tasks."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    import torch  # not needed by the process that starts it
-
-    global _reports
+    threading.Thread(target=_die_with_parent, args=(logs,), daemon=True).start()
+    # Read when torch is imported, which not every task needs.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    global _reports, _said
     _reports = reports
-    torch.set_num_threads(1)
+    _said = _Said(Path(logs) / f"{os.getpid()}.log")
     # The parent hears the interrupt too and ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _die_with_parent() -> None:
+class _Said:
+    """The standard error stream of this process: a file that is there after a crash, too."""
+
+    def __init__(self, path: Path) -> None:
+        self._shown = os.dup(2)
+        self._file = path.open("w+b", buffering=0)
+        os.dup2(self._file.fileno(), 2)
+        faulthandler.enable(2, all_threads=False)
+
+    def show(self) -> None:
+        """Hand on what was written since the last call."""
+        sys.stderr.flush()
+        self._file.seek(0)
+        text = self._file.read()
+        self._file.seek(0)
+        self._file.truncate()
+        with suppress(OSError):
+            os.write(self._shown, text)
+
+
+_said: _Said | None = None
+
+
+def _die_with_parent(logs: str) -> None:
     """Wait for the end of the process that started this one, and end at once.
 
     By the pipe between the two: Linux's signal at the parent's death comes when the thread ends
@@ -155,12 +257,45 @@ def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     multiprocessing.connection.wait([parent.sentinel])
+    shutil.rmtree(logs, ignore_errors=True)
     os._exit(1)
 
 
 def _counted_there(task: Task[Result]) -> tuple[Result, int]:
     assert _reports is not None
-    return counted(task, _reports.put)
+    assert _said is not None
+    try:
+        with _limited(task):
+            return counted(task, _reports.put)
+    finally:
+        _said.show()
+
+
+@contextmanager
+def _limited(task: Task[Result]) -> Iterator[None]:
+    """Give a task up at its time limit, by an error, or by the end of the process."""
+    if math.isinf(task.longest):
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise TimeLimitError(
+            f"{task.name}: did not end within its time limit of {task.longest:g} s"
+        )
+
+    def end_all() -> None:
+        os._exit(_GAVE_UP)
+
+    last = threading.Timer(task.longest + _GRACE, end_all)
+    last.daemon = True
+    last.start()
+    signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, task.longest)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        last.cancel()
 
 
 def counted(task: Task[Result], progress: Progress = lambda units: None) -> tuple[Result, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -32,6 +33,11 @@ class Task(ABC, Generic[Result_co]):
     def work(self) -> int:
         """How many units of progress it reports, in sum."""
         return 1
+
+    @property
+    def longest(self) -> float:
+        """Seconds after which another process that does it gives it up."""
+        return math.inf
 
     @abstractmethod
     def run(self, progress: Progress) -> Result_co:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from analogdfc.errors import UserError
+from analogdfc.errors import TimeLimitError, UserError
 from analogdfc.spice import settings
 from analogdfc.spice.guard import NOT_STARTED
 
@@ -22,10 +22,6 @@ _GRACE = 2.0
 """Seconds after the time limit at which the guard stops a run that its caller has not stopped."""
 
 _running: set[subprocess.Popen[bytes]] = set()
-
-
-class TimeLimitError(UserError):
-    """A run that was stopped at its time limit."""
 
 
 def run_limited(

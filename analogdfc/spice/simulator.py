@@ -20,11 +20,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.errors import ConvergenceError, TimeLimitError, UserError
 from analogdfc.spice.deck import check_deck, logical_lines, stop_time, vector_name, with_saves
 from analogdfc.spice.diagnosis import RefusedError, raise_for_messages, reached_time
 from analogdfc.spice.interfaces import mismatch
-from analogdfc.spice.process import TimeLimitError
 from analogdfc.spice.rawfile import RawPlot
 from analogdfc.spice.settings import write_settings
 

@@ -1,0 +1,234 @@
+"""Runs whose results are kept in a folder: what is there isn't done again."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import socket
+import time
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from analogdfc import __version__, records
+from analogdfc.errors import UserError
+from analogdfc.jobs.task import Progress, Task
+from analogdfc.records import Record, Tree
+
+__all__ = ["Run", "Spool"]
+
+Result = TypeVar("Result")
+
+_MARK = "README.txt"
+_ABOUT = (
+    "Results of single runs, written by analogdfc so that a command that was interrupted goes on "
+    "where it was.\nThe folder can be deleted; the runs are then done anew.\n"
+)
+_LOCK = "lock"
+
+
+@dataclass(frozen=True)
+class Run(Task[Result]):
+    """A task whose result a record can hold."""
+
+    @property
+    def key(self) -> str:
+        """Hash of the kind of run, its settings and the version of this package."""
+        whole = [type(self).__name__, __version__, self.settings()]
+        return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:32]
+
+    @property
+    def key_seed(self) -> int:
+        """A seed of its own, below 2^63: the same wherever and in whatever order it runs."""
+        return int(self.key[:16], 16) >> 1
+
+    @abstractmethod
+    def pack(self, result: Result) -> Tree:
+        """A result as the branch of a record.
+
+        Args:
+            result: what `run` gave.
+        """
+
+    @abstractmethod
+    def unpack(self, record: Record) -> Result:
+        """What `pack` was given.
+
+        Args:
+            record: holds the branch as its root.
+        """
+
+
+class Spool:
+    """A folder of results, one record a run, each there whole or not at all.
+
+    A context manager: within, no other command works in the folder; the lock goes with the
+    process that holds it, however that ends.
+
+    Args:
+        folder: it needn't exist; its parent does.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock: int | None = None
+
+    def __reduce__(self) -> tuple[type[Spool], tuple[Path]]:
+        return Spool, (self.folder,)  # another process writes here too, but locks nothing
+
+    def __enter__(self) -> Spool:
+        """Take the folder.
+
+        Raises:
+            UserError: another command works in it, it isn't one of results, or it can't be made.
+        """
+        try:
+            _made(self.folder)
+            self._lock = _locked(self.folder)
+        except OSError as error:
+            raise UserError(f"{self.folder}: can't be written: {error.strerror}") from error
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __contains__(self, run: Run[Result]) -> bool:
+        return self._place(run).exists()
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._kept())
+
+    def keep(self, run: Run[Result], result: Result) -> None:
+        """Write a result.
+
+        Args:
+            run: whose it is.
+            result: what it gave.
+
+        Raises:
+            UserError: it can't be written.
+        """
+        about = {"name": run.name, "settings": run.settings()}
+        records.write(self._place(run), {"run": about, "result": run.pack(result)})
+
+    def find(self, run: Run[Result]) -> Result:
+        """Read a result that is there.
+
+        Args:
+            run: whose it is.
+
+        Raises:
+            UserError: it isn't there, or damaged.
+        """
+        record = records.read(self._place(run))
+        return run.unpack(Record(record.path, record.group("result"), record.format))
+
+    def remove(self) -> None:
+        """Delete the results, and the folder where nothing else is in it; within the context."""
+        with suppress(OSError):
+            for path in [*self._kept(), *self.folder.glob(".*.part")]:
+                path.unlink()
+            for name in (_MARK, _LOCK):
+                (self.folder / name).unlink(missing_ok=True)
+            self.folder.rmdir()
+
+    def _place(self, run: Run[Result]) -> Path:
+        return self.folder / f"{run.key}.h5"
+
+    def _kept(self) -> Iterator[Path]:
+        return self.folder.glob("[0-9a-f]" * 32 + ".h5")
+
+
+@dataclass(frozen=True)
+class Keeping(Task[Result]):
+    """A run that writes its result into a spool, where it is done.
+
+    Attributes:
+        of: the run.
+        spool: where the result goes.
+    """
+
+    of: Run[Result]
+    spool: Spool
+
+    @property
+    def name(self) -> str:
+        """That of the run."""
+        return self.of.name
+
+    @property
+    def work(self) -> int:
+        """That of the run."""
+        return self.of.work
+
+    @property
+    def longest(self) -> float:
+        """That of the run."""
+        return self.of.longest
+
+    def run(self, progress: Progress) -> Result:
+        """Do the run and keep what it gives; see `Task.run`."""
+        result = self.of.run(progress)
+        self.spool.keep(self.of, result)
+        return result
+
+
+@contextmanager
+def spool_beside(folder: Path, *, keep: bool = False) -> Iterator[Spool]:
+    """A spool for one command, which goes when the command has ended well.
+
+    Args:
+        folder: see `Spool`.
+        keep: leave it.
+    """
+    with Spool(folder) as spool:
+        yield spool
+        if not keep:
+            spool.remove()
+
+
+def _made(folder: Path) -> None:
+    """Make the folder, or see that it is one of results."""
+    if folder.is_dir() and (folder / _MARK).exists():
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        what = "a folder of other files" if folder.is_dir() else "a file"
+        raise UserError(
+            f"{folder}: is {what}; results of single runs are kept in a folder of that name. Move "
+            "it away, or give the output another name"
+        )
+    folder.mkdir(exist_ok=True)
+    (folder / _MARK).write_text(_ABOUT, encoding="utf-8")
+
+
+def _locked(folder: Path) -> int:
+    """Descriptor of the folder's lock, which nobody else holds until it is closed."""
+    path = folder / _LOCK
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(lock, 1000).decode("utf-8", errors="replace").strip()
+            os.close(lock)
+            raise UserError(
+                f"{folder}: another command works here: {holder or 'it has just begun'}. Wait "
+                "until it has ended, or give the output another name"
+            ) from None
+        # Who held it before may have deleted the folder in between.
+        with suppress(FileNotFoundError):
+            if os.stat(path).st_ino == os.fstat(lock).st_ino:
+                break
+        os.close(lock)
+        _made(folder)
+    os.ftruncate(lock, 0)
+    when = time.strftime("%Y-%m-%d %H:%M:%S")
+    os.write(lock, f"process {os.getpid()} on {socket.gethostname()} since {when}\n".encode())
+    return lock
