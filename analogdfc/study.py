@@ -26,6 +26,7 @@ from analogdfc.circuit.static import StaticChip, StaticState
 from analogdfc.comparison import Cause, Comparison, Kind, causes, compare, ideal_run
 from analogdfc.dynamics import Readings, Trajectory
 from analogdfc.errors import UserError
+from analogdfc.jobs import Spool
 from analogdfc.memory import check_memory
 from analogdfc.spice.circuit import Circuit
 from analogdfc.spice.netlist import Fidelity
@@ -90,6 +91,7 @@ class Study:
         step: steps of the output target, (batch, n_L).
         dt: spacing of the record, in units of the controller's time; a tenth of tau_v by default.
         steps: number of its intervals; by default 20 units of the controller's time.
+        spool: where finished runs are kept; None keeps none.
 
     Raises:
         UserError: a spacing or a number of intervals that isn't positive, or waveforms that this
@@ -101,6 +103,7 @@ class Study:
     step: Tensor
     dt: float = 0.0
     steps: int = 0
+    spool: Spool | None = None
 
     def __post_init__(self) -> None:
         if self.dt < 0 or self.steps < 0:
@@ -375,6 +378,7 @@ class Cells:
             self.simulator,
             time_limit=self.time_limit,
             jobs=self.jobs,
+            spool=study.spool,
             cells=self.cells,
         )
 

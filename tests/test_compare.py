@@ -13,6 +13,10 @@ from analogdfc import records
 from analogdfc.cards.technology import Card
 from analogdfc.cli import cli
 from analogdfc.controller import PI, PID, Controller, I, P
+from analogdfc.errors import TimeLimitError
+from analogdfc.jobs import Progress
+from analogdfc.spice.simulation import Simulation
+from analogdfc.spice.simulator import Waveforms
 from analogdfc.storage import read_model
 
 SMALL = ["--sizes", "3-4-2", "--samples", "1", "--duration", "5"]
@@ -241,3 +245,35 @@ def test_a_gain_that_the_controller_has_no_place_for_is_refused(tmp_path: Path) 
     assert result.exit_code == 2
     assert "k_d = 0.1: PI control has no k_d" in result.output
     assert not (tmp_path / "run.h5").exists()
+
+
+def test_simulations_that_have_ended_are_kept_and_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folder = tmp_path / "c.h5", tmp_path / "c.runs"
+    arguments = ["compare", "--sizes", "3-4-2", "--samples", "2", "--duration", "5", "--jobs", "1",
+                 "--fidelity", "ideal", "--no-causes", "-o", str(path)]  # fmt: skip
+    real, begun = Simulation.run, [0]
+
+    def slow(simulation: Simulation, progress: Progress) -> Waveforms:
+        begun[0] += 1
+        if begun[0] == 1:
+            raise TimeLimitError("ngspice did not finish within its time limit of 1 s")
+        return real(simulation, progress)
+
+    monkeypatch.setattr(Simulation, "run", slow)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "sample 1 of the circuit with ideal cells: ngspice did not finish" in result.output
+    assert "1 of 2 runs are kept in" in result.output
+    assert not path.exists()
+    assert len(list(folder.glob("*.h5"))) == 1
+    assert run(*arguments).exit_code == 0
+    assert begun[0] == 3  # of the second sample once
+    assert not folder.exists()
+    resumed = records.read(path)
+    assert run(*arguments).exit_code == 0
+    assert begun[0] == 5
+    for name in ("u", "v1", "r2", "dW1"):
+        key = f"runs/ideal cells/{name}"
+        assert np.array_equal(resumed.array(key), records.read(path).array(key))

@@ -7,6 +7,7 @@ import os
 import string
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -385,3 +386,10 @@ def test_provenance_has_the_versions_and_a_command_line_without_places() -> None
     made_by = records.provenance(["/somewhere/bin/analogdfc", "compare", "-o", "a b.h5"])
     assert made_by.keys() == {"analogdfc", "python", "numpy", "torch", "command"}
     assert made_by["command"] == "analogdfc compare -o 'a b.h5'"
+
+
+def test_threads_write_records_at_the_same_time(tmp_path: Path) -> None:
+    tree = {"a": Quantity(np.zeros(100_000), "1")}
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda k: records.write(tmp_path / f"{k}.h5", tree), range(32)))
+    assert len({path.read_bytes() for path in paths}) == 1

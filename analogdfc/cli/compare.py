@@ -49,6 +49,7 @@ from analogdfc.comparison import Cause, Comparison
 from analogdfc.errors import ConvergenceError, SimulatorWarning
 from analogdfc.files import beside
 from analogdfc.findings import Findings, inputs_tree
+from analogdfc.jobs import Spool, spool_beside
 from analogdfc.plots import check_outputs, comparison_figure, save_figure
 from analogdfc.recorded import chip_tree
 from analogdfc.spice.engines import get_simulator
@@ -160,6 +161,9 @@ def command(
     parity says how well a model predicts the circuit, a deviation how far the circuit is from the
     algorithm. A network that learned through a chip brings that chip, where no option says
     otherwise.
+
+    Simulations that have ended are kept in a folder beside the output until all have: the same
+    command goes on with them where it was interrupted, or where some took too long.
     """
     torch.set_num_threads(1)
     if options.fidelity == "ideal":
@@ -173,11 +177,12 @@ def command(
     origin += chip.note
     design = make_design(model, chip.card, chip.switches, chip.devices)
     data = make_stimuli(model.network, samples, chip.seeds[0], target_stepsize)
-    results = _run(design, chip.seeds[1], data, simulator, options)
-    numbers = results.numbers()
-    tree = inputs_tree(model, design, chip.seeds, data) | results.runs_tree(design)
-    tree |= {"chip": chip_tree(Chip.of(design, chip.seeds[1])), "settings": settings()}
-    records.write(output, {**tree, "results": numbers})
+    with spool_beside(beside(output, ".runs")) as spool:
+        results = _run(design, chip.seeds[1], data, simulator, options, spool)
+        numbers = results.numbers()
+        tree = inputs_tree(model, design, chip.seeds, data) | results.runs_tree(design)
+        tree |= {"chip": chip_tree(Chip.of(design, chip.seeds[1])), "settings": settings()}
+        records.write(output, {**tree, "results": numbers})
     figure = save_figure(comparison_figure(design, results.runs), figure_path)
     if as_json:
         about = {"network": "-".join(map(str, design.sizes)), "origin": origin}
@@ -190,10 +195,15 @@ def command(
 
 
 def _run(
-    design: Design, seed: int, data: Stimuli, simulator: Simulator, options: _Options
+    design: Design,
+    seed: int,
+    data: Stimuli,
+    simulator: Simulator,
+    options: _Options,
+    spool: Spool,
 ) -> Findings:
     dt = design.tau_v / 10
-    study = Study(design, data.x, data.step, dt, round(options.duration / dt))
+    study = Study(design, data.x, data.step, dt, round(options.duration / dt), spool)
     levels: tuple[Fidelity, ...] = ("ideal", "macro")
     if options.fidelity != "both":
         levels = (options.fidelity,)

@@ -92,7 +92,9 @@ def _image(tree: Tree) -> bytes:
     """The bytes of the file. Made in memory, so that a full disk is an ordinary error."""
     if MARK in tree:
         raise ValueError(f"'{MARK}': this name is that of the record's format")
-    with h5py.File("record", "w", driver="core", backing_store=False, libver=_LIBRARY) as file:
+    # The library opens no two files of one name, also where both are in memory alone.
+    name = secrets.token_hex(8)
+    with h5py.File(name, "w", driver="core", backing_store=False, libver=_LIBRARY) as file:
         _write_group(file, {MARK: FORMAT, **tree}, "")
         file.flush()
         image: bytes = file.id.get_file_image()

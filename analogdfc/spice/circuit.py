@@ -6,19 +6,18 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.probes import trajectory
 from analogdfc.dynamics import Trajectory
 from analogdfc.errors import SimulatorWarning
+from analogdfc.jobs import Progress, Spool, Threads, run_kept
 from analogdfc.spice.netlist import Fidelity, Netlist
-from analogdfc.spice.simulation import Simulation, simulate_all
-from analogdfc.spice.simulator import Simulator, Waveforms
+from analogdfc.spice.process import stop_all
+from analogdfc.spice.sample import SampleRun
+from analogdfc.spice.simulator import Simulator
 from analogdfc.spice.testbench import Testbench
 
 
@@ -31,6 +30,7 @@ class Circuit:
         simulator: how ngspice is run.
         time_limit: seconds that the simulation of one sample may take.
         jobs: simulations at a time.
+        spool: where finished samples are kept; None keeps none.
         cells: files of one's own by the name of the cell whose place they take.
 
     Raises:
@@ -45,12 +45,14 @@ class Circuit:
         *,
         time_limit: float = 600.0,
         jobs: int = 1,
+        spool: Spool | None = None,
         cells: Mapping[str, str | Path] | None = None,
     ) -> None:
         self.netlist = Netlist.of(chip, fidelity, cells=cells)
         self.simulator = simulator
         self.time_limit = time_limit
         self.jobs = jobs
+        self.spool = spool
 
     def run(
         self,
@@ -85,36 +87,30 @@ class Circuit:
             Testbench(self.netlist.chip, a, b, steps * dt, longest)
             for a, b in zip(x, step, strict=True)
         ]
-        grid = np.linspace(0, steps * dt * design.seconds, steps + 1)
-        nodes = tuple(node for group in benches[0].signals().values() for node in group)
-        simulations = [
-            Simulation(self.netlist, bench, nodes, self.simulator, self.time_limit)
-            for bench in benches
+        runs = [
+            SampleRun(self.netlist, bench, self.simulator, self.time_limit, steps, k)
+            for k, bench in enumerate(benches, start=1)
         ]
-        sampled, warned = [], dict[str, None]()
-        for waves in simulate_all(simulations, self.jobs, progress):
-            sampled.append(_sample(waves, benches[0], grid))
-            warned.update(dict.fromkeys(waves.warnings))
+        with Threads(self.jobs, stop_all) as pool:
+            sampled = run_kept(runs, self.spool, pool, _counted(progress))
+        warned = dict.fromkeys(line for sample in sampled for line in sample.warnings)
         for line in warned:
             warnings.warn(f"the simulator says: {line}", SimulatorWarning, stacklevel=2)
-        free = {p: torch.stack([s[0][p] for s in sampled]) for p in sampled[0][0]}
-        run = {p: torch.stack([s[1][p] for s in sampled]) for p in sampled[0][1]}
+        first = sampled[0]
+        free = {probe: torch.stack([s.free[probe] for s in sampled]) for probe in first.free}
+        run = {probe: torch.stack([s.waves[probe] for s in sampled]) for probe in first.waves}
         t = torch.arange(steps + 1, dtype=torch.float64) * dt
         return trajectory(self.netlist.chip, t, x, run, free)
 
 
-def _sample(
-    waves: Waveforms, bench: Testbench, grid: NDArray[np.float64]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Operating point and waveforms of each probe on the grid after the release."""
-    onset, after = np.searchsorted(waves.time, np.array([bench.onset, bench.release]) * (1 - 1e-9))
-    time = waves.time[after:] - bench.release
-    free, run = {}, {}
-    for probe, nodes in bench.signals().items():
-        volts = np.stack([waves.signals[node] for node in nodes], axis=1)
-        free[probe] = torch.from_numpy(volts[0].copy())
-        smooth = PchipInterpolator(time, volts[after:], axis=0, extrapolate=False)
-        found = smooth(np.clip(grid, time[0], time[-1]))
-        found[0] = volts[onset]
-        run[probe] = torch.from_numpy(found)
-    return free, run
+def _counted(progress: Callable[[int], object] | None) -> Progress:
+    """Progress in units done since the last call, as one that is told how many are done."""
+    finished = 0
+
+    def count(units: int) -> None:
+        nonlocal finished
+        finished += units
+        if progress is not None:
+            progress(finished)
+
+    return count
