@@ -17,6 +17,7 @@ from analogdfc.dynamics import RungeKutta4, Trajectory, Update, simulate
 from analogdfc.dynamics.loop import free_state, output
 from analogdfc.errors import UserError
 from analogdfc.measures import angle
+from analogdfc.samples import check_samples
 
 __all__ = [
     "LEAST_LEVEL",
@@ -200,7 +201,11 @@ def ideal_run(design: Design, x: Tensor, step: Tensor, *, dt: float, steps: int)
         step: steps of the output target, (batch, n_L).
         dt: spacing of the record, in units of the controller's time.
         steps: number of intervals.
+
+    Raises:
+        UserError: inputs or steps that don't fit the design, or no samples.
     """
+    check_samples(design.sizes, x, step, what="target steps")
     loop = design.loop()
     target = output(loop, free_state(loop, x)) + step
     substeps = max(1, math.ceil(dt / design.tau_v * 40))

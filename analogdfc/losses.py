@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from analogdfc.errors import UserError
 
 __all__ = ["LOSSES", "Loss", "SoftmaxCrossEntropy", "SquaredError"]
 
 
 class Loss(ABC):
-    """A loss summed over outputs; y is (batch, n_L)."""
+    """A loss summed over outputs; y is (batch, n_L).
+
+    Every loss refuses labels of another shape than the outputs, which would broadcast; the outputs
+    may have further dimensions in front of a whole batch. No samples have no values, (0,).
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Check the labels in front of whatever a loss does with them."""
+        super().__init_subclass__(**options)
+        for name in {"value", "error"} & vars(cls).keys():
+            setattr(cls, name, _matching(vars(cls)[name]))
 
     @abstractmethod
     def value(self, r: Tensor, y: Tensor) -> Tensor:
@@ -20,6 +35,9 @@ class Loss(ABC):
         Args:
             r: output r_L, (batch, n_L).
             y: what it should be, (batch, n_L).
+
+        Raises:
+            UserError: labels of another shape.
         """
 
     @abstractmethod
@@ -29,6 +47,9 @@ class Loss(ABC):
         Args:
             r: output r_L, (batch, n_L).
             y: what it should be, (batch, n_L).
+
+        Raises:
+            UserError: labels of another shape.
         """
 
     def target(self, r: Tensor, y: Tensor, stepsize: float) -> Tensor:
@@ -38,8 +59,25 @@ class Loss(ABC):
             r: output r_L, (batch, n_L).
             y: what it should be, (batch, n_L).
             stepsize: how far the target lies from the output, dimensionless.
+
+        Raises:
+            UserError: labels of another shape.
         """
         return r + stepsize * self.error(r, y)
+
+
+def _matching(method: Callable[[Any, Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    @wraps(method)
+    def checked(self: Any, r: Tensor, y: Tensor) -> Tensor:
+        batch = r.shape[-y.dim() :] if y.dim() >= 2 else r.shape
+        if y.shape != batch:
+            raise UserError(
+                f"labels {tuple(y.shape)} for outputs {tuple(r.shape)}: a loss compares like with "
+                f"like, (batch, {r.shape[-1] if r.dim() else 1})"
+            )
+        return method(self, r, y)
+
+    return checked
 
 
 class SquaredError(Loss):

@@ -48,10 +48,18 @@ def forward_pass(layers: Iterable[tuple[Tensor, Tensor, Activation]], x: Tensor)
     Args:
         layers: W_i, (n_i, n_{i-1}), b_i, (n_i,), and the nonlinearity of each layer.
         x: input r_0, (batch, n_0).
+
+    Raises:
+        UserError: another number of inputs than the first layer has.
     """
     v: list[Tensor] = []
     r = [x]
     for w, b, phi in layers:
+        if not v and x.shape[-1:] != w.shape[1:]:
+            raise UserError(
+                f"inputs {tuple(x.shape)} do not fit the first layer: expected (batch, "
+                f"{w.shape[1]})"
+            )
         v.append(linear(r[-1], w, b))
         r.append(phi.function(v[-1]))
     return Forward(tuple(v), tuple(v), tuple(r))

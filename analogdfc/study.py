@@ -28,6 +28,7 @@ from analogdfc.dynamics import Readings, Trajectory
 from analogdfc.errors import UserError
 from analogdfc.jobs import Spool
 from analogdfc.memory import check_memory
+from analogdfc.samples import check_samples
 from analogdfc.spice.circuit import Circuit
 from analogdfc.spice.netlist import Fidelity
 from analogdfc.spice.simulator import Simulator
@@ -94,8 +95,8 @@ class Study:
         spool: where finished runs are kept; None keeps none.
 
     Raises:
-        UserError: a spacing or a number of intervals that isn't positive, or waveforms that this
-            machine doesn't hold.
+        UserError: a spacing or a number of intervals that isn't positive, inputs or steps that
+            don't fit the design, no samples, or waveforms that this machine doesn't hold.
     """
 
     design: Design
@@ -112,6 +113,7 @@ class Study:
             object.__setattr__(self, "dt", self.design.tau_v / 10)
         if self.steps == 0:
             object.__setattr__(self, "steps", round(20 / self.dt))
+        check_samples(self.design.sizes, self.x, self.step, what="target steps")
         sizes, samples = self.design.sizes, len(self.x)
         # A trajectory has v, v_ff, r and r_ff of each neuron, and u and e of each output.
         signals = 4 * sum(sizes[1:]) + 2 * sizes[-1]

@@ -23,6 +23,7 @@ from analogdfc.dynamics.loop import free_state
 from analogdfc.dynamics.loop import output as free_output
 from analogdfc.dynamics.semilinear import TRBDF2, Semilinear
 from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.samples import check_samples
 
 _SETTLE = 6e-6
 """Time over the release as a part of an amplifier's 1 / gain-bandwidth."""
@@ -187,17 +188,12 @@ class Behavioural:
             step: steps of the output target, (batch, n_L).
 
         Raises:
-            UserError: inputs or steps that don't fit or aren't finite.
+            UserError: inputs or steps that don't fit or aren't finite, or no samples.
             ConvergenceError: no operating point.
         """
-        chips, samples = len(self.chips), len(x)
         sizes = self.chips[0].design.sizes
-        n_out = sizes[-1]
-        if x.shape != (samples, sizes[0]) or step.shape != (samples, n_out):
-            raise UserError(
-                f"inputs {tuple(x.shape)} and target steps {tuple(step.shape)}: expected "
-                f"(batch, {sizes[0]}) and (batch, {sizes[-1]})"
-            )
+        check_samples(sizes, x, step, what="target steps")
+        chips, samples, n_out = len(self.chips), len(x), sizes[-1]
         if not (torch.isfinite(x).all() and torch.isfinite(step).all()):
             raise UserError("inputs and target steps must be finite numbers")
         units = [c.design.card.scale.activation for c in self.chips]

@@ -71,6 +71,11 @@ class Loop(NamedTuple):
             feedback.pathway,
         )
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Neurons of layers 0 (the input) to L."""
+        return self.weights[0].shape[1], *(len(b) for b in self.biases)
+
 
 class LoopState(NamedTuple):
     """State of the control loop; tensors are (batch, n), dimensionless.

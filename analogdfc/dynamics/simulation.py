@@ -19,19 +19,19 @@ from analogdfc.dynamics.loop import (
 )
 from analogdfc.dynamics.trajectory import Readings, Trajectory
 from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.samples import check_samples
 
 
 def check_run(loop: Loop, x: Tensor, target: Tensor, dt: float, steps: int) -> None:
     """Make sure that a run can start.
 
     Raises:
-        UserError: a time step or number of steps that isn't positive, or a target of another shape.
+        UserError: a time step or number of steps that isn't positive, inputs or targets of another
+            shape, or no samples.
     """
     if not (dt > 0 and steps >= 1):
         raise UserError(f"dt = {dt}, steps = {steps}: both must be positive")
-    expected = (len(x), loop.biases[-1].shape[0])
-    if tuple(target.shape) != expected:
-        raise UserError(f"targets of shape {tuple(target.shape)}, expected {expected}")
+    check_samples(loop.sizes, x, target, what="targets")
 
 
 def _states(
@@ -85,6 +85,7 @@ def simulate(
         ConvergenceError: a signal has left the finite numbers.
         UserError: see `check_run`.
     """
+    check_run(loop, x, target, dt, steps)
     start = free_state(loop, x)
     start = start._replace(u=control_signal(loop, start, target))
     states = [start, *_states(loop, x, target, dt, steps, integrator)]

@@ -11,6 +11,7 @@ from torch import Tensor
 from analogdfc.dynamics.linalg import solve
 from analogdfc.dynamics.loop import Loop, feedback_jacobians, presynaptic
 from analogdfc.network import Forward
+from analogdfc.samples import check_samples
 
 # Rounding of an output neuron, in units in the last place, that no residual is asked to undercut.
 _ROUNDINGS = 16
@@ -130,6 +131,7 @@ def newton(
             residual has converged when the residual is no larger than that rounding.
         iterations: bound on the Newton steps.
     """
+    check_samples(loop.sizes, free.r[0], target, what="targets")
     damping = loop.controller.damping
     kind = torch.finfo(target.dtype)
     scale = (target - free.output).abs().amax(dim=-1).clamp(min=kind.tiny)

@@ -55,7 +55,7 @@ class RoundingWatch:
             f"{self._what}, at most {float(largest):.2g} in a batch, are only {times:.2g} times "
             f"the rounding of {name}, so that updates lose their digits; {self._remedy}"
         )
-        warnings.warn(RoundingWarning(message), stacklevel=3)
+        warnings.warn(RoundingWarning(message), stacklevel=4)
 
     def notes(self) -> list[str]:
         """What there was to see, for `LearningRule.notes`."""

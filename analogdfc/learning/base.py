@@ -14,6 +14,7 @@ from analogdfc.errors import UserError
 from analogdfc.feedback import Feedback
 from analogdfc.losses import Loss, SquaredError
 from analogdfc.network import Network, check_network
+from analogdfc.samples import fitting
 from analogdfc.states import State, checked, inside, part, set_generator
 
 
@@ -57,12 +58,19 @@ class ControlLoop(NamedTuple):
     neuron: str = ""
 
 
+_TAKES_SAMPLES = {"backward", "feedback_backward", "target_steps", "outputs"}
+
+
 class LearningRule(ABC):
     """Writes the negative of its weight update into `.grad` of a network's parameters.
 
     Any `torch.optim` optimiser then makes the step. A rule says what it needs (`settings`), what it
     counts (`counters`), what it keeps from step to step (`state_dict`) and what it puts out
     (`outputs`, `figures`), so that trainers and records ask it and know nothing of its family.
+
+    What it is asked for samples with (`backward`, `feedback_backward`, `target_steps`, `outputs`)
+    is refused, in every rule, where their shapes don't fit the network or there are none: labels
+    that broadcast would give another update, and no samples have no mean.
 
     Args:
         network: the network that learns.
@@ -73,6 +81,12 @@ class LearningRule(ABC):
     """
 
     feedback: nn.Module | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Check the samples in front of whatever a rule does with them."""
+        super().__init_subclass__(**options)
+        for name in _TAKES_SAMPLES & vars(cls).keys():
+            setattr(cls, name, fitting(vars(cls)[name]))
 
     def __init__(self, network: Network, loss: Loss | None = None) -> None:
         check_network(network)
@@ -102,6 +116,9 @@ class LearningRule(ABC):
 
         Returns:
             The mean loss of the batch before the update, a scalar.
+
+        Raises:
+            UserError: inputs or labels that don't fit the network, or no samples.
         """
 
     def settings(self) -> dict[str, Any]:
@@ -125,11 +142,15 @@ class LearningRule(ABC):
         """The control loop that it learns through; None for a rule without."""
         return None
 
+    @fitting
     def outputs(self, x: Tensor) -> Tensor:
         """What its network answers as it is, (batch, n_L), for the inputs (batch, n_0).
 
         Args:
             x: inputs r_0, (batch, n_0).
+
+        Raises:
+            UserError: inputs that don't fit the network, or no samples.
         """
         answer: Tensor = self.network(x)
         return answer
@@ -199,6 +220,9 @@ class LearnsFeedback(LearningRule):
 
         Args:
             x: inputs, (batch, n_0).
+
+        Raises:
+            UserError: inputs that don't fit the network, or no samples.
         """
 
 

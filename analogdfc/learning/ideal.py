@@ -21,6 +21,7 @@ from torch import Tensor
 from analogdfc.dynamics.linalg import solve
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.network import Forward, Network, check_network
+from analogdfc.samples import check_samples
 
 
 class ParameterUpdate(NamedTuple):
@@ -184,13 +185,7 @@ def gauss_newton_batch_update(
 def _run(network: Network, x: Tensor, error: Tensor) -> Forward:
     """The network without feedback, under inputs that fit it and an output error."""
     check_network(network)
-    expected = [(len(x), network.sizes[0]), (len(x), network.sizes[-1])]
-    if [tuple(x.shape), tuple(error.shape)] != expected or len(x) == 0:
-        raise UserError(
-            f"inputs {tuple(x.shape)} and output errors {tuple(error.shape)} do not fit the layers "
-            f"{list(network.sizes)}: (batch, {network.sizes[0]}) and (batch, {network.sizes[-1]}) "
-            "with batch >= 1 are needed"
-        )
+    check_samples(network.sizes, x, error, what="output errors")
     return network.run(x)
 
 

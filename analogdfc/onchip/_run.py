@@ -29,6 +29,7 @@ from analogdfc.losses import Loss, SoftmaxCrossEntropy
 from analogdfc.network import Network
 from analogdfc.onchip.rule import HardwareDFC
 from analogdfc.onchip.substrate import ChipSubstrate, Writing
+from analogdfc.samples import check_samples
 from analogdfc.training.loop import (
     FORWARD,
     Phase,
@@ -284,7 +285,12 @@ def train_until(
         seed: of the order of the samples.
         progress: called after each mini-batch with the samples it had, and at the end with the
             rest of the budget.
+
+    Raises:
+        UserError: samples that don't fit the network.
     """
+    for part in (Samples(data.x, data.y), Samples(data.x_test, data.y_test)):
+        check_samples(learner.rule.network.sizes, *part)
     held_out, classes = Samples(data.x_test, data.y_test), are_classes(data.y_test)
 
     def evaluation() -> Evaluation:

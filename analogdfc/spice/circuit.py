@@ -14,6 +14,7 @@ from analogdfc.circuit.probes import trajectory
 from analogdfc.dynamics import Trajectory
 from analogdfc.errors import SimulatorWarning
 from analogdfc.jobs import Progress, Spool, Threads, run_kept
+from analogdfc.samples import check_samples
 from analogdfc.spice.netlist import Fidelity, Netlist
 from analogdfc.spice.process import stop_all
 from analogdfc.spice.sample import SampleRun
@@ -73,13 +74,15 @@ class Circuit:
             progress: called after each sample with the number finished.
 
         Raises:
-            UserError: ngspice is missing or refuses the netlist.
+            UserError: ngspice is missing or refuses the netlist, inputs or steps that don't fit the
+                design, or no samples.
             ConvergenceError: a run that doesn't converge or doesn't end in time.
 
         Warns:
             SimulatorWarning: what the simulator warned of, once each.
         """
         design = self.netlist.chip.design
+        check_samples(design.sizes, x, step, what="target steps")
         x, step = x.to(torch.float64).cpu(), step.to(torch.float64).cpu()
         # A tenth of tau_v, and never coarser than the record.
         longest = min(design.tau_v / 10, dt)

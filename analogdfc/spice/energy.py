@@ -17,6 +17,7 @@ from analogdfc.analysis.energy.meter import Metered
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Crossbar
 from analogdfc.errors import UserError
+from analogdfc.samples import check_samples
 from analogdfc.spice.cells import COMMANDS, METERED, Meter
 from analogdfc.spice.flat import Device, devices
 from analogdfc.spice.netlist import Netlist
@@ -66,18 +67,14 @@ def measure_circuit(
         progress: called after each sample with the number finished.
 
     Raises:
-        UserError: a duration that isn't positive and finite, shapes that don't fit, or ngspice is
-            missing or refuses the netlist.
+        UserError: a duration that isn't positive and finite, shapes that don't fit, no samples, or
+            ngspice is missing or refuses the netlist.
         ConvergenceError: a run that doesn't converge.
     """
     design = chip.design
     if not 0 < duration < math.inf:
         raise UserError(f"duration {duration}: it must be > 0 and finite")
-    if x.shape != (len(x), design.sizes[0]) or step.shape != (len(x), design.sizes[-1]):
-        raise UserError(
-            f"inputs {tuple(x.shape)} and target steps {tuple(step.shape)}: expected "
-            f"(batch, {design.sizes[0]}) and (batch, {design.sizes[-1]})"
-        )
+    check_samples(design.sizes, x, step, what="target steps")
     netlist = Netlist.of(chip, "macro")
     longest = longest or design.tau_v / 10
     benches = [

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from analogdfc.datasets import Samples
+from analogdfc.errors import UserError
 from analogdfc.losses import Loss
 from analogdfc.network import Network
+from analogdfc.samples import check_samples
 
 # Samples of one forward pass: large enough to be fast, small enough for the memory of a GPU.
 _CHUNK = 2048
@@ -69,7 +71,17 @@ def evaluate(
         loss: the loss of the answers.
         samples: inputs and labels, at least one.
         classes: count wrong answers; the labels are one-hot.
+
+    Raises:
+        UserError: no samples, or labels that aren't (samples, n_L).
     """
+    if samples.y.dim() != 2 or len(samples.x) != len(samples.y):
+        raise UserError(
+            f"inputs {tuple(samples.x.shape)} and labels {tuple(samples.y.shape)} do not fit each "
+            "other: expected (samples, n_0) and (samples, n_L)"
+        )
+    if len(samples.x) == 0:
+        raise UserError("no samples: a mean needs at least one")
     total, wrong = 0.0, 0
     for x, y in zip(torch.split(samples.x, _CHUNK), torch.split(samples.y, _CHUNK), strict=True):
         r = outputs(x)
@@ -87,7 +99,11 @@ def accuracy(network: Network, x: Tensor, y: Tensor) -> float:
         network: the network.
         x: inputs, (batch, n_0).
         y: labels, one-hot, (batch, n_L).
+
+    Raises:
+        UserError: inputs or labels that don't fit the network, or no samples.
     """
+    check_samples(network.sizes, x, y)
     with torch.no_grad():
         hits = network(x).argmax(dim=-1) == y.argmax(dim=-1)
     return float(hits.double().mean())

@@ -9,6 +9,7 @@ import torch
 from analogdfc.datasets import Dataset
 from analogdfc.errors import UserError
 from analogdfc.learning import LearningRule
+from analogdfc.samples import check_samples
 from analogdfc.training.loop import FORWARD, Phase, Training, descent, shuffled
 from analogdfc.training.stopping import Epochs
 
@@ -38,11 +39,12 @@ def train(
         The mean loss of each epoch, before its updates.
 
     Raises:
-        UserError: epochs or batch size below 1.
+        UserError: epochs or batch size below 1, or samples that don't fit the network.
         ConvergenceError: the rule's dynamics diverged, or the loss left the finite numbers.
     """
     if epochs < 1 or batch_size < 1:
         raise UserError(f"epochs = {epochs}, batch_size = {batch_size}: both must be >= 1")
+    check_samples(rule.network.sizes, data.x, data.y)
     training = Training[float](
         data,
         [Phase(FORWARD, descent(rule, optimizer), shuffled(generator))],

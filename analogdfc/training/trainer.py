@@ -13,6 +13,7 @@ from analogdfc.datasets import Dataset, Samples
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.learning import LearningRule
 from analogdfc.learning.base import LearnsFeedback
+from analogdfc.samples import check_samples
 from analogdfc.training.divergence import (
     GROWTH,
     Divergence,
@@ -270,13 +271,7 @@ def _check_fit(rule: LearningRule, data: Dataset) -> None:
     sizes, first = rule.network.sizes, rule.network.weights[0]
     parts = [Samples(data.x, data.y), Samples(data.x_test, data.y_test)]
     for part in [*parts, data.validation] if data.validation else parts:
-        wanted = [(len(part.x), sizes[0]), (len(part.x), sizes[-1])]
-        if [tuple(part.x.shape), tuple(part.y.shape)] != wanted or not len(part.x):
-            raise UserError(
-                f"inputs {tuple(part.x.shape)} and labels {tuple(part.y.shape)} do not fit the "
-                f"layers {'-'.join(map(str, sizes))}: (samples, {sizes[0]}) and (samples, "
-                f"{sizes[-1]}) are needed, with one sample at least"
-            )
+        check_samples(sizes, part.x, part.y)
         if part.x.dtype != first.dtype or part.x.device != first.device:
             raise UserError(
                 f"the data are {part.x.dtype} on {part.x.device}, the network {first.dtype} on "

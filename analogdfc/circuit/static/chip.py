@@ -42,6 +42,7 @@ from analogdfc.dynamics.reached import steady_state
 from analogdfc.dynamics.steady import rest
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.network import Forward
+from analogdfc.samples import check_samples
 
 _ROUNDS = 50
 
@@ -310,14 +311,7 @@ class StaticChip:
         return {bank.name: found[bank.name] for bank in self.chip.circuit.banks}
 
     def _check(self, x: Tensor, step: Tensor) -> None:
-        sizes = self.chip.design.sizes
-        if len(x) == 0:
-            raise UserError("no samples: at least one is needed")
-        if x.shape != (len(x), sizes[0]) or step.shape != (len(x), sizes[-1]):
-            raise UserError(
-                f"inputs {tuple(x.shape)} and target steps {tuple(step.shape)}: expected "
-                f"(batch, {sizes[0]}) and (batch, {sizes[-1]})"
-            )
+        check_samples(self.chip.design.sizes, x, step, what="target steps")
         if not (torch.isfinite(x).all() and torch.isfinite(step).all()):
             raise UserError("inputs and target steps must be finite numbers")
 
