@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from analogdfc import records
@@ -18,7 +20,7 @@ from analogdfc.controller import PD, PI, PID, Controller, I, P
 from analogdfc.errors import UserError
 from analogdfc.feedback import PATHWAYS, DirectFeedback, Feedback, FeedbackWeights
 from analogdfc.network import Network
-from analogdfc.records import Quantity, Record
+from analogdfc.records import Quantity, Record, Scalar
 from analogdfc.states import State, inside
 
 __all__ = ["Model", "model_tree", "network_tree", "read_model", "read_state", "state_tree"]
@@ -103,6 +105,9 @@ def network_tree(
 def read_model(path: str | Path) -> Model:
     """The network in a file: an HDF5 record with a group 'network'.
 
+    Nothing else in the file is read, and nothing in the group is left out: an array that is none of
+    these is refused.
+
     The group holds `W1`..`WL`, (n_i, n_{i-1}), and may hold `b1`..`bL` (else 0) and the texts
     `activation` (one, or one a hidden layer) and `output_activation` (else tanh and linear). The
     feedback of the control loop is `Q1`..`QL`, or a group `feedback` where it isn't direct, or else
@@ -114,28 +119,27 @@ def read_model(path: str | Path) -> Model:
         path: the file.
 
     Raises:
-        UserError: not an HDF5 file, a missing matrix, a wrong shape, a number that isn't finite;
-            the message names the file and the key.
+        UserError: not an HDF5 file, a missing or an unknown matrix, a wrong shape, other numbers
+            of layers than the file says, a number that isn't real and finite; the message names the
+            file and the key.
     """
-    record = records.read(path)
+    record = records.read(path, "network")
     weights: list[Any] = []
     while f"network/W{len(weights) + 1}" in record or not weights:
         n_in = weights[-1].shape[0] if weights else None
-        weights.append(record.array(f"network/W{len(weights) + 1}", shape=(None, n_in)))
-    _check_whole(record, len(weights))
+        weights.append(_numbers(record, f"network/W{len(weights) + 1}", (None, n_in)))
     sizes = [weights[0].shape[1], *(w.shape[0] for w in weights)]
+    _check_whole(record, sizes)
+    names = _activation(record, "network/activation")
+    output = _text(record, "network/output_activation", "linear")
     try:
-        network = Network(
-            sizes,
-            _activation(record, "network/activation"),
-            _text(record, "network/output_activation", "linear"),
-        )
+        network = Network(sizes, names, output)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     for i, w in enumerate(weights, start=1):
         _fill(network.weights[i - 1], w)
         if f"network/b{i}" in record:
-            _fill(network.biases[i - 1], record.array(f"network/b{i}", shape=(sizes[i],)))
+            _fill(network.biases[i - 1], _numbers(record, f"network/b{i}", (sizes[i],)))
     tau_v = _tau_v(record)
     return Model(
         network,
@@ -149,28 +153,63 @@ def read_model(path: str | Path) -> Model:
     )
 
 
-def _check_whole(record: Record, depth: int) -> None:
+_KNOWN = (
+    *("activation", "output_activation", "layers", "sizes", "rule", "pathway", "feedback"),
+    *("controller", "neuron", "tau_v", *(field.name for field in fields(Controller))),
+)
+"""What the group has beside the matrices of the layers."""
+
+
+def _check_whole(record: Record, sizes: Sequence[int]) -> None:
     """Refuse parts of a network that would be left out, and those that contradict each other."""
-    keys = record.group("network")
-    for key in keys:
-        found = re.fullmatch(r"([WbQ])([0-9]+)", key)
-        if found is not None and not 1 <= int(found[2]) <= depth:
+    keys, depth = record.group("network"), len(sizes) - 1
+    for key, node in keys.items():
+        if key not in _KNOWN:
+            _check_part(record.path, key, node, depth)
+    # Other programs leave out biases that are 0; a record that knows its layers has them all.
+    for name, what in (("Q", "feedback"), *((("b", "biases"),) if "layers" in keys else ())):
+        there = [f"{name}{i}" for i in range(1, depth + 1) if f"{name}{i}" in keys]
+        if there and len(there) < depth:
             raise UserError(
-                f"{record.path}: 'network/{key}': the network has the layers 1 to {depth}, those "
-                f"of W1 to W{depth}"
+                f"{record.path}: 'network' has {', '.join(there)} of the {what} {name}1 to "
+                f"{name}{depth}; all of them or none are needed"
             )
-    direct = [f"Q{i}" for i in range(1, depth + 1) if f"Q{i}" in keys]
-    if direct and len(direct) < depth:
-        raise UserError(
-            f"{record.path}: 'network' has {', '.join(direct)} of the feedback Q1 to Q{depth}; "
-            "all of them or none are needed"
-        )
-    if direct and "feedback" in keys:
+    if "Q1" in keys and "feedback" in keys:
         raise UserError(f"{record.path}: 'network' has Q1 and 'feedback'; one of them is allowed")
-    if "layers" in keys and keys["layers"] != depth:
+    if "layers" in keys and (said := record.number("network/layers")) != depth:
+        raise UserError(f"{record.path}: 'network/layers' is {said:g}; there are W1 to W{depth}")
+    if "sizes" in keys and (told := record.array("network/sizes").tolist()) != list(sizes):
         raise UserError(
-            f"{record.path}: 'network/layers' is {keys['layers']}; there are W1 to W{depth}"
+            f"{record.path}: 'network/sizes' is {told}; W1 to W{depth} make {list(sizes)}"
         )
+
+
+def _check_part(path: Path, key: str, node: Any, depth: int) -> None:
+    """Refuse what is no part of a network of that depth, unless it is a remark of somebody's."""
+    found = re.fullmatch(r"[WbQ]([0-9]+)", key)
+    if found is not None:
+        if found[1] in map(str, range(1, depth + 1)):
+            return
+        raise UserError(
+            f"{path}: 'network/{key}': the network has the layers 1 to {depth}, those of W1 to "
+            f"W{depth}"
+        )
+    known = {name.lower(): name for name in (*_KNOWN, "W1", "b1", "Q1")}
+    near = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.75)
+    hint = f"; did you mean '{known[near[0]]}'?" if near else f"; allowed are {', '.join(_KNOWN)}"
+    if near or not isinstance(node, Scalar):
+        raise UserError(
+            f"{path}: 'network/{key}': is no part of a network, whose matrices are W1 to W{depth}, "
+            f"b1 to b{depth} and Q1 to Q{depth}{hint}"
+        )
+
+
+def _numbers(record: Record, key: str, shape: Sequence[int | None]) -> NDArray[Any]:
+    """Weights, which have no unit."""
+    node = record[key]
+    if isinstance(node, Quantity) and node.units not in ("", "1"):
+        raise UserError(f"{record.path}: '{key}' is in '{node.units}'; weights have no unit")
+    return record.array(key, shape=shape)
 
 
 def _feedback(record: Record, network: Network) -> Feedback:
@@ -187,7 +226,7 @@ def _feedback(record: Record, network: Network) -> Feedback:
     if "network/Q1" not in record:
         return DirectFeedback.transposed(network)
     layers = range(1, network.depth + 1)
-    matrices = [record.array(f"network/Q{i}", shape=(sizes[i], sizes[-1])) for i in layers]
+    matrices = [_numbers(record, f"network/Q{i}", (sizes[i], sizes[-1])) for i in layers]
     return DirectFeedback([torch.tensor(q, dtype=torch.float64) for q in matrices])
 
 
@@ -288,7 +327,7 @@ def read_state(record: Record, key: str, names: Iterable[str]) -> State:
         elif isinstance(node, int | float) and not isinstance(node, bool):
             out[name] = node
         else:
-            out[name] = torch.from_numpy(np.array(record.array(place)))
+            out[name] = torch.from_numpy(np.array(record.array(place, truth=True)))
     return out
 
 

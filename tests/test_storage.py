@@ -21,6 +21,7 @@ from analogdfc.learning.targets import (
     RandomHiddenFeedback,
 )
 from analogdfc.network import Network
+from analogdfc.records import Quantity
 from analogdfc.storage import Model, model_tree, network_tree, read_model
 
 
@@ -95,6 +96,10 @@ def test_weights_alone_are_enough(tmp_path: Path) -> None:
         ({"b1": np.zeros(3)}, "network/b1"),
         ({"Q1": np.zeros((4, 3))}, "network/Q1"),
         ({"Q2": None}, "Q2"),
+        ({"b2": None}, "'network' has b1 of the biases b1 to b2; all of them or none"),
+        ({"W1": Quantity(np.zeros((4, 3)), "uS")}, "'network/W1' is in 'uS'; weights have no unit"),
+        ({"b1": Quantity(np.zeros(4), "V")}, "'network/b1' is in 'V'; weights have no unit"),
+        ({"Q1": np.ones((4, 2), dtype=bool)}, "'network/Q1' holds truth values"),
         ({"W1": None}, "W1"),
         ({"k_p": -1.0}, "k_p >= 0"),
         ({"activation": "swish"}, "bad.h5: unknown activation 'swish'"),
@@ -109,6 +114,20 @@ def test_a_bad_file_is_named_with_its_key(
     path = written(tmp_path / "bad.h5", **changes)
     with pytest.raises(UserError, match=message):
         read_model(path)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"activation": 3}, {"output_activation": 3}, {"activation": "swish"}]
+)
+def test_an_error_names_the_file_once(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(UserError) as caught:
+        read_model(written(tmp_path / "bad.h5", **changes))
+    assert str(caught.value).count("bad.h5") == 1
+
+
+def test_remarks_of_other_programs_on_a_network_are_passed_over(tmp_path: Path) -> None:
+    path = written(tmp_path / "n.h5", author="somebody", TITLE="", VERSION=1.0)
+    assert read_model(path).network.sizes == small_model().network.sizes
 
 
 def test_a_file_that_is_not_hdf5_is_refused(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def learned_on(weights: Path | None) -> Path | None:
     """The file of a network, where it learned through a chip; else None."""
     if weights is None:
         return None
-    kept = records.read(weights)
+    kept = records.read(weights, "card")
     return weights if "card" in kept and "training" in kept else None
 
 
@@ -63,7 +63,7 @@ def given(
     if record is None:
         drawn = (seed, seed if chip is None else chip)
         return Given(read_card(card), drawn, switches, read_devices(devices, age))
-    kept = records.read(record)
+    kept = records.read(record, "card", "devices", "readout", "seed", "chip_seed")
     context = click.get_current_context()
 
     def silent(name: str) -> bool:

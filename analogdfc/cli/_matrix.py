@@ -74,23 +74,10 @@ def _split(source: str) -> tuple[Path, str]:
 
 
 def _hdf5(path: Path, dataset: str) -> NDArray[Any]:
-    record = records.read(path)
     if not dataset:
-        there = ", ".join(_matrices(record.tree)[:8]) or "none"
+        there = ", ".join(records.matrices(path)[:8]) or "none"
         raise UserError(f"{path}: which data set? write {path}:NAME; it has the matrices {there}")
-    return record.array(dataset, finite=False)
-
-
-def _matrices(tree: records.Branch, where: str = "") -> list[str]:
-    """Names of the matrices in a record."""
-    out = []
-    for name, node in tree.items():
-        values = node.values if isinstance(node, records.Quantity) else node
-        if isinstance(values, dict):
-            out += _matrices(values, f"{where}{name}/")
-        elif isinstance(values, np.ndarray) and values.ndim == 2 and values.dtype.kind in "iuf":
-            out.append(f"{where}{name}")
-    return out
+    return records.read_array(path, dataset, MOST)
 
 
 def _npy(path: Path) -> NDArray[Any]:

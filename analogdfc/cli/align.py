@@ -57,6 +57,9 @@ _HIDDEN = (32, 16)
 _BATCH_SIZE = 32  # of feedback learning
 # Rows of the largest matrix that is decomposed, which takes seconds.
 _LARGEST = 2048
+_KEPT = ("format", "settings", "card", "devices", "readout")
+"""What a record tells of the training of its network."""
+
 _EXAMPLES = """\b
 Examples:
   analogdfc align --train-feedback 5 -o align.h5
@@ -269,7 +272,7 @@ def _setting(weights: Path | None, seed: int, options: _Options) -> Setting:
     """Network and batch that the options ask for."""
     if weights is not None and options.sizes is not None:
         raise UserError(f"--sizes: the network comes from {weights}; give only one of the two")
-    record = None if weights is None else records.read(weights)
+    record = None if weights is None else records.read(weights, *_KEPT)
     known = None if record is None else task_of(record)
     task = Task(
         options.dataset or (known.dataset if known else "digits"),

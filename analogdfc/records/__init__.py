@@ -14,7 +14,7 @@ attribute `analogdfc_format` of the file marks a record and says in which format
 from __future__ import annotations
 
 from analogdfc.records.origin import provenance, remarks_tree
-from analogdfc.records.reading import read
+from analogdfc.records.reading import matrices, read, read_array
 from analogdfc.records.tree import FORMAT, Branch, Leaf, Quantity, Record, Scalar, Tree
 from analogdfc.records.writing import check_writable, write
 
@@ -27,8 +27,10 @@ __all__ = [
     "Scalar",
     "Tree",
     "check_writable",
+    "matrices",
     "provenance",
     "read",
+    "read_array",
     "remarks_tree",
     "write",
 ]

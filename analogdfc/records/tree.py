@@ -19,7 +19,7 @@ FORMAT = 1
 MARK = "analogdfc_format"
 """Attribute of the file that marks a record and has its format."""
 
-__all__ = ["FORMAT", "MARK", "Branch", "Leaf", "Quantity", "Record", "Scalar", "Tree"]
+__all__ = ["FORMAT", "MARK", "Branch", "Leaf", "Quantity", "Record", "Scalar", "Tree", "missing"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +69,17 @@ class Record:
         path: the file, for messages.
         tree: nested dictionaries; a dataset with a unit is a `Quantity`, one without an array.
         format: of the record; 0 for a file of another program, or of a version without formats.
+        unread: names at the top of the tree that are in the file, and that nobody asked for.
     """
 
     path: Path
     tree: Branch = field(default_factory=dict)
     format: int = 0
+    unread: frozenset[str] = frozenset()
 
     def __contains__(self, key: str) -> bool:
+        if key in self.unread:
+            return True
         try:
             self[key]
         except UserError:
@@ -85,11 +89,14 @@ class Record:
     def __getitem__(self, key: str) -> Quantity | NDArray[Any] | Scalar | Branch:
         node: Quantity | NDArray[Any] | Scalar | Branch = self.tree
         names = key.split("/")
+        if names[0] in self.unread:
+            raise LookupError(f"'{key}' is in the file, and wasn't read")
         for depth, name in enumerate(names):
             there = node if isinstance(node, dict) else {}
             if name not in there:
                 where = "/".join(names[:depth])
-                raise UserError(_missing(self.path, key, name, where, sorted(there)))
+                known = sorted(there if depth else self.unread.union(there))
+                raise UserError(missing(self.path, key, name, where, known))
             node = there[name]
         return node
 
@@ -148,6 +155,7 @@ class Record:
         units: str | None = None,
         finite: bool = True,
         real: bool = True,
+        truth: bool = False,
     ) -> NDArray[Any]:
         """The array of numbers at `key`.
 
@@ -157,6 +165,7 @@ class Record:
             units: what the unit must be; unchecked without.
             finite: refuse infinite numbers and NaN.
             real: refuse complex numbers.
+            truth: take truth values for numbers, too.
 
         Returns:
             The values, without their unit.
@@ -169,6 +178,8 @@ class Record:
         values = node.values if isinstance(node, Quantity) else node
         if not isinstance(values, np.ndarray) or values.dtype.kind not in "biufc":
             raise UserError(f"{self.path}: '{key}' must be an array of numbers")
+        if values.dtype.kind == "b" and not truth:
+            raise UserError(f"{self.path}: '{key}' holds truth values; they must be numbers")
         if real and values.dtype.kind == "c":
             raise UserError(f"{self.path}: '{key}' holds complex numbers; they must be real")
         if shape is not None and not _has_shape(values, shape):
@@ -187,7 +198,16 @@ class Record:
         return values
 
 
-def _missing(path: Path, key: str, name: str, where: str, names: Sequence[str]) -> str:
+def missing(path: Path, key: str, name: str, where: str, names: Sequence[str]) -> str:
+    """What is said where something isn't in a file: what is missing, and what may be meant.
+
+    Args:
+        path: the file.
+        key: what was asked for.
+        name: the name in it that isn't there.
+        where: the group that doesn't have it; empty for the file.
+        names: those that it has.
+    """
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"there is: {', '.join(names) or 'nothing'}"
     place = f" in '{where}'" if where else ""
