@@ -95,10 +95,12 @@ def test_a_second_run_reads_the_trials_and_writes_the_same_results(
     sized: tuple[Path, Result],
 ) -> None:
     path, result = sized
-    before, journal = path.read_bytes(), path.with_suffix(".journal").read_bytes()
+    before = path.read_bytes()
+    kept = {file: file.read_bytes() for file in path.with_suffix(".runs").glob("*.h5")}
+    assert len(kept) >= TRIALS
     again = run(*RUN, "--json", "--no-verify", "-o", str(path))
     assert again.exit_code == 0, again.output
-    assert path.with_suffix(".journal").read_bytes() == journal
+    assert all(file.read_bytes() == content for file, content in kept.items())
     first, second = json.loads(result.stdout), json.loads(again.stdout)
     assert second.pop("verification").startswith("not verified")
     assert first.pop("verification")
@@ -107,7 +109,7 @@ def test_a_second_run_reads_the_trials_and_writes_the_same_results(
 
 
 def test_the_table_says_what_was_left_out(sized: tuple[Path, Result], tmp_path: Path) -> None:
-    path, storage = tmp_path / "t.h5", str(sized[0].with_suffix(".journal"))
+    path, storage = tmp_path / "t.h5", str(sized[0].with_suffix(".runs"))
     result = run(*RUN, "--no-verify", "--storage", storage, "-o", str(path))
     assert result.exit_code == 0, result.output
     assert "Specification" in result.output
@@ -137,8 +139,8 @@ def test_a_bound_that_no_design_keeps_is_one_line_and_code_2(tmp_path: Path) -> 
         (["--fix", "gain=1e4", "--range", "gain=1e2:1e3"], "both a fixed value and a range"),
         (["--card", "nowhere"], "unknown card"),
         (["--storage", "t.h5"], "t.h5: two files would be written here"),
-        (["--storage", "."], ".: is a directory; a file is written here"),
-        (["--storage", "nowhere/s.journal"], "its directory doesn't exist"),
+        (["--storage", "."], ".: is a folder of other files"),
+        (["--storage", "nowhere/s"], "its directory doesn't exist"),
         (["--fix", "gain=1e4", "--fix", "gain=1e5"], "'gain' is given twice"),
         (["--max-angle", "0"], "--max-angle"),
     ],
@@ -147,10 +149,11 @@ def test_bad_input_is_refused_before_any_work(
     options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").touch()
     result = run("size", *SMALL, *options, "--no-verify", "-o", "t.h5")
     assert result.exit_code == 2
     assert message in result.output
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_help_has_an_example() -> None:

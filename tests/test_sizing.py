@@ -29,6 +29,7 @@ from analogdfc.controller import PD, PI, PID, Controller, I, P
 from analogdfc.dynamics import Update
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
+from analogdfc.jobs import Spool
 from analogdfc.network import Network
 from analogdfc.sizing import finding, report
 from analogdfc.sizing.finding import Options, Sizing, Verification, size
@@ -413,41 +414,39 @@ def test_processes_change_nothing(problem: Problem, trials: list[Outcome]) -> No
 
 
 def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
-    workers: Workers, trials: list[Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    problem: Problem, trials: list[Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "s.journal"
-    original, calls = Workers.try_all, [0]
+    original, calls = evaluate, [0]
 
-    def interrupted(self: Workers, points: list[dict[str, float]]) -> list[Outcome]:
+    def interrupted(of: Problem, values: dict[str, float]) -> Outcome:
         calls[0] += 1
-        if calls[0] == 2:
+        if calls[0] == POPULATION + 3:
             raise KeyboardInterrupt
-        return original(self, points)
+        return original(of, values)
 
-    monkeypatch.setattr(Workers, "try_all", interrupted)
+    def searched(number: int) -> list[Outcome]:
+        with Spool(tmp_path / "s.runs") as spool, Workers(problem, 1, spool) as workers:
+            return search(workers, number, told.append)
+
+    told: list[int] = []
+    monkeypatch.setattr("analogdfc.sizing.workers.evaluate", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        search(workers, 2 * POPULATION, file)
-    monkeypatch.undo()
-    steps: list[int] = []
-    assert search(workers, 2 * POPULATION, file, steps.append) == trials
-    assert steps == [POPULATION, POPULATION]
+        searched(2 * POPULATION)
+    told.clear()
+    assert searched(2 * POPULATION) == trials
+    assert told == [POPULATION, POPULATION]
+    assert calls[0] == 2 * POPULATION + 1  # the one that was interrupted is all that is done twice
     # And what is complete is only read.
-    monkeypatch.setattr(Workers, "try_all", None)
-    assert search(workers, POPULATION, file) == trials[:POPULATION]
+    assert searched(POPULATION) == trials[:POPULATION]
+    assert calls[0] == 2 * POPULATION + 1
 
 
-def test_a_storage_of_another_problem_or_of_none_is_refused(
-    workers: Workers, tmp_path: Path
-) -> None:
-    file = tmp_path / "s.journal"
-    search(workers, 1, file)
-    other = problem_of(max_angle=7.0)
-    with pytest.raises(UserError, match=r"another problem \(bounds differ\)"):
-        search(Workers(other), 1, file)
-    junk = tmp_path / "junk"
-    junk.write_text("not a journal\n")
-    with pytest.raises(UserError, match="not a storage of trials"):
-        search(workers, 1, junk)
+def test_trials_of_another_problem_do_not_count(problem: Problem, tmp_path: Path) -> None:
+    values = {name: OWN[name] for name in SOUGHT}
+    with Spool(tmp_path / "s.runs") as spool:
+        for k, of in enumerate([problem, problem_of(max_angle=7.0), problem]):
+            Workers(of, 1, spool).try_all([values])
+            assert len(spool) == min(k, 1) + 1
 
 
 def test_the_front_is_beaten_by_none(trials: list[Outcome]) -> None:
@@ -537,7 +536,7 @@ def test_a_design_that_fails_the_simulation_is_tightened(
         return Verification((angle,), {0: angle}, 0.0)
 
     monkeypatch.setattr(finding, "verify", simulated)
-    options = Options(trials=POPULATION, unseen=0, storage=tmp_path / "s.journal")
+    options = Options(trials=POPULATION, unseen=0, storage=tmp_path / "s.runs")
     simulator = get_simulator("auto")
     found = size(problem, simulator, options)
     assert found.rejected

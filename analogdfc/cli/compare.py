@@ -49,7 +49,7 @@ from analogdfc.comparison import Cause, Comparison
 from analogdfc.errors import ConvergenceError, SimulatorWarning
 from analogdfc.files import beside
 from analogdfc.findings import Findings, inputs_tree
-from analogdfc.jobs import Spool, spool_beside
+from analogdfc.jobs import Spool, check_spool, spool_beside
 from analogdfc.plots import check_outputs, comparison_figure, save_figure
 from analogdfc.recorded import chip_tree
 from analogdfc.spice.engines import get_simulator
@@ -171,13 +171,15 @@ def command(
         refuse(why, "rung", *(["with_causes"] if options.with_causes else []))
     figure_path = beside(output, ".png")
     check_outputs(output, figure_path, read=(weights, card, devices))
+    spool_folder = beside(output, ".runs")
+    check_spool(spool_folder)
     chip = given(learned_on(weights), card, (seed, chip_seed), switches, devices, age)
     simulator = get_simulator(options.backend)
     model, origin = make_model(weights, sizes, chip.seeds[0], control)
     origin += chip.note
     design = make_design(model, chip.card, chip.switches, chip.devices)
     data = make_stimuli(model.network, samples, chip.seeds[0], target_stepsize)
-    with spool_beside(beside(output, ".runs")) as spool:
+    with spool_beside(spool_folder) as spool:
         results = _run(design, chip.seeds[1], data, simulator, options, spool)
         numbers = results.numbers()
         tree = inputs_tree(model, design, chip.seeds, data) | results.runs_tree(design)

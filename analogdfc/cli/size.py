@@ -38,7 +38,8 @@ from analogdfc.cli._options import (
     settings,
 )
 from analogdfc.errors import UserError
-from analogdfc.files import beside, check_apart, check_place, stamped, write_whole
+from analogdfc.files import beside, check_apart, stamped, write_whole
+from analogdfc.jobs import check_spool
 from analogdfc.plots import check_outputs, save_figure
 from analogdfc.sizing.figure import sizing_figure
 from analogdfc.sizing.finding import Options, Sizing, size
@@ -163,8 +164,8 @@ class _Effort:
 @click.option(
     "--storage",
     type=click.Path(path_type=Path),
-    help="File of the trials. A search that was interrupted goes on from it, one with more "
-    "--trials too.  [default: the output with the ending .journal]",
+    help="Folder of what was found on the way: a search that was interrupted goes on from it, and "
+    "one with more --trials.  [default: the output with the ending .runs]",
 )
 @click.option("--jobs", type=Count(1), help="Processes at work.  [default: cores]")
 @click.option(
@@ -260,16 +261,16 @@ def command(
         click.echo(json.dumps(trees.as_json(whole), indent=2))
     else:
         _size.show(found, origin, data)
-        click.echo(f"wrote {output}, {figure} and {sized}; trials in {storage}")
+        click.echo(f"wrote {output}, {figure} and {sized}; what was tried in {storage}")
 
 
 def _check_outputs(output: Path, storage: Path | None, read: tuple[str | Path | None, ...]) -> Path:
     """Where the trials are kept; refuses what can't be written before work begins."""
-    storage = storage or beside(output, ".journal")
+    storage = storage or beside(output, ".runs")
     others = [beside(output, ending) for ending in (".png", ".toml")]
     check_apart([output, *others, storage], [Path(path) for path in read if path is not None])
     check_outputs(output, *others)
-    check_place(storage)
+    check_spool(storage)
     return storage
 
 

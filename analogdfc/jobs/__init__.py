@@ -6,7 +6,7 @@ a `Spool`, a folder with a record a run, so that a list that was interrupted goe
 """
 
 from analogdfc.jobs.executors import Processes, Threads, WorkerDiedError, processes
-from analogdfc.jobs.kept import Run, Spool, spool_beside
+from analogdfc.jobs.kept import Run, Spool, check_spool, spool_beside
 from analogdfc.jobs.running import results, run_kept, run_tasks
 from analogdfc.jobs.task import Progress, Shared, Task
 
@@ -19,6 +19,7 @@ __all__ = [
     "Task",
     "Threads",
     "WorkerDiedError",
+    "check_spool",
     "processes",
     "results",
     "run_kept",

@@ -20,7 +20,7 @@ from analogdfc.errors import UserError
 from analogdfc.jobs.task import Progress, Task
 from analogdfc.records import Record, Tree
 
-__all__ = ["Run", "Spool"]
+__all__ = ["Keeping", "Run", "Spool", "check_spool", "spool_beside"]
 
 Result = TypeVar("Result")
 
@@ -194,18 +194,33 @@ def spool_beside(folder: Path, *, keep: bool = False) -> Iterator[Spool]:
             spool.remove()
 
 
-def _made(folder: Path) -> None:
-    """Make the folder, or see that it is one of results."""
-    if folder.is_dir() and (folder / _MARK).exists():
+def check_spool(folder: Path) -> None:
+    """Make sure, before long work, that a folder can be a spool: it is one, or there is nothing.
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        UserError: other things are there, or its parent isn't.
+    """
+    if not folder.resolve().parent.is_dir():
+        raise UserError(f"{folder}: can't be written: its directory doesn't exist")
+    if not folder.exists() or (folder / _MARK).exists():
         return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not folder.is_dir() or any(folder.iterdir()):
         what = "a folder of other files" if folder.is_dir() else "a file"
         raise UserError(
             f"{folder}: is {what}; results of single runs are kept in a folder of that name. Move "
-            "it away, or give the output another name"
+            "it away, or choose another"
         )
+
+
+def _made(folder: Path) -> None:
+    """Make the folder, where it isn't one of results yet."""
+    check_spool(folder)
     folder.mkdir(exist_ok=True)
-    (folder / _MARK).write_text(_ABOUT, encoding="utf-8")
+    if not (folder / _MARK).exists():
+        (folder / _MARK).write_text(_ABOUT, encoding="utf-8")
 
 
 def _locked(folder: Path) -> int:
@@ -220,7 +235,7 @@ def _locked(folder: Path) -> int:
             os.close(lock)
             raise UserError(
                 f"{folder}: another command works here: {holder or 'it has just begun'}. Wait "
-                "until it has ended, or give the output another name"
+                "until it has ended, or choose another output"
             ) from None
         # Who held it before may have deleted the folder in between.
         with suppress(FileNotFoundError):

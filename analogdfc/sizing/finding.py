@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from analogdfc.circuit.design import Design
 from analogdfc.dynamics import Trajectory
 from analogdfc.errors import ConvergenceError
+from analogdfc.jobs import Spool, spool_beside
 from analogdfc.sizing import specification
 from analogdfc.sizing.polish import Start, margins, polished, unsafe
 from analogdfc.sizing.search import cheapest, cost, search
@@ -59,6 +61,7 @@ def verify(
     circuits: int = 1,
     jobs: int = 1,
     time_limit: float = 600.0,
+    spool: Spool | None = None,
     progress: Callable[[], object] | None = None,
 ) -> Verification:
     """Simulate the chips of a design on the problem's samples, in full.
@@ -70,6 +73,7 @@ def verify(
         circuits: chips that are simulated in ngspice, the worst of the behavioural model first.
         jobs: circuit simulations at a time.
         time_limit: seconds that the circuit simulation of one sample may take.
+        spool: where finished simulations are kept; None keeps none.
         progress: called after each circuit simulation.
 
     Raises:
@@ -77,7 +81,7 @@ def verify(
         ConvergenceError: a simulation that doesn't converge or doesn't end in time.
     """
     dt = design.tau_v / 10
-    study = Study(design, problem.x, problem.step, dt, max(1, round(problem.duration / dt)))
+    study = Study(design, problem.x, problem.step, dt, max(1, round(problem.duration / dt)), spool)
     ideal = study.ideal()
 
     def angle(run: Trajectory) -> float:
@@ -157,7 +161,7 @@ class Options(NamedTuple):
     Attributes:
         trials: designs that the search tries, in whole generations.
         jobs: processes.
-        storage: file that remembers the trials; none keeps them in memory.
+        storage: folder that keeps what was found on the way; none keeps it in memory.
         unseen: further chips on which the design is tried.
         circuits: chips that are simulated in ngspice.
         time_limit: seconds that the circuit simulation of one sample may take.
@@ -192,13 +196,13 @@ def size(
         progress: told what is being done.
 
     Raises:
-        UserError: a storage of another problem, or ngspice refuses the netlist.
+        UserError: a storage that can't be used, or ngspice refuses the netlist.
         ConvergenceError: no design within the ranges keeps the bounds, or none that keeps them in
             the static model does so in the simulation; says what was found.
     """
     options = options or Options()
-    with Workers(problem, options.jobs) as workers:
-        trials = search(workers, options.trials, options.storage, lambda n: progress("search", n))
+    with _kept(options.storage) as spool, Workers(problem, options.jobs, spool) as workers:
+        trials = search(workers, options.trials, lambda n: progress("search", n))
         aim, rejected = problem.aim, []
         while True:
             start, final = _best(workers, trials, aim)
@@ -212,6 +216,7 @@ def size(
                     circuits=options.circuits,
                     jobs=options.jobs,
                     time_limit=options.time_limit,
+                    spool=spool,
                     progress=lambda: progress("verify", 1),
                 )
             if found is None or found.worst <= problem.max_angle:
@@ -236,6 +241,10 @@ def size(
         found,
         tuple(rejected),
     )
+
+
+def _kept(storage: Path | None) -> AbstractContextManager[Spool | None]:
+    return nullcontext() if storage is None else spool_beside(storage, keep=True)
 
 
 def _best(workers: Workers, trials: Sequence[Outcome], aim: float) -> tuple[Outcome, Outcome]:

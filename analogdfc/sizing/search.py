@@ -1,25 +1,16 @@
-"""Search for cheap designs with Optuna, in generations that a file remembers."""
+"""Search for cheap designs with Optuna, in generations."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import NSGAIISampler
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
-from torch import Tensor
 
-from analogdfc import __version__
-from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.errors import ConvergenceError
 from analogdfc.sizing.specification import REQUIREMENTS, own_values, tightest
 from analogdfc.sizing.trial import CONSTRAINTS, Outcome, Problem
 from analogdfc.sizing.workers import Workers
@@ -27,9 +18,6 @@ from analogdfc.sizing.workers import Workers
 POPULATION = 24
 """Designs of a generation; fixed, so that more trials continue a search as if asked for at once."""
 
-_STUDY = "size"
-_PROBLEM = "problem"
-_OUTCOME = "outcome"
 _LARGEST = 10.0
 """Relative excess of a bound beyond which it makes no difference to the search."""
 
@@ -37,42 +25,34 @@ _LARGEST = 10.0
 def search(
     workers: Workers,
     trials: int,
-    storage: Path | None = None,
     progress: Callable[[int], object] = lambda _: None,
 ) -> list[Outcome]:
     """Designs of low energy, angle and effort (NSGA-II; Deb et al. 2002), constraints first.
 
-    Generations are drawn, evaluated and recorded as a whole, so that the same seed gives the same
-    trials with any number of processes, and after an interrupt.
+    Each generation is drawn from the outcomes of those before it, by a seed of its own, so that the
+    same seed gives the same trials with any number of processes; a longer search begins with those
+    of a shorter one, and one that goes on after an interrupt draws the same again, of which its
+    workers' spool has the outcomes.
 
     Args:
         workers: evaluate the designs.
-        trials: how many, those in the storage included; rounded up to whole generations.
-        storage: file of the trials, new or of the same problem; none keeps them in memory.
+        trials: how many; rounded up to whole generations.
         progress: called with the number of trials since the last call.
 
     Returns:
-        The outcomes in the order of the trials; of an earlier, longer search the first ones.
-
-    Raises:
-        UserError: a storage that can't be used, or that belongs to another problem.
+        The outcomes in the order of the trials.
     """
-    problem = workers.problem
-    study = _study(problem, storage)
-    for stale in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(stale.number, state=TrialState.FAIL)
-    done = _finished(study)
-    progress(min(len(done), trials))
-    generations = -(-trials // POPULATION)
-    while len(done) < generations * POPULATION:
-        before = len(done)
-        _generation(study, workers, before)
-        done = _finished(study)
-        progress(min(len(done), trials) - min(before, trials))
-    return [Outcome(**t.user_attrs[_OUTCOME]) for t in done[: generations * POPULATION]]
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(directions=["minimize"] * 3)
+    found: list[Outcome] = []
+    while len(found) < trials:
+        before = len(found)
+        found += _generation(study, workers, before)
+        progress(min(len(found), trials) - before)
+    return found
 
 
-def _generation(study: optuna.Study, workers: Workers, before: int) -> None:
+def _generation(study: optuna.Study, workers: Workers, before: int) -> list[Outcome]:
     problem = workers.problem
     seed = (problem.seed * 1_000_003 + before) % 2**32
     study.sampler = NSGAIISampler(population_size=POPULATION, seed=seed)
@@ -85,12 +65,12 @@ def _generation(study: optuna.Study, workers: Workers, before: int) -> None:
         asked.append(study.ask(fixed_distributions=distributions))
     outcomes = workers.try_all([{n: float(v) for n, v in t.params.items()} for t in asked])
     for trial, outcome in zip(asked, outcomes, strict=True):
-        trial.set_user_attr(_OUTCOME, outcome._asdict())
         for name, excess in _limited(problem, outcome).items():
             trial.set_constraint(name, excess)
         # A chip without a rest state has neither energy nor angle: worse than any that has.
         values = [outcome.energy, outcome.angle, outcome.effort]
         study.tell(trial, values if outcome.works else [1.0, 180.0, 100.0])
+    return outcomes
 
 
 def _limited(problem: Problem, outcome: Outcome) -> dict[str, float]:
@@ -120,79 +100,6 @@ def _first(problem: Problem) -> list[dict[str, Any]]:
         {n: int(v) if REQUIREMENTS[n].whole else v for n, v in point.items()}
         for point in (card, hard)
     ]
-
-
-def _finished(study: optuna.Study) -> list[FrozenTrial]:
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-
-
-# The file
-
-
-def _study(problem: Problem, storage: Path | None) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    wanted = _fingerprint(problem)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            backend = JournalStorage(JournalFileBackend(str(storage))) if storage else None
-        if backend is not None and backend.get_all_studies():
-            study = optuna.load_study(study_name=_STUDY, storage=backend)
-        else:
-            study = optuna.create_study(
-                storage=backend, study_name=_STUDY, directions=["minimize"] * 3
-            )
-        stored = study.user_attrs.get(_PROBLEM)
-    except OSError as error:
-        raise UserError(f"{storage}: can't be used as storage: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{storage}: not a storage of trials; remove it or give another storage"
-        ) from error
-    if stored is None:
-        study.set_user_attr(_PROBLEM, wanted)
-    elif stored != wanted:
-        names = sorted(n for n in {*stored, *wanted} if stored.get(n) != wanted.get(n))
-        raise UserError(
-            f"{storage}: holds the trials of another problem ({', '.join(names)} differ); remove "
-            "it or give another storage"
-        )
-    return study
-
-
-def _fingerprint(problem: Problem) -> dict[str, str]:
-    """What must be the same for trials to belong to the problem, each as a short text."""
-    design = problem.design
-    parts: dict[str, Any] = {
-        "version": __version__,
-        "card": design.card.model_dump(exclude={"text"}),
-        "network": [_digest(t) for t in (*design.weights, *design.biases, *design.feedback)],
-        "controller": [str(design.controller), design.tau_v],
-        "readout": [str(design.readout), design.scaling],
-        "samples": [_digest(problem.x), _digest(problem.step)],
-        "chips": problem.seeds,
-        "bounds": [
-            float(bound)
-            for bound in (
-                problem.max_angle,
-                problem.safety,
-                problem.phase_margin,
-                problem.duration,
-            )
-        ],
-        "ranges": {n: [float(end) for end in r] for n, r in problem.ranges.items()},
-        "fixed values": {n: float(value) for n, value in problem.fixed.items()},
-        "seed": problem.seed,
-    }
-    return {name: _text_digest(json.dumps(part, sort_keys=True)) for name, part in parts.items()}
-
-
-def _digest(tensor: Tensor) -> str:
-    return _text_digest(json.dumps([list(tensor.shape), tensor.flatten().tolist()]))
-
-
-def _text_digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 # What comes out

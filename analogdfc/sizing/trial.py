@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -156,6 +158,23 @@ class Problem:
         found = steady_state(loop, free, free.output + self.step)
         return ideal_update(self.design, self.x, self.step), found.layers
 
+    def fingerprint(self) -> str:
+        """Digest of all that the outcome of a trial depends on, but for what is tried."""
+        design = self.design
+        parts = [
+            design.card.model_dump(exclude={"text"}),
+            [_digest(t) for t in (*design.weights, *design.biases, *design.feedback)],
+            [str(design.controller), design.tau_v, str(design.readout), design.scaling],
+            [list(design.activations), list(design.limits)],
+            [_digest(self.x), _digest(self.step)],
+            list(self.seeds),
+            # What a user gave as 5 is the same as 5.0.
+            [float(b) for b in (self.max_angle, self.safety, self.phase_margin, self.duration)],
+            {name: [float(end) for end in ends] for name, ends in self.ranges.items()},
+            {name: float(value) for name, value in self.fixed.items()},
+        ]
+        return _text_digest(json.dumps(parts, sort_keys=True))
+
     def realised(self, values: Mapping[str, float]) -> Design:
         """The design with these properties (SI units, by name); fixed ones are added.
 
@@ -164,6 +183,14 @@ class Problem:
         """
         both = {**values, **self.fixed}
         return self.design.on(specification.with_values(self.design.card, both))
+
+
+def _digest(tensor: Tensor) -> str:
+    return _text_digest(json.dumps([list(tensor.shape), tensor.flatten().tolist()]))
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Outcome(NamedTuple):
