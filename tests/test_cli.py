@@ -29,8 +29,10 @@ def test_help_imports_neither_torch_nor_pyspice() -> None:
         assert not modules_after(code) & {"torch", "PySpice", "h5py", "numpy"}, code
 
 
-def test_the_netlist_command_does_not_import_pyspice() -> None:
-    assert "PySpice" not in modules_after(called("netlist", "--help"))
+def test_the_package_is_the_command_line_as_a_module_too() -> None:
+    command = [sys.executable, "-W", "error", "-m", "analogdfc", "--version"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("analogdfc, version ")
 
 
 def test_doctor_does_not_import_pyspice() -> None:

@@ -102,3 +102,14 @@ def test_rooms_that_hand_out_lazily_are_light(room: str) -> None:
 def test_help_lists_the_commands_without_what_they_need() -> None:
     code = "from analogdfc.cli import cli\ncli(['--help'], standalone_mode=False)"
     assert not imported(code, *HEAVY, "numpy", *(f"analogdfc.cli.{name}" for name in COMMANDS))
+
+
+def test_a_netlist_is_written_without_what_it_does_not_need(tmp_path: Path) -> None:
+    code = (
+        "from analogdfc.cli import cli\n"
+        f"cli(['netlist', '--sizes', '3-4-2', '-o', {str(tmp_path)!r}], standalone_mode=False)"
+    )
+    needless = (*HEAVY, "PySpice", "scipy.optimize", "scipy.interpolate", "scipy.stats",
+                "analogdfc.learning", "analogdfc.training", "analogdfc.sizing")  # fmt: skip
+    assert imported(code, *needless) == {"torch", "scipy", "pydantic"}
+    assert (tmp_path / "circuit.cir").exists()

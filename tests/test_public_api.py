@@ -147,7 +147,7 @@ def faults(thing: Any) -> Iterator[str]:
         yield from (f"{n} isn't described" for n in {*thing.model_fields} - {*inherited(thing)})
     elif made := constructor(thing):
         yield from undescribed(made[0], inherited(thing), made[1], summary(thing))
-    for name, member in vars(thing).items():
+    for name, member in list(vars(thing).items()):  # models are built when first asked
         function = getattr(member, "__func__", getattr(member, "fget", member))
         if name.startswith("_") or not inspect.isfunction(function):
             continue

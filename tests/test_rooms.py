@@ -23,7 +23,7 @@ ORDER = [
     "circuit", "analysis", "comparison", "recorded", "findings", "spice", "study", "verdicts",
     "plots",
     "digital", "cost", "onchip", "sizing", "experiments",
-    "cli",
+    "cli", "__main__",
 ]  # fmt: skip
 LARGEST = 0.105
 """Part of the package's lines that no room exceeds."""

@@ -10,7 +10,7 @@ import pytest
 
 from analogdfc.cards import Card, DeviceCard
 from analogdfc.cards.quantities import quantity
-from analogdfc.cards.units import Kind
+from analogdfc.cards.units import OFTEN, Kind, to_si, units
 from analogdfc.cost.sweep import parse
 from analogdfc.digital.card import DigitalCard
 from analogdfc.errors import UserError
@@ -163,3 +163,39 @@ def test_a_sweep_and_a_requirement_convert_them() -> None:
 def test_a_requirement_refuses_them_elsewhere(text: str) -> None:
     with pytest.raises(UserError, match=r"is not a value in .*; (decibels|bits|angles) .*stand"):
         parse_fixed([text])
+
+
+def test_what_is_looked_up_is_what_pint_computes_to_the_last_bit() -> None:
+    for (written, unit), factor in OFTEN.items():
+        for value in (1.0, 0.1, 7.3, -2.5e-7):
+            assert value * factor == units().Quantity(value, written).to(unit).magnitude, written
+
+
+@pytest.mark.parametrize("unit", ["s", "V", "V/s", "1"])
+def test_a_text_is_the_number_that_pint_reads(unit: str) -> None:
+    often = [written for written, si in OFTEN if si == unit and written[0].isalpha()]
+    for number in ("3", "0.5", "+3.", "-.25", "1e3", "2.5E-7", "99999999999999999999"):
+        assert quantity(number, unit) == float(number)
+        for written in often:
+            for text in (f"{number} {written}", f" {number}{written} "):
+                known = float(units().Quantity(text.strip()).to(unit).magnitude)
+                assert quantity(text, unit) == known
+
+
+def test_units_that_are_not_looked_up_are_converted_too() -> None:
+    assert quantity("2 weeks", "s") == 14 * 86400
+    assert to_si(1.0, "eV", "J") == pytest.approx(1.602176634e-19)
+    assert to_si(2.0, "nW/mW", "1") == pytest.approx(2e-6)
+
+
+@pytest.mark.parametrize("text", ["", "3 V", "1e400 s", "1e400", "nan", "3 s s", "1e308 h"])
+def test_a_text_that_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a (value in s|finite number of s)"):
+        quantity(text, "s")
+
+
+def test_the_cards_that_come_with_the_package_need_no_registry() -> None:
+    cards = [p.read_text("utf-8") for p in CALIBRATION.rglob("*.toml")]
+    written = {unit for text in cards for unit in re.findall(r'unit = "([^"]+)"', text)}
+    assert len(written) > 20
+    assert written <= {often for often, _ in OFTEN}

@@ -6,9 +6,9 @@ import itertools
 import math
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from torch import Tensor
 
 from analogdfc.circuit.amplifiers import Rung
@@ -105,7 +105,9 @@ def critical_bandwidth(
         )
     for above, below in itertools.pairwise(tried):
         if growth(below) >= 0:
-            return float(10 ** brentq(growth, below, above, xtol=tolerance / math.log(10)))
+            return float(
+                10 ** scipy.optimize.brentq(growth, below, above, xtol=tolerance / math.log(10))
+            )
     raise ConvergenceError(
         f"the loop is stable all over the range, down to a gain-bandwidth of {low:g} / tau_v "
         f"({10 ** tried[-1]:.4g} Hz)"

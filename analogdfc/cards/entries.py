@@ -109,7 +109,9 @@ VoltPerRootHertz = Annotated[float, BeforeValidator(si("V/Hz^0.5")), Field(gt=0,
 class Section(BaseModel):
     """A section of a card; an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Built when it is first used: device cards, which most commands need none of, take a tenth of a
+    # second.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Identity(Section):

@@ -6,9 +6,7 @@ import math
 import re
 from typing import Any
 
-import pint
-
-from analogdfc.cards.units import Kind, hint, magnitude, units
+from analogdfc.cards.units import OFTEN, Kind, hint, magnitude, units
 
 _NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(.*)")
 
@@ -32,10 +30,12 @@ def quantity(text: str, unit: str, kind: Kind = "") -> float:
     """
     text = text.strip()
     number, written = found.groups() if (found := _NUMBER.fullmatch(text)) else ("", "")
+    factor = OFTEN.get((written.strip(), unit)) if written else 1.0
     try:
-        given = _parsed(text, number, written)
-        bare = isinstance(given, int | float) or not given.unit_items()
-        value = float(getattr(given, "magnitude", given)) if bare else magnitude(given, unit, kind)
+        if number and factor is not None:
+            value = float(number) * factor
+        else:
+            value = _read(text, number, written, unit, kind)
     except Exception as error:  # pint raises many kinds, all of them about the text
         raise ValueError(f"{text!r} is not a value in {unit}{hint(written)}") from error
     if not math.isfinite(value):
@@ -43,7 +43,16 @@ def quantity(text: str, unit: str, kind: Kind = "") -> float:
     return value
 
 
+def _read(text: str, number: str, written: str, unit: str, kind: Kind) -> float:
+    given = _parsed(text, number, written)
+    if isinstance(given, int | float) or not given.unit_items():
+        return float(getattr(given, "magnitude", given))
+    return magnitude(given, unit, kind)
+
+
 def _parsed(text: str, number: str, written: str) -> Any:
+    import pint  # for its errors
+
     try:
         return units().Quantity(text)
     except (pint.OffsetUnitCalculusError, pint.LogarithmicUnitCalculusError):

@@ -5,12 +5,36 @@ from __future__ import annotations
 import math
 from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pint
+if TYPE_CHECKING:
+    import pint
 
 Kind = Literal["", "gain", "levels"]
 """What a number without a dimension is: just a number, a voltage gain or a number of levels."""
+
+_PREFIXES = {"": 1.0, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6,
+             "G": 1e9}  # fmt: skip
+_SYMBOLS = ("A", "F", "Hz", "J", "S", "V", "V/Hz^0.5", "W", "ohm", "s")
+OFTEN = {
+    **{(prefix + si, si): by for prefix, by in _PREFIXES.items() for si in _SYMBOLS},
+    ("1", "1"): 1.0,
+    ("%", "1"): 0.01,
+    ("day", "s"): 86400.0,
+    ("h", "s"): 3600.0,
+    ("min", "s"): 60.0,
+    ("1/ps", "1/s"): 1e12,
+    ("KiB", "byte"): 2.0**10,
+    ("MiB", "byte"): 2.0**20,
+    ("TB/s", "byte/s"): 1e12,
+    ("V/us", "V/s"): 1e6,
+    ("um^2", "m^2"): 1e-12,
+    # Rounded as pint rounds them, so that it doesn't matter who converts.
+    ("fF/um^2", "F/m^2"): 0.0010000000000000002,
+    ("ohm/um^2", "ohm/m^2"): 1000000000000.0001,
+}
+"""Factors by written unit and SI unit. They stand for what cards have most often, since pint's
+registry takes half a second to build; none of them means something else for a gain or levels."""
 
 
 @cache
@@ -19,6 +43,8 @@ def units() -> pint.UnitRegistry[float]:
 
     Pint's own have radian = bit = 1, so that 1 rad/s would be 1 Hz and 8 bit would be 8.
     """
+    import pint  # costs more than what most commands do with it
+
     known: pint.UnitRegistry[float] = pint.UnitRegistry(None, on_redefinition="ignore")
     known.load_definitions(str(resources.files("pint").joinpath("default_en.txt")))
     known.load_definitions(["radian = [angle] = rad", "bit = [information]"])
@@ -39,9 +65,12 @@ def to_si(value: float, written: Any, unit: str, kind: Kind = "") -> float:
     """
     hint = ""
     try:
-        given = units().Quantity(float(value), str(written))
-        hint = _hint(given)
-        converted = magnitude(given, unit, kind)
+        if (factor := OFTEN.get((str(written), unit))) is not None:
+            converted = float(value) * factor
+        else:
+            given = units().Quantity(float(value), str(written))
+            hint = _hint(given)
+            converted = magnitude(given, unit, kind)
     except OverflowError as error:
         raise ValueError(f"value {value} is larger than a number can be") from error
     except Exception as error:  # pint raises many kinds, all of them about the unit

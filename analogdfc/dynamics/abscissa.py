@@ -18,11 +18,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import schur
-from scipy.linalg.lapack import dtrsyl
-from scipy.optimize import brentq
 from torch import Tensor
 
 from analogdfc.errors import ConvergenceError, UserError
@@ -90,7 +88,7 @@ def smoothed_abscissa(matrix: Tensor, epsilon: float) -> SmoothedAbscissa:
     a = _finite(matrix)
     if epsilon < _ROUNDING * (size := float(np.linalg.norm(a))):
         raise UserError(f"epsilon = {epsilon:g} is lost in the rounding of a matrix of {size:g}")
-    upper, basis = schur(a, output="real")
+    upper, basis = scipy.linalg.schur(a, output="real")
     s = _root(a, upper, epsilon)
     shifted = upper - s * np.eye(len(a))
     product = _lyapunov(shifted, transposed=True) @ _lyapunov(shifted, transposed=False)
@@ -116,13 +114,15 @@ def _root(a: Array, upper: Array, epsilon: float) -> float:
     # Half and twice the bounds' distances, since for equal eigenvalues they coincide.
     low = float(np.linalg.eigvals(upper).real.max()) + epsilon / 4
     high = float(np.linalg.eigvalsh((a + a.T) / 2)[-1]) + n * epsilon
-    return float(brentq(excess, low, high, xtol=1e-15, rtol=1e-14))
+    return float(scipy.optimize.brentq(excess, low, high, xtol=1e-15, rtol=1e-14))
 
 
 def _lyapunov(shifted: Array, *, transposed: bool) -> Array:
     """X of T X + X T^T = -I, or of T^T X + X T = -I, for a quasi-triangular T."""
     ops = ("T", "N") if transposed else ("N", "T")
-    x, scale, _ = dtrsyl(shifted, shifted, -np.eye(len(shifted)), trana=ops[0], tranb=ops[1])
+    x, scale, _ = scipy.linalg.lapack.dtrsyl(
+        shifted, shifted, -np.eye(len(shifted)), trana=ops[0], tranb=ops[1]
+    )
     return np.asarray(x / scale, dtype=np.float64)
 
 

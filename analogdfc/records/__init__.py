@@ -13,10 +13,33 @@ attribute `analogdfc_format` of the file marks a record and says in which format
 
 from __future__ import annotations
 
-from analogdfc.records.origin import provenance, remarks_tree
-from analogdfc.records.reading import matrices, read, read_array
-from analogdfc.records.tree import FORMAT, Branch, Leaf, Quantity, Record, Scalar, Tree
-from analogdfc.records.writing import check_writable, write
+from typing import TYPE_CHECKING
+
+from analogdfc.lazy import hand_out
+
+if TYPE_CHECKING:
+    from analogdfc.records.origin import provenance, remarks_tree
+    from analogdfc.records.reading import matrices, read, read_array
+    from analogdfc.records.tree import FORMAT, Branch, Leaf, Quantity, Record, Scalar, Tree
+    from analogdfc.records.writing import check_writable, write
+else:
+    __getattr__, __dir__ = hand_out(
+        __name__,
+        {
+            "analogdfc.records.origin": ("provenance", "remarks_tree"),
+            "analogdfc.records.reading": ("matrices", "read", "read_array"),
+            "analogdfc.records.tree": (
+                "FORMAT",
+                "Branch",
+                "Leaf",
+                "Quantity",
+                "Record",
+                "Scalar",
+                "Tree",
+            ),
+            "analogdfc.records.writing": ("check_writable", "write"),
+        },
+    )
 
 __all__ = [
     "FORMAT",

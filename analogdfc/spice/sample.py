@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 import torch
-from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from analogdfc.errors import UserError
@@ -91,7 +91,9 @@ class SampleRun(Run[Sample]):
         for probe, nodes in bench.signals().items():
             volts = np.stack([waves.signals[node] for node in nodes], axis=1)
             free[probe] = torch.from_numpy(volts[0].copy())
-            smooth = PchipInterpolator(time, volts[after:], axis=0, extrapolate=False)
+            smooth = scipy.interpolate.PchipInterpolator(
+                time, volts[after:], axis=0, extrapolate=False
+            )
             found = smooth(np.clip(grid, time[0], time[-1]))
             found[0] = volts[onset]
             run[probe] = torch.from_numpy(found)

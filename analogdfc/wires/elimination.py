@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import torch
-from scipy.linalg import lapack
 from torch import Tensor
 
 from analogdfc.errors import ConvergenceError
@@ -242,8 +242,8 @@ def inverse_root(matrix: Tensor) -> Tensor:
         return found
     out = np.empty(matrix.shape, dtype=matrix.numpy().dtype)
     single = matrix.dtype == torch.float32
-    factorise = lapack.spotrf if single else lapack.dpotrf
-    invert = lapack.strtri if single else lapack.dtrtri
+    factorise = scipy.linalg.lapack.spotrf if single else scipy.linalg.lapack.dpotrf
+    invert = scipy.linalg.lapack.strtri if single else scipy.linalg.lapack.dtrtri
     for a, root in zip(
         matrix.numpy().reshape(-1, *matrix.shape[-2:]),
         out.reshape(-1, *out.shape[-2:]),

@@ -18,9 +18,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
 from analogdfc.errors import ConvergenceError, UserError
@@ -229,7 +229,7 @@ def _modes(n: int, r: float, lead: float, both: bool, cell: float) -> tuple[Arra
     diagonal[0] += r / lead
     diagonal[-1] += both * r / lead
     most = min(n, _MOST_MODES) - 1
-    values, vectors = eigh_tridiagonal(
+    values, vectors = scipy.linalg.eigh_tridiagonal(
         diagonal, np.full(n - 1, -1.0), select="i", select_range=(0, most)
     )
     values = np.maximum(values, 0) / r

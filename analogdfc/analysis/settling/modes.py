@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import scipy.linalg
-import scipy.optimize
+import scipy
 from numpy.typing import NDArray
 
 from analogdfc.analysis.settling.rational import Complex, Modal, poles
