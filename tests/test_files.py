@@ -174,6 +174,17 @@ def test_a_netlist_that_nobody_changed_is_replaced_and_what_no_longer_belongs_is
     }  # fmt: skip
 
 
+def test_waveforms_of_an_earlier_netlist_are_named_and_left() -> None:
+    netlist()
+    Path("nl/waveforms.raw").write_bytes(b"Title: mine\n")
+    assert "earlier" not in netlist().stderr  # the same netlist
+    for arguments in (("--seed", "1"), ("--seed", "1", "--fidelity", "ideal")):
+        assert (
+            "nl/waveforms.raw has the waveforms of an earlier netlist" in netlist(*arguments).stderr
+        )
+    assert Path("nl/waveforms.raw").read_bytes() == b"Title: mine\n"
+
+
 def test_a_netlist_is_written_whole_or_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     netlist()
     before = {path.name: path.read_bytes() for path in Path("nl").iterdir()}

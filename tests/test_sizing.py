@@ -214,6 +214,19 @@ def test_a_bound_of_nothing_is_refused(bound: str) -> None:
         problem_of(**{bound: 0.0})
 
 
+def test_a_value_that_contradicts_the_card_is_refused_and_an_unusual_one_told() -> None:
+    assert problem_of().remarks == ()
+    slow = r"\[amplifier\] gain_bandwidth = 10 Hz is too slow to take part in a loop"
+    own = {n: v for n, v in OWN.items() if n not in SOUGHT}
+    free = {n: ends for n, ends in SOUGHT.items() if n != "bandwidth"}
+    with pytest.raises(UserError, match=slow):
+        problem_of(ranges=free, fixed={**own, "bandwidth": 10.0})
+    with pytest.raises(UserError, match=slow):
+        problem_of(ranges={**SOUGHT, "bandwidth": (10.0, 1e8)})
+    (remark,) = problem_of(fixed={**own, "word": 1e5}).remarks
+    assert remark.startswith("[wire] word = 100000 ohm")
+
+
 def test_a_requirement_is_either_fixed_or_sought() -> None:
     with pytest.raises(UserError, match="both a fixed value and a range"):
         problem_of(fixed={**OWN})

@@ -33,7 +33,7 @@ def show(sizing: Sizing, origin: str, data: Stimuli) -> None:
     problem, final = sizing.problem, sizing.final
     say(f"network {'-'.join(map(str, problem.design.sizes))}, {origin}")
     say(f"{data.source}; {_chips(len(problem.seeds))}; card: {problem.design.card.card.name}")
-    for remark in problem.design.card.remarks:
+    for remark in problem.remarks:
         say(f"Warning: {remark}", "bold")
     kept = sum(o.keeps(problem, problem.aim) for o in sizing.trials)
     say(f"{len(sizing.trials)} designs tried, {kept} keep all bounds")

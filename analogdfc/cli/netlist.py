@@ -74,6 +74,9 @@ def command(
     (crossbars, neurons, controller) and testbench.cir (supplies, one input, analysis), which runs
     as it is with `ngspice -b -r waveforms.raw testbench.cir`. A network that learned through a
     chip brings that chip, where no option says otherwise.
+
+    A network on handwritten digits learns them anew each time; --weights takes that of a record,
+    such as one of `compare`, instead.
     """
     torch.set_num_threads(1)
     made_of = given(learned_on(weights), card, (seed, chip_seed), switches, devices, age)
@@ -95,6 +98,10 @@ def command(
         click.echo(f"wrote {file}")
     for file in written.removed:
         click.echo(f"removed {file}, of an earlier netlist")
+    for file in written.outdated:
+        click.echo(
+            f"Warning: {file} has the waveforms of an earlier netlist; run it anew", err=True
+        )
     for file in written.kept:
         click.echo(
             f"Warning: kept {file}, which was changed since it was written; --force replaces it",

@@ -47,7 +47,7 @@ def numbers(sizing: Sizing) -> dict[str, Any]:
         "trials": len(sizing.trials),
         "trials_that_keep_all_bounds": sum(o.keeps(problem, problem.aim) for o in sizing.trials),
     }
-    out |= remarks_tree(problem.design.card.remarks)
+    out |= remarks_tree(problem.remarks)
     if sizing.yield_angles:
         out["unseen_chips"] = unseen(sizing)
     found = sizing.verification

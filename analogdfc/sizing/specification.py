@@ -108,7 +108,8 @@ def with_values(card: Card, values: Values) -> Card:
         values: by name (of `REQUIREMENTS`), in SI units.
 
     Raises:
-        UserError: a card with an infinitely fast amplifier, or a value that cards don't allow.
+        UserError: a card with an infinitely fast amplifier, a value that cards don't allow, or one
+            that contradicts the card's others.
     """
     a = card.amplifier
     if a.gain_bandwidth is None:
@@ -136,7 +137,9 @@ def with_values(card: Card, values: Values) -> Card:
     card = card.replace(
         "device", g_min=card.device.g_max / values["window"], levels=values["levels"]
     )
-    return card.replace("wire", word=values["word"], bit=values["bit"])
+    card = card.replace("wire", word=values["word"], bit=values["bit"])
+    card.check()
+    return card
 
 
 def own_values(card: Card) -> dict[str, float]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from analogdfc.analysis.energy.closed import closed_form
 from analogdfc.analysis.noise import noise_norm
 from analogdfc.analysis.settling import Settling, predict
+from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.static import StaticChip, StaticState
@@ -54,7 +55,8 @@ class Problem:
         seed: seed of the search.
 
     Raises:
-        UserError: a bound that is none, nothing to size, or a design with devices.
+        UserError: a bound that is none, nothing to size, a design with devices, or a fixed value or
+            an easy end of a range that contradicts the card.
     """
 
     design: Design
@@ -91,9 +93,7 @@ class Problem:
         named = {*self.ranges, *self.fixed}
         if named != {*specification.REQUIREMENTS} or {*self.ranges} & {*self.fixed}:
             raise UserError("each requirement must have either a range or a fixed value")
-        specification.with_values(
-            self.design.card, {**self.fixed, **specification.loosest(self.ranges)}
-        )
+        self._card(specification.loosest(self.ranges))
 
     @classmethod
     def of(
@@ -181,8 +181,15 @@ class Problem:
         Args:
             values: the requirements that are sought, by name, in SI units.
         """
-        both = {**values, **self.fixed}
-        return self.design.on(specification.with_values(self.design.card, both))
+        return self.design.on(self._card(values))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is unusual about the card with the fixed values, all others as good as they get."""
+        return self._card(specification.tightest(self.ranges)).remarks
+
+    def _card(self, values: Mapping[str, float]) -> Card:
+        return specification.with_values(self.design.card, {**values, **self.fixed})
 
 
 def _digest(tensor: Tensor) -> str:

@@ -24,11 +24,13 @@ class WrittenNetlist(NamedTuple):
         files: those that were written.
         kept: those that were changed since they were written, and stay as they are.
         removed: those of an earlier netlist that have no place in this one.
+        outdated: waveforms in the folder that are of another circuit than the files now there.
     """
 
     files: tuple[Path, ...]
     kept: tuple[Path, ...]
     removed: tuple[Path, ...]
+    outdated: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class Netlist:
         """Write `cells.lib`, `circuit.cir` and `testbench.cir` into a folder, all of them or none.
 
         A file that was changed since it was written, such as a cell library with a cell of one's
-        own, is kept. One of an earlier netlist that has no place in this one is removed.
+        own, is kept. One of an earlier netlist that has no place in this one is removed; waveforms
+        of one are named and left, since whoever simulated it may want them.
 
         Args:
             folder: is made if it doesn't exist.
@@ -100,13 +103,15 @@ class Netlist:
             }
             kept = tuple(path for path in paths if not force and owner(path) == "user")
             written = {path: content for path, content in paths.items() if path not in kept}
+            same = all(p.exists() and p.read_bytes() == content for p, content in written.items())
             write_all(written)
             removed = tuple(path for path in _netlists(folder) if path not in paths)
             for path in removed:
                 path.unlink()
         except OSError as error:
             raise UserError(f"{folder}: can't write the netlist here: {error.strerror}") from error
-        return WrittenNetlist(tuple(written), kept, removed)
+        outdated = () if same and not removed else tuple(sorted(folder.glob("*.raw")))
+        return WrittenNetlist(tuple(written), kept, removed, outdated)
 
     def deck(self, testbench: str) -> str:
         """The whole deck as one text, for a simulator.
