@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ class Activation(NamedTuple):
         function: r = phi(v), pointwise, dimensionless.
         derivative: phi'(v), as a function of v.
         slope: the same as a function of r = phi(v), which spares computing phi again.
+
+    What is registered is copied and pickled by its name, whatever its functions are.
     """
 
     name: str
@@ -28,13 +30,26 @@ class Activation(NamedTuple):
     derivative: Callable[[Tensor], Tensor]
     slope: Callable[[Tensor], Tensor]
 
+    def __reduce__(self) -> tuple[Callable[..., Activation], tuple[Any, ...]]:
+        if ACTIVATIONS.get(self.name) is self:
+            return get_activation, (self.name,)
+        return Activation, tuple(self)
+
 
 def _tanh_slope(r: Tensor) -> Tensor:
     return torch.addcmul(torch.ones_like(r), r, r, value=-1)
 
 
+def _tanh_derivative(v: Tensor) -> Tensor:
+    return _tanh_slope(torch.tanh(v))
+
+
 def _sigmoid_slope(r: Tensor) -> Tensor:
     return r * (1 - r)
+
+
+def _sigmoid_derivative(v: Tensor) -> Tensor:
+    return _sigmoid_slope(torch.sigmoid(v))
 
 
 def _step(v: Tensor) -> Tensor:
@@ -58,15 +73,13 @@ def _piecewise_linear_derivative(v: Tensor) -> Tensor:
     return torch.where(v > 0, torch.ones_like(v), torch.full_like(v, _SLOPE))
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Activation] = {
     a.name: a
     for a in (
-        Activation("tanh", torch.tanh, lambda v: _tanh_slope(torch.tanh(v)), _tanh_slope),
+        Activation("tanh", torch.tanh, _tanh_derivative, _tanh_slope),
         Activation("linear", _identity, torch.ones_like, torch.ones_like),
         Activation("relu", torch.relu, _step, _step),
-        Activation(
-            "sigmoid", torch.sigmoid, lambda v: _sigmoid_slope(torch.sigmoid(v)), _sigmoid_slope
-        ),
+        Activation("sigmoid", torch.sigmoid, _sigmoid_derivative, _sigmoid_slope),
         Activation(
             "piecewise-linear",
             _piecewise_linear,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,10 @@ from analogdfc.memory import check_memory
 from analogdfc.states import State, checked
 
 __all__ = ["Forward", "Network", "check_network", "forward_pass"]
+
+
+EXTRA_STATE = "_extra_state"
+"""What PyTorch calls the state of a module that is no parameter, in a `state_dict`."""
 
 
 class Forward(NamedTuple):
@@ -169,6 +173,14 @@ class Network(nn.Module):
             j = (j @ self.weights[i + 1]) * slopes[i].unsqueeze(-2)
             out.append(j)
         return tuple(reversed(out))
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        # Of a network on devices, this one takes the weights that were read last.
+        *_, unexpected, _errors = args
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        key = f"{prefix}{EXTRA_STATE}"
+        if key in unexpected:
+            unexpected.remove(key)
 
     def hidden_state(self) -> State:
         """What the network keeps from step to step beside its parameters: nothing."""

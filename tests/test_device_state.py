@@ -73,7 +73,11 @@ def test_without_the_state_of_the_devices_it_would_be_another_training() -> None
     half, other = made("pcm_nandakumar2019", 1 / 64)
     steps(half, other, 0, 4)
     rest, further = made("pcm_nandakumar2019", 1 / 64)
-    rest.network.load_state_dict(half.network.state_dict())
+    with torch.no_grad():
+        for weight, trained in zip(
+            rest.network.parameters(), half.network.parameters(), strict=True
+        ):
+            weight.copy_(trained)
     further.load_state_dict(other.state_dict())
     further.take_up(other.kept())
     steps(rest, further, 4, 8)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from analogdfc.arrays.drawn import checked_drawn, drawn_of, with_drawn
 from analogdfc.arrays.mapping import Cell, Layout, stuck_at
 from analogdfc.arrays.picked import copied, devices_of, overwrite, picked, pulse_table, put
 from analogdfc.devices import DeviceModel, Programmed
@@ -114,6 +115,40 @@ class AnalogArray:
         self._written = last if first == last else written.clone()
         self._pulse_table = self._device_moments = self._weight_moments = None
 
+    def drawn(self) -> State:
+        """What stays with the devices whatever they hold, and the scale of their weights.
+
+        With `state` it is all that tells these devices from others of their model and layout.
+        """
+        return {"scale": self.layout.scale.clone(), **drawn_of(self._devices)}
+
+    def check_drawn(self, state: Mapping[str, Tensor | int | float]) -> dict[str, Tensor]:
+        """Make sure that a state is that of an array of this model and layout.
+
+        Args:
+            state: of its `drawn`.
+
+        Returns:
+            Its tensors, on the device of this array.
+
+        Raises:
+            StateError: a part is missing, belongs to nothing here, or has another shape or type.
+        """
+        return checked_drawn(state, self.drawn(), self._devices)
+
+    def load_drawn(self, state: Mapping[str, Tensor | int | float]) -> None:
+        """Become the devices of another array of this model and layout; `load_state` follows.
+
+        Args:
+            state: of its `drawn`.
+
+        Raises:
+            StateError: a part is missing, belongs to nothing here, or has another shape or type.
+        """
+        new = self.check_drawn(state)
+        self.layout = replace(self.layout, scale=new["scale"].clone())
+        self._devices = with_drawn(self._devices, new)
+
     def moments(self, now: float) -> tuple[Tensor, Tensor | None]:
         """Mean and standard deviation of a read of each device at a time; None for no noise.
 
@@ -198,6 +233,15 @@ class AnalogArray:
     def stored(self) -> Tensor:
         """What was last asked for, in units of the scale, (outputs, inputs + bias rows)."""
         return self.layout.decode(self._devices.target)
+
+    def holds(self, relative: Tensor) -> bool:
+        """Whether these weights are what was last asked for, so that a write would change nothing.
+
+        Args:
+            relative: weights in units of the scale, -1..1, (outputs, inputs + bias rows).
+        """
+        target = self.model.window.quantise(self.layout.encode(relative))
+        return not bool(_changed(self._devices, target).any())
 
     def pulse(self, counts: Tensor, now: float, generator: torch.Generator) -> None:
         """Send pulses; they start from the state that a device has drifted to.
@@ -387,12 +431,17 @@ class AnalogArray:
         self._written.view(-1)[index] = now
 
 
+def _changed(devices: Programmed, target: Tensor) -> Tensor:
+    """Which devices are to hold something else than what was last asked for."""
+    return (target - devices.target).abs() > _ROUNDING * devices.model.window.span
+
+
 def _rewritten(
     old: Programmed, target: Tensor, generator: torch.Generator
 ) -> tuple[Programmed, Tensor, int]:
     """Devices programmed anew where their target changes: which, and in how many attempts."""
     target = old.model.window.quantise(target)
-    hit = (target - old.target).abs() > _ROUNDING * old.model.window.span
+    hit = _changed(old, target)
     new = old.model.program(target, generator, population=old.population)
     hidden = new.hidden
     if hidden is not None and old.hidden is not None:

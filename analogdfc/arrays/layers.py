@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Map
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,8 +20,8 @@ from analogdfc.cards.device import DeviceCard
 from analogdfc.devices import DeviceModel
 from analogdfc.devices.draws import Streams, check_number
 from analogdfc.errors import UserError
-from analogdfc.network import Forward, Network, check_network
-from analogdfc.states import State, checked, inside, part, set_generator
+from analogdfc.network import EXTRA_STATE, Forward, Network, check_network
+from analogdfc.states import State, StateError, checked, inside, part, set_generator
 
 __all__ = ["AnalogArray", "AnalogNetwork", "analog"]
 
@@ -40,6 +40,11 @@ class AnalogNetwork(Network):
     `weights[i]` and `biases[i]` are what the last `read` found; a learning rule uses them as those
     of any network and writes their `.grad`. What an ordinary optimiser writes into them is lost at
     the next read: `PulsedUpdate` makes the step on the devices.
+
+    Its `state_dict` holds the devices, their time and the sources of random numbers beside the
+    weights, so that a network of the same model and mapping, of whatever seed, that loads it goes
+    on bit by bit: the next read, the next update. The same holds of copies by `copy.deepcopy`,
+    `pickle` and `torch.save`; `torch.load` reads the state with `weights_only=True`.
 
     Made by `analog`.
 
@@ -180,6 +185,51 @@ class AnalogNetwork(Network):
             key = f"generators/{name}"
             set_generator(key, source, new[key])
         self.time = float(new["time"])
+
+    def get_extra_state(self) -> dict[str, Tensor | int | float | str]:
+        """All that the network is beside its weights, its model and its mapping."""
+        found = self.hidden_state()
+        for i, array in enumerate(self.arrays, start=1):
+            found |= inside(f"drawn/{i}", array.drawn())
+        return {**found, **self._made_of()}
+
+    def set_extra_state(self, state: Map[str, Tensor | int | float | str]) -> None:
+        """Become the network whose state it is.
+
+        Args:
+            state: of its `get_extra_state`.
+
+        Raises:
+            StateError: other devices or another mapping; a part is missing, belongs to nothing
+                here, or has another shape or type.
+        """
+        made = self._made_of()
+        for key, here in made.items():
+            if state.get(key, here) != here:
+                raise StateError(key, f"is {state[key]}; this network's is {here}")
+        new = {k: v for k, v in state.items() if not isinstance(v, str)}
+        hidden = {k: v for k, v in new.items() if not k.startswith("drawn/")}
+        checked(hidden, self.hidden_state())
+        drawn = [part(f"drawn/{i}", new) for i in range(1, self.depth + 1)]
+        for array, of_array in zip(self.arrays, drawn, strict=True):
+            array.check_drawn(of_array)
+        for array, of_array in zip(self.arrays, drawn, strict=True):
+            array.load_drawn(of_array)
+        self.load_hidden_state(hidden)
+
+    def _made_of(self) -> dict[str, str]:
+        """What has to be the same for the devices of one network to be those of another."""
+        array = self.arrays[0]
+        return {"model": array.model.sha256, "mapping": repr(array.layout.mapping)}
+
+    def _load_from_state_dict(self, state_dict: Map[str, Any], prefix: str, *args: Any) -> None:
+        if f"{prefix}{EXTRA_STATE}" not in state_dict:
+            raise UserError(
+                "this state holds no devices, so that the next read would bring the present ones "
+                "back: load it into a Network, and put that on devices with analog(network, card, "
+                "seed)"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def tables(self) -> dict[str, dict[str, Column]]:
         """Every device of `layer1`..`layerL`, for `write_csv` and `write_hdf5`; see `table`."""

@@ -204,10 +204,12 @@ class ReprogramWriter(_Stepping):
     def apply(self, change: Tensor, now: float, generator: torch.Generator) -> None:
         """Write where the target changes."""
         weights, steps = self._some(change, generator)
+        if self.restored and self.array.holds(self.wanted):
+            self.restored = False
         wanted = self.wanted.view(-1)
         aim = self._aim(wanted[weights], steps[0] * self.step)
         wanted[weights] = aim
-        if self.restored:  # the devices may hold something else than what is remembered
+        if self.restored:  # the devices hold something else than what is remembered
             self.restored = False
             writes, attempts = self.array.write(self.wanted, now, generator)
         elif len(weights):
@@ -227,6 +229,10 @@ MODES: dict[str, Callable[[], Rounding] | None] = {
     "ideal": None,
 }
 """Names of the ways to make a step; the ideal one needs no rounding."""
+
+
+_KEPT = ("network", "inner", "mode", "granularity", "period", "writers", "_changes")
+"""What an update is made of beside an optimiser's own parts."""
 
 
 class PulsedUpdate(torch.optim.Optimizer):
@@ -293,6 +299,10 @@ class PulsedUpdate(torch.optim.Optimizer):
         self.writers = tuple(_writer(a, MODES[mode], granularity) for a in network.arrays)
         # Kept, since fresh memory of this size costs as much as the arithmetic on it.
         self._changes = [torch.empty_like(a.stored()) for a in network.arrays]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # PyTorch's own keeps the parameter groups and their state alone.
+        return {**super().__getstate__(), **{k: v for k, v in vars(self).items() if k in _KEPT}}
 
     @property
     def counts(self) -> tuple[Counts, ...]:
@@ -377,8 +387,12 @@ class PulsedUpdate(torch.optim.Optimizer):
                 writer.restored = False  # the devices are taken up too, with the network
 
     def state_dict(self) -> dict[str, Any]:
-        """State of the digital optimiser and of the accumulators; the devices are the network's."""
-        return {**self.inner.state_dict(), "left": [writer.state() for writer in self.writers]}
+        """State of the digital optimiser, accumulators, counts; the devices are the network's."""
+        return {
+            **self.inner.state_dict(),
+            "left": [writer.state() for writer in self.writers],
+            "counts": [dict(vars(writer.counts)) for writer in self.writers],
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up a state that `state_dict` gave.
@@ -387,6 +401,9 @@ class PulsedUpdate(torch.optim.Optimizer):
             state_dict: the state.
         """
         state = dict(state_dict)
+        counts = state.pop("counts", [vars(count) for count in self.counts])
+        for writer, counted in zip(self.writers, counts, strict=True):
+            writer.counts = Counts(**counted)
         for writer, left in zip(self.writers, state.pop("left"), strict=True):
             writer.restore(left)
         self.inner.load_state_dict(state)

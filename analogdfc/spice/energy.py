@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -154,25 +155,57 @@ def _volts(device: Device) -> tuple[list[str], Callable[..., Array]]:
     """Signals that make up the voltage between a device's nodes, and how."""
     nodes = [n for n in device.nodes if n != "0"]
     if len(nodes) == 2:
-        return nodes, lambda a, b: a - b
-    return nodes, (lambda a: a) if device.nodes[1] == "0" else (lambda a: -a)
+        return nodes, _difference
+    return nodes, _as_it_is if device.nodes[1] == "0" else _negative
+
+
+def _difference(a: Array, b: Array) -> Array:
+    return a - b
+
+
+def _as_it_is(a: Array) -> Array:
+    return a
+
+
+def _negative(a: Array) -> Array:
+    return -a
+
+
+def _given(volts: Callable[..., Array], i: Array, *v: Array) -> Array:
+    return -i * volts(*v)
+
+
+def _charged(volts: Callable[..., Array], farads: Array, *v: Array) -> Array:
+    return farads / 2 * volts(*v) ** 2
+
+
+def _lost(supply: float, i: Array, v: Array) -> Array:
+    return supply * np.abs(i) - v * i
+
+
+def _taken(supply: float, i: Array, v: Array) -> Array:
+    return i * (v + supply)
+
+
+def _from_both(supply: float, i: Array) -> Array:
+    return 2 * supply * i
 
 
 def _source(device: Device) -> _Probe:
     nodes, volts = _volts(device)
     # ngspice counts the current of a source from its first node through it to the second.
-    return _Probe("", "", (f"i({device.name})", *nodes), lambda i, *v: -i * volts(*v))
+    return _Probe("", "", (f"i({device.name})", *nodes), partial(_given, volts))
 
 
 def _dissipated(component: str, part: str, device: Device) -> _Probe:
-    return _Probe(component, part, (f"@{device.name}[p]",), lambda p: p)
+    return _Probe(component, part, (f"@{device.name}[p]",), _as_it_is)
 
 
 def _stored(component: str, part: str, device: Device) -> _Probe:
     # From the voltages: the integral of a capacitor's power loses the small difference.
     nodes, volts = _volts(device)
     signals = (f"@{device.name}[capacitance]", *nodes)
-    return _Probe(component, part, signals, lambda c, *v: c / 2 * volts(*v) ** 2, stored=True)
+    return _Probe(component, part, signals, partial(_charged, volts), stored=True)
 
 
 def _of_crossbar(device: Device, crossbar: Crossbar, meter: Meter | None) -> _Probe:
@@ -188,19 +221,11 @@ def _of_cell(device: Device, part: str, meter: Meter, supply: float) -> _Probe:
     if meter is Meter.STORED:
         return _stored(items.CAPACITORS, part, device)
     if meter is Meter.OUTPUT:
-
-        def lost(i: Array, v: Array) -> Array:
-            return supply * np.abs(i) - v * i
-
         signals = f"i({device.name})", device.nodes[1]
-        return _Probe(items.OUTPUT_STAGES, part, signals, lost)
+        return _Probe(items.OUTPUT_STAGES, part, signals, partial(_lost, supply))
     if meter is Meter.SINK:
-
-        def taken(i: Array, v: Array) -> Array:
-            return i * (v + supply)
-
         signals = f"@{device.name}[i]", device.nodes[0]
-        return _Probe(items.TANH, part, signals, taken)
+        return _Probe(items.TANH, part, signals, partial(_taken, supply))
     quantity = "current" if meter is Meter.QUIESCENT else "i"
     component = items.QUIESCENT if meter is Meter.QUIESCENT else items.TANH
-    return _Probe(component, part, (f"@{device.name}[{quantity}]",), lambda i: 2 * supply * i)
+    return _Probe(component, part, (f"@{device.name}[{quantity}]",), partial(_from_both, supply))

@@ -34,11 +34,16 @@ from analogdfc.training.trainer import Trainer
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
+
+def _transposed(network: Network, _: torch.Generator) -> DirectFeedback:
+    return DirectFeedback.transposed(network)
+
+
 # Where the feedback weights of deep feedback control start. Learned ones start at random, as in the
 # paper; fixed ones must satisfy Conditions 2 and 3 from the start (App. F.2).
 FEEDBACKS: dict[str, Callable[[Network, torch.Generator], DirectFeedback]] = {
     "learned": DirectFeedback.random,
-    "fixed": lambda network, _: DirectFeedback.transposed(network),
+    "fixed": _transposed,
 }
 
 _BATCH_SIZE = 32

@@ -188,7 +188,15 @@ def shuffled(generator: torch.Generator) -> Order:
     Args:
         generator: its source, on the CPU.
     """
-    return lambda count: torch.randperm(count, generator=generator)
+    return _Shuffled(generator)
+
+
+@dataclass(frozen=True)
+class _Shuffled:
+    generator: torch.Generator
+
+    def __call__(self, count: int) -> Tensor:
+        return torch.randperm(count, generator=self.generator)
 
 
 def descent(rule: LearningRule, optimizer: torch.optim.Optimizer) -> Step:
@@ -201,16 +209,21 @@ def descent(rule: LearningRule, optimizer: torch.optim.Optimizer) -> Step:
     Returns:
         A step that raises `ConvergenceError` where the loss leaves the finite numbers.
     """
+    return _Descent(rule, optimizer)
 
-    def step(x: Tensor, y: Tensor) -> float:
-        optimizer.zero_grad()
-        loss = float(rule.backward(x, y))
+
+@dataclass(frozen=True)
+class _Descent:
+    rule: LearningRule
+    optimizer: torch.optim.Optimizer
+
+    def __call__(self, x: Tensor, y: Tensor) -> float:
+        self.optimizer.zero_grad()
+        loss = float(self.rule.backward(x, y))
         if not math.isfinite(loss):
             raise ConvergenceError("the loss left the finite numbers")
-        optimizer.step()
+        self.optimizer.step()
         return loss
-
-    return step
 
 
 def ignore(phase: str, samples: int) -> None:

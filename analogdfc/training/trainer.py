@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Self
 
 import torch
@@ -221,15 +222,15 @@ class Trainer(Training[Metrics]):
         return loss
 
     def _feedback_phase(self, name: str) -> Phase:
-        learner = _learner(self.rule)
-
-        def step(x: Tensor, _: Tensor) -> float:
-            self.optimizers[name].zero_grad()
-            learner.feedback_backward(x)
-            self._feedback_step(name)
-            return 0.0
-
+        # A part of this trainer, not a closure over it: a copy must learn by itself.
+        step = partial(self._learn_feedback, name)
         return Phase(name, step, shuffled(self.generators["order"]), counts=False)
+
+    def _learn_feedback(self, name: str, x: Tensor, _: Tensor) -> float:
+        self.optimizers[name].zero_grad()
+        _learner(self.rule).feedback_backward(x)
+        self._feedback_step(name)
+        return 0.0
 
     def _feedback_step(self, phase: str) -> None:
         assert self.plan.feedback is not None

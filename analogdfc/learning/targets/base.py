@@ -20,11 +20,19 @@ from analogdfc.network import Forward, Network
 FAMILY = "target propagation"
 
 
+def _tanh_slope(h: Tensor) -> Tensor:
+    return h.square().neg_().add_(1)
+
+
+def _sigmoid_slope(h: Tensor) -> Tensor:
+    return h - h.square()
+
+
 # Slopes from the activation itself, which spares a second evaluation of the function.
 _SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": torch.ones_like,
-    "tanh": lambda h: h.square().neg_().add_(1),
-    "sigmoid": lambda h: h - h.square(),
+    "tanh": _tanh_slope,
+    "sigmoid": _sigmoid_slope,
 }
 
 
