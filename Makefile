@@ -5,6 +5,8 @@
 
 VENV ?= .venv
 ARGS ?=
+FUZZ ?= 10000
+SEED ?= $(shell od -A n -N 4 -t u4 /dev/urandom | tr -d ' ')
 # The Python that makes the virtual environment; by default the first one that is new enough.
 PYTHON ?=
 export PYTHON
@@ -15,7 +17,7 @@ INPUTS := setup.cfg pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help compare test lint format ngspice clean
+.PHONY: help compare test fuzz lint format ngspice clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -26,6 +28,11 @@ compare: $(VENV)/.installed ngspice ## Compare ideal, behavioural and circuit; w
 
 test: lint ngspice ## Run the linters, the type checker and all tests.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+
+# Other inputs every time: what was found is seen again with the SEED that is printed.
+fuzz: $(VENV)/.installed-dev ngspice ## Try 10,000 wrong inputs of all kinds; FUZZ=N for so many, SEED=N for those of an earlier run.
+	FUZZ_INPUTS=$(FUZZ) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_fuzz_*.py \
+		--hypothesis-profile=fuzz --hypothesis-seed=$(SEED) -p no:cacheprovider $(ARGS)
 
 lint: $(VENV)/.installed-dev ## Run the linters and the type checker.
 	$(BIN)/ruff check .

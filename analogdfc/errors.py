@@ -19,7 +19,20 @@ class UserError(Exception):
 
     The message says what is wrong, where, and what is allowed. The command line prints it without
     a traceback and exits with code 2; every other exception is a defect of the program.
+
+    It is one line, in which nothing that it quotes is hidden or moves a terminal's cursor.
     """
+
+    def __str__(self) -> str:
+        """The message."""
+        text = super().__str__()
+        return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    if character in "\n\r\t":
+        return " "
+    return character if character.isprintable() else ascii(character)[1:-1]
 
 
 class ConvergenceError(UserError):
@@ -36,6 +49,21 @@ class RoundingWarning(UserWarning):
 
 class SimulatorWarning(UserWarning):
     """A warning that a simulator printed about a run that it completed."""
+
+
+def shown(value: object, most: int = 80) -> str:
+    """What was given as a message quotes it: in one line, nothing hidden, not too long.
+
+    Args:
+        value: a text, or anything else that can be written.
+        most: characters of which the rest is left out.
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return "a number of thousands of digits"
+    text = text if text.isprintable() else ascii(value)
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def check_names(names: Iterable[str], allowed: Collection[str], what: str, of: str = "") -> None:

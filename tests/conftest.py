@@ -6,6 +6,7 @@ import os
 
 import pytest
 import torch
+from fuzzing import PROFILE, is_long, summary, tally
 from hypothesis import settings
 from strategies import network_of
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -18,6 +19,7 @@ threadpool_limits(1)  # NumPy's linear algebra, whatever OMP_NUM_THREADS says
 # The machines differ too much in speed for a deadline to say anything.
 settings.register_profile("default", deadline=None, max_examples=40)
 settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True)
+settings.register_profile(PROFILE, parent=settings.get_profile("default"))
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
@@ -27,6 +29,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("cuda"):
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if is_long() and tally:
+        terminalreporter.write_sep("=", "fuzzing")
+        for line in summary():
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture

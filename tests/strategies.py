@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import tomllib
 from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
@@ -64,3 +68,147 @@ def small_networks(
     """Networks of one to three layers, of at most `most` neurons each."""
     activation = draw(st.sampled_from(list(activations)))
     return network_of(draw(layer_sizes(most)), draw(seeds()), activation=activation)
+
+
+# What fuzzing draws.
+
+_ODD_CHARACTERS = "\0\x1b\x7f\x85\u202e\u2028\ufeff\N{GREEK SMALL LETTER MU}\N{SNOWMAN}\t\r\n"
+_WORDS = (
+    *("V", "mV", "S", "uS", "s", "Hz", "ohm", "%", "dBm", "degC", "delta_degC", "count", "V/s"),
+    *("**", "*", "/", "^", "-", "+", " ", "(", ")", "[", "]", "{", "}", "'", ";", "\n", "_"),
+    *("9", "1", "0", "1e400", "-1", "nan", "inf", "None", "lambda", "__import__", "µ", "Ω", ""),
+)
+
+
+@cache
+def odd_texts() -> st.SearchStrategy[str]:
+    """Short texts, with characters that a terminal or a netlist doesn't take."""
+    odd = st.text(st.one_of(st.sampled_from(_ODD_CHARACTERS), st.characters()), max_size=12)
+    return st.one_of(odd, st.sampled_from(["", " ", "a" * 5000, "../../etc/passwd", "$(id)"]))
+
+
+@cache
+def odd_units() -> st.SearchStrategy[str]:
+    """Texts that stand for a unit, few of which are one."""
+    return st.lists(st.sampled_from(_WORDS), min_size=0, max_size=7).map("".join)
+
+
+@cache
+def odd_numbers() -> st.SearchStrategy[int | float]:
+    """Numbers at and beyond the ends of what can be a number."""
+    edges = (0, -1, 1, 2**31, 2**63, 2**64, -(2**63), 10**30, 10**400, 5e-324, 1.8e308, -0.0)
+    return st.one_of(st.floats(), st.integers(), st.sampled_from(edges))
+
+
+@cache
+def odd_quantities() -> st.SearchStrategy[str]:
+    """Numbers with a unit as a person types them, most of them wrong."""
+    number = st.one_of(odd_numbers().map(str), odd_texts(), odd_units())
+    return st.tuples(number, st.sampled_from(["", " "]), odd_units()).map("".join)
+
+
+@cache
+def odd_values() -> st.SearchStrategy[object]:
+    """Values of any kind that a TOML file has."""
+    leaves = st.one_of(
+        odd_numbers(), odd_texts(), odd_units(), st.booleans(), st.dates(), st.times()
+    )
+    return st.recursive(
+        leaves,
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3), st.dictionaries(odd_texts(), inner, max_size=3)
+        ),
+        max_leaves=6,
+    )
+
+
+def _places(tree: object, where: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """The paths of everything in nested tables and lists."""
+    here = [where] if where else []
+    if isinstance(tree, dict):
+        return here + [p for k, v in tree.items() for p in _places(v, (*where, k))]
+    if isinstance(tree, list):
+        return here + [p for k, v in enumerate(tree) for p in _places(v, (*where, k))]
+    return here
+
+
+_EDITS = st.sampled_from(["value", "value", "unit", "leave out", "rename", "add"])
+_CUTS = st.sampled_from(["put in", "take out", "repeat", "cut", "nest"])
+_PIECES = st.one_of(odd_texts(), odd_units())
+_OPENINGS = st.sampled_from(["[", "{a=", "(", '"', "a.", "9"])
+_DEPTHS = st.sampled_from([1, 100, 6000])
+
+
+@st.composite
+def odd_trees(draw: st.DrawFn, trees: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One of some nested tables, with entries changed, renamed, added and left out."""
+    tree: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(list(trees))))
+    for _ in range(draw(st.integers(1, 3))):
+        places = _places(tree)
+        if not places:
+            break
+        *path, last = places[draw(st.integers(0, len(places) - 1))]
+        inside: Any = tree
+        for key in path:
+            inside = inside[key]
+        what = draw(_EDITS)
+        if what == "leave out":
+            del inside[last]
+        elif what == "rename" and isinstance(inside, dict):
+            inside[draw(odd_texts())] = inside.pop(last)
+        elif what == "add" and isinstance(inside, dict):
+            inside[draw(odd_texts())] = draw(odd_values())
+        elif what == "unit" and isinstance(inside[last], dict) and "unit" in inside[last]:
+            inside[last]["unit"] = draw(odd_units())
+        elif isinstance(inside[last], dict) and "value" in inside[last]:
+            inside[last]["value"] = draw(odd_values())
+        else:
+            inside[last] = draw(odd_values())
+    return tree
+
+
+def toml(value: object) -> str:
+    """A value as TOML has it, tables in one line."""
+    if isinstance(value, dict):
+        inner = ", ".join(f"{toml(str(k))} = {toml(v)}" for k, v in value.items())
+        return "{" + inner + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        escaped = (c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in value)
+        return '"' + "".join(escaped) + '"'
+    return str(value)
+
+
+def toml_file(tree: dict[str, Any]) -> str:
+    """Tables as a TOML file."""
+    return "".join(f"{toml(key)} = {toml(value)}\n" for key, value in tree.items())
+
+
+@st.composite
+def cut_texts(draw: st.DrawFn, texts: Sequence[str]) -> str:
+    """One of some texts, with pieces put in, taken out, repeated, or its end cut off."""
+    text = draw(st.sampled_from(list(texts)))
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(text)))
+        what = draw(_CUTS)
+        stop = min(len(text), start + draw(st.integers(1, 40)))
+        if what == "put in":
+            text = text[:start] + draw(_PIECES) + text[start:]
+        elif what == "take out":
+            text = text[:start] + text[stop:]
+        elif what == "repeat":
+            text = text[:start] + text[start:stop] * draw(st.integers(2, 50)) + text[stop:]
+        elif what == "nest":
+            text = text[:start] + draw(_OPENINGS) * draw(_DEPTHS) + text[start:]
+        else:
+            text = text[:start]
+    return text
+
+
+def card_texts(texts: Sequence[str]) -> st.SearchStrategy[str]:
+    """Card files, most of which are wrong somewhere."""
+    trees = [tomllib.loads(text) for text in texts]
+    return st.one_of(odd_trees(trees).map(toml_file), cut_texts(texts))

@@ -551,3 +551,32 @@ def test_0_leaves_out_what_a_circuit_may_be_without(section: str, key: str) -> N
     assert getattr(getattr(card.replace(section, **{key: 0.0}), section), key) is None
     with pytest.raises(UserError, match="greater than"):
         card.replace("amplifier", gain=0.0)
+
+
+# Files that no person writes
+
+
+@pytest.mark.parametrize("unit", ["V**9**9**9", "9**9**9 V", "V⁹⁹⁹⁹⁹⁹⁹⁹⁹", "V**(9*9**9**9)"])
+def test_a_unit_is_no_sum_to_work_out(unit: str) -> None:
+    text = with_entry("amplifier", "supply", entry(1, unit))
+    assert "[amplifier] supply" in refusal(text)
+    assert "is not a unit of V" in refusal(text)
+
+
+def test_an_integer_of_thousands_of_digits_is_refused() -> None:
+    assert "not a TOML file" in refusal(with_entry("amplifier", "supply", entry("9" * 5000, "V")))
+
+
+def test_tables_within_tables_without_end_are_refused() -> None:
+    assert "nested too deeply" in refusal(with_entry("amplifier", "supply", "[" * 6000))
+
+
+def test_a_message_repeats_no_more_of_a_card_than_tells_which_place() -> None:
+    long = "a" * 5000
+    for text in (
+        f'"{long}" = 1\n{TEXT}',
+        with_entry("amplifier", "supply", f'{{ "{long}" = 1 }}'),
+        with_entry("amplifier", "supply", entry(f'"{long}"', "V")),
+        with_entry("amplifier", "supply", entry(1, long)),
+    ):
+        assert len(refusal(text)) < 800

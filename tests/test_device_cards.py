@@ -507,6 +507,7 @@ def test_a_wrong_section_or_key_is_refused_with_what_is_allowed(
             entry([1, 2], "uS", ", of = 'g / 25 uS', form = 'exp'"),
             "unknown form 'exp'; allowed",
         ),
+        (entry([1, 2], "uS", ", of = 'g / 25 uS', form = { a = 1 }"), "unknown form {'a': 1}"),
         (entry([1], "uS", ", of = 'g / 25 uS', form = 'power'"), "1 coefficients"),
         (entry(1, "uS", ", below = 0.5"), "pieces of a curve"),
         (entry(1, "uS", ", wiggle = 0.5"), "unknown key 'wiggle'; allowed are value, unit"),

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from analogdfc.cards.entries import Identity, Section
 from analogdfc.cards.problems import first_problem
-from analogdfc.errors import UserError
+from analogdfc.errors import UserError, shown
 
 _UNMARKED = "circuit"
 """Kind of a card whose section [card] names none."""
@@ -95,9 +95,9 @@ class BaseCard(Section):
         where = where or cls.what
         data = parse_toml(text, where)
         if (kind := kind_of(data)) != cls.kind:
-            known = (
-                f"the card of {_KINDS[kind].of}" if kind in _KINDS else f"a card of kind {kind!r}"
-            )
+            known = f"a card of kind {shown(kind)}"
+            if kind in _KINDS:
+                known = f"the card of {_KINDS[kind].of}"
             mark = "" if cls.kind == _UNMARKED else f'; [card] kind = "{cls.kind}" marks one'
             raise UserError(f"{where}: this is {known}, not the card of {cls.of}{mark}")
         if isinstance(identity := data.get("card"), dict):
@@ -127,10 +127,6 @@ class BaseCard(Section):
         if str(name) not in cards:
             raise UserError(_unknown(cls.what, str(name), cards))
         return cls.parse(cards[str(name)], str(name))
-
-    @classmethod
-    def _mark(cls) -> str:
-        return "" if cls.kind == _UNMARKED else f'; [card] kind = "{cls.kind}" marks one'
 
     @classmethod
     def builtin(cls) -> tuple[str, ...]:
@@ -184,6 +180,10 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{where}: not a TOML file: {error}") from error
+    except RecursionError as error:
+        raise UserError(f"{where}: tables and lists are nested too deeply for a card") from error
+    except ValueError as error:  # an integer of thousands of digits
+        raise UserError(f"{where}: not a TOML file: {str(error).partition(';')[0]}") from error
     if "text" in data:
         raise UserError(f"{where}: unknown key 'text'")
     return data
@@ -196,13 +196,9 @@ def kind_of(data: dict[str, Any]) -> str:
     return str(kind)
 
 
-def _named(kind: str) -> str:
-    return f"the card of {_KINDS[kind].of}" if kind in _KINDS else f"a card of kind {kind!r}"
-
-
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:
     names = ", ".join(known)
-    return f"unknown {what} {name!r}; give the path of a TOML file or one of {names}"
+    return f"unknown {what} {shown(name)}; give the path of a TOML file or one of {names}"
 
 
 @cache

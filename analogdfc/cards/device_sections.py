@@ -30,7 +30,7 @@ from analogdfc.devices import (
     Pulses,
     SoftBounds,
 )
-from analogdfc.errors import UserError
+from analogdfc.errors import UserError, shown
 
 
 def curve(unit: str, argument: str) -> Callable[[Any], Curve]:
@@ -49,8 +49,8 @@ def curve(unit: str, argument: str) -> Callable[[Any], Curve]:
         check_keys(entry, unit, ("of", "form", "min", "max", "below"))
         check_source(entry)
         form = entry.get("form", "polynomial")
-        if form not in FORMS:
-            raise ValueError(f"unknown form {form!r}; allowed are {', '.join(FORMS)}")
+        if not isinstance(form, str) or form not in FORMS:
+            raise ValueError(f"unknown form {shown(form)}; allowed are {', '.join(FORMS)}")
         numbers = entry["value"] if isinstance(entry["value"], list) else [entry["value"]]
         scaled = len(numbers) if form != "power" else 1  # the exponent of a power has no unit
         coefficients = tuple(
@@ -85,13 +85,13 @@ def _reference(of: Any, argument: str, unit: str) -> float:
     match = re.fullmatch(rf"\s*{argument}\s*/\s*([0-9.eE+-]+)\s*(\S+)\s*", str(of))
     if match is None:
         raise ValueError(
-            f"of = {of!r}: write what the values are a function of, as in "
+            f"of = {shown(of)}: write what the values are a function of, as in "
             f'"{argument} / 25 {"uS" if argument == "g" else "s"}"'
         )
     try:
         return to_si(float(match[1]), match[2], unit)
     except ValueError as error:
-        raise ValueError(f"of = {of!r}: {error}") from error
+        raise ValueError(f"of = {shown(of)}: {error}") from error
 
 
 ConductanceOrZero = Annotated[float, BeforeValidator(si("S")), Field(ge=0, le=1)]

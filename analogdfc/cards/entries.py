@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from analogdfc.cards.units import Kind, to_si
+from analogdfc.errors import shown
 
 IN_SI = {"values": "floats in SI units"}
 """Validation context for values that are SI numbers already."""
@@ -21,7 +22,7 @@ def finite(value: Any) -> float:
         ValueError: it isn't a number, or isn't finite.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"value {value!r} is not a number")
+        raise ValueError(f"value {shown(value)} is not a number")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"value {value} is not finite")
     return value
@@ -84,7 +85,7 @@ def check_keys(entry: dict[str, Any], unit: str, more: Sequence[str] = ()) -> No
         )
     if unknown := sorted(set(entry) - {*needed, *more}):
         allowed = ", ".join((*needed, *more))
-        raise ValueError(f"unknown key {unknown[0]!r}; allowed are {allowed}")
+        raise ValueError(f"unknown key {shown(unknown[0])}; allowed are {allowed}")
 
 
 Volt = Annotated[float, BeforeValidator(si("V")), Field(gt=0, le=100)]

@@ -6,7 +6,8 @@ import math
 import re
 from typing import Any
 
-from analogdfc.cards.units import OFTEN, Kind, hint, magnitude, units
+from analogdfc.cards.units import OFTEN, Kind, hint, magnitude, parsed, with_unit
+from analogdfc.errors import shown
 
 _NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(.*)")
 
@@ -37,9 +38,9 @@ def quantity(text: str, unit: str, kind: Kind = "") -> float:
         else:
             value = _read(text, number, written, unit, kind)
     except Exception as error:  # pint raises many kinds, all of them about the text
-        raise ValueError(f"{text!r} is not a value in {unit}{hint(written)}") from error
+        raise ValueError(f"{shown(text)} is not a value in {unit}{hint(written)}") from error
     if not math.isfinite(value):
-        raise ValueError(f"{text!r} is not a finite number of {unit}")
+        raise ValueError(f"{shown(text)} is not a finite number of {unit}")
     return value
 
 
@@ -54,6 +55,6 @@ def _parsed(text: str, number: str, written: str) -> Any:
     import pint  # for its errors
 
     try:
-        return units().Quantity(text)
+        return parsed(text)
     except (pint.OffsetUnitCalculusError, pint.LogarithmicUnitCalculusError):
-        return units().Quantity(float(number), written)  # a product has no meaning for decibels
+        return with_unit(float(number), written)  # a product has no meaning for decibels

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
+
+from analogdfc.errors import shown
 
 if TYPE_CHECKING:
     import pint
@@ -36,6 +39,15 @@ OFTEN = {
 """Factors by written unit and SI unit. They stand for what cards have most often, since pint's
 registry takes half a second to build; none of them means something else for a gain or levels."""
 
+_LONGEST = 100
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+_SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+")
+_POWER = re.compile(
+    r"(?:\*\*|\^)\s*"
+    r"(?:\(\s*[-+]?(\d{1,2})\s*(?:/\s*\d{1,2}\s*)?\)|[-+]?(\d{1,2}(?:\.\d{1,3})?)(?![\w.]))"
+    r"(?!\s*(?:\*\*|\^))"
+)
+
 
 @cache
 def units() -> pint.UnitRegistry[float]:
@@ -49,6 +61,48 @@ def units() -> pint.UnitRegistry[float]:
     known.load_definitions(str(resources.files("pint").joinpath("default_en.txt")))
     known.load_definitions(["radian = [angle] = rad", "bit = [information]"])
     return known
+
+
+def parsed(text: str) -> Any:
+    """What a text says, in these units: a number or a quantity.
+
+    Pint computes what it reads, so that '9**9**9' would keep it busy for hours: powers are those
+    of units, short numbers that aren't stacked.
+
+    Args:
+        text: a number, a unit or both.
+
+    Raises:
+        ValueError: longer than anything of that kind, or with a power that no unit has.
+        Exception: of many kinds, all about the text.
+    """
+    _check(text)
+    return units().Quantity(text)
+
+
+def with_unit(value: float, text: str) -> Any:
+    """A number with a unit.
+
+    Args:
+        value: the number.
+        text: the unit; see `parsed`.
+
+    Raises:
+        ValueError: as `parsed`.
+        Exception: of many kinds, all about the text.
+    """
+    _check(text)
+    return units().Quantity(value, text)
+
+
+def _check(text: str) -> None:
+    if len(text) > _LONGEST:
+        raise ValueError(f"more than {_LONGEST} characters")
+    plain = _SUPERSCRIPT.sub(lambda found: f"**{found[0].translate(_RAISED)}", text)
+    exponents = [float(one or other) for one, other in _POWER.findall(plain)]
+    rest = _POWER.sub("", plain)
+    if "**" in rest or "^" in rest or math.prod(max(e, 1.0) for e in exponents) > 1e4:
+        raise ValueError("a power that no unit has")
 
 
 def to_si(value: float, written: Any, unit: str, kind: Kind = "") -> float:
@@ -68,13 +122,13 @@ def to_si(value: float, written: Any, unit: str, kind: Kind = "") -> float:
         if (factor := OFTEN.get((str(written), unit))) is not None:
             converted = float(value) * factor
         else:
-            given = units().Quantity(float(value), str(written))
+            given = with_unit(float(value), str(written))
             hint = _hint(given)
             converted = magnitude(given, unit, kind)
     except OverflowError as error:
-        raise ValueError(f"value {value} is larger than a number can be") from error
+        raise ValueError(f"value {shown(value)} is larger than a number can be") from error
     except Exception as error:  # pint raises many kinds, all of them about the unit
-        raise ValueError(f"unit {written!r} is not a unit of {unit}{hint}") from error
+        raise ValueError(f"unit {shown(written)} is not a unit of {unit}{hint}") from error
     if not math.isfinite(converted):
         raise ValueError(f"value {value} {written} is not finite in {unit}")
     return converted
@@ -111,7 +165,7 @@ def magnitude(given: Any, unit: str, kind: Kind) -> float:
 def hint(text: str) -> str:
     """What a text's unit would be good for, to end a message with; empty where nothing is known."""
     try:
-        return _hint(units().Quantity(1.0, text))
+        return _hint(with_unit(1.0, text))
     except Exception:  # pint raises many kinds, all of them about the text
         return ""
 
