@@ -28,6 +28,10 @@ class Loss(ABC):
         for name in {"value", "error"} & vars(cls).keys():
             setattr(cls, name, _matching(vars(cls)[name]))
 
+    def __repr__(self) -> str:
+        """The same for each loss of a kind, which have no settings."""
+        return f"{type(self).__name__}()"
+
     @abstractmethod
     def value(self, r: Tensor, y: Tensor) -> Tensor:
         """Loss of each sample, (batch,).

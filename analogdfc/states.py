@@ -6,6 +6,7 @@ or real numbers.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from analogdfc.errors import UserError
 
-__all__ = ["State", "StateError", "checked", "inside", "part", "set_generator"]
+__all__ = ["State", "StateError", "checked", "digest", "inside", "part", "set_generator"]
 
 State = dict[str, Tensor | int | float]
 
@@ -109,3 +110,14 @@ def set_generator(key: str, generator: torch.Generator, state: Tensor | int | fl
         generator.set_state(state.cpu())
     except (RuntimeError, TypeError) as error:
         raise StateError(key, f"is no state of a random generator on {generator.device}") from error
+
+
+def digest(tensor: Tensor) -> str:
+    """SHA-256 of a tensor's shape and values, in hexadecimal.
+
+    Args:
+        tensor: of any shape and kind of number.
+    """
+    values = tensor.detach().cpu().contiguous()
+    about = f"{tuple(values.shape)} {values.dtype} "
+    return hashlib.sha256(about.encode() + values.numpy().tobytes()).hexdigest()

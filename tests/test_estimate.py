@@ -251,9 +251,9 @@ def test_the_amplifier_as_a_whole_takes_its_supply_current_along() -> None:
 
 def test_a_sweep_keeps_going_where_a_value_makes_the_loop_unstable() -> None:
     points = sweep(design_of(), 0, *samples(1), parse("bandwidth=1MHz,100MHz,200MHz"))
-    assert points[0].estimate is None
+    assert points[0].cost is None
     assert "unstable" in points[0].reason
-    first, second = (p.estimate for p in points[1:])
+    first, second = (p.cost for p in points[1:])
     assert first is not None
     assert second is not None
     assert second.joules == pytest.approx(2 * first.joules, rel=0.05)
@@ -263,7 +263,7 @@ def test_a_sweep_keeps_going_where_a_value_makes_the_loop_unstable() -> None:
 
 def test_more_offset_turns_the_update_more() -> None:
     points = sweep(design_of(), 0, *samples(1), parse("amplifier.offset=0.1mV,1mV,10mV"))
-    angles = [p.estimate.update_angle for p in points if p.estimate is not None]
+    angles = [p.cost.update_angle for p in points if p.cost is not None]
     assert len(angles) == 3
     assert angles == sorted(angles)
 

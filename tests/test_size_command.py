@@ -77,7 +77,7 @@ def test_the_record_holds_trials_with_units_and_the_printed_numbers(
     )
     offsets = record.array("trials/offset", units="V", shape=(TRIALS,))
     angles = record.array("trials/angle", units="degree", shape=(TRIALS,), finite=False)
-    feasible = record.array("trials/feasible", shape=(TRIALS,)).astype(bool)
+    feasible = record.array("trials/feasible", shape=(TRIALS,), truth=True)
     assert feasible.any()
     assert np.all(angles[feasible] <= printed["aimed_angle_degree"])
     assert offsets[1] == 1e-5

@@ -288,7 +288,7 @@ def test_other_processes_give_the_same_curves_and_hand_back_their_errors() -> No
 
 
 def test_the_full_plan_has_the_published_settings() -> None:
-    jobs = {job.name: job for job in Plan().jobs(FIGURES)}
+    jobs = {job.name: job for job in Plan().runs(FIGURES)}
     toy = json.loads(jobs["toy/dfc trained"].settings())["toy"]
     assert (toy["sizes"], toy["k_p"], toy["target_stepsize"]) == ([15, 10, 10, 5], 1.5, 0.05)
     assert (toy["alpha"], toy["epochs"], toy["pretraining"]) == (0.0015, 300, 50)
@@ -298,7 +298,7 @@ def test_the_full_plan_has_the_published_settings() -> None:
     s3 = json.loads(jobs["feedback learning, gamma/tanh, k_p 0, alpha 0.5"].settings())
     assert (s3["sizes"], s3["sleep"]["tau_v"], s3["sleep"]["steps"]) == ([20, 10, 5], 0.005, 300)
     # Figures 3 and s2 share their runs.
-    assert len(Plan().jobs(["3", "s2"])) == 7
+    assert len(Plan().runs(["3", "s2"])) == 7
 
 
 def toy_results(trained: float, fixed: float, growth: float) -> dict[str, Curves]:

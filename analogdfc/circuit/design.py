@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +23,7 @@ from analogdfc.dynamics import Loop
 from analogdfc.errors import UserError, check_names
 from analogdfc.feedback import DirectFeedback, Feedback
 from analogdfc.network import Network, check_network
+from analogdfc.states import digest
 
 IMPERFECTIONS = tuple(dict.fromkeys((*OF_CARD, *OF_DEVICES)))
 """Names of all imperfections that a design can have: its card's and its devices'."""
@@ -335,6 +338,18 @@ class Design:
     def tau_u_seconds(self) -> float:
         """Time constant of the controller in seconds."""
         return self.controller.tau_u * self.seconds
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all that a chip of this design depends on."""
+        parts = [
+            self.card.model_dump(exclude={"text"}),
+            [digest(t) for t in (*self.weights, *self.biases, *self.feedback)],
+            [str(self.controller), self.tau_v, str(self.readout), self.scaling],
+            [list(self.activations), list(self.limits)],
+            None if self.devices is None else self.devices.sha256,
+        ]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
     def pace(self) -> tuple[str, float]:

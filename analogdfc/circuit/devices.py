@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -104,6 +105,12 @@ class Devices:
     def tree(self) -> Tree:
         """What a record keeps: the text of the card, and the age."""
         return {"card": self.text, "age": Quantity(self.age, "s", "since programming")}
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the devices, their age and how they hold a weight."""
+        whole = f"{self.model.sha256} {self.age!r} {self.scheme!r}"
+        return hashlib.sha256(whole.encode()).hexdigest()
 
     def __str__(self) -> str:
         """What they are and their age, for people."""

@@ -17,6 +17,7 @@ from analogdfc.cost.estimate import Estimate
 from analogdfc.digital import Row
 from analogdfc.digital.training import band_text, engineering
 from analogdfc.errors import UserError
+from analogdfc.jobs import Spool, processes
 from analogdfc.onchip.bill import DEVICE, Trained, trained
 
 _Number = TypeVar("_Number", int, float)
@@ -89,7 +90,7 @@ def check_trainable(design_sizes: Sequence[int], options: TrainingOptions) -> No
 
 
 def train_as_asked(
-    found: Estimate, rows: Sequence[Row], options: TrainingOptions
+    found: Estimate, rows: Sequence[Row], options: TrainingOptions, spool: Spool | None, jobs: int
 ) -> Trained | None:
     """Train, and add up what it costs; None where it wasn't asked for."""
     if options.target_accuracy is None:
@@ -97,7 +98,11 @@ def train_as_asked(
     data = digits_for(found.design.sizes)
     assert data is not None
     seeds = range(options.training_seeds)
-    with progress_bar("training", 3 * len(seeds) * options.epochs * len(data.x)) as bar:
+    runs = 3 * len(seeds)
+    with (
+        progress_bar("training", runs * options.epochs * len(data.x)) as bar,
+        processes(min(jobs, runs)) as pool,
+    ):
         return trained(
             found,
             rows,
@@ -106,6 +111,8 @@ def train_as_asked(
             device=options.device,
             epochs=options.epochs,
             seeds=seeds,
+            spool=spool,
+            executor=pool,
             progress=bar.update,
         )
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +62,7 @@ from analogdfc.digital.training import COUNTS
 from analogdfc.errors import UserError
 from analogdfc.files import beside
 from analogdfc.findings import inputs_tree
+from analogdfc.jobs import Spool, check_spool, spool_beside
 from analogdfc.onchip.bill import numbers as training_numbers
 from analogdfc.onchip.figure import convergence_figure
 from analogdfc.plots import check_outputs, save_figure
@@ -90,6 +94,7 @@ class _Options:
     rules: str
     training_samples: int
     measure: bool
+    jobs: int | None
 
 
 @click.command("estimate", short_help="Estimate time, energy and area of learning on a chip.",
@@ -163,6 +168,7 @@ class _Options:
     "rule.",
 )
 @training_options
+@click.option("--jobs", type=Count(1), help="Trainings at a time.  [default: cores]")
 @JSON
 @click.option(
     "-o",
@@ -204,6 +210,8 @@ def command(
     curves_path = [] if training.target_accuracy is None else [beside(output, "_training.png")]
     read = (record, weights, card, devices, training.device)
     check_outputs(output, figure_path, *curves_path, read=read)
+    spool_folder = beside(output, ".runs")
+    check_spool(spool_folder)
     parameters = _parameters(options.sweeps)
     rules = _rules(options.rules)
     if options.measure and (why := why_not_measured()) is not None:
@@ -217,8 +225,10 @@ def command(
     check_trainable(model.network.sizes, training)
     design = make_design(model, chip.card, chip.switches, chip.devices)
     data = make_stimuli(model.network, samples, chip.seeds[0], target_stepsize)
-    work = _work(design, chip.seeds[1], data, parameters, rules, options)
-    learned = train_as_asked(work.found, work.rows, training)
+    with _kept(spool_folder, parameters, training) as spool:
+        work = _work(design, chip.seeds[1], data, parameters, rules, options, spool)
+        jobs = options.jobs or os.cpu_count() or 1
+        learned = train_as_asked(work.found, work.rows, training, spool, jobs)
     numbers = work.numbers()
     if learned is not None:
         numbers["training"] = training_numbers(learned)
@@ -241,6 +251,14 @@ def command(
         if learned is not None:
             _estimate.show_training(learned)
         click.echo(f"wrote {', '.join(map(str, written[:-1]))} and {written[-1]}")
+
+
+def _kept(
+    folder: Path, parameters: Sequence[Parameter], training: TrainingOptions
+) -> AbstractContextManager[Spool | None]:
+    """Where sweeps and trainings are kept until all are done; nothing without any."""
+    long = bool(parameters) or training.target_accuracy is not None
+    return spool_beside(folder) if long else nullcontext()
 
 
 def _parameters(texts: tuple[str, ...]) -> list[Parameter]:
@@ -267,6 +285,7 @@ def _work(
     parameters: list[Parameter],
     rules: list[str],
     options: _Options,
+    spool: Spool | None,
 ) -> Costs:
     method = options.method
     arguments: dict[str, Any] = {
@@ -305,7 +324,14 @@ def _work(
     with progress_bar("sweeps", sum(len(p.values) for p in parameters)) as bar:
         for parameter in parameters:
             points = sweep(
-                design, seed, data.x, data.step, parameter, progress=bar.update, **arguments
+                design,
+                seed,
+                data.x,
+                data.step,
+                parameter,
+                spool=spool,
+                progress=bar.update,
+                **arguments,
             )
             swept.append((parameter, points))
     rows = baseline(design.sizes, rules, options.training_samples) if rules else []

@@ -22,9 +22,10 @@ from analogdfc.cli._console import make_console
 from analogdfc.cli._options import Count, Finite, as_options, bundled
 from analogdfc.experiments import FIGURES, Curves, Finding, Plan, find
 from analogdfc.experiments.figures import draw
-from analogdfc.experiments.keeping import check_finished, finished_runs, run_kept, runs_tree
+from analogdfc.experiments.keeping import check_finished, runs_tree, take_over
+from analogdfc.experiments.results import CurvesRun
 from analogdfc.files import beside
-from analogdfc.jobs import Task, processes
+from analogdfc.jobs import Spool, check_spool, processes, run_kept, spool_beside
 from analogdfc.plots import check_outputs, save_figure
 from analogdfc.records import Quantity
 
@@ -97,7 +98,11 @@ class _Options:
     help="Seed of the student, its feedback, the order of samples and the noise.",
 )
 @click.option("--jobs", type=Count(1), help="Runs at a time, a process each.  [default: cores]")
-@click.option("--resume", is_flag=True, help="Keep the finished runs of an interrupted record.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Take the runs that the record has already, where their settings are the same.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings for machines.")
 @click.option(
     "-o",
@@ -123,26 +128,28 @@ def command(
     and stability during learning (3, s2), for other target stepsizes and leaks (4), and feedback
     learning by itself (s3 to s5). Says for each claim of the paper whether the numbers agree.
 
-    An interrupted command keeps the runs that are finished and goes on with --resume.
+    Runs that are finished are kept in a folder beside the output until all are: the same command
+    goes on with them where it was interrupted.
     """
     torch.set_num_threads(1)
     chosen = [f for f in FIGURES if f in figures or "all" in figures]
     plan = _plan(seed, options)
     pictures = {f: beside(output, f"_fig{f}.png") for f in chosen}
     check_outputs(output, *pictures.values())
-    work = plan.jobs(chosen)
-    kept = finished_runs(output, work) if resume else {}
+    folder = beside(output, ".runs")
+    check_spool(folder)
     if not resume:
         with as_options("resume"):
             check_finished(output)
-    if kept:
-        click.echo(f"{output}: kept {len(kept)} of {len(work)} runs", err=True)
-    runs = _run(work, kept, jobs or os.cpu_count() or 1, output, seed)
-    findings = [finding for figure in chosen for finding in find(figure, runs, plan)]
-    numbers = [_numbers(finding) for finding in findings]
-    tree = runs_tree(work, runs, seed, finished=True)
-    results = {f"{k:02d}": _stored(finding) for k, finding in enumerate(findings, start=1)}
-    records.write(output, {**tree, "results": results})
+    work = plan.runs(chosen)
+    with spool_beside(folder) as spool:
+        if resume:
+            take_over(output, work, spool)
+        runs = _run(work, spool, jobs or os.cpu_count() or 1)
+        findings = [finding for figure in chosen for finding in find(figure, runs, plan)]
+        numbers = [_numbers(finding) for finding in findings]
+        results = {f"{k:02d}": _stored(finding) for k, finding in enumerate(findings, start=1)}
+        records.write(output, {**runs_tree(work, runs, seed), "results": results})
     drawn = [save_figure(draw(figure, runs), path) for figure, path in pictures.items()]
     if as_json:
         click.echo(json.dumps({"seed": seed, "findings": numbers}, indent=2, allow_nan=False))
@@ -159,16 +166,18 @@ def _plan(seed: int, options: _Options) -> Plan:
     return replace(plan, toy=replace(plan.toy, seed=seed, **toy), **sizes)
 
 
-def _run(
-    work: Sequence[Task[Curves]], kept: Mapping[str, Curves], jobs: int, output: Path, seed: int
-) -> dict[str, Curves]:
-    left = [job for job in work if job.name not in kept]
-    total = sum(job.work for job in left)
+def _run(work: Sequence[CurvesRun], spool: Spool, jobs: int) -> dict[str, Curves]:
+    """Curves of all runs by name; those that are kept are read."""
+    left = sum(run not in spool for run in work)
+    if left < len(work):
+        click.echo(f"{spool.folder}: kept {len(work) - left} of {len(work)} runs", err=True)
+    total = sum(run.work for run in work)
     with (
         tqdm(total=total, desc="theory", file=sys.stderr, disable=None, leave=False) as bar,
-        processes(min(jobs, max(len(left), 1))) as pool,
+        processes(min(jobs, max(left, 1))) as pool,
     ):
-        return run_kept(work, kept, output, seed, executor=pool, progress=bar.update)
+        found = run_kept(work, spool, pool, bar.update)
+    return {run.name: curves for run, curves in zip(work, found, strict=True)}
 
 
 def _numbers(finding: Finding) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def _settling(axes: Axes, found: Estimate, bandwidths: Sequence[AtBandwidth]) ->
 def _trade_off(axes: Axes, parameter: Parameter, points: Sequence[Point]) -> None:
     title = f"sweep of {parameter.name}"
     label(axes, title, "energy of a sample (nJ)", "angle of the update (degree)")
-    works = [(p.value, p.estimate) for p in points if p.estimate is not None]
+    works = [(p.value, p.cost) for p in points if p.cost is not None]
     if not works:
         axes.text(0.5, 0.5, "no value works", transform=axes.transAxes, ha="center")
         return

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analogdfc.cost.estimate import AtBandwidth, Estimate, energy_band
-from analogdfc.cost.sweep import Parameter, Point
+from analogdfc.cost.sweep import Cost, Parameter, Point
 from analogdfc.digital import Row
 from analogdfc.records import Quantity, remarks_tree
 
@@ -125,8 +125,8 @@ def _bandwidths(points: Sequence[AtBandwidth]) -> dict[str, Any]:
 def _sweep(parameter: Parameter, points: Sequence[Point]) -> dict[str, Any]:
     """A sweep, one entry a value; nan where the design doesn't work."""
 
-    def column(pick: Callable[[Estimate], float], unit: str) -> Quantity:
-        found = (math.nan if p.estimate is None else pick(p.estimate) for p in points)
+    def column(pick: Callable[[Cost], float], unit: str) -> Quantity:
+        found = (math.nan if p.cost is None else pick(p.cost) for p in points)
         return Quantity(list(found), unit)
 
     return {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel
@@ -13,8 +16,11 @@ from analogdfc.cards.quantities import quantity
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.scaling import with_bandwidth
-from analogdfc.cost.estimate import CLOSED_FORM, Estimate, estimate
+from analogdfc.cost.estimate import CLOSED_FORM, estimate
 from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.jobs import Progress, Run, Spool, run_kept
+from analogdfc.records import Record, Tree
+from analogdfc.states import digest
 
 BANDWIDTH = "bandwidth"
 """Name of a parameter that scales the amplifier as a whole: its gain-bandwidth, with second pole,
@@ -35,18 +41,97 @@ class Parameter(NamedTuple):
     unit: str
 
 
+class Cost(NamedTuple):
+    """What a sample costs, in the numbers that a sweep lays beside each other.
+
+    Attributes:
+        joules: energy of a sample.
+        update_angle: angle of the chip's update at rest to the ideal one, in degrees.
+        seconds: time of a sample.
+    """
+
+    joules: float
+    update_angle: float
+    seconds: float
+
+
 class Point(NamedTuple):
     """One value of a sweep.
 
     Attributes:
         value: of the parameter, in SI units.
-        estimate: what a sample costs; None where the design doesn't work.
+        cost: what a sample costs; None where the design doesn't work.
         reason: why it doesn't, else empty.
     """
 
     value: float
-    estimate: Estimate | None
+    cost: Cost | None
     reason: str
+
+
+@dataclass(frozen=True)
+class PointRun(Run[Point]):
+    """The estimate of one value; energies in closed form.
+
+    Attributes:
+        design: with that value.
+        seed: of the chip.
+        x: inputs, (batch, n_0).
+        step: steps of the output target, (batch, n_L).
+        parameter: what is varied.
+        value: its value, in SI units.
+        options: further arguments of `estimate`.
+    """
+
+    design: Design
+    seed: int | None
+    x: Tensor
+    step: Tensor
+    parameter: str
+    value: float
+    options: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """'amplifier.gain = 1000'."""
+        return f"{self.parameter} = {self.value:g}"
+
+    def settings(self) -> str:
+        """See `Task.settings`."""
+        inputs = [digest(self.x), digest(self.step)]
+        what = [self.parameter, self.value, self.seed, dict(self.options)]
+        return json.dumps([self.design.sha256, *inputs, *what], sort_keys=True)
+
+    def run(self, progress: Progress) -> Point:
+        """See `Task.run`."""
+        try:
+            found = estimate(
+                self.design,
+                self.seed,
+                self.x,
+                self.step,
+                method=CLOSED_FORM,
+                limits=False,
+                **self.options,
+            )
+        except ConvergenceError as error:
+            return Point(self.value, None, str(error))
+        finally:
+            progress(1)
+        return Point(self.value, Cost(found.joules, found.update_angle, found.seconds), "")
+
+    def pack(self, result: Point) -> Tree:
+        """See `Run.pack`."""
+        return {"value": result.value, "reason": result.reason, **(
+            {} if result.cost is None else {"cost": result.cost._asdict()}
+        )}  # fmt: skip
+
+    def unpack(self, record: Record) -> Point:
+        """See `Run.unpack`."""
+        cost = None
+        if "cost" in record:
+            cost = Cost(*(record.number(f"cost/{name}") for name in Cost._fields))
+        return Point(record.number("value"), cost, record.text("reason"))
 
 
 def parameters(card: type[Card] = Card) -> dict[str, str]:
@@ -119,7 +204,9 @@ def sweep(
     step: Tensor,
     parameter: Parameter,
     *,
-    progress: Callable[[], object] | None = None,
+    spool: Spool | None = None,
+    executor: Executor | None = None,
+    progress: Callable[[int], object] = lambda units: None,
     **options: Any,
 ) -> list[Point]:
     """Estimates while one parameter varies; energies in closed form.
@@ -130,26 +217,22 @@ def sweep(
         x: inputs, (batch, n_0).
         step: steps of the output target, (batch, n_L).
         parameter: what is varied.
-        progress: called after each value.
+        spool: where finished values are kept; None keeps none.
+        executor: what does the work; None this process.
+        progress: called with the number of values done since the last call.
         options: further arguments of `estimate`.
 
     Returns:
-        One point a value. A design without a stable loop is a point without an estimate.
+        One point a value. A design without a stable loop is a point without a cost.
 
     Raises:
         UserError: a value that the card doesn't allow.
     """
-    points = []
-    for value in parameter.values:
-        other = varied(design, parameter, value)
-        try:
-            found = estimate(other, seed, x, step, method=CLOSED_FORM, limits=False, **options)
-            points.append(Point(value, found, ""))
-        except ConvergenceError as error:
-            points.append(Point(value, None, str(error)))
-        if progress is not None:
-            progress()
-    return points
+    runs = [
+        PointRun(varied(design, parameter, v), seed, x, step, parameter.name, v, options)
+        for v in parameter.values
+    ]
+    return run_kept(runs, spool, executor, progress)
 
 
 def _entry(field: Any) -> InSI:

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from analogdfc.experiments.reference import damped_pseudoinverse
-from analogdfc.experiments.results import Curves
-from analogdfc.jobs import Progress, Task
+from analogdfc.experiments.results import Curves, CurvesRun
+from analogdfc.jobs import Progress
 from analogdfc.network import Network
 from analogdfc.records import Quantity
 
@@ -20,7 +20,7 @@ _CHUNK = 10_000  # candidates whose eigenvalues are found at a time
 
 
 @dataclass(frozen=True, kw_only=True)
-class Configurations(Task[Curves]):
+class Configurations(CurvesRun):
     """Random feedback that satisfies Conditions 2 and 3 beside the feedback of other methods.
 
     Q = J^T M with a random square M has the row space of J for its columns (Condition 2); it is

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from analogdfc.datasets import Samples
 from analogdfc.errors import ConvergenceError
 from analogdfc.experiments.reference import damped_pseudoinverse
-from analogdfc.experiments.results import Curves
+from analogdfc.experiments.results import Curves, CurvesRun
 from analogdfc.experiments.toy import descend
 from analogdfc.feedback import DirectFeedback
-from analogdfc.jobs import Progress, Task
+from analogdfc.jobs import Progress
 from analogdfc.learning import DFC, SleepPhase
 from analogdfc.measures import condition2
 from analogdfc.network import Network
@@ -24,7 +24,7 @@ from analogdfc.training.stopping import Epochs
 
 
 @dataclass(frozen=True)
-class FeedbackLearning(Task[Curves]):
+class FeedbackLearning(CurvesRun):
     """Feedback learning with the forward weights fixed, as in Figs. S3 to S5.
 
     Attributes:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from analogdfc.experiments.feedback_configurations import Configurations
 from analogdfc.experiments.feedback_learning import FeedbackLearning
-from analogdfc.experiments.results import Curves
+from analogdfc.experiments.results import CurvesRun
 from analogdfc.experiments.toy import FeedbackKind, Method, ToyRun, ToySettings
-from analogdfc.jobs import Task
 from analogdfc.learning import SleepPhase
 
 FIGURES = ("2", "3", "4", "s2", "s3", "s4", "s5")
@@ -81,18 +80,18 @@ class Plan:
             gains=(0.0, 1.0),
         )
 
-    def jobs(self, figures: Iterable[str]) -> list[Task[Curves]]:
+    def runs(self, figures: Iterable[str]) -> list[CurvesRun]:
         """The runs that figures need, each once, long ones first.
 
         Args:
             figures: of `FIGURES`.
         """
-        found: dict[str, Task[Curves]] = {}
+        found: dict[str, CurvesRun] = {}
         for figure in figures:
             found |= {job.name: job for job in self._of(figure)}
         return sorted(found.values(), key=lambda job: -job.work)
 
-    def _of(self, figure: str) -> list[Task[Curves]]:
+    def _of(self, figure: str) -> list[CurvesRun]:
         if figure == "2":
             return [
                 Configurations(count=self.configurations, sizes=self.toy.sizes, seed=self.toy.seed)
@@ -106,7 +105,7 @@ class Plan:
             self._learning(group, a, sleep) for a in ACTIVATIONS for sleep in self._sleeps(group)
         ]
 
-    def _sweeps(self) -> list[Task[Curves]]:
+    def _sweeps(self) -> list[CurvesRun]:
         base = replace(self.toy, epochs=self.sweep_epochs, spectra=False)
         changed = [
             *((f"{LAMBDA}/{v:g}", replace(base, target_stepsize=v)) for v in self.lambdas),

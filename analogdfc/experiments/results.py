@@ -4,14 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analogdfc.records import Quantity
+from analogdfc.jobs import Run
+from analogdfc.records import Quantity, Record, Tree
 
 Curves = Mapping[str, Quantity | str]
 """What a run finds, by name, each curve with its unit; texts say what went wrong."""
+
+
+@dataclass(frozen=True)
+class CurvesRun(Run[Curves]):
+    """A run that finds curves."""
+
+    def pack(self, result: Curves) -> Tree:
+        """See `Run.pack`."""
+        return dict(result)
+
+    def unpack(self, record: Record) -> Curves:
+        """See `Run.unpack`."""
+        return {
+            name: leaf for name, leaf in record.tree.items() if isinstance(leaf, Quantity | str)
+        }
+
 
 Results = Mapping[str, Curves]
 Values = NDArray[np.float64]

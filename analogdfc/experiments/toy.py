@@ -16,9 +16,9 @@ from analogdfc.datasets import Dataset, student_teacher
 from analogdfc.dynamics import Euler
 from analogdfc.errors import ConvergenceError
 from analogdfc.experiments.measuring import NAMES, Measurement, measure
-from analogdfc.experiments.results import Curves
+from analogdfc.experiments.results import Curves, CurvesRun
 from analogdfc.feedback import DirectFeedback
-from analogdfc.jobs import Progress, Task
+from analogdfc.jobs import Progress
 from analogdfc.learning import (
     DFC,
     AnalyticDFC,
@@ -113,7 +113,7 @@ class ToySettings:
 
 
 @dataclass(frozen=True)
-class ToyRun(Task[Curves]):
+class ToyRun(CurvesRun):
     """Learning by one method, measured on the first minibatch of every epoch.
 
     DFA has no published settings of this experiment: it learns by plain SGD with fixed random

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from analogdfc import jobs
 from analogdfc.analysis.noise import ReadingNoise
 from analogdfc.arrays.layers import AnalogNetwork
 from analogdfc.arrays.optimizer import PulsedUpdate
@@ -29,7 +31,9 @@ from analogdfc.losses import Loss, SoftmaxCrossEntropy
 from analogdfc.network import Network
 from analogdfc.onchip.rule import HardwareDFC
 from analogdfc.onchip.substrate import ChipSubstrate, Writing
+from analogdfc.records import Record, Tree
 from analogdfc.samples import check_samples
+from analogdfc.states import digest
 from analogdfc.training.loop import (
     FORWARD,
     Phase,
@@ -367,3 +371,79 @@ def _counts(
         return None, None
     counts = optimizer.counts
     return tuple(c.up + c.down for c in counts), tuple(c.attempts for c in counts)
+
+
+class Given(NamedTuple):
+    """What all trainings have in common.
+
+    Attributes:
+        data: what is learned; its test samples are held out.
+        sizes: neurons of layers 0..L.
+        card: the technology of the circuit.
+        devices: what holds the weights.
+        course: how training goes.
+        goal: the target and the budget.
+    """
+
+    data: Dataset
+    sizes: tuple[int, ...]
+    card: Card
+    devices: Devices
+    course: Course
+    goal: Goal
+
+    @property
+    def settings(self) -> list[Any]:
+        """All that a training depends on, for JSON."""
+        data = (self.data.x, self.data.y, self.data.x_test, self.data.y_test)
+        parts = [self.card.sha256, self.devices.sha256, str(self.course), str(self.goal)]
+        return [[digest(part) for part in data], list(self.sizes), *parts]
+
+
+@dataclass(frozen=True)
+class TrainingRun(jobs.Run[Run]):
+    """The training of one rule from one seed.
+
+    Attributes:
+        given: what it has in common with others.
+        rule: of `RULES`.
+        seed: of the initial weights, the order of the samples, the chip and its devices.
+    """
+
+    given: jobs.Shared[Given]
+    rule: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """'training by bp, seed 0'."""
+        return f"training by {self.rule}, seed {self.seed}"
+
+    @property
+    def work(self) -> int:
+        """Samples of the whole budget."""
+        return self.given.value.goal.epochs * len(self.given.value.data.x)
+
+    def settings(self) -> str:
+        """See `Task.settings`."""
+        return json.dumps([self.given.value.settings, self.rule, self.seed])
+
+    def run(self, progress: jobs.Progress) -> Run:
+        """See `Task.run`."""
+        data, sizes, card, devices, course, goal = self.given.value
+        learner = learner_of(self.rule, self.seed, sizes, card, devices.model, course)
+        rule, seed = self.rule, self.seed
+        return train_until(goal, learner, data, course, rule=rule, seed=seed, progress=progress)
+
+    def pack(self, result: Run) -> Tree:
+        """See `Run.pack`."""
+        return {"run": json.dumps(result._asdict())}
+
+    def unpack(self, record: Record) -> Run:
+        """See `Run.unpack`."""
+        found: dict[str, Any] = json.loads(record.text("run"))
+        whole: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in found.items()
+        }
+        return Run(**whole)

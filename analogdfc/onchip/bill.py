@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
 from analogdfc.analysis.energy import writes
@@ -13,6 +14,7 @@ from analogdfc.cost.estimate import Estimate
 from analogdfc.datasets import Dataset
 from analogdfc.devices import DeviceModel
 from analogdfc.digital import Band, Row, spread
+from analogdfc.jobs import Spool
 from analogdfc.onchip.convergence import Convergence, OnChip, converge, on_chip
 from analogdfc.records import Quantity
 
@@ -45,7 +47,9 @@ def trained(
     device: str | DeviceModel | None = None,
     epochs: int = 20,
     seeds: Sequence[int] = (0, 1, 2),
-    progress: Callable[[int], object] | None = None,
+    spool: Spool | None = None,
+    executor: Executor | None = None,
+    progress: Callable[[int], object] = lambda units: None,
 ) -> Trained:
     """Train until a target is reached, and add up what it costs.
 
@@ -57,6 +61,8 @@ def trained(
         device: the weights' devices; by default the design's, else `DEVICE`.
         epochs: budget of a training.
         seeds: of the trainings: initial weights, chips and devices.
+        spool: where finished trainings are kept; None keeps none.
+        executor: what does them; None this process.
         progress: called with the number of samples learned since the last call.
 
     Raises:
@@ -73,6 +79,8 @@ def trained(
         target=target,
         epochs=epochs,
         seeds=list(seeds),
+        spool=spool,
+        executor=executor,
         progress=progress,
     )
     border = {k: e for k, e in found.border.items.items() if k[0] != WRITES}

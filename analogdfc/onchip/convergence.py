@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,18 +15,20 @@ from torch import Tensor
 from analogdfc.analysis.noise import ReadingNoise
 from analogdfc.cards.device import DeviceCard
 from analogdfc.cards.technology import Card
+from analogdfc.circuit.devices import Devices
 from analogdfc.datasets import Dataset, Samples
 from analogdfc.devices import DeviceModel
 from analogdfc.errors import UserError
+from analogdfc.jobs import Shared, Spool, run_kept
 from analogdfc.onchip._run import (
     RULES,
     Course,
+    Given,
     Goal,
     Measure,
     Run,
-    learner_of,
+    TrainingRun,
     on_devices,
-    train_until,
 )
 from analogdfc.records import Quantity, Tree
 from analogdfc.training.metrics import are_classes
@@ -174,7 +177,9 @@ def converge(
     every: int | None = None,
     rules: Sequence[str] = RULES,
     course: Course | None = None,
-    progress: Callable[[int], object] | None = None,
+    spool: Spool | None = None,
+    executor: Executor | None = None,
+    progress: Callable[[int], object] = lambda units: None,
 ) -> Convergence:
     """Train through the chip, by the ideal rule and by backpropagation, until a target is met.
 
@@ -195,6 +200,8 @@ def converge(
             quarter of an epoch.
         rules: which of `RULES` to train.
         course: how training goes.
+        spool: where finished trainings are kept; None keeps none.
+        executor: what does them; None this process.
         progress: called after each mini-batch with the samples it had, and at the end of a run
             with the rest of its budget.
 
@@ -205,13 +212,9 @@ def converge(
     course = course or Course()
     _check(data, sizes, target, measure, epochs, seeds, every, rules)
     goal = Goal(target, measure, every or max(1, len(data.x) // 4), epochs)
-    runs = []
-    for seed in seeds:
-        for rule in rules:
-            learner = learner_of(rule, seed, sizes, card, device, course)
-            runs.append(
-                train_until(goal, learner, data, course, rule=rule, seed=seed, progress=progress)
-            )
+    given = Shared(Given(data, tuple(sizes), card, Devices.of(device), course, goal))
+    trainings = [TrainingRun(given, rule, seed) for seed in seeds for rule in rules]
+    runs = run_kept(trainings, spool, executor, progress)
     return Convergence(target, measure, epochs * len(data.x), tuple(runs))
 
 

@@ -27,6 +27,7 @@ from analogdfc.dynamics.reached import steady_state
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.network import Forward
 from analogdfc.sizing import specification
+from analogdfc.states import digest
 
 _MORE_LEVELS = (1.03, 1.1, 1.25, 1.5, 2.0)
 """Factors on the number of levels that must do as well: at one number alone, the nominal
@@ -160,20 +161,16 @@ class Problem:
 
     def fingerprint(self) -> str:
         """Digest of all that the outcome of a trial depends on, but for what is tried."""
-        design = self.design
         parts = [
-            design.card.model_dump(exclude={"text"}),
-            [_digest(t) for t in (*design.weights, *design.biases, *design.feedback)],
-            [str(design.controller), design.tau_v, str(design.readout), design.scaling],
-            [list(design.activations), list(design.limits)],
-            [_digest(self.x), _digest(self.step)],
+            self.design.sha256,
+            [digest(self.x), digest(self.step)],
             list(self.seeds),
             # What a user gave as 5 is the same as 5.0.
             [float(b) for b in (self.max_angle, self.safety, self.phase_margin, self.duration)],
             {name: [float(end) for end in ends] for name, ends in self.ranges.items()},
             {name: float(value) for name, value in self.fixed.items()},
         ]
-        return _text_digest(json.dumps(parts, sort_keys=True))
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def realised(self, values: Mapping[str, float]) -> Design:
         """The design with these properties (SI units, by name); fixed ones are added.
@@ -190,14 +187,6 @@ class Problem:
 
     def _card(self, values: Mapping[str, float]) -> Card:
         return specification.with_values(self.design.card, {**values, **self.fixed})
-
-
-def _digest(tensor: Tensor) -> str:
-    return _text_digest(json.dumps([list(tensor.shape), tensor.flatten().tolist()]))
-
-
-def _text_digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Outcome(NamedTuple):
