@@ -9,7 +9,7 @@ from typing import Any
 from analogdfc import records
 from analogdfc.cases import Stimuli
 from analogdfc.circuit.design import Design
-from analogdfc.comparison import Cause, Comparison
+from analogdfc.comparison import Cause, Comparison, StepError
 from analogdfc.dynamics import Trajectory
 from analogdfc.recorded import angles_tree, trajectory_tree
 from analogdfc.storage import Model, model_tree
@@ -53,6 +53,7 @@ class Findings:
         causes: what turns it, by size.
         ends: where each run has got to, in words.
         remarks: what is unusual, a sentence each.
+        step_errors: what the time steps do to each run; empty where that was not asked for.
     """
 
     runs: Mapping[str, Trajectory]
@@ -62,6 +63,7 @@ class Findings:
     causes: Sequence[Cause] = ()
     ends: Mapping[str, str] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+    step_errors: Mapping[str, StepError] = field(default_factory=dict)
 
     def numbers(self) -> dict[str, Any]:
         """The results, with units in the names."""
@@ -70,6 +72,8 @@ class Findings:
         }
         out["at_the_end"] = dict(self.ends)
         out |= records.remarks_tree(self.remarks)
+        if self.step_errors:
+            out["time_steps"] = {name: _of_steps(e) for name, e in self.step_errors.items()}
         if self.slowest_mode is not None:
             out["slowest_mode_per_tau_u"] = self.slowest_mode
         if self.angle is not None:
@@ -94,6 +98,14 @@ class Findings:
             "runs": {name: trajectory_tree(design, run) for name, run in self.runs.items()},
             "angles": angles_tree(design, self.comparisons, self.runs),
         }
+
+
+def _of_steps(e: StepError) -> dict[str, Any]:
+    return {
+        "worst_signal": e.signal,
+        "nrmse_percent": 100 * e.error,
+        "tolerance_of_the_usual": e.tolerance,
+    }
 
 
 def _compared(c: Comparison) -> dict[str, Any]:

@@ -136,12 +136,15 @@ class Behavioural:
             for c, chip in enumerate(self.chips)
         ]
 
-    def modes(self, x: Tensor, step: Tensor) -> list[list[NDArray[np.complex128]]]:
+    def modes(
+        self, x: Tensor, step: Tensor, *, at_rest: bool = True
+    ) -> list[list[NDArray[np.complex128]]]:
         """Eigenvalues of the released loop at its steady state, slowest or least stable first.
 
         Args:
             x: inputs, (batch, n_0).
             step: steps of the output target, (batch, n_L).
+            at_rest: else at the free state, in which the controller is released.
 
         Returns:
             For every chip and sample the eigenvalues, in 1 / (unit of the controller's time). A
@@ -151,9 +154,10 @@ class Behavioural:
             ConvergenceError: no steady state was found.
         """
         release = self.release(self._here(x), self._here(step))
-        system = release.system
-        start = self._near_rest(x, step, release)
-        z = system.equilibrium(self.model.relaxed(system).equilibrium(start))
+        system, z = release.system, release.free
+        if at_rest:
+            start = self._near_rest(x, step, release)
+            z = system.equilibrium(self.model.relaxed(system).equilibrium(start))
         jacobian = system.jacobian(z).cpu().numpy()
         seconds = self.chips[0].design.seconds
         out = []

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
 from analogdfc.circuit.design import Design
 from analogdfc.cli._console import make_console
-from analogdfc.comparison import LEAST_LEVEL, ONSET, RESOLUTION, RESOLUTION_DEV, Cause, Comparison
+from analogdfc.comparison import (
+    LEAST_LEVEL,
+    ONSET,
+    RESOLUTION,
+    RESOLUTION_DEV,
+    Cause,
+    Comparison,
+    StepError,
+)
 from analogdfc.findings import Findings
 
 _LEGEND = f"""\
@@ -23,6 +31,9 @@ _UNRESOLVED = "unresolved"
 _UNRESOLVED_LEGEND = f"""\
 unresolved: moves by less than {RESOLUTION:g} of its level (dev and update: {RESOLUTION_DEV:g}), or
 of {LEAST_LEVEL:g} where that is less, which is below what the simulations resolve."""
+
+_STEPS_LEGEND = """\
+steps: NRMSE to a run at a tenth of the tolerance, which follows the loop's damping."""
 
 
 def show(design: Design, origin: str, source: str, results: Findings) -> None:
@@ -44,6 +55,9 @@ def show(design: Design, origin: str, source: str, results: Findings) -> None:
     say(_LEGEND, style="dim")
     if any(c.unresolved for c in results.comparisons):
         say(_UNRESOLVED_LEGEND, style="dim")
+    if results.step_errors:
+        console.print(_steps(results.step_errors))
+        say(_STEPS_LEGEND, style="dim")
     if results.slowest_mode is not None:
         state = "stable" if results.slowest_mode < 0 else "UNSTABLE"
         say(
@@ -55,6 +69,17 @@ def show(design: Design, origin: str, source: str, results: Findings) -> None:
         say(f"  {name}: {words}")
     if results.angle is not None:
         console.print(_causes(results.angle, results.causes))
+
+
+def _steps(errors: Mapping[str, StepError]) -> Table:
+    table = Table(title="What the time steps do", title_justify="left")
+    table.add_column("realisation", no_wrap=True)
+    table.add_column("worst signal")
+    table.add_column("NRMSE\n%", justify="right")
+    table.add_column("tolerance\nof the usual", justify="right")
+    for name, e in errors.items():
+        table.add_row(name, e.signal, f"{100 * e.error:.3g}", f"{e.tolerance:.3g}")
+    return table
 
 
 def _signals(comparisons: Sequence[Comparison]) -> Table:

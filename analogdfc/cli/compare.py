@@ -73,6 +73,7 @@ class _Options:
     rung: str
     duration: float
     with_causes: bool
+    check_steps: bool
     backend: str
     jobs: int | None
     time_limit: float
@@ -119,6 +120,12 @@ class _Options:
     default=True,
     show_default=True,
     help="Switch each imperfection off alone and report what the update gains.",
+)
+@click.option(
+    "--check-steps",
+    is_flag=True,
+    help="State the numerical error of each realisation, by a second run of it at a tenth of the "
+    "tolerance; several times as slow.",
 )
 @BACKEND
 @click.option("--jobs", type=Count(1), help="Simulations at a time.  [default: cores]")
@@ -218,7 +225,7 @@ def _run(
     jobs = options.jobs or os.cpu_count() or 1
     realisations += [Cells(lv, simulator, seed, options.time_limit, jobs) for lv in levels]
     with Bars() as bars, simulator_warnings() as warned:
-        found = study.run(*realisations, progress=bars.show)
+        found = study.run(*realisations, check_steps=options.check_steps, progress=bars.show)
     angle: float | None = None
     drivers: list[Cause] = []
     if "macro" in levels and options.with_causes:
@@ -237,6 +244,7 @@ def _run(
             *warned,
             *remarks(design, found.runs, found.comparisons, full=options.rung == "full"),
         ],
+        found.step_errors,
     )
 
 
@@ -260,17 +268,24 @@ def _slowest_mode(study: Study, seed: int) -> tuple[float | None, list[str]]:
     None where there is no rest to linearise about, with a line that says so: what the loop does
     is for the waveforms to show.
     """
+    restless = ", ".join(map(str, study.without_rest(seed)))
+    lines = []
+    if restless:
+        lines.append(
+            f"no rest was found of samples {restless} (counted from 0): the tolerance of their "
+            "time steps follows the damping at the free state"
+        )
     try:
         slowest = study.slowest_mode(seed)
     except ConvergenceError as error:
-        return None, [f"the slowest mode is not known: {error}"]
+        return None, [f"the slowest mode is not known: {error}", *lines]
     if slowest > 0:
         click.echo(
             f"Warning: the loop is unstable: slowest mode {slowest:+.3g} per tau_u. Raise the "
             "card's [amplifier] gain_bandwidth, or lower k_p or the feedback weights",
             err=True,
         )
-    return slowest, []
+    return slowest, lines
 
 
 def _check_tolerance(comparisons: Sequence[Comparison], tolerance: float | None) -> None:

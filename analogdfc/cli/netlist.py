@@ -86,8 +86,11 @@ def command(
     samples = stimuli_for(model.network, 1, made_of.seeds[0])
     chip = Chip.of(design, made_of.seeds[1])
     netlist = Netlist.of(chip, "ideal" if fidelity == "ideal" else "macro")
-    bench = Testbench(netlist.chip, samples.x[0], samples.step[0], 20.0, design.tau_v / 10)
     study = Study(netlist.chip.design, samples.x, samples.step)
+    (part,) = study.step_tolerances(netlist.chip.seed)
+    bench = Testbench(
+        netlist.chip, samples.x[0], samples.step[0], study.duration, design.tau_v / 10, part
+    )
     written = netlist.write(output, bench.file_text(), force=force)
     click.echo(f"network {'-'.join(map(str, design.sizes))}, {origin}")
     for remark in (*design.card.remarks, *loop_remarks(study, netlist.chip.seed)):

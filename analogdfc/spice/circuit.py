@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -62,6 +62,7 @@ class Circuit:
         *,
         dt: float,
         steps: int,
+        tolerances: Sequence[float] | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> Trajectory:
         """Release the controller and follow the waveforms, one simulation a sample.
@@ -71,6 +72,8 @@ class Circuit:
             step: steps of the output target, (batch, n_L).
             dt: spacing of the record, in units of the controller's time.
             steps: number of intervals recorded.
+            tolerances: error of a time step as a part of the usual one, for each sample; 1 by
+                default.
             progress: called after each sample with the number finished.
 
         Raises:
@@ -87,8 +90,8 @@ class Circuit:
         # A tenth of tau_v, and never coarser than the record.
         longest = min(design.tau_v / 10, dt)
         benches = [
-            Testbench(self.netlist.chip, a, b, steps * dt, longest)
-            for a, b in zip(x, step, strict=True)
+            Testbench(self.netlist.chip, a, b, steps * dt, longest, part)
+            for a, b, part in zip(x, step, tolerances or [1.0] * len(x), strict=True)
         ]
         runs = [
             SampleRun(self.netlist, bench, self.simulator, self.time_limit, steps, k)

@@ -1,0 +1,264 @@
+"""How a design runs: as equations, as a model of a chip, at rest, or as a circuit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from analogdfc.circuit.amplifiers import Rung
+from analogdfc.circuit.chip import Chip
+from analogdfc.comparison import Kind, ideal_run
+from analogdfc.dynamics import Readings, Trajectory
+from analogdfc.spice.circuit import Circuit
+from analogdfc.spice.netlist import Fidelity
+from analogdfc.spice.simulator import Simulator
+
+if TYPE_CHECKING:
+    from analogdfc.study.study import Study
+
+IDEAL = "ideal"
+BEHAVIOURAL = "behavioural"
+STATIC = "static"
+CELLS: Mapping[Fidelity, str] = {"ideal": "ideal cells", "macro": "macro cells"}
+"""Names of the circuit's realisations by the level of its cells."""
+
+PAIRS: tuple[tuple[str, str, Kind], ...] = (
+    (CELLS["ideal"], IDEAL, "parity"),
+    (CELLS["macro"], BEHAVIOURAL, "parity"),
+    (IDEAL, CELLS["macro"], "deviation"),
+)
+"""What is laid beside what where both have run: reference, other, and what it means."""
+
+Progress = Callable[[str, int, int], object]
+"""Called with a realisation's name, how much of it is done, and how much there is."""
+
+
+class Realisation(Protocol):
+    """A way to run a design."""
+
+    @property
+    def name(self) -> str:
+        """Name of the realisation in results and tables."""
+
+    def run(self, study: Study, progress: Progress | None = None) -> Trajectory:
+        """Run a study's design on its samples.
+
+        Args:
+            study: what is run.
+            progress: told how much of it is done.
+        """
+
+
+@runtime_checkable
+class Stepped(Realisation, Protocol):
+    """One that goes through time in steps, whose errors have a tolerance."""
+
+    def finer(self) -> Stepped:
+        """The same with a tenth of the tolerance."""
+
+    def tolerance(self, study: Study) -> float:
+        """Error of a step that a run may have, as a part of the usual one.
+
+        Args:
+            study: what is run.
+        """
+
+
+@dataclass(frozen=True)
+class Ideal:
+    """The equations of the paper, integrated accurately.
+
+    Attributes:
+        name: name of the realisation.
+        fine: take time steps of half the length, whose error is a sixteenth.
+    """
+
+    name: str = IDEAL
+    fine: bool = False
+
+    def finer(self) -> Ideal:
+        """The same with half the step."""
+        return replace(self, fine=True)
+
+    def tolerance(self, study: Study) -> float:
+        """Its steps are of one length, and are short for any loop.
+
+        Args:
+            study: what is run.
+        """
+        return 1 / 16 if self.fine else 1.0
+
+    def run(self, study: Study, progress: Progress | None = None) -> Trajectory:
+        """Integrate them.
+
+        Args:
+            study: what is run.
+            progress: told how much of it is done.
+        """
+        return ideal_run(
+            study.design, study.x, study.step, dt=study.dt, steps=study.steps, fine=self.fine
+        )
+
+
+@dataclass(frozen=True)
+class Model:
+    """The behavioural model of a chip.
+
+    Attributes:
+        seed: seed of the chip; None for nominal components.
+        rung: detail of the amplifier model.
+        name: name of the realisation.
+        fine: take time steps of a tenth of the error that the loop's damping asks for.
+    """
+
+    seed: int | None = None
+    rung: Rung = Rung.FULL
+    name: str = BEHAVIOURAL
+    fine: bool = False
+
+    def finer(self) -> Model:
+        """The same with a tenth of the tolerance."""
+        return replace(self, fine=True)
+
+    def tolerance(self, study: Study) -> float:
+        """Error of a step that a run may have, as a part of the usual one.
+
+        Args:
+            study: what is run.
+        """
+        return _part(self.fine) * min(study.step_tolerances(self.seed, self.rung))
+
+    def run(self, study: Study, progress: Progress | None = None) -> Trajectory:
+        """Integrate the chip's equations.
+
+        Args:
+            study: what is run.
+            progress: told how much of it is done.
+        """
+
+        def done(count: int) -> None:
+            if progress is not None:
+                progress(self.name, count, study.steps)
+
+        part = _part(self.fine)
+        (run,) = study.behavioural([self.seed], self.rung, precision=part, progress=done)
+        return run
+
+
+@dataclass(frozen=True)
+class Rest:
+    """The static model of a chip: where it comes to rest, at all times.
+
+    Attributes:
+        seed: seed of the chip; None for nominal components.
+        name: name of the realisation.
+    """
+
+    seed: int | None = None
+    name: str = STATIC
+
+    def run(self, study: Study, progress: Progress | None = None) -> Trajectory:
+        """Solve for the rest state.
+
+        Args:
+            study: what is run.
+            progress: told how much of it is done.
+        """
+        state = study.static(self.seed)
+        t = torch.arange(study.steps + 1, dtype=torch.float64) * study.dt
+
+        def held(signal: Tensor) -> Tensor:
+            return signal.unsqueeze(1).expand(-1, len(t), -1)
+
+        found = state.rest
+        v, v_ff, r, r_ff = (
+            tuple(map(held, part)) for part in (found.v, found.v_ff, found.r, found.r_ff)
+        )
+        rest = Readings(v=v, v_ff=v_ff, r=r, r_ff=r_ff)
+        control = state.chip.chip.circuit.control.e
+        unit = study.design.card.scale.control / control.sign
+        error = held(state.volts_rest[control.bank] / unit)
+        return Trajectory(t=t, x=study.x, neurons=rest, u=held(state.u), e=error, free=state.free)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A chip as a SPICE circuit.
+
+    Attributes:
+        fidelity: level of the cells.
+        simulator: how the circuit is run.
+        seed: seed of the chip; None for nominal components.
+        time_limit: seconds that the simulation of one sample may take.
+        jobs: simulations at a time.
+        cells: files of one's own by the name of the cell whose place they take.
+        fine: take time steps of a tenth of the error that the loop's damping asks for.
+    """
+
+    fidelity: Fidelity
+    simulator: Simulator
+    seed: int | None = None
+    time_limit: float = 600.0
+    jobs: int = 1
+    cells: Mapping[str, str | Path] | None = None
+    fine: bool = False
+
+    @property
+    def name(self) -> str:
+        """'ideal cells' or 'macro cells'."""
+        return CELLS[self.fidelity]
+
+    def finer(self) -> Cells:
+        """The same with a tenth of the tolerance."""
+        return replace(self, fine=True)
+
+    def tolerance(self, study: Study) -> float:
+        """Error of a step that a run may have, as a part of the usual one, of all samples.
+
+        Args:
+            study: what is run.
+        """
+        return min(self._tolerances(study))
+
+    def _tolerances(self, study: Study) -> list[float]:
+        found = study.step_tolerances(self.seed, ideal=self.fidelity == "ideal")
+        return [_part(self.fine) * part for part in found]
+
+    def run(self, study: Study, progress: Progress | None = None) -> Trajectory:
+        """Simulate one sample after another.
+
+        Args:
+            study: what is run.
+            progress: told how much of it is done.
+        """
+        circuit = Circuit(
+            Chip.of(study.design, self.seed),
+            self.fidelity,
+            self.simulator,
+            time_limit=self.time_limit,
+            jobs=self.jobs,
+            spool=study.spool,
+            cells=self.cells,
+        )
+
+        def done(count: int) -> None:
+            if progress is not None:
+                progress(self.name, count, len(study.x))
+
+        return circuit.run(
+            study.x,
+            study.step,
+            dt=study.dt,
+            steps=study.steps,
+            tolerances=self._tolerances(study),
+            progress=done,
+        )
+
+
+def _part(fine: bool) -> float:
+    return 0.1 if fine else 1.0
