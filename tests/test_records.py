@@ -20,7 +20,7 @@ from hypothesis.extra import numpy as npst
 
 from analogdfc import records
 from analogdfc.errors import UserError
-from analogdfc.records import Quantity, writing
+from analogdfc.records import Quantity, apart, writing
 
 TREE: records.Tree = {
     "seed": 2**63 + 5,
@@ -320,6 +320,10 @@ def test_types_that_are_neither_text_nor_number_are_refused(tmp_path: Path) -> N
         records.read(path)
     with h5py.File(path, "w") as file:
         file["group/self"] = file["/"]
+    with pytest.raises(UserError, match="holds itself"):
+        records.read(path)
+    with h5py.File(path, "w") as file:
+        file.create_group("/".join(["deep"] * 40))
     with pytest.raises(UserError, match="nested deeper"):
         records.read(path)
 
@@ -393,3 +397,90 @@ def test_threads_write_records_at_the_same_time(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(lambda k: records.write(tmp_path / f"{k}.h5", tree), range(32)))
     assert len({path.read_bytes() for path in paths}) == 1
+
+
+# Damaged files
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_a_file_on_which_hdf5_crashes_is_refused_and_this_process_lives() -> None:
+    with pytest.raises(UserError, match=r"damaged_crash\.h5: the HDF5 file is damaged"):
+        records.read(GOLDEN / "damaged_crash.h5")
+    with pytest.raises(UserError, match="would be lost"):
+        records.check_writable(GOLDEN / "damaged_crash.h5")
+
+
+def test_a_file_that_keeps_hdf5_busy_for_ever_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "_SECONDS", 1)
+    with pytest.raises(UserError, match=r"damaged_endless\.h5: the HDF5 file is damaged"):
+        records.read(GOLDEN / "damaged_endless.h5")
+
+
+def test_a_record_in_which_one_bit_has_changed_is_refused(tmp_path: Path) -> None:
+    path = records.write(tmp_path / "record.h5", {"x": np.ones(1000)})
+    whole = path.read_bytes()
+    at = whole.index(np.ones(1).tobytes()) + 8
+    for place in (at, len(whole) - 1):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(UserError, match="damaged: it isn't what was written"):
+            records.read(path)
+
+
+def test_a_record_that_another_program_has_changed_is_read(tmp_path: Path) -> None:
+    path = records.write(tmp_path / "record.h5", {"x": np.ones(3)})
+    with h5py.File(path, "r+") as file:
+        file["x"][1] = 2.0
+    assert records.read(path).array("x").tolist() == [1.0, 2.0, 1.0]
+    records.write(path, {"x": np.zeros(3)})
+
+
+def test_a_file_of_another_program_is_found_where_the_program_works_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+        monkeypatch.chdir(tmp_path / str(number))
+        with h5py.File("w.h5", "w") as file:
+            file["x"] = [number]
+        assert records.read("w.h5").array("x").tolist() == [number]
+
+
+def test_a_data_set_larger_than_its_file_can_hold_is_refused_and_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("W", (10**5, 10**5), "f8", chunks=(100, 100))
+    with pytest.raises(UserError, match="'W' would have 100000 x 100000 values"):
+        records.read(path)
+
+
+def test_names_that_are_no_text_and_groups_in_a_ring_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.h5"
+    with h5py.File(path, "w") as file:
+        file.create_group(b"W\xe9")
+    with pytest.raises(UserError, match="a name is a text in UTF-8"):
+        records.read(path)
+    with h5py.File(path, "w") as file:
+        for name in "abcdefghij":  # each twice: 2^32 paths
+            file.require_group(name)
+        for one, other in zip("abcdefghi", "bcdefghij", strict=True):
+            file[one]["x"], file[one]["y"] = file[other], file[other]
+        file["j"]["again"] = file["a"]
+    with pytest.raises(UserError, match="holds itself"):
+        records.read(path)
+
+
+def test_values_that_are_in_other_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(np.arange(3.0).tobytes())
+    path = tmp_path / "foreign.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", (3,), "f8", external=[(str(tmp_path / "secret"), 0, 24)])
+    with pytest.raises(UserError, match="'x' has its values in other files"):
+        records.read(path)
+    with h5py.File(path, "w") as file:
+        layout = h5py.VirtualLayout((3,), "f8")
+        layout[:] = h5py.VirtualSource("other.h5", "x", (3,))
+        file.create_virtual_dataset("x", layout)
+    with pytest.raises(UserError, match="'x' has its values in other files"):
+        records.read(path)

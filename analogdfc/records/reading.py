@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,11 +16,15 @@ from numpy.typing import NDArray
 
 from analogdfc import __version__
 from analogdfc.errors import UserError
+from analogdfc.records.apart import apart, has_signature, is_sealed
 from analogdfc.records.tree import FORMAT, MARK, Branch, Quantity, Record, Scalar, missing
 
-__all__ = ["matrices", "read", "read_array"]
+__all__ = ["is_ours", "matrices", "read", "read_array"]
 
 _MAX_DEPTH = 32
+_MAX_NODES = 2**20
+_MOST_PACKED = 1100
+"""More times than HDF5's filters make numbers smaller (deflate: 1032)."""
 _DIMS = "DIMENSION_LABELS"  # where HDF5 keeps the labels of dimensions
 _TOLD = ("units", "description", _DIMS)
 """What an array may say of itself; other attributes of it are other programs'."""
@@ -26,6 +32,9 @@ _TOLD = ("units", "description", _DIMS)
 
 def read(path: str | os.PathLike[str], *keys: str) -> Record:
     """Read a record into memory, or parts of it.
+
+    A file that isn't as `write` left it may be damaged, and is read in a process of its own; so
+    it is by the other functions, too.
 
     Args:
         path: an HDF5 file, written by `write` or by another program.
@@ -40,12 +49,17 @@ def read(path: str | os.PathLike[str], *keys: str) -> Record:
             version doesn't know, or what is read is something that a record can't hold (references,
             compound types, nothing but texts and numbers is read).
     """
-    path = Path(path)
+    record: Record = _asked(_read, path, *keys)
+    return record
+
+
+def _read(place: str, *keys: str) -> Record:
+    path = Path(place)
     with _opened(path) as file:
         number = _format(path, file)
         there = {*file, *file.attrs} - {MARK}
         wanted = there if not keys else there.intersection(keys)
-        tree = _read_group(path, file, 0, wanted)
+        tree = _read_group(path, file, _Seen(path.stat().st_size), wanted)
         return Record(path, tree, number, frozenset(there - wanted))
 
 
@@ -63,14 +77,19 @@ def read_array(path: str | os.PathLike[str], key: str, most: int | None = None) 
     Raises:
         UserError: as `read`; there is no such data set, or it is larger.
     """
-    path = Path(path)
+    values: NDArray[Any] = _asked(_read_array, path, key, most)
+    return values
+
+
+def _read_array(place: str, key: str, most: int | None) -> NDArray[Any]:
+    path = Path(place)
     with _opened(path) as file:
         node = _found(path, file, key)
         if isinstance(node, h5py.Dataset) and h5py.check_string_dtype(node.dtype) is None:
             if node.shape is not None and most is not None and node.size > most:
                 shape = " x ".join(map(str, node.shape))
                 raise UserError(f"{path}: '{key}' has {shape} numbers; 1 to {most} are allowed")
-            return _values(path, key, node)
+            return _values(path, key, node, _Seen(path.stat().st_size))
         if isinstance(node, np.ndarray) and node.dtype.kind in "biufc":
             return node
         raise UserError(f"{path}: '{key}' must be an array of numbers")
@@ -85,7 +104,11 @@ def matrices(path: str | os.PathLike[str]) -> tuple[str, ...]:
     Raises:
         UserError: as `read`.
     """
-    path, found = Path(path), []
+    return tuple(_asked(_matrices, path))
+
+
+def _matrices(place: str) -> list[str]:
+    path, found = Path(place), []
 
     def note(name: str, node: h5py.Group | h5py.Dataset) -> None:
         if isinstance(node, h5py.Dataset) and node.ndim == 2 and node.dtype.kind in "iuf":
@@ -93,27 +116,94 @@ def matrices(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
     with _opened(path) as file:
         file.visititems(note)
-    return tuple(found)
+    return found
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """The file; what goes wrong with it is an error for people."""
+def is_ours(path: Path) -> bool:
+    """Whether an HDF5 file is a record that this program wrote, of whatever format.
+
+    Args:
+        path: the file.
+
+    Raises:
+        UserError: it can't be read.
+    """
+    return bool(_asked(_has_mark, path))
+
+
+def _has_mark(place: str) -> bool:
+    with _opened(Path(place)) as file:
+        # Before records had a mark, all that a command wrote said which versions made it.
+        return MARK in file.attrs or "analogdfc" in getattr(file.get("provenance"), "attrs", ())
+
+
+def _asked(function: Callable[..., Any], path: str | os.PathLike[str], *arguments: Any) -> Any:
+    """What a function finds in a file: called here where that is safe, else in another process."""
+    path = Path(path)
     try:
-        with path.open("rb"):
-            pass
-        if not h5py.is_hdf5(path):
+        if not has_signature(path):
             raise UserError(f"{path}: not an HDF5 file")
-        with h5py.File(path, "r") as file:
-            yield file
+        if is_sealed(path):
+            return function(str(path), *arguments)
+        return apart(function.__name__, path, *arguments)
     except IsADirectoryError as error:
         raise UserError(f"{path}: is a directory; an HDF5 file is needed") from error
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no such file") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (KeyError, RuntimeError, ValueError, MemoryError) as error:
+    except ValueError as error:  # a null character
+        raise UserError(f"{path}: cannot be read: {error}") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """The file; what goes wrong with it is an error for people."""
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise UserError(f"{path}: holds more than the memory: {error}") from error
+    except Exception as error:  # h5py raises many kinds, all of them about the file
         raise UserError(f"{path}: the HDF5 file is damaged: {error}") from error
+
+
+@dataclass
+class _Seen:
+    """What was read of a file so far.
+
+    Attributes:
+        size: of the file, in bytes.
+        bytes: that its numbers and texts take in memory.
+        nodes: groups and data sets.
+        above: addresses of the groups around the one that is read.
+    """
+
+    size: int
+    bytes: int = 0
+    nodes: int = 0
+    above: list[int] = field(default_factory=list)
+
+    def node(self, path: Path, name: object) -> None:
+        """Count a group or data set; refuses more than any record has."""
+        self.nodes += 1
+        if self.nodes > _MAX_NODES:
+            raise UserError(f"{path}: more than {_MAX_NODES} groups and data sets")
+        if not isinstance(name, str):
+            raise UserError(f"{path}: {name!r}: a name is a text in UTF-8")
+
+    def array(self, path: Path, key: str, shape: tuple[int, ...] | None, size: int) -> None:
+        """Count an array before it is read; refuses more than there can be in the file."""
+        self.bytes += math.prod(shape or ()) * size
+        if self.bytes > _MOST_PACKED * self.size + 2**20:
+            raise UserError(
+                f"{path}: '{key}' would have {' x '.join(map(str, shape or ()))} values, more than "
+                f"{self.size} bytes can hold"
+            )
 
 
 def _format(path: Path, file: h5py.File) -> int:
@@ -136,12 +226,12 @@ def _found(path: Path, file: h5py.File, key: str) -> Any:
     if last in _names(node):
         return _child(path, node, last)
     if isinstance(node, h5py.Group) and last in node.attrs:
-        return _attribute(path, node, last, key)
+        return _attribute(path, node, last, key, _Seen(path.stat().st_size))
     return _absent(path, node, key, last)
 
 
 def _names(node: h5py.Group | h5py.Dataset) -> list[str]:
-    return list(node) if isinstance(node, h5py.Group) else []
+    return list(map(str, node)) if isinstance(node, h5py.Group) else []
 
 
 def _absent(path: Path, node: h5py.Group | h5py.Dataset, key: str, name: str) -> NoReturn:
@@ -161,40 +251,45 @@ def _child(path: Path, group: h5py.Group, name: str) -> h5py.Group | h5py.Datase
 
 
 def _read_group(
-    path: Path, group: h5py.Group, depth: int, wanted: Collection[str] | None = None
+    path: Path, group: h5py.Group, seen: _Seen, wanted: Collection[str] | None = None
 ) -> Branch:
     """A group with all below it, or the wanted names of it."""
-    if depth > _MAX_DEPTH:
-        raise UserError(f"{path}: '{group.name}': groups are nested deeper than {_MAX_DEPTH}")
+    address = h5py.h5o.get_info(group.id).addr
+    if len(seen.above) > _MAX_DEPTH or address in seen.above:
+        why = "holds itself" if address in seen.above else f"is nested deeper than {_MAX_DEPTH}"
+        raise UserError(f"{path}: '{group.name}': the group {why}")
+    seen.above.append(address)
     where = group.name.strip("/")
     branch: Branch = {}
     for name in group.attrs:
+        seen.node(path, name)
         if wanted is None or name in wanted:
-            branch[name] = _attribute(path, group, name, f"{where}/{name}".lstrip("/"))
+            branch[name] = _attribute(path, group, name, f"{where}/{name}".lstrip("/"), seen)
     for name in group:
+        seen.node(path, name)
         if wanted is not None and name not in wanted:
             continue
         node = _child(path, group, name)
         if isinstance(node, h5py.Dataset):
-            branch[name] = _read_dataset(path, node)
+            branch[name] = _read_dataset(path, node, seen)
         elif isinstance(group.get(name, getlink=True), h5py.SoftLink):
             raise UserError(f"{path}: '{name}' is a link to a group; it must be in its place")
         else:
-            branch[name] = _read_group(path, node, depth + 1)
+            branch[name] = _read_group(path, node, seen)
+    seen.above.pop()
     return branch
 
 
-def _read_dataset(path: Path, dataset: h5py.Dataset) -> Quantity | NDArray[Any] | str:
+def _read_dataset(path: Path, dataset: h5py.Dataset, seen: _Seen) -> Quantity | NDArray[Any] | str:
     key = dataset.name.lstrip("/")
-    if dataset.shape is None:
-        raise UserError(f"{path}: '{key}' is empty")
+    _check_inside(path, key, dataset, seen)
     if h5py.check_string_dtype(dataset.dtype) is not None:
         with _as_text(path, key):
             texts = np.asarray(dataset.asstr()[()], dtype=np.str_)
         return texts if texts.ndim else str(texts)
-    values = _values(path, key, dataset)
+    values = _values(path, key, dataset, seen)
     told = {
-        name: _attribute(path, dataset, name, f"{key}@{name}")
+        name: _attribute(path, dataset, name, f"{key}@{name}", seen)
         for name in _TOLD
         if name in dataset.attrs
     }
@@ -210,24 +305,28 @@ def _read_dataset(path: Path, dataset: h5py.Dataset) -> Quantity | NDArray[Any] 
     )
 
 
-def _values(path: Path, key: str, dataset: h5py.Dataset) -> NDArray[Any]:
+def _check_inside(path: Path, key: str, dataset: h5py.Dataset, seen: _Seen) -> None:
+    """Make sure that the values of a data set are there, in the file."""
     if dataset.shape is None:
         raise UserError(f"{path}: '{key}' is empty")
+    if dataset.is_virtual or dataset.external:
+        raise UserError(f"{path}: '{key}' has its values in other files; they must be in the file")
+    seen.array(path, key, dataset.shape, dataset.dtype.itemsize)
+
+
+def _values(path: Path, key: str, dataset: h5py.Dataset, seen: _Seen) -> NDArray[Any]:
+    _check_inside(path, key, dataset, seen)
     _check_kind(path, key, dataset.dtype)
-    try:
-        values = np.asarray(dataset[()])
-    except MemoryError as error:
-        shape = " x ".join(map(str, dataset.shape))
-        raise UserError(
-            f"{path}: '{key}' has {shape} numbers, which the memory can't hold"
-        ) from error
+    values = np.asarray(dataset[()])
     return values.astype(values.dtype.newbyteorder("="), copy=False)  # torch takes no other
 
 
 def _attribute(
-    path: Path, node: h5py.Group | h5py.Dataset, name: str, key: str
+    path: Path, node: h5py.Group | h5py.Dataset, name: str, key: str, seen: _Seen
 ) -> NDArray[Any] | Scalar:
-    kind = node.attrs.get_id(name).dtype
+    attribute = node.attrs.get_id(name)
+    kind = attribute.dtype
+    seen.array(path, key, attribute.shape, kind.itemsize)
     if h5py.check_string_dtype(kind) is None:
         _check_kind(path, key, kind)
     return _plain(path, key, node.attrs[name])

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analogdfc.errors import UserError
+from analogdfc.records.apart import has_signature, seal
+from analogdfc.records.reading import is_ours
 from analogdfc.records.tree import FORMAT, MARK, Quantity, Tree
 
 __all__ = ["check_writable", "write"]
@@ -98,7 +100,7 @@ def _image(tree: Tree) -> bytes:
         _write_group(file, {MARK: FORMAT, **tree}, "")
         file.flush()
         image: bytes = file.id.get_file_image()
-    return image
+    return image + seal(image)
 
 
 def _write_group(group: h5py.Group, tree: Tree, where: str) -> None:
@@ -152,11 +154,12 @@ def _check_replaceable(path: Path, target: Path) -> None:
         raise UserError(_unwritable(path, "the existing file is write-protected"))
     if not target.stat().st_size:
         return
-    if not h5py.is_hdf5(target):
+    if not has_signature(target):
         raise UserError(_unwritable(path, "the existing file is not HDF5 and would be lost"))
-    with h5py.File(target, "r") as file:
-        # Before records had a mark, all that a command wrote said which versions made it.
-        ours = MARK in file.attrs or "analogdfc" in getattr(file.get("provenance"), "attrs", ())
+    try:
+        ours = is_ours(target)
+    except UserError as error:
+        raise UserError(_unwritable(path, f"the existing file would be lost; {error}")) from error
     if not ours:
         raise UserError(
             _unwritable(path, "the existing file is no record of analogdfc and would be lost")
