@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from analogdfc import records
 from analogdfc.circuit.design import Design
+from analogdfc.drawing import Axes, Figure, new_figure, own_settings
 from analogdfc.dynamics import Trajectory, Update
 from analogdfc.errors import UserError
 from analogdfc.files import MARK, check_apart, check_own, write_whole
@@ -31,6 +30,7 @@ _STYLES: tuple[tuple[str, str, float], ...] = (
 )
 
 
+@own_settings()
 def save_figure(figure: Figure, path: str | Path) -> Path:
     """Write a figure; the ending of the name decides the format (png, pdf, svg).
 
@@ -74,6 +74,7 @@ def check_outputs(record: Path, *beside: Path, read: Iterable[str | Path | None]
         check_own(path)
 
 
+@own_settings()
 def comparison_figure(design: Design, runs: Mapping[str, Trajectory]) -> Figure:
     """Waveforms of several realisations on top of each other, and their updates as a scatter.
 
@@ -81,7 +82,7 @@ def comparison_figure(design: Design, runs: Mapping[str, Trajectory]) -> Figure:
         design: the design, for the scale of time.
         runs: trajectories by the name of the realisation; the first is the reference.
     """
-    figure = Figure(figsize=(11, 7), layout="constrained")
+    figure = new_figure(11, 7)
     axes = figure.subplots(2, 3)
     reference = next(iter(runs.values()))
     sample = int(reference.u[:, -1].norm(dim=-1).argmax())
@@ -165,6 +166,7 @@ def label(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_axisbelow(True)
 
 
+@own_settings()
 def training_figure(history: Sequence[Metrics], outputs: int) -> Figure:
     """Loss, and error where labels are classes, by epoch, of training, validation and test samples.
 
@@ -172,7 +174,7 @@ def training_figure(history: Sequence[Metrics], outputs: int) -> Figure:
         history: figures of the epochs, in their order; may be empty.
         outputs: how many the loss is summed over.
     """
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = new_figure(9, 3.6)
     loss, error = figure.subplots(1, 2)
     epochs = [m.epoch for m in history]
     styles = zip(Metrics._fields[1:], ("#0072B2", "#D55E00", "#000000"), strict=True)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analogdfc.arrays.product_error import CrossbarError, Product
+from analogdfc.drawing import Axes, Figure, MaxNLocator, new_figure, own_settings
 
 _ALONE, _WITHOUT, _TOTAL = "#0072B2", "#D55E00", "0.35"
 
@@ -22,6 +20,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g}" if share > 1e-12 else "0"
 
 
+@own_settings()
 def product_figure(product: Product, found: CrossbarError, heading: str) -> Figure:
     """Errors by cause, and the maps of the cells: voltage lost on the lines, relative error.
 
@@ -33,7 +32,7 @@ def product_figure(product: Product, found: CrossbarError, heading: str) -> Figu
     rows, columns = product.shape
     # Maps in the shape of the array where that leaves them wide or high enough to be read.
     width = min(max(4.2 * columns / rows, 2.6), 5.5)
-    out = Figure(figsize=(5.0 + 2 * (width + 1.2), 5.4), layout="constrained")
+    out = new_figure(5.0 + 2 * (width + 1.2), 5.4)
     bars, loss, error = out.subplots(1, 3, width_ratios=[4.2, width, width])
     _bars(bars, found)
     _map(

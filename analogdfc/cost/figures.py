@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, NullFormatter
-
 from analogdfc.analysis.energy.items import COMPONENTS, QUIESCENT
 from analogdfc.cost.estimate import AtBandwidth, Estimate
 from analogdfc.cost.sweep import Parameter, Point
 from analogdfc.digital.training import engineering
+from analogdfc.drawing import (
+    Axes,
+    Figure,
+    FormatStrFormatter,
+    NullFormatter,
+    new_figure,
+    own_settings,
+)
 from analogdfc.plots import label
 
 _COLOURS = (
@@ -21,6 +25,7 @@ _COLOURS = (
 )  # fmt: skip
 
 
+@own_settings()
 def estimate_figure(
     found: Estimate,
     bandwidths: Sequence[AtBandwidth],
@@ -35,7 +40,7 @@ def estimate_figure(
     """
     panels = 3 + len(sweeps)
     rows = math.ceil(panels / 3)
-    figure = Figure(figsize=(14, 4.2 * rows), layout="constrained")
+    figure = new_figure(14, 4.2 * rows)
     axes = list(figure.subplots(rows, 3, squeeze=False).flat)
     _stacked(axes[0], found, COMPONENTS)
     axes[0].set_title("energy of one sample", fontsize=10)

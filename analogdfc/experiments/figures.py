@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy.stats import gaussian_kde
 
+from analogdfc.drawing import Axes, Figure, new_figure, own_settings
 from analogdfc.experiments.plan import (
     ACTIVATIONS,
     ALPHA,
@@ -31,6 +30,7 @@ _ORDER = ("dfa", "dfc-ssa", "dfc-ss", "dfc")
 _SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
+@own_settings()
 def draw(figure: str, results: Results) -> Figure:
     """Draw a figure of the paper from the results of its runs.
 
@@ -80,7 +80,7 @@ def _label(axes: Axes, title: str, x: str, y: str) -> None:
 
 def _configurations(results: Results) -> Figure:
     curves = results["configurations"]
-    figure = Figure(figsize=(6.4, 5.4), layout="constrained")
+    figure = new_figure(6.4, 5.4)
     axes = figure.subplots()
     points, damped = values(curves, "random"), values(curves, "damped")
     axes.scatter(
@@ -145,7 +145,7 @@ def _panel(axes: Axes, results: Results, name: str, methods: tuple[str, ...] = _
 
 
 def _learning(results: Results) -> Figure:
-    figure = Figure(figsize=(12, 7.4), layout="constrained")
+    figure = new_figure(12, 7.4)
     panels = figure.subplots(2, 3)
     for axes, name, title, y in zip(
         panels.flat,
@@ -186,7 +186,7 @@ def _shared_legend(figure: Figure, axes: Axes) -> None:
 
 
 def _stability(results: Results) -> Figure:
-    figure = Figure(figsize=(12, 4.4), layout="constrained")
+    figure = new_figure(12, 4.4)
     panels = figure.subplots(1, 3)
     for axes, name, title in zip(
         panels,
@@ -202,7 +202,7 @@ def _stability(results: Results) -> Figure:
 
 
 def _sweeps(results: Results) -> Figure:
-    figure = Figure(figsize=(12, 4.4), layout="constrained")
+    figure = new_figure(12, 4.4)
     panels = figure.subplots(1, 3, sharey=True)
     for axes, group, title, x in zip(
         panels,
@@ -238,7 +238,7 @@ def _sweeps(results: Results) -> Figure:
 
 
 def _pair(results: Results, group: str, varied: str, y: str) -> Figure:
-    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    figure = new_figure(10, 4.4)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, activation, letter in zip(panels, ACTIVATIONS, "ab", strict=True):
         runs = learned(results, group, activation)
@@ -259,7 +259,7 @@ def _pair(results: Results, group: str, varied: str, y: str) -> Figure:
 
 
 def _dampings(results: Results) -> Figure:
-    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    figure = new_figure(10, 4.4)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, activation, letter in zip(panels, ACTIVATIONS, "ab", strict=True):
         (curves,) = learned(results, S3, activation).values()

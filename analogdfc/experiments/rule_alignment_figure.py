@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, Normalize
-from matplotlib.figure import Figure
 
+from analogdfc.drawing import Axes, Colormap, Figure, Normalize, colormaps, new_figure, own_settings
 from analogdfc.experiments.rule_alignment import REFERENCES, WHOLE, RuleAlignment
 
 # Beyond a right angle an update undoes what the reference does.
@@ -17,6 +14,7 @@ _BEYOND = "#D55E00"
 _NONE = "0.9"
 
 
+@own_settings()
 def alignment_figure(found: Mapping[str, RuleAlignment], title: str) -> Figure:
     """A heat map for each reference, rules by layers, and the share in the null space.
 
@@ -27,9 +25,7 @@ def alignment_figure(found: Mapping[str, RuleAlignment], title: str) -> Figure:
     layers = list(next(iter(found.values())).null_space)
     width = 0.46 * len(layers)
     sizes = [*(width for _ in REFERENCES), max(1.5, width)]
-    figure = Figure(
-        figsize=(sum(sizes) + 3.2, max(3.2, 1.7 + 0.33 * len(found))), layout="constrained"
-    )
+    figure = new_figure(sum(sizes) + 3.2, max(3.2, 1.7 + 0.33 * len(found)))
     axes = figure.subplots(1, len(sizes), width_ratios=sizes, sharey=True)
     colours = colormaps["viridis_r"].with_extremes(over=_BEYOND, bad=_NONE)
     norm = Normalize(0, 90)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
 
+from analogdfc.drawing import Axes, EngFormatter, Figure, new_figure, own_settings
 from analogdfc.onchip.convergence import Convergence
 
 NAMES = {"hardware": "through the hardware", "dfc-ss": "ideal rule", "bp": "backpropagation"}
 COLOURS = {"hardware": "#D55E00", "dfc-ss": "#0072B2", "bp": "0.45"}
 
 
+@own_settings()
 def convergence_figure(convergence: Convergence, time_per_sample: float | None = None) -> Figure:
     """Accuracy or loss on held-out samples against samples seen.
 
@@ -24,7 +23,7 @@ def convergence_figure(convergence: Convergence, time_per_sample: float | None =
         convergence: from `converge`.
         time_per_sample: seconds on the chip, for the axis at the top; None for no such axis.
     """
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    figure = new_figure(6.4, 4.4)
     axes = figure.subplots()
     share = convergence.measure == "accuracy"
     factor = 100.0 if share else 1.0

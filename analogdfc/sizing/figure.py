@@ -5,11 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
-
+from analogdfc.drawing import Axes, Figure, Normalize, ScalarFormatter, new_figure, own_settings
 from analogdfc.sizing.finding import Sizing
 from analogdfc.sizing.search import front
 from analogdfc.sizing.specification import REQUIREMENTS
@@ -18,13 +14,14 @@ from analogdfc.sizing.trial import Outcome
 _FINAL = "#D55E00"
 
 
+@own_settings()
 def sizing_figure(sizing: Sizing) -> Figure:
     """Trials as energy against angle with the Pareto front, and the specification in its ranges.
 
     Args:
         sizing: the result.
     """
-    figure = Figure(figsize=(12, 5), layout="constrained")
+    figure = new_figure(12, 5)
     trials, bars = figure.subplots(1, 2, width_ratios=(1.2, 1))
     _trials(figure, trials, sizing)
     _specification(bars, sizing)
