@@ -164,7 +164,7 @@ def stimuli_for(network: Network, count: int, seed: int, stepsize: float | None 
     if data is None:
         if stepsize is not None:
             raise UserError(
-                f"target_stepsize = {stepsize:g}: it is that of handwritten digits, which don't "
+                f"`target_stepsize` = {stepsize:g}: it is that of handwritten digits, which don't "
                 f"fit a network {'-'.join(map(str, network.sizes))}; random inputs have target "
                 "steps of 0.15 rms"
             )

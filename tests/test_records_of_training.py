@@ -19,6 +19,7 @@ from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback, NetworkFeedback
 from analogdfc.learning import LearningRule, get_rule, make_rule
 from analogdfc.network import Network
+from analogdfc.sizing.trial import Problem
 from analogdfc.storage import Model, model_tree, read_model
 
 SMALL = ["--dataset", "digits-4x4", "--samples", "60", "--sizes", "16-6-10", "--epochs", "1"]
@@ -221,6 +222,21 @@ def test_a_network_that_learned_through_a_chip_brings_that_chip(
     other = design_of(monkeypatch, command, *whole, "--card", "discrete_100mhz")
     assert CARD not in other
     assert "ECRAM" in other
+
+
+def test_a_sizing_takes_the_chips_card_and_seeds_without_its_devices(
+    on_chip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(problem: Problem, *_: object) -> None:
+        raise UserError(f"{problem.design.card.card.name}, {problem.design.devices}, "
+                        f"chips {problem.seeds}, `max_angle`, max_angle")  # fmt: skip
+
+    monkeypatch.setattr("analogdfc.cli.size.size", stop)
+    whole = ["--weights", on_chip, "--chips", 2, "--no-verify", "-o", tmp_path / "out.h5"]
+    assert f"{CARD}, None, chips (5, 6), --max-angle, max_angle" in refused("size", *whole)
+    said = refused("size", *whole, "--card", "discrete_100mhz", "--seed", 2)
+    assert CARD not in said
+    assert "chips (2, 3)" in said
 
 
 def test_the_netlist_of_a_network_that_learned_through_a_chip_is_that_of_its_chip(

@@ -475,7 +475,7 @@ def test_no_design_says_which_bound_was_closest(trials: list[Outcome]) -> None:
     strict = problem_of(max_angle=0.01)
     with pytest.raises(ConvergenceError, match=r"angle of .* degrees where 0.009") as caught:
         cheapest(strict, trials, strict.aim)
-    assert "raise max_angle" in str(caught.value)
+    assert "raise `max_angle`" in str(caught.value)
     assert "free the fixed" in str(caught.value)
     steady = problem_of(phase_margin=179.0)
     with pytest.raises(ConvergenceError, match=r"phase margin of .* where 179 is needed"):

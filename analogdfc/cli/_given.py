@@ -46,8 +46,10 @@ def given(
     card: str,
     seeds: tuple[int, int | None],
     switches: Switches,
-    devices: str | None,
-    age: float,
+    devices: str | None = None,
+    age: float = 0.0,
+    *,
+    on_devices: bool = True,
 ) -> Given:
     """The options, with what the record of a chip says in place of defaults.
 
@@ -58,6 +60,7 @@ def given(
         switches: of the design.
         devices: name or path of the device card; None for none.
         age: of the devices, in seconds.
+        on_devices: whether the command knows devices; without, those of a record are left out.
     """
     seed, chip = seeds
     if record is None:
@@ -81,7 +84,8 @@ def given(
         for name in ("double_sampling", "auto_zero", "relative_target")
         if silent(name) and f"readout/{name}" in kept
     }
-    made_of = Devices.read(kept) if silent("devices") else None
+    own = Devices.read(kept)
+    made_of = own if on_devices and silent("devices") else None
     if made_of is None:
         made_of = read_devices(devices, age)
     elif not silent("age"):
@@ -89,7 +93,7 @@ def given(
     # Before chips had a seed of their own, it was the other.
     drawn = (seed, seed if chip is None else chip)
     note = ""
-    if silent("card") and silent("devices") and "card" in kept:
-        anew = "" if made_of is None else ", its devices programmed anew"
-        note = f", on the chip of {record}{anew}"
+    if silent("card") and "card" in kept and (not on_devices or silent("devices")):
+        how = ", its devices programmed anew" if on_devices else ", without its devices"
+        note = f", on the chip of {record}{how if own is not None else ''}"
     return Given(technology, drawn, replace(switches, **said), made_of, note)

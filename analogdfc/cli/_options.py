@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from analogdfc.controller import PD, PI, PID, Controller, I, Leak, P
-from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.errors import UserError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -127,15 +126,16 @@ def as_options(*names: str) -> Iterator[None]:
     """Arguments that a message of the library names become the options that give them.
 
     Args:
-        names: of the arguments, such as max_angle for --max-angle.
+        names: of the arguments, such as max_angle for --max-angle; messages have them between
+            backticks.
     """
     try:
         yield
     except UserError as error:
-        pattern = rf"\b({'|'.join(names)})\b"
-        text = re.sub(pattern, lambda m: "--" + m[0].replace("_", "-"), str(error))
-        kind = ConvergenceError if isinstance(error, ConvergenceError) else UserError
-        raise kind(text) from error
+        text = str(error)
+        for name in names:
+            text = text.replace(f"`{name}`", "--" + name.replace("_", "-"))
+        raise type(error)(text) from error
 
 
 KINDS: dict[str, type[Controller]] = {"P": P, "I": I, "PI": PI, "PD": PD, "PID": PID}

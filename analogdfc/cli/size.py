@@ -25,8 +25,8 @@ from analogdfc.cli._design import (
     make_model,
     make_stimuli,
     progress_bar,
-    read_card,
 )
+from analogdfc.cli._given import given, learned_on
 from analogdfc.cli._options import (
     Control,
     Count,
@@ -215,27 +215,30 @@ def command(
 
     Seeks the least gain, bandwidth, slew rate, levels and window, and the most offset, noise and
     wire resistance, with which the update stays within the angle of the ideal one, at little
-    energy; prints them as a specification, and simulates it.
+    energy; prints them as a specification, and simulates it. A network that learned through a chip
+    brings that chip's card and seeds, where no option says otherwise; not its devices, since their
+    window and levels are what is sought.
     """
     torch.set_num_threads(1)
     if not effort.verify:
         refuse("--no-verify leaves the simulations out", "circuits", "backend", "time_limit")
-    given = parse_fixed(fixed), parse_ranges(ranges)
+    requirements = parse_fixed(fixed), parse_ranges(ranges)
     storage = _check_outputs(output, effort.storage, (weights, card))
-    technology = read_card(card)
+    chip = given(learned_on(weights), card, (seed, chip_seed), switches, on_devices=False)
     simulator = get_simulator(effort.backend) if effort.verify else None
+    seed, first = chip.seeds
     model, origin = make_model(weights, sizes, seed, control)
-    design = make_design(model, technology, switches)
+    origin += chip.note
+    design = make_design(model, chip.card, chip.switches)
     data = make_stimuli(model.network, bounds.samples, seed, bounds.target_stepsize)
-    first = seed if chip_seed is None else chip_seed
     problem = Problem.of(
         design,
         data.x,
         data.step,
         seeds=range(first, first + bounds.chips),
         max_angle=bounds.max_angle,
-        fixed=given[0],
-        ranges=given[1],
+        fixed=requirements[0],
+        ranges=requirements[1],
         safety=bounds.safety,
         duration=bounds.duration,
         phase_margin=bounds.phase_margin,

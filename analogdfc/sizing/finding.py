@@ -263,6 +263,6 @@ def _rejection(problem: Problem, rejected: Sequence[tuple[float, Verification]])
     tried = ", ".join(f"{v.worst:.3g} (aimed at {aim:.3g})" for aim, v in rejected)
     return (
         f"simulated in full, no design kept the bound of {problem.max_angle:g} degrees: {tried} "
-        "degrees. Raise max_angle, or lower the upper ends of noise and offset or raise the "
+        "degrees. Raise `max_angle`, or lower the upper ends of noise and offset or raise the "
         "lower ends of bandwidth and slew"
     )

@@ -168,10 +168,10 @@ def _because(o: Outcome) -> str:
 
 _HELP: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "angle": (
-        "raise max_angle or lower the card's [device] mismatch",
+        "raise `max_angle` or lower the card's [device] mismatch",
         ("noise", "gain", "offset", "levels", "window", "word", "bit"),
     ),
-    "phase margin": ("lower k_p, the feedback weights or phase_margin", ("bandwidth",)),
+    "phase margin": ("lower k_p, the feedback weights or `phase_margin`", ("bandwidth",)),
     "settling": ("raise duration", ("bandwidth", "gain")),
     "slewing": ("lower the target steps", ("slew",)),
 }
