@@ -6,7 +6,9 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from analogdfc.spice.diagnosis import raise_for_messages
 from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.rawfile import RawPlot
 from analogdfc.spice.shared import SharedLibrary
+from analogdfc.spice.simulation import Simulation
 from analogdfc.spice.simulator import Simulator
 
 BACKENDS = [BatchProcess, SharedLibrary]
@@ -166,15 +169,44 @@ def test_an_error_in_the_netlist_quotes_ngspice(
 @both
 def test_a_run_past_its_time_limit_is_stopped(backend: type[Simulator]) -> None:
     start = time.monotonic()
-    told = r"time limit of 0\.7 s.*had simulated (?!0 s)[\d.e-]+ s of 5 s"
+    told = r"ngspice did not .* time limit of 1 s.*had simulated (?!0 s)[\d.e-]+ s of 5 s"
+    shares: list[float] = []
     with pytest.raises(UserError, match=told):
-        backend().run(ENDLESS, save=["out"], time_limit=0.7)
+        backend().run(ENDLESS, save=["out"], time_limit=1, progress=shares.append)
     assert time.monotonic() - start < 5
+    assert shares == sorted(shares)
+    assert 0 < shares[-1] < 0.1
+
+
+def test_a_simulation_tells_hundredths_as_it_goes() -> None:
+    class Telling(Fake):
+        def _execute(
+            self, folder: Path, time_limit: float, progress: Callable[[], object]
+        ) -> tuple[int, list[str]]:
+            for seconds in (1.26e-6, 3e-6, 2e-6):
+                (folder / "stdout.txt").write_text(f"Reference value : {seconds}\n")
+                progress()
+            return 0, []
+
+    class Deck:
+        def text(self) -> str:
+            return ""
+
+        def deck(self, testbench: str) -> str:
+            return RC_STEP
+
+    told: list[int] = []
+    nothing: Any = Deck()
+    fake = Telling([0, 5e-6], [0, 1])
+    simulation = Simulation(nothing, nothing, ("out",), fake, 1.0)
+    simulation.run(told.append)
+    assert told == [25, 35, 0, 40]
+    assert sum(told) == simulation.work
 
 
 def test_children_of_a_stopped_program_are_stopped_too(tmp_path: Path) -> None:
     script = "(sleep 1; touch late) & sleep 30"
-    with pytest.raises(UserError, match="time limit"):
+    with pytest.raises(UserError, match="sh did not finish within its time limit"):
         process.run_limited(["sh", "-c", script], tmp_path, {}, 0.2)
     time.sleep(1.2)
     assert not (tmp_path / "late").exists()
@@ -375,7 +407,9 @@ def test_a_cell_that_does_not_fit_its_place_is_named_with_its_pins(
 
 def test_a_full_temporary_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(Simulator):
-        def _execute(self, folder: Path, time_limit: float) -> tuple[int, list[str]]:
+        def _execute(
+            self, folder: Path, time_limit: float, progress: Callable[[], object]
+        ) -> tuple[int, list[str]]:
             raise OSError(28, "No space left on device")
 
         def _read(self, folder: Path) -> list[RawPlot]:
@@ -563,7 +597,9 @@ class Fake(Simulator):
     def __init__(self, *values: list[float]) -> None:
         self._plot = RawPlot("", "Transient Analysis", ("time", "v(out)"), np.array(values).T)
 
-    def _execute(self, folder: Path, time_limit: float) -> tuple[int, list[str]]:
+    def _execute(
+        self, folder: Path, time_limit: float, progress: Callable[[], object]
+    ) -> tuple[int, list[str]]:
         return 0, []
 
     def _read(self, folder: Path) -> list[RawPlot]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,8 +91,10 @@ def test_compare_says_whose_stability_it_is_and_warns_at_the_top(
 class Talking(BatchProcess):
     """ngspice that has something to say."""
 
-    def _execute(self, folder: Path, time_limit: float) -> tuple[int, list[str]]:
-        exit_code, messages = super()._execute(folder, time_limit)
+    def _execute(
+        self, folder: Path, time_limit: float, progress: Callable[[], object]
+    ) -> tuple[int, list[str]]:
+        exit_code, messages = super()._execute(folder, time_limit, progress)
         found = "Trying gmin = 1e-5 Warning: Further gmin increment"
         return exit_code, [*messages, found, "Warning:  beware of   this"]
 

@@ -78,6 +78,6 @@ def check_finished(path: Path) -> None:
     record = records.read(path)
     if "kind" in record and record["kind"] == KIND and not record["complete"]:
         raise UserError(
-            f"{path}: holds a verification that isn't finished; go on with it (`resume`), delete the "
-            "file or choose another"
+            f"{path}: holds a verification that isn't finished; go on with it (`resume`), delete "
+            "the file or choose another"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from analogdfc.spice.installed import BINARY_VARIABLE, find_binary, missing_ngspice
@@ -24,10 +24,12 @@ class BatchProcess(Simulator):
             raise missing_ngspice("the program ngspice", BINARY_VARIABLE)
         self._binary = binary
 
-    def _execute(self, folder: Path, time_limit: float) -> tuple[int, list[str]]:
+    def _execute(
+        self, folder: Path, time_limit: float, progress: Callable[[], object]
+    ) -> tuple[int, list[str]]:
         settings = ["-n", "-D", "num_threads=1", "-D", "filetype=binary"]
         command = [self._binary, *settings, "-b", "-r", _RAWFILE, DECK_NAME]
-        return run_limited(command, folder, {}, time_limit)
+        return run_limited(command, folder, {}, time_limit, progress=progress)
 
     def _read(self, folder: Path) -> Sequence[RawPlot]:
         return read_rawfile(folder / _RAWFILE)

@@ -74,7 +74,7 @@ class Circuit:
             steps: number of intervals recorded.
             tolerances: error of a time step as a part of the usual one, for each sample; 1 by
                 default.
-            progress: called after each sample with the number finished.
+            progress: called as it goes with how much is simulated, in hundredths of a sample.
 
         Raises:
             UserError: ngspice is missing or refuses the netlist, inputs or steps that don't fit the

@@ -10,7 +10,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from analogdfc.errors import TimeLimitError, UserError
@@ -21,11 +22,20 @@ _GUARD = Path(__file__).with_name("guard.py")
 _GRACE = 2.0
 """Seconds after the time limit at which the guard stops a run that its caller has not stopped."""
 
+_LOOK = 0.2
+"""Seconds between two looks at how far a run has got."""
+
 _running: set[subprocess.Popen[bytes]] = set()
 
 
 def run_limited(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], time_limit: float
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    time_limit: float,
+    *,
+    program: str = "",
+    progress: Callable[[], object] = lambda: None,
 ) -> tuple[int, list[str]]:
     """Run a program in a folder, kill it and all its children at the time limit.
 
@@ -39,6 +49,8 @@ def run_limited(
         environment: added to the caller's environment, from which ngspice's own variables are
             taken out (see `analogdfc.spice.settings`).
         time_limit: in seconds.
+        program: what it is called in messages; by default what its file is called.
+        progress: called some times a second while it runs.
 
     Returns:
         Exit code (negative: the number of the signal) and the lines that it wrote.
@@ -59,11 +71,12 @@ def run_limited(
             raise UserError(f"{command[0]}: can't be started: {error.strerror}") from error
         _running.add(process)
         try:
-            exit_code = process.wait(time_limit)
+            exit_code = _wait(process, time_limit, progress)
         except subprocess.TimeoutExpired:
             raise TimeLimitError(
-                f"ngspice did not finish within its time limit of {time_limit:g} s and was "
-                "stopped; nothing is returned. Raise the limit or simulate less"
+                f"{program or Path(command[0]).name} did not finish within its time limit of "
+                f"{time_limit:g} s and was stopped; nothing is returned. Raise the limit or "
+                "simulate less"
             ) from None
         finally:
             _running.discard(process)
@@ -77,6 +90,21 @@ def run_limited(
         raise UserError(f"{command[0]}: can't be started: {reason}")
     text = "\n".join(stream.read_text("utf-8", errors="replace") for stream in streams)
     return exit_code, [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+
+
+def _wait(
+    process: subprocess.Popen[bytes], time_limit: float, progress: Callable[[], object]
+) -> int:
+    """Exit code of a process; raises `TimeoutExpired` at the time limit."""
+    end = time.monotonic() + time_limit
+    while True:
+        left = max(end - time.monotonic(), 0)
+        try:
+            return process.wait(min(left, _LOOK))
+        except subprocess.TimeoutExpired:
+            if left <= _LOOK:
+                raise
+        progress()
 
 
 def stop_all() -> None:

@@ -16,7 +16,7 @@ from analogdfc.errors import UserError
 from analogdfc.jobs import Progress, Run
 from analogdfc.records import Quantity, Record, Tree
 from analogdfc.spice.netlist import Netlist
-from analogdfc.spice.simulation import Simulation
+from analogdfc.spice.simulation import PARTS, Simulation
 from analogdfc.spice.simulator import Simulator, Waveforms
 from analogdfc.spice.testbench import Testbench
 
@@ -59,6 +59,11 @@ class SampleRun(Run[Sample]):
     def name(self) -> str:
         """'sample 2 of the circuit with macro cells'."""
         return f"sample {self.number} of the circuit with {self.netlist.fidelity} cells"
+
+    @property
+    def work(self) -> int:
+        """Hundredths of the simulated time."""
+        return PARTS
 
     def settings(self) -> str:
         """What the waveforms depend on; see `Task.settings`.

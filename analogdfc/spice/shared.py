@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,15 @@ class SharedLibrary(Simulator):
             raise missing_ngspice("the library libngspice", LIBRARY_VARIABLE)
         self._library = library
 
-    def _execute(self, folder: Path, time_limit: float) -> tuple[int, list[str]]:
+    def _execute(
+        self, folder: Path, time_limit: float, progress: Callable[[], object] = lambda: None
+    ) -> tuple[int, list[str]]:
         command = [sys.executable, "-W", "ignore", str(_WORKER)]
         library = self._library.replace("{", "{{").replace("}", "}}")  # PySpice formats it
-        exit_code, lines = run_limited(command, folder, {LIBRARY_VARIABLE: library}, time_limit)
+        exit_code, lines = run_limited(
+            command, folder, {LIBRARY_VARIABLE: library}, time_limit,
+            program="ngspice", progress=progress,
+        )  # fmt: skip
         messages = folder / "messages.txt"
         if messages.exists():
             text = messages.read_text("utf-8", errors="replace")

@@ -11,6 +11,9 @@ from analogdfc.spice.process import stop_all
 from analogdfc.spice.simulator import Simulator, Waveforms
 from analogdfc.spice.testbench import Testbench
 
+PARTS = 100
+"""Units of progress of one simulation."""
+
 
 @dataclass(frozen=True)
 class Simulation(Task[Waveforms]):
@@ -30,12 +33,25 @@ class Simulation(Task[Waveforms]):
     simulator: Simulator
     time_limit: float
 
+    @property
+    def work(self) -> int:
+        """Hundredths of the simulated time."""
+        return PARTS
+
     def run(self, progress: Progress) -> Waveforms:
         """Simulate; see `Task.run`."""
+        told = 0
+
+        def tell(share: float) -> None:
+            nonlocal told
+            done = max(int(PARTS * share), told)
+            progress(done - told)
+            told = done
+
         # The deck is written here: those of all samples at once may not fit into memory.
         deck = self.netlist.deck(self.bench.text())
-        waves = self.simulator.run(deck, save=self.save, time_limit=self.time_limit)
-        progress(1)
+        waves = self.simulator.run(deck, save=self.save, time_limit=self.time_limit, progress=tell)
+        tell(1.0)
         return waves
 
 

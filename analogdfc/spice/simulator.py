@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -67,7 +67,14 @@ class Simulator(ABC):
 
     name: ClassVar[str]
 
-    def run(self, netlist: str, *, save: Sequence[str], time_limit: float = 600.0) -> Waveforms:
+    def run(
+        self,
+        netlist: str,
+        *,
+        save: Sequence[str],
+        time_limit: float = 600.0,
+        progress: Callable[[float], object] = lambda share: None,
+    ) -> Waveforms:
         """Run the transient analysis of a deck.
 
         Args:
@@ -76,6 +83,7 @@ class Simulator(ABC):
             save: the signals to return: nodes ('x1.r' or 'v(x1.r)') and currents of voltage
                 sources and other devices that have one ('i(v1)').
             time_limit: seconds of wall-clock time after which the run is stopped; > 0.
+            progress: called while it runs with the share that is simulated, 0 to 1.
 
         Returns:
             The waveforms from the first to the last time point, none missing.
@@ -98,7 +106,7 @@ class Simulator(ABC):
                 folder = Path(name)
                 (folder / DECK_NAME).write_text(deck, encoding="utf-8")
                 write_settings(folder, netlist)
-                messages, found = self._simulate(folder, netlist, save, time_limit)
+                messages, found = self._simulate(folder, netlist, save, time_limit, progress)
         except OSError as error:
             raise UserError(
                 f"{tempfile.gettempdir()}: the temporary folder can't be used: "
@@ -111,12 +119,21 @@ class Simulator(ABC):
         return Waveforms(time, signals, tuple(messages))
 
     def _simulate(
-        self, folder: Path, netlist: str, save: Sequence[str], time_limit: float
+        self,
+        folder: Path,
+        netlist: str,
+        save: Sequence[str],
+        time_limit: float,
+        progress: Callable[[float], object],
     ) -> tuple[list[str], Sequence[RawPlot]]:
         """Messages and plots of the deck in the folder; an error says all that is known."""
         stop = stop_time(netlist)
+
+        def tell() -> None:
+            progress(min((reached_time(folder) or 0.0) / stop, 1.0))
+
         try:
-            exit_code, messages = self._execute(folder, time_limit)
+            exit_code, messages = self._execute(folder, time_limit, tell)
             raise_for_messages(messages, exit_code, save)
             return messages, self._read(folder)
         except TimeLimitError as error:
@@ -135,8 +152,16 @@ class Simulator(ABC):
             raise
 
     @abstractmethod
-    def _execute(self, folder: Path, time_limit: float) -> tuple[int, list[str]]:
-        """Simulate the deck in the folder; return the exit code and ngspice's messages."""
+    def _execute(
+        self, folder: Path, time_limit: float, progress: Callable[[], object]
+    ) -> tuple[int, list[str]]:
+        """Simulate the deck in the folder; return the exit code and ngspice's messages.
+
+        Args:
+            folder: has the deck, and nothing else that matters.
+            time_limit: in seconds.
+            progress: called some times a second.
+        """
 
     @abstractmethod
     def _read(self, folder: Path) -> Sequence[RawPlot]:
