@@ -21,12 +21,13 @@ def memory() -> int:
     return found
 
 
-def check_memory(numbers: int, what: str) -> None:
+def check_memory(numbers: int, what: str, less: str = "") -> None:
     """Make sure that there is memory for numbers of double precision; called before taking it.
 
     Args:
         numbers: how many.
         what: what they are, for the message.
+        less: what would need less, for the message; may be empty.
 
     Raises:
         UserError: they need more than there is.
@@ -35,5 +36,5 @@ def check_memory(numbers: int, what: str) -> None:
     if needed > there:
         raise UserError(
             f"{what} would need {needed / 1e9:.3g} GB of memory; this machine has "
-            f"{there / 1e9:.3g} GB"
+            f"{there / 1e9:.3g} GB" + (f". {less}" if less else "")
         )

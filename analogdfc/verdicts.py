@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.comparison import Comparison
 from analogdfc.dynamics import Trajectory
@@ -34,6 +35,9 @@ what is promised is a tenth of it."""
 _STILL = 1e-2
 _NEAR = 0.97
 _SETTLED = 0.02
+
+_MOST_AMPLIFIERS = 600
+"""Largest circuit whose modes are worth their time where they are only a remark, some 10 s."""
 
 
 def state_at_end(design: Design, run: Trajectory) -> str:
@@ -138,6 +142,12 @@ def loop_remarks(study: Study, seed: int | None) -> list[str]:
         study: the design, its first sample and how long it runs.
         seed: seed of the chip; None for nominal components.
     """
+    amplifiers = Chip.of(study.design).circuit.amplifiers
+    if amplifiers > _MOST_AMPLIFIERS:
+        return [
+            f"whether the loop comes to rest was not looked at: it has {amplifiers} amplifiers, "
+            f"more than {_MOST_AMPLIFIERS}"
+        ]
     try:
         slowest = study.slowest_mode(seed)
     except ConvergenceError as error:

@@ -20,8 +20,8 @@ ORDER = [
     "activations", "network", "feedback", "controller", "storage",
     "dynamics", "measures", "learning", "datasets", "training", "presets", "cases",
     "devices", "cards", "wires", "arrays",
-    "circuit", "analysis", "comparison", "recorded", "findings", "spice", "study", "verdicts",
-    "plots",
+    "circuit", "analysis", "comparison", "recorded", "findings", "spice", "effort", "study",
+    "verdicts", "plots",
     "digital", "cost", "onchip", "sizing", "experiments",
     "cli", "__main__",
 ]  # fmt: skip

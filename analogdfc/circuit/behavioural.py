@@ -23,7 +23,17 @@ from analogdfc.dynamics.loop import free_state
 from analogdfc.dynamics.loop import output as free_output
 from analogdfc.dynamics.semilinear import TRBDF2, Semilinear
 from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.memory import check_memory
 from analogdfc.samples import check_samples
+
+UNKNOWNS = 4
+"""Unknowns of an amplifier in the full model."""
+
+_OF_A_CHIP = 70
+"""Numbers that its equations take, by the square of its amplifiers; measured, as is the next."""
+
+_OF_A_SAMPLE = 10
+"""Numbers that a step of one sample takes, by the square of the unknowns."""
 
 _SETTLE = 6e-6
 """Time over the release as a part of an amplifier's 1 / gain-bandwidth."""
@@ -76,6 +86,12 @@ class Behavioural:
                 "run together"
             )
         self.chips = list(chips)
+        amplifiers = self.circuit.amplifiers
+        check_memory(
+            _OF_A_CHIP * len(chips) * amplifiers**2,
+            f"the equations of {amplifiers} amplifiers, {len(chips)} chips,",
+            "A smaller network needs less",
+        )
         self.model = AmplifierModel([NodalEquations.of(c) for c in chips], rung, device)
         bandwidths = [c.design.card.amplifier.gain_bandwidth for c in chips]
         fastest = max((b for b in bandwidths if b is not None), default=0.0)
@@ -113,6 +129,12 @@ class Behavioural:
         x, step = self._here(x), self._here(step)
         release = self.release(x, step)
         columns = {name: self._columns(name) for name in probes(self.circuit)}
+        signals = sum(map(len, columns.values()))
+        check_memory(
+            len(self.chips) * len(x) * (steps + 1) * signals,
+            f"waveforms of {len(x)} samples over {steps} steps",
+            "A shorter time needs less",
+        )
         shape = len(self.chips), len(x), steps + 1
         history = {n: x.new_empty(*shape, len(c)) for n, c in columns.items()}
         seconds = self.chips[0].design.seconds
@@ -198,6 +220,7 @@ class Behavioural:
         sizes = self.chips[0].design.sizes
         check_samples(sizes, x, step, what="target steps")
         chips, samples, n_out = len(self.chips), len(x), sizes[-1]
+        check_solving(self.model.unknowns, chips, samples)
         if not (torch.isfinite(x).all() and torch.isfinite(step).all()):
             raise UserError("inputs and target steps must be finite numbers")
         units = [c.design.card.scale.activation for c in self.chips]
@@ -270,6 +293,24 @@ class Behavioural:
         stored = stored - self.model.summing_voltage(zero.reference.bank, free)
         on = [float(c.design.readout.auto_zero) for c in self.chips]
         return stored * self._here(torch.tensor(on))[:, None, None]
+
+
+def check_solving(unknowns: int, chips: int, samples: int) -> None:
+    """Make sure that there is memory for the steps of several runs at a time.
+
+    Args:
+        unknowns: of the equations; of the full model `UNKNOWNS` an amplifier.
+        chips: how many run together.
+        samples: of each.
+
+    Raises:
+        UserError: there isn't.
+    """
+    check_memory(
+        _OF_A_SAMPLE * chips * samples * unknowns**2,
+        f"solving {unknowns} equations at a time for {samples} samples of {chips} chips",
+        "Fewer samples or a smaller network need less",
+    )
 
 
 def _shape(chip: Chip) -> tuple[object, ...]:

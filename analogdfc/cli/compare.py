@@ -46,6 +46,7 @@ from analogdfc.cli._options import (
     settings,
 )
 from analogdfc.comparison import Cause, Comparison
+from analogdfc.effort import comparison_seconds, long_work
 from analogdfc.errors import ConvergenceError, SimulatorWarning
 from analogdfc.files import beside
 from analogdfc.findings import Findings, inputs_tree
@@ -216,13 +217,17 @@ def _run(
     levels: tuple[Fidelity, ...] = ("ideal", "macro")
     if options.fidelity != "both":
         levels = (options.fidelity,)
+    jobs = options.jobs or os.cpu_count() or 1
+    causes = options.with_causes
+    work = comparison_seconds(design, len(data.x), study.duration, levels, jobs=jobs, causes=causes)
+    for remark in long_work(work):
+        click.echo(f"Warning: {remark}", err=True)
     realisations: list[Realisation] = [Ideal()]
     slowest: float | None = None
     missing: list[str] = []
     if "macro" in levels:
         slowest, missing = _slowest_mode(study, seed)
         realisations.append(Model(seed, Rung[options.rung.upper().replace("-", "_")]))
-    jobs = options.jobs or os.cpu_count() or 1
     realisations += [Cells(lv, simulator, seed, options.time_limit, jobs) for lv in levels]
     with Bars() as bars, simulator_warnings() as warned:
         found = study.run(*realisations, check_steps=options.check_steps, progress=bars.show)

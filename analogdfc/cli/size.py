@@ -37,12 +37,13 @@ from analogdfc.cli._options import (
     refuse,
     settings,
 )
+from analogdfc.effort import long_work
 from analogdfc.errors import UserError
 from analogdfc.files import beside, check_apart, stamped, write_whole
 from analogdfc.jobs import check_spool
 from analogdfc.plots import check_outputs, save_figure
 from analogdfc.sizing.figure import sizing_figure
-from analogdfc.sizing.finding import Options, Sizing, size
+from analogdfc.sizing.finding import Options, Sizing, simulation_seconds, size
 from analogdfc.sizing.report import numbers, tree
 from analogdfc.sizing.specification import REQUIREMENTS, parse_fixed, parse_ranges
 from analogdfc.sizing.trial import Problem
@@ -252,6 +253,8 @@ def command(
         effort.circuits,
         effort.time_limit,
     )
+    for remark in long_work(simulation_seconds(problem, how)) if effort.verify else []:
+        click.echo(f"Warning: {remark}", err=True)
     with as_options("max_angle", "phase_margin"), _Bars(effort.trials) as bars:
         found = size(problem, simulator, how, bars.advance)
     records.write(output, {**tree(model, found, data), "settings": settings()})

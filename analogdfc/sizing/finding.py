@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from analogdfc.circuit.behavioural import UNKNOWNS, check_solving
+from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.dynamics import Trajectory
+from analogdfc.effort import circuit_seconds, model_seconds
 from analogdfc.errors import ConvergenceError
 from analogdfc.jobs import Spool, spool_beside
 from analogdfc.sizing import specification
@@ -24,6 +27,7 @@ from analogdfc.sizing.polish import Start, margins, polished, unsafe
 from analogdfc.sizing.search import cheapest, cost, search
 from analogdfc.sizing.trial import Outcome, Problem, noise_angle
 from analogdfc.sizing.workers import Workers
+from analogdfc.spice.simulation import PARTS
 from analogdfc.spice.simulator import Simulator
 from analogdfc.study import Cells, Study
 
@@ -80,8 +84,7 @@ def verify(
         UserError: ngspice is missing or refuses the netlist.
         ConvergenceError: a simulation that doesn't converge or doesn't end in time.
     """
-    dt = design.tau_v / 10
-    study = Study(design, problem.x, problem.step, dt, max(1, round(problem.duration / dt)), spool)
+    study = _study(problem, design, spool)
     ideal = study.ideal()
 
     def angle(run: Trajectory) -> float:
@@ -92,9 +95,50 @@ def verify(
     circuit = {}
     for k in order[:circuits]:
         cells = Cells("macro", simulator, problem.seeds[k], time_limit, jobs)
-        run = cells.run(study, lambda *_: progress() if progress else None)
+        run = cells.run(study, _ended(progress or (lambda: None)))
         circuit[problem.seeds[k]] = angle(run)
     return Verification(tuple(behavioural), circuit, noise_angle(problem, design))
+
+
+def _study(problem: Problem, design: Design, spool: Spool | None = None) -> Study:
+    dt = design.tau_v / 10
+    return Study(design, problem.x, problem.step, dt, max(1, round(problem.duration / dt)), spool)
+
+
+def _ended(progress: Callable[[], object]) -> Callable[[str, int, int], None]:
+    """Progress of parts of simulations, as one that is told when one has ended."""
+    told = 0
+
+    def tell(name: str, done: int, total: int) -> None:
+        nonlocal told
+        while told < done // PARTS:
+            told += 1
+            progress()
+
+    return tell
+
+
+def simulation_seconds(problem: Problem, options: Options) -> dict[str, float]:
+    """Time that simulating a found design takes, in seconds, by what is done.
+
+    Args:
+        problem: what is sized.
+        options: how it is run.
+    """
+    design, samples = problem.design, len(problem.x)
+    intervals = problem.duration / (design.tau_v / 10)
+    rounds = options.circuits * -(-samples // options.jobs)
+    return {
+        "behavioural model": model_seconds(design, len(problem.seeds) * samples, intervals),
+        "ngspice, macro cells": rounds * circuit_seconds(design, "macro", problem.duration),
+    }
+
+
+def _check_simulation(problem: Problem) -> None:
+    """Make sure that there is memory to simulate what will be found."""
+    _study(problem, problem.design)
+    unknowns = UNKNOWNS * Chip.of(problem.design).circuit.amplifiers
+    check_solving(unknowns, len(problem.seeds), len(problem.x))
 
 
 @dataclass(frozen=True)
@@ -196,11 +240,14 @@ def size(
         progress: told what is being done.
 
     Raises:
-        UserError: a storage that can't be used, or ngspice refuses the netlist.
+        UserError: a storage that can't be used, a simulation that doesn't fit the memory, or
+            ngspice refuses the netlist.
         ConvergenceError: no design within the ranges keeps the bounds, or none that keeps them in
             the static model does so in the simulation; says what was found.
     """
     options = options or Options()
+    if simulator is not None:
+        _check_simulation(problem)
     with _kept(options.storage) as spool, Workers(problem, options.jobs, spool) as workers:
         trials = search(workers, options.trials, lambda n: progress("search", n))
         aim, rejected = problem.aim, []

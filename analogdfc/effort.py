@@ -1,0 +1,109 @@
+"""How long simulations will take, told before they begin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from analogdfc.cards.technology import IMPERFECTIONS
+from analogdfc.circuit.behavioural import UNKNOWNS
+from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
+from analogdfc.spice.netlist import Fidelity
+
+__all__ = ["circuit_seconds", "comparison_seconds", "long_work", "model_seconds"]
+
+LONG = 600.0
+"""Seconds of work beyond which it is told before it begins."""
+
+# Measured from 3-4-2 to 30-20-10 on one core, with the card of the prototype; right to a factor of
+# two or three, on machines and for circuits like these.
+_INTERVAL = 6e-4
+_ENTRY = 3e-9
+_SMALL = 30  # amplifiers of 3-4-2
+_UNIT: Mapping[Fidelity, tuple[float, float]] = {"ideal": (5e-3, 0.8), "macro": (1.25e-2, 3.3)}
+"""Seconds a unit of time, and the power of the size."""
+
+
+def model_seconds(design: Design, runs: int, intervals: float) -> float:
+    """Time that the behavioural model takes, in seconds.
+
+    Args:
+        design: the design.
+        runs: chips times samples, run together.
+        intervals: of the record.
+    """
+    unknowns = UNKNOWNS * Chip.of(design).circuit.amplifiers
+    return intervals * (_INTERVAL + _ENTRY * runs * unknowns**2)
+
+
+def circuit_seconds(design: Design, fidelity: Fidelity, duration: float) -> float:
+    """Time that ngspice takes for one sample, in seconds.
+
+    Args:
+        design: the design.
+        fidelity: level of the cells.
+        duration: length of the controlled phase, in units of the controller's time.
+    """
+    unit, power = _UNIT[fidelity]
+    size: float = Chip.of(design).circuit.amplifiers / _SMALL
+    return duration * unit * math.pow(size, power)
+
+
+def comparison_seconds(
+    design: Design,
+    samples: int,
+    duration: float,
+    levels: Sequence[Fidelity],
+    *,
+    jobs: int = 1,
+    causes: bool = False,
+) -> dict[str, float]:
+    """Time that a comparison of a design's realisations takes, in seconds, by what is done.
+
+    Args:
+        design: the design.
+        samples: how many.
+        duration: length of the controlled phase, in units of the controller's time.
+        levels: of the circuit's cells; the model is run beside 'macro'.
+        jobs: simulations at a time.
+        causes: whether each imperfection is switched off alone.
+    """
+    found = {
+        f"ngspice, {level} cells": -(-samples // jobs) * circuit_seconds(design, level, duration)
+        for level in levels
+    }
+    if "macro" in levels:
+        intervals = duration / (design.tau_v / 10)
+        found["behavioural model"] = model_seconds(design, samples, intervals)
+        if causes:
+            chips = samples * (len(IMPERFECTIONS) + 1)
+            found["causes"] = model_seconds(design, chips, duration / 0.1)
+    return found
+
+
+def long_work(seconds: Mapping[str, float]) -> list[str]:
+    """That work will be long, a sentence; none where it won't.
+
+    Args:
+        seconds: that the parts of the work take, by what they are.
+    """
+    whole = sum(seconds.values())
+    if whole < LONG:
+        return []
+    parts = ", ".join(f"{name} {_time(s)}" for name, s in seconds.items() if s > 0.1 * whole)
+    return [
+        f"this will take about {_time(whole)} ({parts}). A shorter duration, fewer samples or a "
+        "smaller network take less"
+    ]
+
+
+def _time(seconds: float) -> str:
+    for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * length:
+            return (
+                f"{seconds / length:.2g} {unit}"
+                if seconds < 1e3 * length
+                else (f"{seconds / length:.0f} {unit}")
+            )
+    return f"{seconds:.2g} s"
