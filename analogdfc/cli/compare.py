@@ -218,8 +218,10 @@ def _run(
     if options.fidelity != "both":
         levels = (options.fidelity,)
     jobs = options.jobs or os.cpu_count() or 1
-    causes = options.with_causes
-    work = comparison_seconds(design, len(data.x), study.duration, levels, jobs=jobs, causes=causes)
+    work = comparison_seconds(
+        design, len(data.x), study.duration, levels,
+        jobs=jobs, causes=options.with_causes, check_steps=options.check_steps,
+    )  # fmt: skip
     for remark in long_work(work):
         click.echo(f"Warning: {remark}", err=True)
     realisations: list[Realisation] = [Ideal()]

@@ -16,6 +16,7 @@ from analogdfc.comparison import Kind, ideal_run
 from analogdfc.dynamics import Readings, Trajectory
 from analogdfc.spice.circuit import Circuit
 from analogdfc.spice.netlist import Fidelity
+from analogdfc.spice.simulation import PARTS
 from analogdfc.spice.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ class Cells:
 
         def done(count: int) -> None:
             if progress is not None:
-                progress(self.name, count, len(study.x))
+                progress(self.name, count, PARTS * len(study.x))
 
         return circuit.run(
             study.x,

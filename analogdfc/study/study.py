@@ -66,6 +66,7 @@ class Study:
             samples * (self.steps + 1) * signals,
             f"waveforms of {samples} samples over {self.steps} steps, {self.duration:g} units of "
             "the controller's time,",
+            "A shorter time or fewer samples need less",
         )
 
     @property
