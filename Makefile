@@ -17,7 +17,7 @@ INPUTS := setup.cfg pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help compare test fuzz lint format ngspice clean
+.PHONY: help compare test fuzz faults lint format ngspice clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -33,6 +33,9 @@ test: lint ngspice ## Run the linters, the type checker and all tests.
 fuzz: $(VENV)/.installed-dev ngspice ## Try 10,000 wrong inputs of all kinds; FUZZ=N for so many, SEED=N for those of an earlier run.
 	FUZZ_INPUTS=$(FUZZ) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_fuzz_*.py \
 		--hypothesis-profile=fuzz --hypothesis-seed=$(SEED) -p no:cacheprovider $(ARGS)
+
+faults: $(VENV)/.installed-dev ngspice ## Kill commands at random moments, fill the disk; what must go on goes on.
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults $(ARGS)
 
 lint: $(VENV)/.installed-dev ## Run the linters and the type checker.
 	$(BIN)/ruff check .

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +23,8 @@ __all__ = [
     "check_place",
     "owner",
     "stamped",
+    "take_lock",
+    "working_on",
     "write_all",
     "write_whole",
 ]
@@ -172,3 +178,63 @@ def check_own(path: Path) -> None:
             f"{path}: would be written over, and is not as analogdfc wrote it; move it away, or "
             "give the record another name"
         )
+
+
+@contextmanager
+def working_on(output: Path) -> Iterator[None]:
+    """Let nobody else work on an output: of two commands one would lose its work.
+
+    Args:
+        output: what will be written; its folder exists.
+
+    Raises:
+        UserError: another command works on it, or its folder can't be written.
+    """
+    place = output.resolve().with_name(f".{output.name}.lock")
+    try:
+        lock = take_lock(place, output)
+    except OSError as error:
+        raise UserError(f"{output}: can't be written: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        place.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def take_lock(place: Path, subject: Path, prepare: Callable[[], object] = lambda: None) -> int:
+    """A lock that nobody else holds; it goes when it is closed, or with this process.
+
+    Args:
+        place: its file, which is made; whoever holds it may delete it.
+        subject: what it is for, for the message.
+        prepare: makes the file's folder anew where that was deleted.
+
+    Returns:
+        The descriptor to be closed.
+
+    Raises:
+        UserError: another process holds it; says which.
+        OSError: the file can't be written.
+    """
+    while True:
+        lock = os.open(place, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(lock, 1000).decode("utf-8", errors="replace").strip()
+            os.close(lock)
+            raise UserError(
+                f"{subject}: another command works here: {holder or 'it has just begun'}. Wait "
+                "until it has ended, or choose another output"
+            ) from None
+        # Who held it before may have deleted the file in between.
+        with suppress(FileNotFoundError):
+            if os.stat(place).st_ino == os.fstat(lock).st_ino:
+                break
+        os.close(lock)
+        prepare()
+    os.ftruncate(lock, 0)
+    when = time.strftime("%Y-%m-%d %H:%M:%S")
+    os.write(lock, f"process {os.getpid()} on {socket.gethostname()} since {when}\n".encode())
+    return lock

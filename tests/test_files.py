@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -13,7 +16,7 @@ from matplotlib.figure import Figure
 from analogdfc import records
 from analogdfc.cli import cli
 from analogdfc.errors import UserError
-from analogdfc.files import check_own, owner, stamped, write_all
+from analogdfc.files import check_own, owner, stamped, working_on, write_all
 from analogdfc.plots import save_figure
 
 WITH_FIGURES = ("align", "compare", "crossbar", "estimate", "size", "train")
@@ -200,3 +203,19 @@ def test_a_netlist_is_written_whole_or_stays_as_it_was(monkeypatch: pytest.Monke
     assert result.exit_code == 2
     assert "nl: can't write the netlist here: No space left on device" in result.stderr
     assert {path.name: path.read_bytes() for path in Path("nl").iterdir()} == before
+
+
+def test_two_commands_can_not_work_on_one_output(tmp_path: Path) -> None:
+    output = tmp_path / "t.h5"
+    code = f"""
+import pathlib, sys
+from analogdfc.files import working_on
+with working_on(pathlib.Path({str(output)!r})):
+    print("mine")
+"""
+    command = [sys.executable, "-c", code]
+    with working_on(output):
+        other = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert f"{output}: another command works here: process {os.getpid()} on " in other.stderr
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "mine\n"
+    assert not list(tmp_path.iterdir())

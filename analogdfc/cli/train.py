@@ -16,7 +16,7 @@ from analogdfc.cli._design import Sizes, device_options, progress_bar
 from analogdfc.cli._options import CHIP_SEED, SEED, Count, Finite, bundled
 from analogdfc.datasets import DATASETS
 from analogdfc.errors import UserError
-from analogdfc.files import beside
+from analogdfc.files import beside, working_on
 from analogdfc.onchip.registry import RULES
 from analogdfc.onchip.substrate import CARD
 from analogdfc.plots import check_outputs, save_figure, training_figure
@@ -157,6 +157,7 @@ def command(
     torch.set_num_threads(1)
     figure_path = beside(output, ".png")
     check_outputs(output, figure_path, read=(options.card, options.devices))
+    click.get_current_context().with_resource(working_on(output))
     old = _training.existing(output, resume=resume)
     place = _training.device_of(device)
     experiment, data = _training.make_experiment(options, folder, DTYPES[dtype], place)

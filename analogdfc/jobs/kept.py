@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-import socket
-import time
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +14,7 @@ from typing import TypeVar
 
 from analogdfc import __version__, records
 from analogdfc.errors import UserError
+from analogdfc.files import take_lock
 from analogdfc.jobs.task import Progress, Task
 from analogdfc.records import Record, Tree
 
@@ -89,7 +87,7 @@ class Spool:
         """
         try:
             _made(self.folder)
-            self._lock = _locked(self.folder)
+            self._lock = take_lock(self.folder / _LOCK, self.folder, lambda: _made(self.folder))
         except OSError as error:
             raise UserError(f"{self.folder}: can't be written: {error.strerror}") from error
         return self
@@ -221,29 +219,3 @@ def _made(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     if not (folder / _MARK).exists():
         (folder / _MARK).write_text(_ABOUT, encoding="utf-8")
-
-
-def _locked(folder: Path) -> int:
-    """Descriptor of the folder's lock, which nobody else holds until it is closed."""
-    path = folder / _LOCK
-    while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(lock, 1000).decode("utf-8", errors="replace").strip()
-            os.close(lock)
-            raise UserError(
-                f"{folder}: another command works here: {holder or 'it has just begun'}. Wait "
-                "until it has ended, or choose another output"
-            ) from None
-        # Who held it before may have deleted the folder in between.
-        with suppress(FileNotFoundError):
-            if os.stat(path).st_ino == os.fstat(lock).st_ino:
-                break
-        os.close(lock)
-        _made(folder)
-    os.ftruncate(lock, 0)
-    when = time.strftime("%Y-%m-%d %H:%M:%S")
-    os.write(lock, f"process {os.getpid()} on {socket.gethostname()} since {when}\n".encode())
-    return lock
