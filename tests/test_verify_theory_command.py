@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from matplotlib.figure import Figure
 
 from analogdfc import records
 from analogdfc.cli import cli, verify_theory
-from analogdfc.experiments import Configurations, Plan, ToyRun
+from analogdfc.experiments import FIGURES, Configurations, Plan, ToyRun
+from analogdfc.experiments.plan import BUDGETS
 from analogdfc.records import Quantity
 
 # Two epochs of the reduced experiments, all in one process.
-SMALL = ["--quick", "--epochs", "2", "--pretraining", "1", "--sweep-epochs", "1", "--jobs", "1"]
+SMALL = ["--quick", "--epochs", "2", "--pretraining", "1", "--jobs", "1"]
+ALL = [*SMALL, "--sweep-epochs", "1"]
 PNG = b"\x89PNG"
 
 
@@ -59,7 +62,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     path = tmp_path_factory.mktemp("theory") / "t.h5"
-    return path, run(*SMALL, "--json", "-o", str(path))
+    return path, run(*ALL, "--json", "-o", str(path))
 
 
 def test_every_figure_is_drawn_beside_the_record(made: tuple[Path, Result]) -> None:
@@ -110,7 +113,7 @@ def test_a_short_run_says_which_claims_it_is_too_short_for(
     assert all("throughout" in statement for statement in refuted)
     path = tmp_path / "t.h5"
     path.write_bytes(made[0].read_bytes())
-    table = run(*SMALL, "--resume", "-o", str(path)).stdout
+    table = run(*ALL, "--resume", "-o", str(path)).stdout
     assert "too short to tell: 80 of at least" in table
     assert "no claim of the paper" in table
     short = sum(f["agrees"] is None for f in found) - 1
@@ -267,3 +270,19 @@ def test_help_names_every_option_and_an_example() -> None:
         if isinstance(parameter, click.Option):
             assert parameter.opts[0] in text
     assert "analogdfc verify-theory --figure 3 --quick -o theory.h5" in text
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_what_a_figure_does_not_have_is_refused_with_those_that_have_it(figure: str) -> None:
+    plan = Plan()
+    for name, figures in BUDGETS.items():
+        own = name in ("sweep_epochs", "feedback_epochs")
+        seven: dict[str, Any] = {name: 7}
+        other = replace(plan, **(seven if own else {"toy": replace(plan.toy, **seven)}))
+        changed = other.runs([figure]) != plan.runs([figure])
+        assert changed == (figure in figures), name
+        if not changed:
+            option = f"--{name.replace('_', '-')}"
+            result = run("--figure", figure, option, "7", "-o", "nowhere/t.h5")
+            assert f"{option}: only figure" in result.stderr, result.output
+            assert ", ".join(figures) in result.stderr

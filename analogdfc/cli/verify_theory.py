@@ -19,10 +19,11 @@ from tqdm import tqdm
 
 from analogdfc import records
 from analogdfc.cli._console import make_console
-from analogdfc.cli._options import Count, Finite, as_options, bundled
+from analogdfc.cli._options import Count, Finite, as_options, bundled, refuse
 from analogdfc.experiments import FIGURES, Curves, Finding, Plan, find
 from analogdfc.experiments.figures import draw
 from analogdfc.experiments.keeping import check_finished, runs_tree, take_over
+from analogdfc.experiments.plan import BUDGETS
 from analogdfc.experiments.results import CurvesRun
 from analogdfc.files import beside
 from analogdfc.jobs import Spool, check_spool, processes, run_kept, spool_beside
@@ -88,7 +89,8 @@ class _Options:
     type=Finite(min=0),
     default=0.0,
     show_default=True,
-    help="Damping of the ideal MN and GN updates: 0 in the paper's text, 0.1 in its code.",
+    help="Damping of the ideal MN and GN updates, figures 3, 4 and s2: 0 in the paper's text, 0.1 "
+    "in its code.",
 )
 @click.option(
     "--seed",
@@ -133,6 +135,10 @@ def command(
     """
     torch.set_num_threads(1)
     chosen = [f for f in FIGURES if f in figures or "all" in figures]
+    for name, having in BUDGETS.items():
+        if not {*chosen} & {*having}:
+            have = "figure {} has" if len(having) == 1 else "figures {} have"
+            refuse(f"only {have.format(', '.join(having))} it; nothing is run with it", name)
     plan = _plan(seed, options)
     pictures = {f: beside(output, f"_fig{f}.png") for f in chosen}
     check_outputs(output, *pictures.values())

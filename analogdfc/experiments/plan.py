@@ -13,6 +13,16 @@ from analogdfc.learning import SleepPhase
 
 FIGURES = ("2", "3", "4", "s2", "s3", "s4", "s5")
 
+BUDGETS = {
+    "epochs": ("3", "s2"),
+    "pretraining": ("3", "4", "s2"),
+    "sweep_epochs": ("4",),
+    "feedback_epochs": ("s3", "s4", "s5"),
+    "damping": ("3", "4", "s2"),
+}
+"""Settings that only some figures have, and which: `sweep_epochs` and `feedback_epochs` of `Plan`,
+the others of its `toy`."""
+
 CONTROLLED: tuple[Method, ...] = ("dfc", "dfc-ss", "dfc-ssa")
 METHODS: tuple[tuple[Method, FeedbackKind], ...] = (
     *((method, "trained") for method in CONTROLLED),
