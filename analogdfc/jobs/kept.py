@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,10 +35,15 @@ _LOCK = "lock"
 class Run(Task[Result]):
     """A task whose result a record can hold."""
 
-    @property
+    @cached_property
+    def described(self) -> str:
+        """What `settings` gives, which may be long in the making."""
+        return self.settings()
+
+    @cached_property
     def key(self) -> str:
         """Hash of the kind of run, its settings and the version of this package."""
-        whole = [type(self).__name__, __version__, self.settings()]
+        whole = [type(self).__name__, __version__, self.described]
         return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:32]
 
     @property
@@ -113,7 +119,7 @@ class Spool:
         Raises:
             UserError: it can't be written.
         """
-        about = {"name": run.name, "settings": run.settings()}
+        about = {"name": run.name, "settings": run.described}
         records.write(self._place(run), {"run": about, "result": run.pack(result)})
 
     def find(self, run: Run[Result]) -> Result:
