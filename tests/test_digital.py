@@ -107,7 +107,6 @@ def test_the_matrix_products_of_newtons_method_follow_from_its_iterations(
     # What makes sure that the root is the one that the loop reaches comes on top of it.
     with (
         patch.object(reached, "_surely_reached", lambda loop, free, root: root.converged),
-        patch.object(reached, "_followed", lambda loop, free, target, found, *rest: found),
         patch.object(steady, "sensitivity", wraps=steady.sensitivity) as derivatives,
         patch.object(steady, "rest", wraps=steady.rest) as passes,
     ):

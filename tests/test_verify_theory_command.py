@@ -50,8 +50,6 @@ def smaller() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Plan, "quick", small)
-        # Feedback is random still: rests come late, and what they are matters nothing here.
-        patch.setattr("analogdfc.dynamics.reached._CHUNKS", 1)
         yield
 
 

@@ -8,6 +8,8 @@ at once.
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import signal
 import sys
 import warnings
@@ -99,12 +101,28 @@ def main() -> None:
     """Run the command line; the console script `analogdfc`.
 
     SIGTERM and SIGHUP end it as an interrupt does, with what it started and its temporary files,
-    and the exit code 128 + the number of the signal.
+    and the exit code 128 + the number of the signal. A closed stream takes what is written and
+    drops it. Names of files are printed as they are, whatever their bytes.
     """
+    _open_streams()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _end)
     cli(prog_name="analogdfc")
+
+
+def _open_streams() -> None:
+    """Open the standard streams that are closed, so that no file takes their place either."""
+    for place, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        stream = getattr(sys, name)
+        if stream is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != place:
+                os.dup2(null, place)
+                os.close(null)
+            setattr(sys, name, open(place, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="surrogateescape")
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import click
 from click.core import ParameterSource
 
+from analogdfc import records
 from analogdfc.controller import PD, PI, PID, Controller, I, Leak, P
 from analogdfc.errors import UserError
 
@@ -83,6 +86,24 @@ CHIP_SEED = click.option(
     "that of --seed]",
 )
 """The chip apart from what is run on it."""
+
+
+def check_outputs(record: Path, *beside: Path, read: Iterable[str | Path | None] = ()) -> None:
+    """Make sure that what a command writes can be written, and holds all that it was told.
+
+    Args:
+        record: see `plots.check_outputs`, as of the others.
+        beside: files that are written with it.
+        read: files that are read.
+
+    Raises:
+        UserError: what that refuses, or a text that no record holds.
+    """
+    from analogdfc import plots  # drawing takes long to import, and not every command draws
+
+    given = click.get_current_context().params.values()
+    records.check_texts([*sys.argv[1:], *map(_text, given)])
+    plots.check_outputs(record, *beside, read=read)
 
 
 _NOT_SETTINGS = frozenset({"output", "as_json", "jobs", "storage"})

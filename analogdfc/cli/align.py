@@ -18,7 +18,7 @@ from analogdfc import records
 from analogdfc.cli import _align
 from analogdfc.cli._align import Setting
 from analogdfc.cli._design import Sizes, progress_bar
-from analogdfc.cli._options import SEED, Count, Finite, bundled, refuse
+from analogdfc.cli._options import SEED, Count, Finite, bundled, check_outputs, refuse
 from analogdfc.datasets import DATASETS, load_dataset
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.experiments.rule_alignment import Ideals, RuleAlignment
@@ -33,7 +33,7 @@ from analogdfc.losses import LOSSES
 from analogdfc.network import Network
 from analogdfc.onchip.registry import RULES, HardwareDFC, get_rule
 from analogdfc.onchip.substrate import ChipSubstrate
-from analogdfc.plots import check_outputs, save_figure
+from analogdfc.plots import save_figure
 from analogdfc.storage import read_model
 from analogdfc.training import FeedbackPlan, Plan, Task, Trainer, task_of
 from analogdfc.training.experiment import FEEDBACKS

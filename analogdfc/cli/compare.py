@@ -41,6 +41,7 @@ from analogdfc.cli._options import (
     Count,
     Finite,
     bundled,
+    check_outputs,
     control_options,
     refuse,
     settings,
@@ -51,7 +52,7 @@ from analogdfc.errors import ConvergenceError, SimulatorWarning
 from analogdfc.files import beside
 from analogdfc.findings import Findings, inputs_tree
 from analogdfc.jobs import Spool, check_spool, spool_beside
-from analogdfc.plots import check_outputs, comparison_figure, save_figure
+from analogdfc.plots import comparison_figure, save_figure
 from analogdfc.recorded import chip_tree
 from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.netlist import Fidelity

@@ -32,12 +32,12 @@ from analogdfc.cards.device import DeviceCard
 from analogdfc.cli import _crossbar
 from analogdfc.cli._design import progress_bar
 from analogdfc.cli._matrix import MOST, path_of, read_matrix
-from analogdfc.cli._options import CHIP_SEED, SEED, Count, Finite, bundled, refuse
+from analogdfc.cli._options import CHIP_SEED, SEED, Count, Finite, bundled, check_outputs, refuse
 from analogdfc.devices import StuckCell
 from analogdfc.devices.draws import check_number
 from analogdfc.errors import UserError
 from analogdfc.files import beside
-from analogdfc.plots import check_outputs, save_figure
+from analogdfc.plots import save_figure
 from analogdfc.wires import Lines
 from analogdfc.wires.lines import Ends
 

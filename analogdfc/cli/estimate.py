@@ -42,6 +42,7 @@ from analogdfc.cli._options import (
     Count,
     Finite,
     bundled,
+    check_outputs,
     control_options,
     refuse,
     settings,
@@ -65,7 +66,7 @@ from analogdfc.findings import inputs_tree
 from analogdfc.jobs import Spool, check_spool, spool_beside
 from analogdfc.onchip.bill import numbers as training_numbers
 from analogdfc.onchip.figure import convergence_figure
-from analogdfc.plots import check_outputs, save_figure
+from analogdfc.plots import save_figure
 from analogdfc.recorded import chip_tree
 
 _FACTORS = (0.05, 0.1, 0.2, 0.5, 1.0, 3.0)

@@ -33,6 +33,7 @@ from analogdfc.cli._options import (
     Finite,
     as_options,
     bundled,
+    check_outputs,
     control_options,
     refuse,
     settings,
@@ -41,7 +42,7 @@ from analogdfc.effort import long_work
 from analogdfc.errors import UserError
 from analogdfc.files import beside, check_apart, stamped, write_whole
 from analogdfc.jobs import check_spool
-from analogdfc.plots import check_outputs, save_figure
+from analogdfc.plots import save_figure
 from analogdfc.sizing.figure import sizing_figure
 from analogdfc.sizing.finding import Options, Sizing, simulation_seconds, size
 from analogdfc.sizing.report import numbers, tree

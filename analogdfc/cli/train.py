@@ -13,13 +13,13 @@ import torch
 from analogdfc import records
 from analogdfc.cli import _training
 from analogdfc.cli._design import Sizes, device_options, progress_bar
-from analogdfc.cli._options import CHIP_SEED, SEED, Count, Finite, bundled
+from analogdfc.cli._options import CHIP_SEED, SEED, Count, Finite, bundled, check_outputs
 from analogdfc.datasets import DATASETS
 from analogdfc.errors import UserError
 from analogdfc.files import beside, working_on
 from analogdfc.onchip.registry import RULES
 from analogdfc.onchip.substrate import CARD
-from analogdfc.plots import check_outputs, save_figure, training_figure
+from analogdfc.plots import save_figure, training_figure
 from analogdfc.presets import preset_names
 from analogdfc.training import Divergence, Experiment, Trainer, checkpoint_tree, restore
 from analogdfc.training.experiment import DTYPES, FEEDBACKS

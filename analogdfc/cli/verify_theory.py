@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from analogdfc import records
 from analogdfc.cli._console import make_console
-from analogdfc.cli._options import Count, Finite, as_options, bundled, refuse
+from analogdfc.cli._options import Count, Finite, as_options, bundled, check_outputs, refuse
 from analogdfc.experiments import FIGURES, Curves, Finding, Plan, find
 from analogdfc.experiments.figures import draw
 from analogdfc.experiments.keeping import check_finished, runs_tree, take_over
@@ -27,7 +27,7 @@ from analogdfc.experiments.plan import BUDGETS
 from analogdfc.experiments.results import CurvesRun
 from analogdfc.files import beside
 from analogdfc.jobs import Spool, check_spool, processes, run_kept, spool_beside
-from analogdfc.plots import check_outputs, save_figure
+from analogdfc.plots import save_figure
 from analogdfc.records import Quantity
 
 _EXAMPLES = """\b

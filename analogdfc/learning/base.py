@@ -250,7 +250,12 @@ def register(
         local_time: locality in time.
         feedback: the feedback weights that it needs.
         equation: what gives the update.
+
+    Raises:
+        UserError: a name that no record can have.
     """
+    if not name.isprintable() or "/" in name or not name.strip("."):
+        raise UserError(f"name of a learning rule {name!r}: write printable text without '/'")
 
     def enter(rule: _Rule) -> _Rule:
         RULES[name] = RuleInfo(name, family, feedback, local, local_time, equation, source, rule)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from analogdfc.lazy import hand_out
 
 if TYPE_CHECKING:
-    from analogdfc.records.origin import provenance, remarks_tree
+    from analogdfc.records.origin import check_texts, provenance, remarks_tree
     from analogdfc.records.reading import matrices, read, read_array
     from analogdfc.records.tree import FORMAT, Branch, Leaf, Quantity, Record, Scalar, Tree
     from analogdfc.records.writing import check_writable, write
@@ -26,7 +26,7 @@ else:
     __getattr__, __dir__ = hand_out(
         __name__,
         {
-            "analogdfc.records.origin": ("provenance", "remarks_tree"),
+            "analogdfc.records.origin": ("check_texts", "provenance", "remarks_tree"),
             "analogdfc.records.reading": ("matrices", "read", "read_array"),
             "analogdfc.records.tree": (
                 "FORMAT",
@@ -49,6 +49,7 @@ __all__ = [
     "Record",
     "Scalar",
     "Tree",
+    "check_texts",
     "check_writable",
     "matrices",
     "provenance",

@@ -39,7 +39,8 @@ def write(path: str | os.PathLike[str], tree: Tree) -> Path:
     Raises:
         UserError: the file can't be written.
         TypeError: a leaf that is none of these, which would need pickling; names the key.
-        ValueError: a name with a slash or a text with a null character; names the key.
+        ValueError: a name with a slash, or a text with a null character or bytes that aren't UTF-8;
+            names the key.
     """
     path = Path(path)
     target = check_writable(path)
@@ -106,8 +107,8 @@ def _image(tree: Tree) -> bytes:
 def _write_group(group: h5py.Group, tree: Tree, where: str) -> None:
     for name, leaf in tree.items():
         key = f"{where}{name}"
-        if name in ("", ".", "..") or "/" in name or "\0" in name:
-            raise ValueError(f"'{key}': a name is a text without '/'")
+        if name in ("", ".", "..") or "/" in name or "\0" in name or not _is_utf8(name):
+            raise ValueError(f"{key!r}: a name is a text without '/'")
         if isinstance(leaf, Mapping):
             _write_group(group.create_group(name), leaf, f"{key}/")
         elif isinstance(leaf, Quantity):
@@ -136,13 +137,20 @@ def _array(values: Any, key: str) -> NDArray[Any]:
     return array
 
 
+def _is_utf8(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def _encoded(text: ArrayLike, key: str) -> NDArray[Any]:
     """Text as UTF-8 of fixed length, the one kind of text that numpy holds without objects."""
     # numpy drops null characters at the end without a word, so the texts themselves are asked.
     texts = text if isinstance(text, list | tuple) else np.asarray(text).ravel().tolist()
     if any("\0" in item for item in ([text] if isinstance(text, str) else texts)):
         raise ValueError(f"'{key}' holds a null character")
-    raw = np.char.encode(np.asarray(text, dtype=np.str_), "utf-8")
+    try:
+        raw = np.char.encode(np.asarray(text, dtype=np.str_), "utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"'{key}' holds bytes that aren't UTF-8") from error
     return raw.astype(h5py.string_dtype("utf-8", max(raw.dtype.itemsize, 1)))
 
 
