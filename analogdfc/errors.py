@@ -13,6 +13,9 @@ __all__ = [
     "check_names",
 ]
 
+_LONGEST = 1200
+"""Characters of the longest message."""
+
 
 class UserError(Exception):
     """Something the user can put right: a file, an option, a missing program.
@@ -20,13 +23,24 @@ class UserError(Exception):
     The message says what is wrong, where, and what is allowed. The command line prints it without
     a traceback and exits with code 2; every other exception is a defect of the program.
 
-    It is one line, in which nothing that it quotes is hidden or moves a terminal's cursor.
+    It is one line, not too long, in which nothing that it quotes is hidden or moves a terminal's
+    cursor.
     """
 
     def __str__(self) -> str:
         """The message."""
-        text = super().__str__()
-        return text if text.isprintable() else "".join(map(_visible, text))
+        return readable(super().__str__())
+
+
+def readable(text: str) -> str:
+    """A message as one line, not too long, in which nothing is hidden.
+
+    Args:
+        text: the message, with whatever it quotes.
+    """
+    if len(text) > _LONGEST:  # it quotes something long; what is allowed stands at the end
+        text = f"{text[: _LONGEST // 2]} [...] {text[-_LONGEST // 2 :]}"
+    return text if text.isprintable() else "".join(map(_visible, text))
 
 
 def _visible(character: str) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "check_own",
     "check_place",
     "owner",
+    "read_whole",
     "stamped",
     "take_lock",
     "working_on",
@@ -66,6 +67,24 @@ def write_all(files: Mapping[Path, bytes]) -> None:
     finally:
         for place in temporary.values():
             place.unlink(missing_ok=True)
+
+
+def read_whole(path: Path, most: int) -> bytes:
+    """All of a file that isn't large, and that ends: no device does.
+
+    Args:
+        path: the file.
+        most: bytes that it may have.
+
+    Raises:
+        OSError: it can't be read.
+        UserError: it has more.
+    """
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise UserError(f"{path}: has more than {most} bytes")
+    return content
 
 
 def stamped(text: str, comment: Literal["*", "#", ";"]) -> str:

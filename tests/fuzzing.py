@@ -34,11 +34,22 @@ TARGETS = {
     "device cards": 12,
     "digital cards": 8,
     "quantities": 10,
+    "damaged HDF5 files": 20,
+    "weights files": 15,
+    "records": 10,
+    "kept runs": 3,
+    "raw files": 6,
+    "cell files": 6,
+    "decks": 4,
+    "matrices": 5,
+    "tables of numbers": 4,
+    "sets of images": 3,
+    "command lines": 20,
 }
 """Inputs that each target gets, relative to the others."""
 
 _LONG = int(os.environ.get("FUZZ_INPUTS", "10000"))
-_SHORT = 400
+_SHORT = 250
 _LONGEST_LINE = 1500
 
 tally: dict[str, Counter[str]] = {}

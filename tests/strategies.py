@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 import tomllib
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
@@ -212,3 +215,77 @@ def card_texts(texts: Sequence[str]) -> st.SearchStrategy[str]:
     """Card files, most of which are wrong somewhere."""
     trees = [tomllib.loads(text) for text in texts]
     return st.one_of(odd_trees(trees).map(toml_file), cut_texts(texts))
+
+
+@st.composite
+def changed_bytes(draw: st.DrawFn, files: Sequence[bytes]) -> bytes:
+    """One of some files, with bytes changed, numbers put in, pieces moved, or its end cut off."""
+    content = bytearray(draw(st.sampled_from(list(files))))
+    filled = [k for k, byte in enumerate(content) if byte]
+    for _ in range(draw(st.integers(1, 4))):
+        if not content:
+            break
+        what = draw(_DAMAGES)
+        at = draw(st.integers(0, len(content) - 1))
+        somewhere = draw(_OFTEN)
+        if filled and somewhere:  # where there is something
+            at = min(filled[at % len(filled)], len(content) - 1)
+        if what == "byte":
+            content[at] = draw(st.integers(0, 255))
+        elif what == "bit":
+            content[at] ^= 1 << draw(st.integers(0, 7))
+        elif what == "number":
+            number = draw(_SIZES).to_bytes(8, "little")[: draw(st.sampled_from([4, 8]))]
+            content[at : at + len(number)] = number
+        elif what == "move":
+            start = draw(st.integers(0, len(content) - 1))
+            content[at : at + 16] = content[start : start + 16]
+        elif what == "take out":
+            del content[at : at + draw(st.integers(1, 64))]
+        else:
+            del content[at:]
+    return bytes(content)
+
+
+_OFTEN = st.integers(0, 1)
+_DAMAGES = st.sampled_from(["byte", "bit", "bit", "number", "number", "move", "take out", "cut"])
+_SIZES = st.sampled_from([0, 1, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1])
+
+
+class Edit(NamedTuple):
+    """A change of an HDF5 file.
+
+    Attributes:
+        place: which of the things in it, counted round.
+        what: what is done with it.
+        value: an array, text or number; not for all of them.
+    """
+
+    place: int
+    what: str
+    value: object
+
+
+_HDF5_EDITS = (
+    *("value",) * 5, *("numbers",) * 3, "leave out", "attribute", "add", "empty", "ragged", "pairs",
+    "reference", "soft link", "outside link", "ring", "group", "large", "text", "bytes",
+)  # fmt: skip
+_TYPES = ("f8", ">f4", "f2", "i1", "u8", "?", "c16", "S3", "i8", ">i2", "f16")
+
+
+@st.composite
+def _arrays(draw: st.DrawFn) -> object:
+    shape = tuple(draw(st.lists(st.integers(0, 5), max_size=4)))
+    kind = np.dtype(draw(st.sampled_from(_TYPES)))
+    fill = draw(st.sampled_from([0, 1, -1, 3, 0.5, math.nan, math.inf, 1e300]))
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return np.full(shape, fill).astype(kind)
+
+
+def edits() -> st.SearchStrategy[list[Edit]]:
+    """A few changes of an HDF5 file."""
+    number = st.one_of(st.floats(), st.integers(-(2**63), 2**63 - 1), st.sampled_from([0.0, 1, -1]))
+    value = st.one_of(number, number, _arrays(), odd_texts())
+    one = st.builds(Edit, st.integers(0, 10**6), st.sampled_from(_HDF5_EDITS), value)
+    return st.lists(one, min_size=1, max_size=3)

@@ -85,3 +85,12 @@ def test_what_the_user_can_put_right_is_one_line_and_exit_code_2() -> None:
 def test_a_defect_of_the_program_shows_itself() -> None:
     result = CliRunner().invoke(group_whose_command_raises(ZeroDivisionError()), ["doctor"])
     assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_what_is_said_of_a_wrong_command_line_is_one_readable_line() -> None:
+    for words in (["rules", "a", "b\x1b[2J"], ["rules", f"--{'a' * 5000}"], ["\x1b[2J"]):
+        result = CliRunner().invoke(cli, words)
+        assert result.exit_code == 2
+        last = result.stderr.rstrip("\n").rpartition("\n")[2]
+        assert last.isprintable()
+        assert len(last) < 1400

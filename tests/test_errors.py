@@ -15,6 +15,13 @@ def test_a_message_keeps_every_character_that_can_be_read() -> None:
     assert str(UserError("Größe in µm², 10 Ω")) == "Größe in µm², 10 Ω"
 
 
+def test_a_message_that_quotes_something_long_keeps_its_start_and_its_end() -> None:
+    message = str(UserError(f"mine.toml: unknown {'a' * 10**6!r}; there are b and c"))
+    assert message.startswith("mine.toml: unknown 'aaa")
+    assert message.endswith("; there are b and c")
+    assert len(message) < 1300
+
+
 def test_what_a_message_quotes_is_short_and_readable() -> None:
     assert shown("a\x1b") == "'a\\x1b'"
     assert len(shown("a" * 5000)) < 100

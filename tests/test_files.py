@@ -12,12 +12,19 @@ import h5py
 import pytest
 from click.testing import CliRunner, Result
 from matplotlib.figure import Figure
+from strategies import network_of
 
 from analogdfc import records
+from analogdfc.cards import Card
+from analogdfc.cards.base import read_text
+from analogdfc.circuit import Chip, Design
 from analogdfc.cli import cli
+from analogdfc.cli._matrix import read_matrix
 from analogdfc.errors import UserError
+from analogdfc.feedback import DirectFeedback
 from analogdfc.files import check_own, owner, stamped, working_on, write_all
 from analogdfc.plots import save_figure
+from analogdfc.spice.library import library
 
 WITH_FIGURES = ("align", "compare", "crossbar", "estimate", "size", "train")
 COMMANDS = {
@@ -219,3 +226,25 @@ with working_on(pathlib.Path({str(output)!r})):
         assert f"{output}: another command works here: process {os.getpid()} on " in other.stderr
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "mine\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_never_ends_is_no_card_cell_or_table() -> None:
+    network = network_of([2, 2])
+    design = Design.of(network, DirectFeedback.transposed(network), Card.load("discrete_100mhz"))
+    chip = Chip.of(design, 0)
+    with pytest.raises(UserError, match="/dev/zero: has more than 1048576 bytes"):
+        read_text(Path("/dev/zero"), "card")
+    with pytest.raises(UserError, match="/dev/zero: has more than 1048576 bytes"):
+        library(chip, "macro", {"opamp": "/dev/zero"})
+    endless = Path("endless.csv")
+    endless.symlink_to("/dev/zero")
+    with pytest.raises(UserError, match=r"endless\.csv: has more than 33554432 bytes"):
+        read_matrix(str(endless), "weights")
+
+
+def test_a_header_of_numpy_that_is_no_python_is_refused(tmp_path: Path) -> None:
+    header = b"{'descr': ('<f8', 'fortran_order': False, 'shape': (2, 3), }".ljust(117) + b"\n"
+    for content in (b"\x93NUMPY\x01\x00v\x00" + header, b"PK\x03\x04" + bytes(20), b"PK"):
+        (tmp_path / "w.npy").write_bytes(content)
+        with pytest.raises(UserError, match=r"w\.npy: (not a \.npy file|an archive)"):
+            read_matrix(str(tmp_path / "w.npy"), "weights")

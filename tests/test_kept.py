@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -181,6 +182,21 @@ def test_a_damaged_result_is_named(tmp_path: Path) -> None:
         records.write(place, {"other": 1})
         with pytest.raises(UserError, match="missing key 'result'"):
             run_kept(RUNS, spool)
+
+
+def test_a_record_that_is_no_result_is_named(tmp_path: Path) -> None:
+    class Other(Square):
+        def pack(self, result: float) -> Tree:
+            return {"root": "[" if self.number == 4 else "[]"}
+
+        def unpack(self, record: Record) -> float:
+            return float(json.loads(record.text("root"))["value"])
+
+    with Spool(tmp_path / "runs") as spool:
+        for run in (Other(4), Other(9)):
+            spool.keep(run, 2.0)
+            with pytest.raises(UserError, match=r"doesn't hold the result of a run.*delete"):
+                spool.find(run)
 
 
 def test_a_folder_that_can_not_be_made_is_an_error(tmp_path: Path) -> None:

@@ -471,6 +471,16 @@ def test_names_that_are_no_text_and_groups_in_a_ring_are_refused(tmp_path: Path)
         records.read(path)
 
 
+def test_what_a_record_says_is_a_text_and_what_holds_is_true_or_false() -> None:
+    record = records.Record(Path("r.h5"), {"kind": np.array(["a", "a"]), "it": "no", "ok": True})
+    assert not record.says("kind", "a")
+    assert not record.says("none", "a")
+    assert record.says("it", "no")
+    assert record.truth("ok")
+    with pytest.raises(UserError, match=r"r\.h5: 'it' must be true or false"):
+        record.truth("it")
+
+
 def test_values_that_are_in_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(np.arange(3.0).tobytes())
     path = tmp_path / "foreign.h5"

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -19,6 +20,7 @@ from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback, NetworkFeedback
 from analogdfc.learning import LearningRule, get_rule, make_rule
 from analogdfc.network import Network
+from analogdfc.onchip.substrate import ChipSubstrate
 from analogdfc.sizing.trial import Problem
 from analogdfc.storage import Model, model_tree, read_model
 
@@ -253,3 +255,27 @@ def test_the_netlist_of_a_network_that_learned_through_a_chip_is_that_of_its_chi
     assert run("netlist", "--weights", bare, *said, "-o", tmp_path / "said").exit_code == 0
     texts = [(tmp_path / name / "circuit.cir").read_text() for name in ("brought", "said")]
     assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(
+    ("readout", "message"),
+    [
+        ({"auto_zero": "no"}, r"'readout/auto_zero' must be true or false"),
+        ({"auto_hero": True}, r"unknown part 'auto_hero' of 'readout' in r\.h5"),
+    ],
+)
+def test_a_chip_whose_readout_is_none_is_refused(readout: dict[str, Any], message: str) -> None:
+    text = Card.load("discrete_100mhz").text
+    with pytest.raises(UserError, match=message):
+        ChipSubstrate.read(records.Record(Path("r.h5"), {"card": text, "readout": readout}))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_of_a_record_is_in_the_range_of_seeds(seed: int, tmp_path: Path) -> None:
+    network = Network([3, 2])
+    model = Model(network, DirectFeedback.transposed(network), PI(), 0.2)
+    card = Card.load("discrete_100mhz").text
+    number: Any = np.uint64(seed % 2**64)
+    tree = {"network": model_tree(model), "card": card, "seed": number}
+    records.write(tmp_path / "r.h5", tree)
+    assert "'seed' is" in refused("estimate", tmp_path / "r.h5", "-o", tmp_path / "e.h5")

@@ -15,9 +15,13 @@ from pydantic import Field, ValidationError
 from analogdfc.cards.entries import Identity, Section
 from analogdfc.cards.problems import first_problem
 from analogdfc.errors import UserError, shown
+from analogdfc.files import read_whole
 
 _UNMARKED = "circuit"
 """Kind of a card whose section [card] names none."""
+
+_LARGEST = 2**20
+"""Bytes of the largest card."""
 
 _KINDS: dict[str, type[BaseCard]] = {}
 
@@ -165,9 +169,10 @@ def read_text(path: Path, what: str) -> str:
         UserError: it can't be read; the message calls it `what`.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = read_whole(path, _LARGEST).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: can't read the {what}: {error}") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:

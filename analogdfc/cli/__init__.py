@@ -13,12 +13,14 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import click
 
 from analogdfc import __version__
-from analogdfc.errors import RoundingWarning, SimulatorWarning, UserError
+from analogdfc.errors import RoundingWarning, SimulatorWarning, UserError, readable
 
 # Name and one line of help; here rather than in the modules, which `--help` doesn't import.
 COMMANDS = {
@@ -38,6 +40,18 @@ COMMANDS = {
 
 class _Failure(click.ClickException):
     exit_code = 2
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """What click says of a command line is as readable as what the program says."""
+    try:
+        yield
+    except click.UsageError as error:
+        said = error.format_message()
+        if readable(said) == said:
+            raise
+        raise click.UsageError(readable(said), error.ctx) from error
 
 
 class LazyGroup(click.Group):
@@ -71,10 +85,15 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(sorted(COMMANDS.items()))
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the options that stand before the command."""
+        with _readable():
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; what the user can put right becomes one message and exit code 2."""
         # What the library warns of is for the user too; other warnings look as always.
-        with warnings.catch_warnings():
+        with _readable(), warnings.catch_warnings():
             shown = warnings.showwarning
             warnings.showwarning = lambda message, category, *where: (
                 click.echo(f"Warning: {message}", err=True)

@@ -13,6 +13,8 @@ from analogdfc import records
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.devices import Devices
 from analogdfc.cli._design import Switches, read_card, read_devices
+from analogdfc.cli._options import SEED
+from analogdfc.errors import UserError
 
 
 class Given(NamedTuple):
@@ -76,11 +78,11 @@ def given(
     if silent("card") and "card" in kept:
         technology = Card.parse(kept.text("card"), f"the card in {record}")
     if chip is None and silent("seed") and "chip_seed" in kept:
-        chip = kept.integer("chip_seed")
+        chip = _seed(kept, "chip_seed")
     if silent("seed") and "seed" in kept:
-        seed = kept.integer("seed")
+        seed = _seed(kept, "seed")
     said = {
-        name: bool(kept[f"readout/{name}"])
+        name: kept.truth(f"readout/{name}")
         for name in ("double_sampling", "auto_zero", "relative_target")
         if silent(name) and f"readout/{name}" in kept
     }
@@ -97,3 +99,11 @@ def given(
         how = ", its devices programmed anew" if on_devices else ", without its devices"
         note = f", on the chip of {record}{how if own is not None else ''}"
     return Given(technology, drawn, replace(switches, **said), made_of, note)
+
+
+def _seed(kept: records.Record, name: str) -> int:
+    """A seed of a record, in the range that options have."""
+    seed = kept.integer(name)
+    if not 0 <= seed <= SEED.most:
+        raise UserError(f"{kept.path}: '{name}' is {seed}; a seed is 0 to {SEED.most}")
+    return seed

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from analogdfc import records
 from analogdfc.errors import UserError
+from analogdfc.files import read_whole
 
 MOST = 2**20
 """Numbers of the largest matrix that is read."""
@@ -82,25 +83,27 @@ def _hdf5(path: Path, dataset: str) -> NDArray[Any]:
 
 def _npy(path: Path) -> NDArray[Any]:
     try:
+        with path.open("rb") as file:
+            start = file.read(6)
+        if start.startswith(b"PK"):
+            raise UserError(f"{path}: an archive of arrays; a .npy file holds one")
+        if start != b"\x93NUMPY":
+            raise UserError(f"{path}: not a .npy file of numbers: it doesn't begin like one")
         # Mapped: a header that lies about the size costs no memory. Never a pickle, which runs.
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
+        values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{path}: can't be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, SyntaxError, OverflowError) as error:
+    except Exception as error:  # numpy raises many kinds, all of them about the header
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: not a .npy file of numbers: {reason}") from error
-    if not isinstance(values, np.ndarray):
-        values.close()
-        raise UserError(f"{path}: an archive of arrays; a .npy file holds one")
     return values
 
 
 def _csv(path: Path) -> NDArray[Any]:
     try:
-        size = path.stat().st_size
-        if size > _BYTES:
-            raise UserError(f"{path}: {size} bytes; at most {_BYTES} are allowed")
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_whole(path, _BYTES).decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"{path}: can't be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -53,7 +53,7 @@ def take_over(path: Path, work: Sequence[CurvesRun], spool: Spool) -> None:
     if not path.exists():
         return
     record = records.read(path)
-    if "kind" not in record or record["kind"] != KIND:
+    if not record.says("kind", KIND):
         raise UserError(f"{path}: not a record of {KIND}; there is nothing to resume")
     for run in work:
         key = f"runs/{run.name}"
@@ -76,7 +76,7 @@ def check_finished(path: Path) -> None:
     if not path.exists():
         return
     record = records.read(path)
-    if "kind" in record and record["kind"] == KIND and not record["complete"]:
+    if record.says("kind", KIND) and not record.truth("complete"):
         raise UserError(
             f"{path}: holds a verification that isn't finished; go on with it (`resume`), delete "
             "the file or choose another"

@@ -132,7 +132,13 @@ class Spool:
             UserError: it isn't there, or damaged.
         """
         record = records.read(self._place(run))
-        return run.unpack(Record(record.path, record.group("result"), record.format))
+        try:
+            return run.unpack(Record(record.path, record.group("result"), record.format))
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(
+                f"{record.path}: doesn't hold the result of a run ({error}); delete the file, and "
+                "the run is done anew"
+            ) from error
 
     def remove(self) -> None:
         """Delete the results, and the folder where nothing else is in it; within the context."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.devices import Devices
 from analogdfc.controller import PI, Controller
 from analogdfc.devices import DeviceModel
+from analogdfc.errors import check_names
 from analogdfc.feedback import DirectFeedback, Feedback
 from analogdfc.network import Network
 from analogdfc.records import Record
@@ -201,13 +202,15 @@ class ChipSubstrate:
             record: the file.
 
         Raises:
-            UserError: a card that can't be read.
+            UserError: a card or a readout that can't be read.
         """
         if "card" not in record:
             return None
         card = Card.parse(record.text("card"), f"the card in {record.path}")
         said = record.group("readout") if "readout" in record else {}
-        readout = Readout(**{name: bool(value) for name, value in said.items()})
+        known = [f.name for f in fields(Readout)]
+        check_names(said, known, "part", f"'readout' in {record.path}")
+        readout = Readout(**{name: record.truth(f"readout/{name}") for name in said})
         return cls(card=card, devices=Devices.read(record), readout=readout)
 
     def __str__(self) -> str:

@@ -122,6 +122,29 @@ class Record:
             raise UserError(f"{self.path}: '{key}' must be a text")
         return node
 
+    def says(self, key: str, text: str) -> bool:
+        """Whether there is this text at `key`.
+
+        Args:
+            key: names down the tree, joined by '/'.
+            text: the text.
+        """
+        if key not in self:
+            return False
+        node = self[key]
+        return isinstance(node, str) and node == text
+
+    def truth(self, key: str) -> bool:
+        """What holds or not, at `key`.
+
+        Args:
+            key: names down the tree, joined by '/'.
+        """
+        node = self[key]
+        if not isinstance(node, bool):
+            raise UserError(f"{self.path}: '{key}' must be true or false")
+        return node
+
     def number(self, key: str) -> float:
         """The real number at `key`, without its unit where it has one.
 

@@ -8,8 +8,12 @@ from pathlib import Path
 
 from analogdfc.circuit.chip import Chip
 from analogdfc.errors import UserError
+from analogdfc.files import read_whole
 from analogdfc.spice.deck import check_deck
 from analogdfc.spice.interfaces import interfaces, used_cells
+
+_LARGEST = 2**20
+"""Bytes of the largest file of a cell."""
 
 _ADVICE = {"vos": ", and put it in series with an input, or ignore it"}
 
@@ -74,7 +78,7 @@ def _own(cell: str, path: Path, instead_of: str) -> str:
             pins and the parameters of the cell.
     """
     try:
-        text = path.read_text(encoding="ascii")
+        text = read_whole(path, _LARGEST).decode("ascii").replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: can't read the cell: {error}") from error
     try:

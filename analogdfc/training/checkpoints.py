@@ -110,7 +110,7 @@ def check_format(record: Record) -> None:
     Raises:
         UserError: it isn't.
     """
-    if "format" not in record or record["format"] != FORMAT:
+    if not record.says("format", FORMAT):
         raise UserError(f"{record.path}: not a checkpoint of a training")
     version = record.integer("format_version")
     if version != VERSION:
@@ -145,7 +145,7 @@ def task_of(record: Record) -> Task | None:
     Raises:
         UserError: damaged settings.
     """
-    if "format" not in record or record["format"] != FORMAT:
+    if not record.says("format", FORMAT):
         return None
     found = _settings(record)
     if not isinstance(found.get("dataset"), str):
