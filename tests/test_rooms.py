@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "lazy", "errors", "samples", "drawing", "states", "memory", "files", "records", "trees", "jobs",
     "losses",
-    "activations", "network", "feedback", "controller", "storage",
+    "activations", "network", "feedback", "controller", "storage", "importing",
     "dynamics", "measures", "learning", "datasets", "training", "presets", "cases",
     "devices", "cards", "wires", "arrays",
     "circuit", "analysis", "comparison", "recorded", "findings", "spice", "effort", "study",

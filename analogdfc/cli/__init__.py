@@ -1,8 +1,8 @@
 """The command line, one module a command.
 
-A command is a module `analogdfc.cli.<name>`, with an underscore for each dash of the name, that has
-a click command called `command`. It is imported when it is run, so that `analogdfc --help` is there
-at once.
+A command is a module `analogdfc.cli.<name>`, with an underscore for each dash of the name and
+behind a word of Python's, that has a click command called `command`. It is imported when it is run,
+so that `analogdfc --help` is there at once.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from keyword import iskeyword
 from types import FrameType
 
 import click
@@ -30,6 +31,7 @@ COMMANDS = {
     "crossbar": "Error of a matrix product on an array of devices, by cause.",
     "doctor": "Say what is installed, what is missing and how to install it.",
     "estimate": "Estimate time, energy and area of learning on a chip.",
+    "import": "Make a weights file of a network that another program trained.",
     "netlist": "Write the SPICE netlist of a network; needs no simulator.",
     "rules": "List the learning rules and what each needs.",
     "size": "Find the least circuit whose update keeps an angle.",
@@ -65,7 +67,7 @@ class LazyGroup(click.Group):
         """The command of this name; None when there is none."""
         if cmd_name not in COMMANDS:
             return None
-        module = f"analogdfc.cli.{cmd_name.replace('-', '_')}"
+        module = f"analogdfc.cli.{cmd_name.replace('-', '_')}{'_' * iskeyword(cmd_name)}"
         command = importlib.import_module(module).command
         if not isinstance(command, click.Command):
             raise TypeError(f"{module}.command is not a click command")

@@ -19,7 +19,7 @@ from analogdfc.lazy import hand_out
 
 if TYPE_CHECKING:
     from analogdfc.records.origin import check_texts, provenance, remarks_tree
-    from analogdfc.records.reading import matrices, read, read_array
+    from analogdfc.records.reading import arrays, matrices, read, read_array
     from analogdfc.records.tree import FORMAT, Branch, Leaf, Quantity, Record, Scalar, Tree
     from analogdfc.records.writing import check_writable, write
 else:
@@ -27,7 +27,7 @@ else:
         __name__,
         {
             "analogdfc.records.origin": ("check_texts", "provenance", "remarks_tree"),
-            "analogdfc.records.reading": ("matrices", "read", "read_array"),
+            "analogdfc.records.reading": ("arrays", "matrices", "read", "read_array"),
             "analogdfc.records.tree": (
                 "FORMAT",
                 "Branch",
@@ -49,6 +49,7 @@ __all__ = [
     "Record",
     "Scalar",
     "Tree",
+    "arrays",
     "check_texts",
     "check_writable",
     "matrices",

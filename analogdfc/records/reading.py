@@ -19,7 +19,7 @@ from analogdfc.errors import UserError
 from analogdfc.records.apart import apart, has_signature, is_sealed
 from analogdfc.records.tree import FORMAT, MARK, Branch, Quantity, Record, Scalar, missing
 
-__all__ = ["is_ours", "matrices", "read", "read_array"]
+__all__ = ["arrays", "is_ours", "matrices", "read", "read_array"]
 
 _MAX_DEPTH = 32
 _MAX_NODES = 2**20
@@ -104,15 +104,29 @@ def matrices(path: str | os.PathLike[str]) -> tuple[str, ...]:
     Raises:
         UserError: as `read`.
     """
-    return tuple(_asked(_matrices, path))
+    shapes: dict[str, tuple[str, int]] = _asked(_arrays, path)
+    return tuple(name for name, (kind, axes) in shapes.items() if kind in "iuf" and axes == 2)
 
 
-def _matrices(place: str) -> list[str]:
-    path, found = Path(place), []
+def arrays(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Names of the data sets of a file that are numbers, of any shape; none of them is read.
+
+    Args:
+        path: an HDF5 file.
+
+    Raises:
+        UserError: as `read`.
+    """
+    return tuple(_asked(_arrays, path))
+
+
+def _arrays(place: str) -> dict[str, tuple[str, int]]:
+    """Kind of numbers and number of axes of the data sets, by name."""
+    path, found = Path(place), {}
 
     def note(name: str, node: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(node, h5py.Dataset) and node.ndim == 2 and node.dtype.kind in "iuf":
-            found.append(name)
+        if isinstance(node, h5py.Dataset) and node.shape is not None and node.dtype.kind in "biufc":
+            found[name] = (node.dtype.kind, node.ndim)
 
     with _opened(path) as file:
         file.visititems(note)
@@ -142,7 +156,10 @@ def _asked(function: Callable[..., Any], path: str | os.PathLike[str], *argument
     path = Path(path)
     try:
         if not has_signature(path):
-            raise UserError(f"{path}: not an HDF5 file")
+            raise UserError(
+                f"{path}: not an HDF5 file. Networks of PyTorch, NumPy and Keras (.pt, .npz, "
+                ".keras) become one by `analogdfc import`"
+            )
         if is_sealed(path):
             return function(str(path), *arguments)
         return apart(function.__name__, path, *arguments)
