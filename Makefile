@@ -17,7 +17,7 @@ INPUTS := setup.cfg pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help compare test fuzz faults lint format ngspice clean
+.PHONY: help compare test fuzz guided faults lint format ngspice clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -33,6 +33,13 @@ test: lint ngspice ## Run the linters, the type checker and all tests.
 fuzz: $(VENV)/.installed-dev ngspice ## Try 10,000 wrong inputs of all kinds; FUZZ=N for so many, SEED=N for those of an earlier run.
 	FUZZ_INPUTS=$(FUZZ) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_fuzz_*.py \
 		--hypothesis-profile=fuzz --hypothesis-seed=$(SEED) -p no:cacheprovider $(ARGS)
+
+guided: $(VENV)/.installed-dev ## Try wrong files that reach ever more of the readers' code (Atheris); a minute each.
+	$(PIP) install -c constraints.txt -e '.[dev,fuzz]'
+	@mkdir -p out
+	@for target in cards cells images numpy rawfiles tables; do \
+		$(BIN)/python tests/guided.py $$target -max_total_time=60 -artifact_prefix=out/ $(ARGS) || exit 1; \
+	done
 
 faults: $(VENV)/.installed-dev ngspice ## Kill commands at random moments, fill the disk; what must go on goes on.
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,9 @@ def _npy(path: Path) -> NDArray[Any]:
         if start != b"\x93NUMPY":
             raise UserError(f"{path}: not a .npy file of numbers: it doesn't begin like one")
         # Mapped: a header that lies about the size costs no memory. Never a pickle, which runs.
-        values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # files of Python 2 take longer to read
+            values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except UserError:
         raise
     except OSError as error:
