@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 import torch
 from fuzzing import PROFILE, is_long, summary, tally
 from hypothesis import settings
+from rich.table import Table
 from strategies import network_of
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from whole import WIDTHS, lost
 
+from analogdfc.cli import _console
 from analogdfc.network import Network
+from analogdfc.tables import laid_out
 
 torch.set_num_threads(1)
 threadpool_limits(1)  # NumPy's linear algebra, whatever OMP_NUM_THREADS says
@@ -36,6 +41,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_sep("=", "fuzzing")
         for line in summary():
             terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def whole_tables() -> Iterator[None]:
+    """Whatever table a command prints in a test would be whole on narrow terminals, too."""
+
+    def watched(table: Table, width: int) -> Iterator[tuple[Table, int]]:
+        for narrow in WIDTHS:
+            assert lost(table, narrow) == [], f"a table on {narrow} columns"
+        return laid_out(table, width)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_console, "laid_out", watched)
+        yield
 
 
 @pytest.fixture
