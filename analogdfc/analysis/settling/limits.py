@@ -37,6 +37,9 @@ PARAMETERS = (BANDWIDTH, K_P, FEEDBACK, WIRES, TAU_V, TAU_U, K_D, TAU_D)
 _MORE = 1.1
 """Factor by which a parameter is changed for its elasticity."""
 
+_ROUGH = 1e-4
+"""Precision of the loop's gain where only its stability is asked for."""
+
 _SEARCH = 0.1, 1e4
 """Products of gain-bandwidth and tau_v between which the critical one is sought."""
 
@@ -63,6 +66,12 @@ class Loops:
     def spectrum(self, k: int) -> Spectrum:
         """What the loop of sample k does."""
         return Spectrum(LoopTransfer(self.chip, self.point.sample(k), self._paths))
+
+    def oscillates(self, k: int) -> bool:
+        """Whether the loop of sample k is unstable, for which less precision is enough."""
+        point = self.point.sample(k)
+        loop = LoopTransfer(self.chip, point, self._paths, tolerance=_ROUGH)
+        return Spectrum(loop, rough=True).unstable > 0
 
     def on(self, design: Design, point: OperatingPoint | None = None) -> Loops:
         """The chip of the same seed of another design, linearised where this one is or there."""
@@ -153,7 +162,7 @@ def _critical(loops: Loops, k: int, start: float, end: float) -> float | None:
     large = is_large(loops.chip)
 
     def unstable(log_product: float) -> bool:
-        return loops.at_bandwidth(math.exp(log_product) / tau).spectrum(k).unstable > 0
+        return loops.at_bandwidth(math.exp(log_product) / tau).oscillates(k)
 
     here, there = math.log(start), math.log(end)
     stride = math.copysign(math.log(2 if large else 10 ** (1 / 8)), there - here)

@@ -26,6 +26,12 @@ _OFFSET = 1e-3
 _TURN = 0.8
 """Radians that a locus may turn around -1 from one point to the next."""
 
+_SAME = 1e-7
+"""Relative distance up to which two modes are one."""
+
+_FEW = 4
+"""Starting points from which an unstable mode is sought at a time."""
+
 _SKETCHES = 3
 _FASTEST = 4.0
 """Modes are sought up to this rate, relative to the slowest visible one."""
@@ -54,21 +60,24 @@ class Spectrum:
 
     Args:
         loop: transfer functions of a batch of one.
+        rough: begin with fewer points, which are enough to count the unstable modes.
     """
 
-    def __init__(self, loop: LoopTransfer) -> None:
+    def __init__(self, loop: LoopTransfer, *, rough: bool = False) -> None:
         self.loop = loop
         design = loop.chip.design
         self.rate = 1 / design.pace[1]
         fastest = max(10 / design.tau_v_seconds, 10 * self.rate)
         if loop.numbers.inverse_omega > 0:
             fastest = max(fastest, 1 / loop.numbers.inverse_omega)
-        density = _PER_DECADE_LARGE if is_large(loop.chip) else _PER_DECADE
+        density = _PER_DECADE_LARGE if rough or is_large(loop.chip) else _PER_DECADE
         decades = math.log10(10 * fastest / (0.03 * self.rate))
         high = np.geomspace(0.03 * self.rate, 10 * fastest, math.ceil(density * decades))
         low = np.geomspace(3e-4, 0.015, 5) * self.rate
         self.s = _OFFSET * self.rate + 1j * np.concatenate([[0.0], low, high])
         self.gain = loop.loop_gain(self.s)[0]
+        self._loci = _eigenvalues(self.gain)
+        self._followed: dict[tuple[complex, complex], Complex] = {}
         for _ in range(8):
             places = np.flatnonzero(np.abs(self._turns).max(axis=1) > _TURN)
             if not len(places):
@@ -83,7 +92,9 @@ class Spectrum:
         )
         s = self.s[0].real + 1j * new
         order = np.argsort(np.concatenate([self.s, s]).imag)
-        self.gain = np.concatenate([self.gain, self.loop.loop_gain(s)[0]])[order]
+        gain = self.loop.loop_gain(s)[0]
+        self.gain = np.concatenate([self.gain, gain])[order]
+        self._loci = np.concatenate([self._loci, _eigenvalues(gain)])[order]
         self.s = np.concatenate([self.s, s])[order]
         for name in ("_strands", "_turns", "response", "poles"):
             self.__dict__.pop(name, None)
@@ -103,10 +114,19 @@ class Spectrum:
         for _ in range(3):
             turned = float(self._turns.sum())
             count = round(-turned / math.pi) + self.loop.unstable_stages()
-            if count == 0 or (self._zeros(self._starts(stable=False)).real > 0).any():
+            if count == 0 or self._grows():
                 return count
             self._refine(np.arange(len(self.s) - 1))
         return count
+
+    def _grows(self) -> bool:
+        """Whether an unstable mode is found, of which one is enough."""
+        starts = self._starts(stable=False)
+        few = _thinned(starts)
+        for k in range(0, len(few), _FEW):
+            if (self._newton(few[k : k + _FEW]).real > 0).any():
+                return True
+        return bool((self._zeros(starts).real > 0).any())
 
     def margins(self) -> tuple[float, float]:
         """Gain margin (a factor) and phase margin (radians) of the worst characteristic locus.
@@ -139,13 +159,11 @@ class Spectrum:
 
         Matched by distance on a logarithmic scale.
         """
-        loci: Complex = np.linalg.eigvals(self.gain)
-        loci = np.where(loci == 0, 1e-300, loci)  # a channel without feedback
-        for k in range(1, len(loci)):
-            gap = np.log(loci[k][None, :]) - np.log(loci[k - 1][:, None])
-            turn = (gap.imag + np.pi) % (2 * np.pi) - np.pi
-            loci[k] = loci[k][scipy.optimize.linear_sum_assignment(gap.real**2 + turn**2)[1]]
-        return loci[:-1], loci[1:]
+        places = list(zip(self.s[:-1], self.s[1:], strict=True))
+        for k, place in enumerate(places):
+            if place not in self._followed:
+                self._followed[place] = _matched(self._loci[k], self._loci[k + 1])
+        return self._loci[:-1], np.stack([self._followed[place] for place in places])
 
     # Time
 
@@ -184,7 +202,7 @@ class Spectrum:
         found = self._zeros(self._starts(stable=False)) if self.unstable else self._slow_zeros()
         kept: list[int] = []
         for k in np.argsort(-found.real):
-            if all(abs(found[k] - found[j]) > 1e-7 * abs(found[k]) for j in kept):
+            if all(abs(found[k] - found[j]) > _SAME * abs(found[k]) for j in kept):
                 kept.append(int(k))
         values = found[kept]
         return Modes(values, self._residues(values))
@@ -233,16 +251,20 @@ class Spectrum:
 
     def _newton(self, z: Complex) -> Complex:
         """Zeros to which iterations from these points converge."""
+        there = np.zeros(0, dtype=complex)
         moved = np.full(len(z), np.inf)
         for _ in range(6):
             now = z.copy()
             for k, values in enumerate(self._linear(z)):
                 now[k] = values[np.abs(values - z[k]).argmin()] if len(values) else np.nan
             moved = np.abs(now - z) / np.abs(now)
-            z, moved = now[np.isfinite(now)], moved[np.isfinite(now)]
-            if np.all(moved < 1e-8):
+            # What has arrived, and what has come to where another has, costs nothing any more.
+            there = np.concatenate([there, now[moved < 1e-8]])
+            left = [k for k in np.flatnonzero(moved >= 1e-8) if _apart(now[k], there)]
+            z, moved = now[left], moved[left]
+            if not len(z):
                 break
-        return z[moved < 1e-6]
+        return np.concatenate([there, z[moved < 1e-6]])
 
     def _linear(self, points: Complex) -> list[Complex]:
         """Eigenvalues of the loop, times s, linearised around each point.
@@ -281,6 +303,26 @@ class Spectrum:
         share = np.einsum("kn,kn->k", w, push[..., 0]) / np.einsum("ki,kij,kj->k", w, slope, v)
         out: Complex = share[:, None] * v
         return out
+
+
+def _eigenvalues(gain: Complex) -> Complex:
+    """Of L at each point, (points, n_L)."""
+    loci = np.linalg.eigvals(gain)
+    loci[loci == 0] = 1e-300  # a channel without feedback
+    return loci.astype(complex)
+
+
+def _matched(here: Complex, there: Complex) -> Complex:
+    """The loci at the next point in the order of those at this one."""
+    gap = np.log(there[None, :]) - np.log(here[:, None])
+    turn = (gap.imag + np.pi) % (2 * np.pi) - np.pi
+    out: Complex = there[scipy.optimize.linear_sum_assignment(gap.real**2 + turn**2)[1]]
+    return out
+
+
+def _apart(z: complex, others: Complex) -> bool:
+    """Whether a point lies no nearer to others than modes are told apart."""
+    return bool(np.all(np.abs(others - z) > _SAME * abs(z)))
 
 
 def _thinned(z: Complex, distance: float = 1e-4) -> Complex:

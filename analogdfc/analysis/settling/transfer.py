@@ -10,6 +10,7 @@ one before, is found by iteration, so that no matrix is larger than a crossbar.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,6 +29,10 @@ Complex = NDArray[np.complex128]
 
 _TOLERANCE = 1e-8
 _SWEEPS = 40
+
+_MOST = 2**26
+"""Complex numbers that a sweep may hold, 1 GB."""
+
 _OVERLOADED = (
     "the transfer functions did not converge: [amplifier] output_resistance is too large for what "
     "the outputs drive"
@@ -83,13 +88,23 @@ class LoopTransfer:
         chip: the chip.
         point: where it is linearised, and where it starts from.
         paths: what connects the chip's amplifiers, where it is known already.
+        tolerance: relative change of the cut's voltages from one sweep to the next that is small
+            enough.
 
     Attributes:
         numbers: the amplifier's parameters.
     """
 
-    def __init__(self, chip: Chip, point: OperatingPoint, paths: Paths | None = None) -> None:
+    def __init__(
+        self,
+        chip: Chip,
+        point: OperatingPoint,
+        paths: Paths | None = None,
+        *,
+        tolerance: float = _TOLERANCE,
+    ) -> None:
         self.chip, self.point = chip, point
+        self._tolerance = tolerance
         self._paths = paths or Paths.of(chip)
         self.numbers = self._paths.numbers
         self._cut = chip.circuit.control.u_minus.bank
@@ -126,6 +141,11 @@ class LoopTransfer:
             s: complex frequencies, (points,), in radians per second.
         """
         n = self.channels
+        # Both nodes of all amplifiers for each channel, in this sweep and the last.
+        most = max(1, _MOST // (4 * self.batch * n * self.chip.circuit.amplifiers))
+        if len(s) > most:
+            parts = np.array_split(s, math.ceil(len(s) / most))
+            return np.concatenate([self.loop_gain_where_found(part) for part in parts], axis=1)
         unit = np.broadcast_to(np.eye(n, dtype=complex), (self.batch, len(s), n, n))
         sweep, left = self._settle(self._slopes, self._stages(s), unit, {})
         back = sweep.o[self._cut]
@@ -226,7 +246,7 @@ class LoopTransfer:
             sweep = Sweep(self._paths, slopes, stages, cut, charges, before).run()
             now = sweep.o[self._cut]
             change = np.abs(now - before.o[self._cut]).max(axis=(-1, -2))
-            left = ~(change <= _TOLERANCE * np.abs(now).max(axis=(-1, -2)))
+            left = ~(change <= self._tolerance * np.abs(now).max(axis=(-1, -2)))
             if not left.any():
                 break
         return sweep, left

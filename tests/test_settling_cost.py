@@ -1,0 +1,92 @@
+"""What it costs to predict how a loop settles, for many outputs too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from strategies import network_of, normal
+
+from analogdfc.analysis.settling import LoopTransfer, OperatingPoint, limits, transfer
+from analogdfc.analysis.settling.limits import Loops, bandwidth_ratio
+from analogdfc.cards import Card
+from analogdfc.circuit import Chip, Design
+from analogdfc.circuit.static import StaticChip
+from analogdfc.feedback import DirectFeedback
+
+
+def loops_of(*sizes: int) -> Loops:
+    network = network_of(sizes, seed=1)
+    design = Design.of(network, DirectFeedback.transposed(network), Card.load("discrete_100mhz"))
+    chip = Chip.of(design, 1)
+    x, step = normal(2, 1, sizes[0]), 0.1 * normal(3, 1, sizes[-1])
+    state = StaticChip.of(chip).solve(x, step, reached=False)
+    return Loops(chip, OperatingPoint.of(state), x.numpy())
+
+
+@pytest.fixture(scope="module")
+def loops() -> Loops:
+    return loops_of(3, 4, 8)
+
+
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Frequencies at which a loop gain is asked for from now on, call by call."""
+    counts: list[int] = []
+    ours = LoopTransfer.loop_gain_where_found
+
+    def counted(self: LoopTransfer, s: Any) -> Any:
+        counts.append(len(s))
+        return ours(self, s)
+
+    monkeypatch.setattr(LoopTransfer, "loop_gain_where_found", counted)
+    return counts
+
+
+def test_the_critical_bandwidth_costs_little_more_than_a_look_at_each_bandwidth(
+    loops: Loops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = looked_at(monkeypatch)
+    ratio = bandwidth_ratio(loops, 0)
+    assert ratio is not None
+    assert 1 < ratio < np.inf
+    spectra = 1 + np.log(ratio) / np.log(10 ** (1 / 8)) + 7  # the scan, then halving to 0.5 %
+    assert sum(counts) < 110 * spectra, sum(counts) / spectra
+
+
+def test_each_frequency_is_decomposed_once(loops: Loops, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    ours = np.linalg.eigvals
+
+    def counted(a: Any) -> Any:
+        sizes.append(len(a))
+        return ours(a)
+
+    monkeypatch.setattr(np.linalg, "eigvals", counted)
+    spectrum = loops.at_bandwidth(4e6).spectrum(0)
+    assert len(sizes) > 1, "no point was put between others, so nothing could be done twice"
+    spectrum.margins()
+    assert sum(sizes) == len(spectrum.s)
+
+
+def test_the_critical_bandwidth_is_that_of_precise_loop_gains(
+    loops: Loops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = bandwidth_ratio(loops, 0)
+    monkeypatch.setattr(
+        limits.Loops, "oscillates", lambda self, k: self.spectrum(k).unstable > 0, raising=True
+    )
+    assert bandwidth_ratio(loops, 0) == found
+
+
+def test_a_wide_loop_is_swept_in_parts_of_bounded_memory(
+    loops: Loops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = LoopTransfer(loops.chip, loops.point.sample(0))
+    s = np.asarray(1e5 * (0.01 + 1j * np.geomspace(0.1, 1e3, 9)), dtype=np.complex128)
+    whole = loop.loop_gain(s)
+    counts = looked_at(monkeypatch)
+    monkeypatch.setattr(transfer, "_MOST", 8 * 8 * loops.chip.circuit.amplifiers)
+    parts = loop.loop_gain(s)
+    np.testing.assert_allclose(parts, whole, rtol=1e-7)
+    assert max(counts[1:]) <= 2
