@@ -535,6 +535,7 @@ def test_a_byte_order_mark_of_an_editor_is_no_part_of_a_card(tmp_path: Path) -> 
     path = tmp_path / "mine.toml"
     path.write_text(TEXT, encoding="utf-8-sig")
     assert Card.load(path).text == TEXT
+    assert Card.parse(f"\ufeff{TEXT}").scale == Card.parse(TEXT).scale
 
 
 def test_a_name_that_no_netlist_can_have_is_named_by_its_characters() -> None:

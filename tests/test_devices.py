@@ -729,3 +729,18 @@ def test_pulses_are_refused_where_there_are_none_or_where_they_do_not_fit() -> N
 def test_programming_is_an_interface_that_users_can_fill() -> None:
     with pytest.raises(TypeError, match="abstract"):
         Programming()  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize(
+    "kind", [torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.complex64]
+)
+def test_a_type_that_holds_no_conductance_is_refused(kind: torch.dtype) -> None:
+    model = DeviceModel(Window(0.0, 1.0))
+    target = torch.ones(2).to(kind)
+    said = f"of the type {str(kind).removeprefix('torch.')}, which can't hold conductances"
+    with pytest.raises(UserError, match=f"target conductance: {said}"):
+        model.program(target)
+    with pytest.raises(UserError, match=f"conductance: {said}"):
+        model.window.check(target)
+    with pytest.raises(UserError, match=f"devices: {said}"):
+        model.fabricate((2,), torch.Generator(), dtype=kind)

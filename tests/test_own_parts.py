@@ -153,3 +153,12 @@ def test_a_place_that_the_circuit_does_not_have_is_refused(tmp_path: Path) -> No
     chip = Chip.of(case((3, 4, 2), 0, 1).design, 0)
     with pytest.raises(UserError, match=r"cell 'opamps': the circuit has no such cell; it has"):
         Netlist.of(chip, "macro", cells={"opamps": file})
+
+
+def test_a_byte_order_mark_of_an_editor_is_no_part_of_a_cell(tmp_path: Path) -> None:
+    plain, marked = tmp_path / "plain.lib", tmp_path / "marked.lib"
+    plain.write_text(OWN)
+    marked.write_text(OWN, encoding="utf-8-sig")
+    chip = Chip.of(case((3, 4, 2), 0, 1).design, 0)
+    one, other = (Netlist.of(chip, "macro", cells={"opamp": p}).cells for p in (plain, marked))
+    assert one == other

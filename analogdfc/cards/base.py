@@ -182,7 +182,7 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
         UserError: not TOML.
     """
     try:
-        data = tomllib.loads(text)
+        data = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{where}: not a TOML file: {error}") from error
     except RecursionError as error:

@@ -120,6 +120,20 @@ def check_tensor(
     )
 
 
+def check_precision(name: str, kind: torch.dtype) -> None:
+    """Make sure that a type of numbers holds a conductance, in siemens, to some digits.
+
+    Raises:
+        UserError: it doesn't: float16 ends at 6e-8, bfloat16 has 3 digits, an integer is 0.
+    """
+    if kind not in (torch.float32, torch.float64):
+        shown = str(kind).removeprefix("torch.")
+        raise UserError(
+            f"{name}: of the type {shown}, which can't hold conductances in siemens; allowed are "
+            "float32 and float64"
+        )
+
+
 def check_time(time: float | Tensor, name: str = "time") -> Tensor:
     """Times as a tensor, in seconds.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from analogdfc.devices.ageing import Ageing, Retention, Temperature
-from analogdfc.devices.draws import Streams, check_time, normal, require
+from analogdfc.devices.draws import Streams, check_precision, check_time, normal, require
 from analogdfc.devices.faults import Faults, Spread, Stuck
 from analogdfc.devices.noise import ReadNoise
 from analogdfc.devices.programming import Programming
@@ -95,7 +95,11 @@ class DeviceModel:
             dtype: type of the tensors.
             device: device of the tensors; by default the generator's.
             stuck: known stuck cells, beside those that are drawn.
+
+        Raises:
+            UserError: a type that can't hold conductances.
         """
+        check_precision("devices", dtype)
         streams = Streams(generator)
         place = torch.device(device) if device is not None else generator.device
         gain = None
@@ -130,8 +134,8 @@ class DeviceModel:
             population: the devices, from `fabricate`; by default new ones.
 
         Raises:
-            UserError: a target outside of the window, a population of another shape, or no
-                generator where something is random.
+            UserError: a target outside of the window or not in float32 or float64, a population of
+                another shape, or no generator where something is random.
         """
         if generator is None:
             if self.random:

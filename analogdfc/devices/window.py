@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from analogdfc.devices.draws import check_number, check_tensor
+from analogdfc.devices.draws import check_number, check_precision, check_tensor
 from analogdfc.errors import UserError
 
 
@@ -49,8 +49,10 @@ class Window:
             name: what error messages call them.
 
         Raises:
-            UserError: one outside of the window; the message has its index.
+            UserError: one outside of the window; the message has its index. Or not float32 or
+                float64.
         """
+        check_precision(name, g.dtype)
         slack = 1e-6 * self.span
         try:
             check_tensor(name, g, "S", low=self.g_min - slack, high=self.g_max + slack)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -78,7 +79,13 @@ def _own(cell: str, path: Path, instead_of: str) -> str:
             pins and the parameters of the cell.
     """
     try:
-        text = read_whole(path, _LARGEST).decode("ascii").replace("\r\n", "\n").replace("\r", "\n")
+        text = (
+            read_whole(path, _LARGEST)
+            .removeprefix(BOM_UTF8)
+            .decode("ascii")
+            .replace("\r\n", "\n")
+            .replace("\r", "\n")
+        )
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: can't read the cell: {error}") from error
     try:
