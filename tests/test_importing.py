@@ -272,6 +272,23 @@ def test_a_file_of_another_kind_or_a_damaged_one_is_refused(tmp_path: Path) -> N
                 import_network(tmp_path / f"cut {name}", "tanh")
 
 
+def test_a_byte_that_was_changed_is_noticed(tmp_path: Path) -> None:
+    npz(tmp_path / "m.npz")
+    whole = bytearray((tmp_path / "m.npz").read_bytes())
+    whole[whole.index(b"NUMPY") + 130] ^= 1  # in the numbers, behind the header
+    (tmp_path / "m.npz").write_bytes(whole)
+    with pytest.raises(UserError, match=r"'first.weight' is no array of numbers: Bad CRC-32"):
+        import_network(tmp_path / "m.npz", "tanh")
+
+
+def test_an_array_that_says_it_is_larger_than_the_memory_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive, archive.open("W1.npy", "w") as file:
+        shape = {"descr": "<f8", "fortran_order": False, "shape": (2**30, 2**20)}
+        np.lib.format.write_array_header_1_0(file, shape)
+    with pytest.raises(UserError, match="'W1' is no array of numbers: Unable to allocate"):
+        import_network(tmp_path / "m.npz")
+
+
 @pytest.mark.parametrize(("save", "name"), [(state, "m.pt"), (npz, "m.npz")])
 def test_a_command_that_takes_weights_says_how_they_are_imported(
     save: Callable[[Path], None], name: str, tmp_path: Path

@@ -21,6 +21,8 @@ from analogdfc.records.apart import has_signature
 
 _KERAS = "model.weights.h5"
 """Where the weights are in a .keras file, which is an archive."""
+_DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError)
+"""What an archive raises whose bytes were changed."""
 _NEEDED = "not a file of PyTorch, NumPy (.npz), Keras or HDF5"
 
 
@@ -61,7 +63,7 @@ def arrays_of(path: Path) -> Arrays:
                 return _keras(path, archive)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (EOFError, *_DAMAGED) as error:
         raise UserError(f"{path}: the archive is damaged: {error}") from error
     return _npz(path) if any(n.endswith(".npy") for n in names) else _torch(path)
 
@@ -86,7 +88,7 @@ def _npz(path: Path) -> Arrays:
         with np.load(path, allow_pickle=False) as archive:
             for name in archive.files:
                 found[name] = np.asarray(archive[name])
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, OSError, EOFError, KeyError, MemoryError, *_DAMAGED) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: '{name}' is no array of numbers: {reason}") from error
     return Arrays(found, ordered=True)
