@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from analogdfc.errors import UserError
 
-__all__ = ["new_figure", "own_settings"]
+__all__ = ["headed", "new_figure", "own_settings"]
 
 _BACKEND = "MPLBACKEND"
+
+_LETTERS = 11
+"""Letters of a heading that an inch holds."""
 
 
 @contextmanager
@@ -79,3 +83,16 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def headed(figure: Figure, *lines: str) -> None:
+    """Give a figure a heading over all of its panels.
+
+    Args:
+        figure: the figure.
+        lines: of the heading, from the top; each is broken where the figure isn't wide enough.
+    """
+    most = int(_LETTERS * figure.get_figwidth())
+    broken = [part for line in lines for part in textwrap.wrap(line, most)]
+    # A dollar sign would begin a formula.
+    figure.suptitle("\n".join(broken).replace("$", r"\$"), fontsize=10)

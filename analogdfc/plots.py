@@ -12,13 +12,20 @@ import torch
 
 from analogdfc import records
 from analogdfc.circuit.design import Design
-from analogdfc.drawing import Axes, Figure, new_figure, own_settings
+from analogdfc.drawing import Axes, Figure, headed, new_figure, own_settings
 from analogdfc.dynamics import Trajectory, Update
 from analogdfc.errors import UserError
 from analogdfc.files import MARK, check_apart, check_own, write_whole
 from analogdfc.training.metrics import Metrics
 
-__all__ = ["check_outputs", "comparison_figure", "label", "save_figure", "training_figure"]
+__all__ = [
+    "about",
+    "check_outputs",
+    "comparison_figure",
+    "label",
+    "save_figure",
+    "training_figure",
+]
 
 # Colours of Okabe and Ito, told apart by the colour blind. The reference is broad and pale, so that
 # what lies on it stays visible.
@@ -74,21 +81,42 @@ def check_outputs(record: Path, *beside: Path, read: Iterable[str | Path | None]
         check_own(path)
 
 
+def about(design: Design, seeds: tuple[int, int | None] | None = None) -> list[str]:
+    """What a figure says of a design above its panels: network, seeds, card and devices.
+
+    Args:
+        design: the design.
+        seeds: of the network and its samples, and of the chip, None for nominal components; None
+            where they aren't known.
+    """
+    network = f"network {'-'.join(map(str, design.sizes))}"
+    if seeds is not None:
+        chip = "nominal chip" if seeds[1] is None else f"chip seed {seeds[1]}"
+        network += f", seed {seeds[0]}, {chip}"
+    devices = [] if design.devices is None else [str(design.devices)]
+    return [network, design.card.card.name, *devices]
+
+
 @own_settings()
-def comparison_figure(design: Design, runs: Mapping[str, Trajectory]) -> Figure:
+def comparison_figure(
+    design: Design,
+    runs: Mapping[str, Trajectory],
+    seeds: tuple[int, int | None] | None = None,
+) -> Figure:
     """Waveforms of several realisations on top of each other, and their updates as a scatter.
 
     Args:
         design: the design, for the scale of time.
         runs: trajectories by the name of the realisation; the first is the reference.
+        seeds: of the samples and of the chip, for the heading; see `about`.
     """
     figure = new_figure(11, 7)
     axes = figure.subplots(2, 3)
     reference = next(iter(runs.values()))
     sample = int(reference.u[:, -1].norm(dim=-1).argmax())
-    sizes = "-".join(map(str, design.sizes))
-    about = f"network {sizes}; sample {sample + 1} of {len(reference.u)}, the two largest traces"
-    figure.suptitle(f"{about}\n{design.card.card.name}", fontsize=10)
+    first, *rest = about(design, seeds)
+    shown = f"sample {sample + 1} of {len(reference.u)}, the two largest traces"
+    headed(figure, f"{first}; {shown}", *rest)
     micro = reference.t * design.seconds * 1e6
     hidden = reference.neurons.v[0][sample] - reference.free.v[0][sample]
     output = reference.neurons.v[-1][sample] - reference.free.v[-1][sample]
@@ -167,14 +195,16 @@ def label(axes: Axes, title: str, x: str, y: str) -> None:
 
 
 @own_settings()
-def training_figure(history: Sequence[Metrics], outputs: int) -> Figure:
+def training_figure(history: Sequence[Metrics], outputs: int, heading: str = "") -> Figure:
     """Loss, and error where labels are classes, by epoch, of training, validation and test samples.
 
     Args:
         history: figures of the epochs, in their order; may be empty.
         outputs: how many the loss is summed over.
+        heading: a line above all.
     """
-    figure = new_figure(9, 3.6)
+    figure = new_figure(9, 3.8)
+    headed(figure, heading)
     loss, error = figure.subplots(1, 2)
     epochs = [m.epoch for m in history]
     styles = zip(Metrics._fields[1:], ("#0072B2", "#D55E00", "#000000"), strict=True)
@@ -185,7 +215,8 @@ def training_figure(history: Sequence[Metrics], outputs: int) -> Figure:
             loss.plot(epochs, [s.loss for s in scores], **style)
         if not all(math.isnan(s.error) for s in scores):
             error.plot(epochs, [100 * s.error for s in scores], **style)
-    unit = f"loss of a sample (1, sum over {outputs} outputs)"
+    many = f"{outputs} outputs" if outputs > 1 else "1 output"
+    unit = f"loss of a sample (1, sum over {many})"
     label(loss, "loss (training: mean during the epoch)", "epoch", unit)
     label(error, "error at the end of the epoch", "epoch", "wrong answers (%)")
     losses = [s.loss for m in history for s in (m.train, m.validation, m.test)]

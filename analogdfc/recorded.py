@@ -133,7 +133,7 @@ def chip_tree(chip: Chip) -> dict[str, Any]:
             "part": r.part,
             "from": _port(r.a),
             "to": _port(r.b),
-            "conductance": Quantity(r.siemens.numpy(), "S"),
+            "conductance": Quantity(r.siemens.numpy(), "S", "of each resistor", ("part",)),
         }
         for k, r in enumerate(circuit.resistors, start=1)
     }
@@ -142,7 +142,7 @@ def chip_tree(chip: Chip) -> dict[str, Any]:
             "part": c.part,
             "from": _port(c.a),
             "to": "ground" if c.b is None else _port(c.b),
-            "capacitance": Quantity(c.farads.numpy(), "F"),
+            "capacitance": Quantity(c.farads.numpy(), "F", "of each capacitor", ("part",)),
         }
         for k, c in enumerate(circuit.capacitors, start=1)
     }

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from labels import unlabelled
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -311,3 +312,7 @@ def test_help_names_every_option_and_rule() -> None:
     words = re.sub(r"-\n\s+", "-", text).replace(",", " ").replace(".", " ").split()
     assert set(RULES) <= set(words)
     assert "analogdfc align --train-feedback 5 -o align.h5" in text
+
+
+def test_the_record_says_what_its_numbers_are(default: tuple[Path, Result]) -> None:
+    assert unlabelled(default[0]) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from labels import unlabelled
 
 from analogdfc import records
 from analogdfc.cards.technology import Card
@@ -277,3 +278,7 @@ def test_simulations_that_have_ended_are_kept_and_not_done_again(
     for name in ("u", "v1", "r2", "dW1"):
         key = f"runs/ideal cells/{name}"
         assert np.array_equal(resumed.array(key), records.read(path).array(key))
+
+
+def test_the_record_says_what_its_numbers_are(compared: tuple[Path, Result]) -> None:
+    assert unlabelled(compared[0]) == []

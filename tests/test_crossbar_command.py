@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from labels import unlabelled
 
 from analogdfc import records
 from analogdfc.cards.device import DeviceCard
@@ -69,6 +70,7 @@ def test_json_and_record_have_the_same_numbers() -> None:
     np.save("w.npy", W)
     arguments = ("w.npy", "--wire-resistance", "2", "--samples", "3", "--stuck", "1,2,5e-6")
     found = json.loads(run(*arguments, "--json").stdout)
+    assert unlabelled(Path("crossbar.h5")) == []
     record = records.read("crossbar.h5")
     assert record.text("kind") == "crossbar"
     assert record.text("card") == DeviceCard.load("pcm_nandakumar2019").text

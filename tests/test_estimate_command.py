@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from labels import unlabelled
 from strategies import network_of
 
 from analogdfc import records
@@ -210,3 +211,12 @@ def test_training_needs_images_that_fit(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "16 or 64 inputs and 10 outputs, not for 3-4-2" in result.output
     assert not path.exists()
+
+
+def test_the_record_says_what_its_numbers_are(estimated: tuple[Path, Any]) -> None:
+    assert unlabelled(estimated[0]) == []
+    path, told = estimated
+    settling = records.read(path).group("results/settling")
+    bend = settling["bend"]
+    assert isinstance(bend, Quantity)
+    assert bend.values.tolist() == told["settling"]["bend"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from labels import unlabelled
 
 from analogdfc import records
 from analogdfc.cards.technology import Card
@@ -159,3 +160,7 @@ def test_bad_input_is_refused_before_any_work(
 def test_help_has_an_example() -> None:
     result = run("size", "--help")
     assert "analogdfc size --max-angle 5 --sizes 16-10-10 -o size.h5" in result.output
+
+
+def test_the_record_says_what_its_numbers_are(sized: tuple[Path, Result]) -> None:
+    assert unlabelled(sized[0]) == []

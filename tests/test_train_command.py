@@ -389,7 +389,8 @@ def test_an_autoencoder_without_classes_has_losses_and_no_errors(tmp_path: Path)
     assert "│ loss   │ 1, sum over 16 outputs │" in table
     about = records.read(path)["history/test_loss"]
     assert isinstance(about, Quantity)
-    assert about.description == "of a sample, sum over 16 outputs; one number an epoch"
+    assert about.description == "of a sample, sum over 16 outputs"
+    assert about.dims == ("epoch",)
     assert "error  " not in table
 
 

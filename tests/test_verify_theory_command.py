@@ -12,6 +12,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from labels import unlabelled
 from matplotlib.figure import Figure
 
 from analogdfc import records
@@ -56,7 +57,7 @@ def smaller() -> Iterator[None]:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Empty figures, for what isn't about them: drawing takes longer than the work."""
-    monkeypatch.setattr(verify_theory, "draw", lambda figure, results: Figure((1, 1)))
+    monkeypatch.setattr(verify_theory, "draw", lambda *_: Figure((1, 1)))
 
 
 @pytest.fixture(scope="module")
@@ -286,3 +287,7 @@ def test_what_a_figure_does_not_have_is_refused_with_those_that_have_it(figure: 
             result = run("--figure", figure, option, "7", "-o", "nowhere/t.h5")
             assert f"{option}: only figure" in result.stderr, result.output
             assert ", ".join(figures) in result.stderr
+
+
+def test_the_record_says_what_its_numbers_are(made: tuple[Path, Result]) -> None:
+    assert unlabelled(made[0]) == []

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analogdfc.arrays.product_error import CrossbarError, Product
-from analogdfc.drawing import Axes, Figure, MaxNLocator, new_figure, own_settings
+from analogdfc.drawing import Axes, Figure, MaxNLocator, headed, new_figure, own_settings
 
 _ALONE, _WITHOUT, _TOTAL = "#0072B2", "#D55E00", "0.35"
 
@@ -51,7 +51,7 @@ def product_figure(product: Product, found: CrossbarError, heading: str) -> Figu
         "rms, relative to g_max - g_min (%)",
         "magma",
     )
-    out.suptitle(heading, fontsize=10)
+    headed(out, *heading.split("\n"))
     return out
 
 

@@ -125,14 +125,33 @@ def tree(
     results: dict[str, Any] = {}
     for rule, measured in found.items():
         results[rule] = {
-            "null_space": Quantity([*measured.null_space.values()], "1", "share of the update"),
-            "output_angle": Quantity(measured.output_angle, "degree"),
+            "null_space": Quantity(
+                [*measured.null_space.values()],
+                "1",
+                "share of the update that doesn't change the outputs to first order",
+                ("layer",),
+            ),
+            "output_angle": Quantity(
+                measured.output_angle,
+                "degree",
+                "of the outputs' first-order move to minus the gradient of the loss, mean",
+            ),
             **{key: told for key, told in said[rule].items() if told},
         }
         for name, layers in measured.alignments.items():
             results[rule][name] = {
-                "angle": Quantity([a.angle for a in layers.values()], "degree"),
-                "norm_ratio": Quantity([a.norm_ratio for a in layers.values()], "1"),
+                "angle": Quantity(
+                    [a.angle for a in layers.values()],
+                    "degree",
+                    f"of the update to that by {name}",
+                    ("layer",),
+                ),
+                "norm_ratio": Quantity(
+                    [a.norm_ratio for a in layers.values()],
+                    "1",
+                    f"length of the update over that by {name}",
+                    ("layer",),
+                ),
                 **({"damping": measured.dampings[name]} if name in measured.dampings else {}),
             }
     return {
@@ -140,7 +159,9 @@ def tree(
         "settings": {name: value for name, value in about.items() if name != "network"},
         "provenance": records.provenance(),
         "network": network_tree(setting.network),
-        "batch": Quantity(setting.chosen.numpy(), "1", "numbers of the samples to learn from"),
+        "batch": Quantity(
+            setting.chosen.numpy(), "1", "numbers of the samples to learn from", ("sample",)
+        ),
         "layers": [*map(str, range(1, setting.network.depth + 1)), WHOLE],
         "references": [f"{name}: {text}" for name, text in REFERENCES.items()],
         "results": results,

@@ -69,26 +69,36 @@ def tree(
     causes = measured.pop("causes")
     names = list(causes)
     split = {
-        key: Quantity([causes[n][f"nrmse_{key}_percent"] for n in names], "percent", text)
+        key: Quantity(
+            [causes[n][f"nrmse_{key}_percent"] for n in names], "percent", text, ("cause",)
+        )
         for key, text in (
             ("alone", "all other causes switched off"),
             ("without", "only this cause switched off"),
         )
     }
+    cell = ("stuck cell",)
     return {
         "kind": "crossbar",
         "settings": dict(about),
         "provenance": records.provenance(),
         "card": card,
-        "weights": Quantity(product.weights.numpy(), "1", "outputs x inputs"),
-        "x": Quantity(product.x.numpy(), "1", "input vectors"),
+        "weights": Quantity(
+            product.weights.numpy(), "1", "of the product y = W x", ("output", "input")
+        ),
+        "x": Quantity(product.x.numpy(), "1", "input vectors", ("vector", "input")),
         "stuck": {
-            "row": Quantity(np.array([c.row for c in product.stuck], dtype=np.int64), "1"),
-            "column": Quantity(np.array([c.column for c in product.stuck], dtype=np.int64), "1"),
-            "g": Quantity(np.array([c.g for c in product.stuck], dtype=np.float64), "S"),
+            name: Quantity(
+                np.array([getattr(c, name) for c in product.stuck], dtype=kind), unit, what, cell
+            )
+            for name, kind, unit, what in (
+                ("row", np.int64, "1", "of a cell that is stuck, from 0"),
+                ("column", np.int64, "1", "of a cell that is stuck, from 0"),
+                ("g", np.float64, "S", "conductance at which it is stuck"),
+            )
         },
         "cells": {
-            "target": _cells(found.target, "S", "conductances to program, rows x columns"),
+            "target": _cells(found.target, "S", "conductances to program"),
             "read": _cells(found.read, "S", "conductances of the first draw, read"),
             "error": _cells(found.cell_error, "1", "rms of effective less target, over the span"),
             "voltage_loss": _cells(found.voltage_loss, "V", "rms over the inputs, first draw"),
@@ -101,7 +111,7 @@ def tree(
 
 
 def _cells(x: Tensor, units: str, text: str) -> Quantity:
-    return Quantity(x[0].numpy(), units, text)
+    return Quantity(x[0].numpy(), units, text, ("row (input rail)", "column (output)"))
 
 
 def show(heading: str, product: Product, found: CrossbarError) -> None:

@@ -253,6 +253,16 @@ def epoch_line(trainer: Trainer) -> str:
     return f"{progress_of(trainer)}, {what}: " + ", ".join(figures)
 
 
+def title(experiment: Experiment) -> str:
+    """What is trained, on one line."""
+    found = f"{experiment.dataset}, {'-'.join(map(str, experiment.sizes))}, {experiment.rule}"
+    if experiment.controlled:
+        found += f", {experiment.feedback} feedback"
+    if experiment.substrate is not None:
+        found += f", {experiment.substrate}"
+    return f"{found}, seed {experiment.seed}"
+
+
 def show(trainer: Trainer, experiment: Experiment, found: dict[str, Any]) -> None:
     """Print the table."""
     console = make_console()
@@ -260,12 +270,7 @@ def show(trainer: Trainer, experiment: Experiment, found: dict[str, Any]) -> Non
         "loss": (f"1, sum over {_outputs(experiment)}", "{part}_loss", "{:.4g}"),
         "error": ("%", "{part}_error_percent", "{:.2f}"),
     }
-    title = f"{experiment.dataset}, {found['network']}, {experiment.rule}"
-    if experiment.controlled:
-        title += f", {experiment.feedback} feedback"
-    if experiment.substrate is not None:
-        title += f", {experiment.substrate}"
-    console.print(f"{title}, seed {experiment.seed}", highlight=False, soft_wrap=True)
+    console.print(title(experiment), highlight=False, soft_wrap=True)
     table = Table()
     table.add_column("epoch", no_wrap=True)
     table.add_column("figure", no_wrap=True)

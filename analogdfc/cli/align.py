@@ -260,7 +260,7 @@ def command(
     }
     records.write(output, _align.tree(about, setting, found, said))
     title = f"{about['network']}, {setting.origin}; {options.samples} of {setting.task}"
-    figure = save_figure(alignment_figure(found, title), figure_path)
+    figure = save_figure(alignment_figure(found, f"{title}; seed {seed}"), figure_path)
     if as_json:
         click.echo(json.dumps({**about, "rules": numbers}, indent=2, allow_nan=False))
     else:

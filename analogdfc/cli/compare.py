@@ -194,7 +194,7 @@ def command(
         tree = inputs_tree(model, design, chip.seeds, data) | results.runs_tree(design)
         tree |= {"chip": chip_tree(Chip.of(design, chip.seeds[1])), "settings": settings()}
         records.write(output, {**tree, "results": numbers})
-    figure = save_figure(comparison_figure(design, results.runs), figure_path)
+    figure = save_figure(comparison_figure(design, results.runs, chip.seeds), figure_path)
     if as_json:
         about = {"network": "-".join(map(str, design.sizes)), "origin": origin}
         drawn = {"seed": chip.seeds[0], "chip_seed": chip.seeds[1]}

@@ -293,7 +293,8 @@ def command(
     }
     records.write(output, _crossbar.tree(about, product, found, device.text))
     title = _crossbar.title(about, product)
-    figure = save_figure(product_figure(product, found, title), figure_path)
+    heading = f"{title}; seed {seed}, draws from seed {draws}"
+    figure = save_figure(product_figure(product, found, heading), figure_path)
     if as_json:
         numbers = {**about, **_crossbar.numbers(product, found)}
         click.echo(json.dumps(numbers, indent=2, allow_nan=False))

@@ -66,6 +66,7 @@ from analogdfc.findings import inputs_tree
 from analogdfc.jobs import Spool, check_spool, spool_beside
 from analogdfc.onchip.bill import numbers as training_numbers
 from analogdfc.onchip.figure import convergence_figure
+from analogdfc.plots import about as about_design
 from analogdfc.plots import save_figure
 from analogdfc.recorded import chip_tree
 
@@ -237,10 +238,10 @@ def command(
     tree |= {"chip": chip_tree(Chip.of(design, chip.seeds[1])), "settings": settings()}
     records.write(output, {**tree, "results": trees.as_leaves(numbers)})
     written = [output]
-    figure = estimate_figure(work.found, work.bandwidths, work.sweeps)
+    figure = estimate_figure(work.found, work.bandwidths, work.sweeps, chip.seeds)
     written.append(save_figure(figure, figure_path))
     if learned is not None:
-        curves = convergence_figure(learned.convergence, work.found.seconds)
+        curves = convergence_figure(learned.convergence, work.found.seconds, about_design(design))
         written.append(save_figure(curves, beside(output, "_training.png")))
     if as_json:
         about = {"network": "-".join(map(str, design.sizes)), "origin": origin}

@@ -168,7 +168,8 @@ def command(
         restore(trainer, old, experiment.about())
     _run(trainer, experiment, output, resumed=old is not None)
     numbers = _training.numbers(trainer, experiment)
-    figure = save_figure(training_figure(trainer.history, experiment.sizes[-1]), figure_path)
+    drawn = training_figure(trainer.history, experiment.sizes[-1], _training.title(experiment))
+    figure = save_figure(drawn, figure_path)
     if as_json:
         click.echo(json.dumps(numbers, indent=2))
     else:

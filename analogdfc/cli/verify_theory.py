@@ -156,7 +156,10 @@ def command(
         numbers = [_numbers(finding) for finding in findings]
         results = {f"{k:02d}": _stored(finding) for k, finding in enumerate(findings, start=1)}
         records.write(output, {**runs_tree(work, runs, seed), "results": results})
-    drawn = [save_figure(draw(figure, runs), path) for figure, path in pictures.items()]
+    drawn = []
+    for figure, path in pictures.items():
+        heading = f"as figure {figure.upper()} of the paper; seed {seed}"
+        drawn.append(save_figure(draw(figure, runs, heading), path))
     if as_json:
         click.echo(json.dumps({"seed": seed, "findings": numbers}, indent=2, allow_nan=False))
     else:

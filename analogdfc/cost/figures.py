@@ -14,10 +14,11 @@ from analogdfc.drawing import (
     Figure,
     FormatStrFormatter,
     NullFormatter,
+    headed,
     new_figure,
     own_settings,
 )
-from analogdfc.plots import label
+from analogdfc.plots import about, label
 
 _COLOURS = (
     "0.75", "#0072B2", "#D55E00", "#E69F00", "#F0E442", "#009E73", "#56B4E9", "#000000", "#CC79A7",
@@ -30,6 +31,7 @@ def estimate_figure(
     found: Estimate,
     bandwidths: Sequence[AtBandwidth],
     sweeps: Sequence[tuple[Parameter, Sequence[Point]]] = (),
+    seeds: tuple[int, int | None] | None = None,
 ) -> Figure:
     """Energy of a sample by part and component, settling against bandwidth, and sweeps.
 
@@ -37,10 +39,12 @@ def estimate_figure(
         found: the estimate.
         bandwidths: settling with other amplifiers; may be empty.
         sweeps: parameters with their points, a panel each.
+        seeds: of the samples and of the chip, for the heading; see `plots.about`.
     """
     panels = 3 + len(sweeps)
     rows = math.ceil(panels / 3)
     figure = new_figure(14, 4.2 * rows)
+    headed(figure, *about(found.design, seeds))
     axes = list(figure.subplots(rows, 3, squeeze=False).flat)
     _stacked(axes[0], found, COMPONENTS)
     axes[0].set_title("energy of one sample", fontsize=10)
@@ -110,11 +114,62 @@ def _trade_off(axes: Axes, parameter: Parameter, points: Sequence[Point]) -> Non
     joules = [1e9 * e.joules for _, e in works]
     angles = [e.update_angle for _, e in works]
     axes.plot(joules, angles, color="#0072B2", marker="o")
-    axes.margins(0.15)
+    axes.margins(0.15, 0.2)
     if max(joules) > 5 * min(joules):
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
     unit = "" if parameter.unit == "1" else parameter.unit
-    for j, a, (value, _) in zip(joules, angles, works, strict=True):
-        text = engineering(value, unit)
-        axes.annotate(text, (j, a), fontsize=8, xytext=(4, 4), textcoords="offset points")
+    texts = [engineering(value, unit) for value, _ in works]
+    for place, text, spot in zip(
+        zip(joules, angles, strict=True), texts, _spots(axes, joules, angles, texts), strict=True
+    ):
+        axes.annotate(
+            text, place, fontsize=8, xytext=(7 * spot[0], 7 * spot[1]), textcoords="offset points",
+            ha=_SIDES[spot[0]], va="bottom" if spot[1] > 0 else "top",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
+        )  # fmt: skip
+
+
+_SIDES = {1: "left", 0: "center", -1: "right"}
+_PANEL = (330.0, 240.0)
+"""Width and height of a panel, in points, about."""
+
+_LETTER, _LINE = 5.0, 10.0
+"""Width of a letter and height of a line of an annotation, in points."""
+
+
+def _spots(
+    axes: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str]
+) -> list[tuple[int, int]]:
+    """Beside each point the corner where its text covers no other and stays within the axes."""
+    points = axes.transAxes.inverted().transform(
+        axes.transData.transform([*zip(x, y, strict=True)])
+    )
+    places = [(float(a) * _PANEL[0], float(b) * _PANEL[1]) for a, b in points]
+    taken: list[tuple[float, float, float, float]] = [(a, b, a, b) for a, b in places]
+    found = []
+    for (a, b), text in zip(places, texts, strict=True):
+        width = _LETTER * len(text)
+        best: tuple[float, tuple[int, int]] | None = None
+        for side, above in ((1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1)):
+            left = a + 7 * side - (0.0, width / 2, width)[(1, 0, -1).index(side)]
+            low = b + 7 * above - (0 if above > 0 else _LINE)
+            box = left, low, left + width, low + _LINE
+            bad = sum(_overlap(box, other) for other in taken) + 10 * _outside(box)
+            if best is None or bad < best[0] - 1e-9:
+                best, chosen = (bad, (side, above)), box
+        assert best is not None
+        taken.append(chosen)
+        found.append(best[1])
+    return found
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Common area of two boxes (left, low, right, high), a point counting as a small one."""
+    wide = min(a[2], b[2] + 3) - max(a[0], b[0] - 3)
+    high = min(a[3], b[3] + 3) - max(a[1], b[1] - 3)
+    return max(wide, 0.0) * max(high, 0.0)
+
+
+def _outside(box: tuple[float, ...]) -> float:
+    return sum(max(v, 0.0) for v in (-box[0], -box[1], box[2] - _PANEL[0], box[3] - _PANEL[1]))

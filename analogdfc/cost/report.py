@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from analogdfc.cost.estimate import AtBandwidth, Estimate, energy_band
 from analogdfc.cost.sweep import Cost, Parameter, Point
 from analogdfc.digital import Row
@@ -90,21 +92,39 @@ def _settling(found: Estimate) -> dict[str, Any]:
     """Settling of each sample, and what limits it."""
     settling = found.settling
     slowest = settling.slowest
+
+    def each(values: Tensor, unit: str, what: str) -> Quantity:
+        return Quantity(values, unit, what, ("sample",))
+
+    angle = f"the update is within {found.accuracy:g} degree of that at rest"
+    band = f"the control signal stays within {100 * settling.band:g} % of its rest"
     out: dict[str, Any] = {
         "band_percent": 100 * settling.band,
-        "slowest_mode_per_second": Quantity(slowest.real, "1/s"),
-        "slowest_mode_hertz": Quantity(slowest.imag.abs() / (2 * math.pi), "Hz"),
-        "one_mode_dominates": Quantity(settling.dominated, "1"),
-        "control_us": Quantity(1e6 * settling.time, "us"),
-        "update_us": Quantity(1e6 * settling.update_time(found.accuracy), "us"),
-        "free_phase_us": Quantity(1e6 * settling.free_phase(found.accuracy), "us"),
-        "gain_margin": Quantity(settling.gain_margin, "1"),
-        "phase_margin_degree": Quantity(settling.phase_margin, "degree"),
+        "slowest_mode_per_second": each(slowest.real, "1/s", "real part; above 0: unstable"),
+        "slowest_mode_hertz": each(slowest.imag.abs() / (2 * math.pi), "Hz", "its frequency"),
+        "one_mode_dominates": each(settling.dominated, "1", "one mode alone gives the time"),
+        "bend": each(
+            settling.bend,
+            "1",
+            "largest change of a neuron's slope by the control, as a part of it",
+        ),
+        "linear": each(
+            settling.linear, "1", "bend is at most a half, so that a linear prediction holds"
+        ),
+        "control_us": each(1e6 * settling.time, "us", f"until {band}"),
+        "update_us": each(1e6 * settling.update_time(found.accuracy), "us", f"until {angle}"),
+        "free_phase_us": each(1e6 * settling.free_phase(found.accuracy), "us", "without control"),
+        "gain_margin": each(settling.gain_margin, "1", "factor of the loop's gain"),
+        "phase_margin_degree": each(settling.phase_margin, "degree", "of the loop"),
         "elasticity_of_settling_time": dict(settling.elasticities),
     }
     if found.observed is not None:
-        out["observed_control_us"] = Quantity(1e6 * found.observed.control, "us")
-        out["observed_update_us"] = Quantity(1e6 * found.observed.update, "us")
+        out["observed_control_us"] = each(
+            1e6 * found.observed.control, "us", f"behavioural model: until {band}"
+        )
+        out["observed_update_us"] = each(
+            1e6 * found.observed.update, "us", f"behavioural model: until {angle}"
+        )
     if settling.bandwidth_ratio is not None:
         out["gain_bandwidth_over_critical"] = settling.bandwidth_ratio
     if settling.limit is not None:
@@ -115,9 +135,13 @@ def _settling(found: Estimate) -> dict[str, Any]:
 def _bandwidths(points: Sequence[AtBandwidth]) -> dict[str, Any]:
     """Settling with other amplifiers; nan where the loop doesn't settle."""
     return {
-        "gain_bandwidth_hertz": Quantity([p.hertz for p in points], "Hz"),
-        "control_us": Quantity([1e6 * p.control for p in points], "us"),
-        "update_us": Quantity([1e6 * p.update for p in points], "us"),
+        name: Quantity(found, unit, what, ("point",))
+        for name, found, unit, what in (
+            ("gain_bandwidth_hertz", [p.hertz for p in points], "Hz", "of every amplifier"),
+            ("control_us", [1e6 * p.control for p in points], "us", "settling of the control"),
+            ("update_us", [1e6 * p.update for p in points], "us", "settling of the update"),
+        )
+    } | {
         "reason": [p.reason for p in points],
     }
 
@@ -125,17 +149,21 @@ def _bandwidths(points: Sequence[AtBandwidth]) -> dict[str, Any]:
 def _sweep(parameter: Parameter, points: Sequence[Point]) -> dict[str, Any]:
     """A sweep, one entry a value; nan where the design doesn't work."""
 
-    def column(pick: Callable[[Cost], float], unit: str) -> Quantity:
+    def column(pick: Callable[[Cost], float], unit: str, what: str) -> Quantity:
         found = (math.nan if p.cost is None else pick(p.cost) for p in points)
-        return Quantity(list(found), unit)
+        return Quantity(list(found), unit, f"{what}; nan where the design doesn't work", ("point",))
 
     return {
         "parameter": parameter.name,
         "unit": parameter.unit,
-        "value": Quantity([p.value for p in points], parameter.unit),
-        "energy_per_sample_joule": column(lambda e: e.joules, "J"),
-        "update_angle_degree": column(lambda e: e.update_angle, "degree"),
-        "sample_us": column(lambda e: 1e6 * e.seconds, "us"),
+        "value": Quantity(
+            [p.value for p in points], parameter.unit, f"of {parameter.name}", ("point",)
+        ),
+        "energy_per_sample_joule": column(lambda e: e.joules, "J", "energy of a sample"),
+        "update_angle_degree": column(
+            lambda e: e.update_angle, "degree", "angle of the update to the ideal one"
+        ),
+        "sample_us": column(lambda e: 1e6 * e.seconds, "us", "time of a sample"),
         "reason": [p.reason for p in points],
     }
 

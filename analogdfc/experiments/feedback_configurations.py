@@ -70,19 +70,31 @@ class Configurations(CurvesRun):
         basis = np.linalg.qr(j.T)[0]
         ratio = np.linalg.norm(basis.T @ q, axis=(1, 2))
         growth = np.linalg.eigvals(-j @ q).real.max(axis=1)
+        matrix, one = ("configuration",), ("component",)
+        plane = ("configuration", "component")
         return {
-            "jacobian": Quantity(j, "1", "dr_L / dv, (output, neuron)"),
-            "random": Quantity(points[0], "1", "random Q on the first two principal components"),
-            "damped": Quantity(points[1], "1", "J^T (J J^T + gamma I)^-1, likewise"),
-            "transposed": Quantity(points[2][0], "1", "J^T, likewise"),
-            "pseudoinverse": Quantity(points[2][1], "1", "J^+, likewise"),
-            "gamma": Quantity(gammas, "1"),
-            "explained": Quantity(share, "1", "share of the variance of the two components"),
+            "jacobian": Quantity(j, "1", "dr_L / dv", ("output", "neuron")),
+            "random": Quantity(
+                points[0], "1", "random Q on the first two principal components", plane
+            ),
+            "damped": Quantity(
+                points[1], "1", "J^T (J J^T + gamma I)^-1, likewise", ("gamma", "component")
+            ),
+            "transposed": Quantity(points[2][0], "1", "J^T, likewise", one),
+            "pseudoinverse": Quantity(points[2][1], "1", "J^+, likewise", one),
+            "gamma": Quantity(gammas, "1", "damping", ("gamma",)),
+            "explained": Quantity(
+                share, "1", "share of the variance of the two components", np.ndim(share) * one
+            ),
             "accepted": Quantity(len(q) / tried, "1", "share of the random J^T M that is stable"),
-            "angle": Quantity(nearest, "degree", "angle of a random Q to the nearest damped one"),
+            "angle": Quantity(
+                nearest, "degree", "angle of a random Q to the nearest damped one", matrix
+            ),
             "extent": Quantity(_degrees((singled[0] * singled[1]).sum()), "degree", "J^T to J^+"),
-            "condition2": Quantity(ratio, "1", "share of Q in the row space of J"),
-            "condition3": Quantity(growth, "1", "largest real part of the eigenvalues of -J Q"),
+            "condition2": Quantity(ratio, "1", "share of Q in the row space of J", matrix),
+            "condition3": Quantity(
+                growth, "1", "largest real part of the eigenvalues of -J Q", matrix
+            ),
         }
 
 

@@ -101,10 +101,10 @@ class FeedbackLearning(CurvesRun):
             stopped["stopped"] = f"epoch {training.epochs + 1}: {error}"
             progress(self.epochs - training.epochs)
         return {
-            "epoch": Quantity(epochs, "1", "epochs of feedback learning so far"),
-            "gamma": Quantity(list(self.gammas), "1", "damping of the reference"),
-            "angle": Quantity(angles, "degree", "of Q to the reference, (time, gamma)"),
-            "condition2": Quantity(ratios, "1", "share of Q in the row space of J"),
+            "epoch": Quantity(epochs, "1", "epochs of feedback learning so far", ("time",)),
+            "gamma": Quantity(list(self.gammas), "1", "damping of the reference", ("gamma",)),
+            "angle": Quantity(angles, "degree", "of Q to the reference", ("time", "gamma")),
+            "condition2": Quantity(ratios, "1", "share of Q in the row space of J", ("time",)),
             **stopped,
         }
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import gaussian_kde
 
-from analogdfc.drawing import Axes, Figure, new_figure, own_settings
+from analogdfc.drawing import Axes, Figure, headed, new_figure, own_settings
 from analogdfc.experiments.plan import (
     ACTIVATIONS,
     ALPHA,
@@ -31,12 +31,13 @@ _SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 
 @own_settings()
-def draw(figure: str, results: Results) -> Figure:
+def draw(figure: str, results: Results, heading: str = "") -> Figure:
     """Draw a figure of the paper from the results of its runs.
 
     Args:
         figure: one of `analogdfc.experiments.FIGURES`.
         results: curves by the name of their run; every run of the figure is needed.
+        heading: a line above all.
     """
     drawers: dict[str, Callable[[Results], Figure]] = {
         "2": _configurations,
@@ -47,7 +48,9 @@ def draw(figure: str, results: Results) -> Figure:
         "s4": lambda r: _pair(r, S4, "alpha", "angle of Q to J$^T$(JJ$^T$ + 5 I)$^{-1}$"),
         "s5": lambda r: _pair(r, S5, "k_p", "angle of Q to J$^T$(JJ$^T$ + 5 I)$^{-1}$"),
     }
-    return drawers[figure](results)
+    drawn = drawers[figure](results)
+    headed(drawn, heading)
+    return drawn
 
 
 def windowed(curve: Values, width: int) -> tuple[Values, Values]:

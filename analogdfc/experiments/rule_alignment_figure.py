@@ -6,7 +6,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from analogdfc.drawing import Axes, Colormap, Figure, Normalize, colormaps, new_figure, own_settings
+from analogdfc.drawing import (
+    Axes,
+    Colormap,
+    Figure,
+    Normalize,
+    colormaps,
+    headed,
+    new_figure,
+    own_settings,
+)
 from analogdfc.experiments.rule_alignment import REFERENCES, WHOLE, RuleAlignment
 
 # Beyond a right angle an update undoes what the reference does.
@@ -51,7 +60,7 @@ def alignment_figure(found: Mapping[str, RuleAlignment], title: str) -> Figure:
         "angle of the weight updates (degree); beyond 90 the colour is orange", fontsize=9
     )
     bar.set_ticks([0, 15, 30, 45, 60, 75, 90])
-    figure.suptitle(title, fontsize=11)
+    headed(figure, title)
     return figure
 
 

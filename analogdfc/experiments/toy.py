@@ -166,11 +166,13 @@ class ToyRun(CurvesRun):
         found = [measured for _, measured in training.history]
         return {
             **{
-                name: Quantity([m[name] for m in found], unit, text)
+                name: Quantity([m[name] for m in found], unit, text, ("epoch",))
                 for name, (unit, text) in NAMES.items()
                 if found and name in found[0]
             },
-            "loss": Quantity(losses, "1", "mean squared error of the epoch, over outputs too"),
+            "loss": Quantity(
+                losses, "1", "mean squared error of the epoch, over outputs too", ("epoch",)
+            ),
             "condition2_random": Quantity(before, "1", "Condition 2 before feedback learning"),
             "rate": Quantity(learner.rate, "1", "learning rate of the forward weights"),
             **stopped,

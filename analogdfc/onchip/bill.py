@@ -119,8 +119,12 @@ def numbers(training: Trained) -> dict[str, Any]:
         "target_accuracy": convergence.target,
         "budget_samples": convergence.budget,
         "energy_leaves_out": training.unknown,
-        "on_chip_us": Quantity([_or_nan(c.time, 1e6) for c in chip], "us"),
-        "on_chip_joule": Quantity([_or_nan(c.energy) for c in chip], "J"),
+        "on_chip_us": Quantity(
+            [_or_nan(c.time, 1e6) for c in chip], "us", "of the samples to the target", ("seed",)
+        ),
+        "on_chip_joule": Quantity(
+            [_or_nan(c.energy) for c in chip], "J", "of the samples to the target", ("seed",)
+        ),
     }
     for rule in convergence.rules:
         samples, curves = convergence.curves(rule)
@@ -129,13 +133,19 @@ def numbers(training: Trained) -> dict[str, Any]:
         reached = [_or_nan(n) for n in convergence.samples_to_target(rule)]
         out[rule] = {
             "verdict": convergence.verdict(rule),
-            "samples_to_target": Quantity(reached, "1"),
-            "samples": Quantity(samples, "1"),
-            "accuracy": {f"seed {r.seed}": Quantity(curve, "1") for r, curve in accuracy},
+            "samples_to_target": Quantity(reached, "1", "nan where it wasn't reached", ("seed",)),
+            "samples": Quantity(samples, "1", "samples seen", ("evaluation",)),
+            "accuracy": {
+                f"seed {r.seed}": Quantity(curve, "1", "held out", ("evaluation",))
+                for r, curve in accuracy
+            },
         }
         if runs[0].pulses_per_sample is not None:
             out[rule]["pulses_per_sample"] = {
-                f"seed {run.seed}": Quantity(run.pulses_per_sample or (), "1") for run in runs
+                f"seed {run.seed}": Quantity(
+                    run.pulses_per_sample or (), "1", "on the devices of a layer", ("layer",)
+                )
+                for run in runs
             }
     return out
 

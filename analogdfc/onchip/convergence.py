@@ -131,15 +131,19 @@ class Convergence:
             reached = [math.nan if r.reached is None else float(r.reached) for r in runs]
             branch: dict[str, Any] = {
                 "seeds": [run.seed for run in runs],
-                "samples": Quantity(samples.tolist(), "1", "samples seen"),
-                self.measure: Quantity(curve.tolist(), "1", "(seed, evaluation), held out"),
-                "samples_to_target": Quantity(reached, "1", "nan where it wasn't reached"),
+                "samples": Quantity(samples.tolist(), "1", "samples seen", ("evaluation",)),
+                self.measure: Quantity(curve.tolist(), "1", "held out", ("seed", "evaluation")),
+                "samples_to_target": Quantity(
+                    reached, "1", "nan where it wasn't reached", ("seed",)
+                ),
                 "verdict": self.verdict(rule),
             }
             for name in ("pulses", "writes"):
                 counts = [getattr(run, name) for run in runs]
                 if counts[0] is not None:
-                    branch[name] = Quantity([list(c) for c in counts], "1", "(seed, layer)")
+                    branch[name] = Quantity(
+                        [list(c) for c in counts], "1", "all samples", ("seed", "layer")
+                    )
             out[rule] = branch
         return out
 

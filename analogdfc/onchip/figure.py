@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
-from analogdfc.drawing import Axes, EngFormatter, Figure, new_figure, own_settings
+from analogdfc.drawing import Axes, EngFormatter, Figure, headed, new_figure, own_settings
 from analogdfc.onchip.convergence import Convergence
 
 NAMES = {"hardware": "through the hardware", "dfc-ss": "ideal rule", "bp": "backpropagation"}
@@ -13,7 +15,11 @@ COLOURS = {"hardware": "#D55E00", "dfc-ss": "#0072B2", "bp": "0.45"}
 
 
 @own_settings()
-def convergence_figure(convergence: Convergence, time_per_sample: float | None = None) -> Figure:
+def convergence_figure(
+    convergence: Convergence,
+    time_per_sample: float | None = None,
+    heading: Sequence[str] = (),
+) -> Figure:
     """Accuracy or loss on held-out samples against samples seen.
 
     Lines are the mean over seeds, bands reach from the lowest to the highest. A run that met the
@@ -22,8 +28,10 @@ def convergence_figure(convergence: Convergence, time_per_sample: float | None =
     Args:
         convergence: from `converge`.
         time_per_sample: seconds on the chip, for the axis at the top; None for no such axis.
+        heading: lines above all.
     """
-    figure = new_figure(6.4, 4.4)
+    figure = new_figure(6.4, 4.8)
+    headed(figure, *heading)
     axes = figure.subplots()
     share = convergence.measure == "accuracy"
     factor = 100.0 if share else 1.0

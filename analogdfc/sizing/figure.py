@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from analogdfc.drawing import Axes, Figure, Normalize, ScalarFormatter, new_figure, own_settings
+from analogdfc.drawing import (
+    Axes,
+    Figure,
+    Normalize,
+    ScalarFormatter,
+    headed,
+    new_figure,
+    own_settings,
+)
+from analogdfc.plots import about
 from analogdfc.sizing.finding import Sizing
 from analogdfc.sizing.search import front
 from analogdfc.sizing.specification import REQUIREMENTS
@@ -22,6 +31,10 @@ def sizing_figure(sizing: Sizing) -> Figure:
         sizing: the result.
     """
     figure = new_figure(12, 5)
+    problem = sizing.problem
+    network, *card = about(problem.design)
+    chips = f"{len(problem.seeds)} chips from seed {problem.seeds[0]}"
+    headed(figure, f"{network}, seed {problem.seed}, {chips}", *card)
     trials, bars = figure.subplots(1, 2, width_ratios=(1.2, 1))
     _trials(figure, trials, sizing)
     _specification(bars, sizing)
@@ -107,4 +120,4 @@ def _specification(axes: Axes, sizing: Sizing) -> None:
     axes.set_xlim(0, 1)
     axes.set_ylim(-0.6, len(names) - 0.2)
     axes.set_xticks([0, 1], ["easy end", "hard end"])
-    axes.set_title("specification; red: where the bound would break", fontsize=10)
+    axes.set_title("specification; orange: where the bound would break", fontsize=10)

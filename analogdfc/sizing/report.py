@@ -108,7 +108,9 @@ def _verified(v: Verification) -> dict[str, Any]:
         "angle_with_noise_degree": v.worst,
         "noise_degree": v.noise,
         "ngspice_macro_degree": {f"chip {seed}": a for seed, a in v.circuit.items()},
-        "behavioural_degree": Quantity(v.behavioural, "degree", "a chip"),
+        "behavioural_degree": Quantity(
+            v.behavioural, "degree", "of the update to the ideal one", ("chip",)
+        ),
     }
 
 
@@ -125,12 +127,24 @@ def tree(model: Model, sizing: Sizing, stimuli: Stimuli) -> dict[str, Any]:
         **inputs_tree(model, problem.design, (problem.seed, problem.seeds[0]), stimuli),
         "chips": list(problem.seeds),
         "ranges": {
-            n: Quantity(list(r), REQUIREMENTS[n].unit, REQUIREMENTS[n].meaning)
+            n: Quantity(
+                list(r), REQUIREMENTS[n].unit, REQUIREMENTS[n].meaning, ("end (low, high)",)
+            )
             for n, r in problem.ranges.items()
         },
-        "fixed": {n: Quantity(v, REQUIREMENTS[n].unit) for n, v in problem.fixed.items()},
+        "fixed": {
+            n: Quantity(v, REQUIREMENTS[n].unit, REQUIREMENTS[n].meaning)
+            for n, v in problem.fixed.items()
+        },
         "trials": _trials(sizing),
-        "unseen_chips": {"angle": Quantity(list(sizing.yield_angles), "degree", "a chip")},
+        "unseen_chips": {
+            "angle": Quantity(
+                list(sizing.yield_angles),
+                "degree",
+                "of the update to the ideal one; nan where a chip has no rest state",
+                ("chip",),
+            )
+        },
         "sized_card": sizing.card_text,
         "results": as_leaves(numbers(sizing)),
     }
@@ -139,23 +153,28 @@ def tree(model: Model, sizing: Sizing, stimuli: Stimuli) -> dict[str, Any]:
 def _trials(sizing: Sizing) -> dict[str, Any]:
     trials, problem = sizing.trials, sizing.problem
     columns: dict[str, Any] = {
-        name: Quantity([o.values[name] for o in trials], REQUIREMENTS[name].unit)
+        name: Quantity(
+            [o.values[name] for o in trials],
+            REQUIREMENTS[name].unit,
+            REQUIREMENTS[name].meaning,
+            ("trial",),
+        )
         for name in problem.ranges
     }
     results = {
         "energy": ("J", "of one sample"),
         "angle": ("degree", "of the worst chip, with noise and slewing"),
         "static": ("degree", "of the worst chip"),
-        "noise": ("degree", ""),
-        "slew": ("degree", ""),
+        "noise": ("degree", "that noise adds in quadrature"),
+        "slew": ("degree", "that slewing adds at most"),
         "effort": ("decade", "requirements against their easy ends"),
         "phase_margin": ("degree", "0: unstable"),
-        "settling": ("s", ""),
-        "slewing": ("s", ""),
+        "settling": ("s", "until the control signal stays within 2 %"),
+        "slewing": ("s", "of the largest swing"),
     }
     for name, (unit, what) in results.items():
         column = f"{name}_angle" if name in ("noise", "slew") else name
-        columns[column] = Quantity([getattr(o, name) for o in trials], unit, what)
+        columns[column] = Quantity([getattr(o, name) for o in trials], unit, what, ("trial",))
     keeps = [o.keeps(problem, problem.aim) for o in trials]
-    columns["feasible"] = Quantity(keeps, "1", "keeps " + ", ".join(CONSTRAINTS))
+    columns["feasible"] = Quantity(keeps, "1", "keeps " + ", ".join(CONSTRAINTS), ("trial",))
     return columns

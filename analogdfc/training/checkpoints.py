@@ -204,9 +204,7 @@ def _history(history: Iterable[Metrics], outputs: int) -> dict[str, Quantity]:
     rows = [[*m.train, *m.validation, *m.test] for m in history]
     columns = np.array(rows, dtype=np.float64).reshape(-1, 6).T
     return {
-        f"{part}_{figure}": Quantity(
-            columns[2 * i + k], "1", f"{what[figure]}; one number an epoch"
-        )
+        f"{part}_{figure}": Quantity(columns[2 * i + k], "1", what[figure], ("epoch",))
         for i, part in enumerate(Metrics._fields[1:])
         for k, figure in enumerate(Score._fields)
     }
