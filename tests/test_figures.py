@@ -62,3 +62,9 @@ def test_texts_beside_points_cover_neither_each_other_nor_points_and_stay_within
     spots = _spots(axes, x, y, ["100 MHz"] * 6)
     assert spots[0] != spots[1]
     assert spots[2:] == [(1, 1), (-1, -1), (1, -1), (-1, 1)]
+    # Where nobody has said what the axes hold, too.
+    other = new_figure(5, 4).subplots()
+    other.plot([500.0, 900.0], [3.0, 4.0])
+    texts = 2 * ["a text of forty letters, which is long.."]
+    (right, _), (left, _) = _spots(other, [500.0, 900.0], [3.0, 4.0], texts)
+    assert (right, left) == (1, -1)

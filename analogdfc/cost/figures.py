@@ -13,6 +13,7 @@ from analogdfc.drawing import (
     Axes,
     Figure,
     FormatStrFormatter,
+    MaxNLocator,
     NullFormatter,
     headed,
     new_figure,
@@ -118,6 +119,8 @@ def _trade_off(axes: Axes, parameter: Parameter, points: Sequence[Point]) -> Non
     if max(joules) > 5 * min(joules):
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
     unit = "" if parameter.unit == "1" else parameter.unit
     texts = [engineering(value, unit) for value, _ in works]
     for place, text, spot in zip(
@@ -142,6 +145,7 @@ def _spots(
     axes: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str]
 ) -> list[tuple[int, int]]:
     """Beside each point the corner where its text covers no other and stays within the axes."""
+    axes.autoscale_view()  # without it the limits come when the figure is drawn
     points = axes.transAxes.inverted().transform(
         axes.transData.transform([*zip(x, y, strict=True)])
     )

@@ -22,6 +22,9 @@ from analogdfc.sizing.trial import Outcome
 
 _FINAL = "#D55E00"
 
+_LONGEST = 0.35
+"""Length of the longest text in a bar, as a part of the range."""
+
 
 @own_settings()
 def sizing_figure(sizing: Sizing) -> Figure:
@@ -103,12 +106,14 @@ def _specification(axes: Axes, sizing: Sizing) -> None:
         )
         axes.barh(row, reached, color="#0072B2", height=0.55)
         axes.plot([loose, loose], [row - 0.4, row + 0.4], color=_FINAL, linewidth=2)
-        for place, end, side in ((0, easy, "left"), (1, hard, "right")):
+        for place, end, side in ((0.005, easy, "left"), (0.995, hard, "right")):
             text = requirement.text(end)
             axes.text(place, row + 0.3, text, fontsize=7, color="0.4", va="bottom", ha=side)
         inside = reached > 0.7
+        # Within the bar it stands before the tick where the two would meet.
+        end = min(reached, loose) if inside and loose > reached - _LONGEST else reached
         axes.text(
-            reached + (-0.02 if inside else 0.02),
+            end + (-0.02 if inside else 0.02),
             row,
             f"{requirement.side} {requirement.text(value)}",
             fontsize=8,
@@ -118,6 +123,6 @@ def _specification(axes: Axes, sizing: Sizing) -> None:
         )
     axes.set_yticks(range(len(names)), [REQUIREMENTS[n].symbol for n in reversed(names)])
     axes.set_xlim(0, 1)
-    axes.set_ylim(-0.6, len(names) - 0.2)
+    axes.set_ylim(-0.6, len(names) - 0.1)
     axes.set_xticks([0, 1], ["easy end", "hard end"])
     axes.set_title("specification; orange: where the bound would break", fontsize=10)
