@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
+import weakref
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from analogdfc.cli import COMMANDS, LazyGroup, cli
+from analogdfc.cli import COMMANDS, LazyGroup, _end, _heed, cli
 from analogdfc.errors import UserError
 
 
@@ -94,3 +100,43 @@ def test_what_is_said_of_a_wrong_command_line_is_one_readable_line() -> None:
         last = result.stderr.rstrip("\n").rpartition("\n")[2]
         assert last.isprintable()
         assert len(last) < 1400
+
+
+class Held:
+    """What something holds weakly."""
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [("SIGINT", KeyboardInterrupt), ("SIGTERM", SystemExit)]
+)
+def test_an_interrupt_that_meets_python_in_a_callback_is_not_lost(
+    number: str, raised: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: object) -> None:
+        signal.raise_signal(signal.Signals[number])
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("sys.unraisablehook", partial(_heed, print))
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        held = Held()
+        reference = weakref.ref(held, interrupted)
+
+        def lose() -> None:
+            nonlocal held
+            held = Held()
+            assert reference() is None, "the callback can't raise"
+            time.sleep(5)
+
+        with pytest.raises(raised) as caught:
+            lose()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert getattr(caught.value, "code", 143) == 143
+
+
+def test_what_else_a_callback_loses_is_shown() -> None:
+    shown: list[object] = []
+    lost: Any = SimpleNamespace(exc_value=ValueError())
+    _heed(shown.append, lost)
+    assert shown == [lost]

@@ -27,7 +27,11 @@ def imported(code: str, *names: str) -> set[str]:
     """Which of the names are imported by a fresh interpreter that runs the code."""
     script = f"{code}\nimport sys\nprint(*(set({names}) & set(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-X", "faulthandler", "-W", "error", "-c", script],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
     return set(done.stdout.splitlines()[-1].split())
 

@@ -113,7 +113,7 @@ def test_the_same_seed_gives_the_same_file_and_another_seed_others(tmp_path: Pat
 @pytest.fixture
 def _no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the time of drawing where many trainings are short."""
-    monkeypatch.setattr(train, "training_figure", lambda history, outputs: history)
+    monkeypatch.setattr(train, "training_figure", lambda history, outputs, heading: history)
     monkeypatch.setattr(train, "save_figure", lambda figure, path: path)
 
 

@@ -7,14 +7,17 @@ so that `analogdfc --help` is there at once.
 
 from __future__ import annotations
 
+import _thread
 import importlib
 import io
 import os
 import signal
 import sys
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from keyword import iskeyword
 from types import FrameType
 
@@ -129,6 +132,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _end)
+    sys.unraisablehook = partial(_heed, sys.unraisablehook)
     cli(prog_name="analogdfc")
 
 
@@ -144,6 +148,31 @@ def _open_streams() -> None:
             setattr(sys, name, open(place, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="surrogateescape")
+
+
+def _heed(shown: Callable[[sys.UnraisableHookArgs], object], lost: sys.UnraisableHookArgs) -> None:
+    """Raise an interrupt again that met Python in a callback, out of which nothing is raised.
+
+    Args:
+        shown: what is done with all else that was lost.
+        lost: what was raised there.
+    """
+    number = signal.SIGINT if isinstance(lost.exc_value, KeyboardInterrupt) else None
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if isinstance(lost.exc_value, SystemExit) and lost.exc_value.code == 128 + ending:
+            signal.signal(ending, _end)
+            number = ending
+    if number is not None:
+        # From a thread, and later: here it would be lost again. Not by `threading`, whose lock may
+        # be what the callback was called under.
+        _thread.start_new_thread(_interrupt, (number,))
+    else:
+        shown(lost)
+
+
+def _interrupt(number: signal.Signals) -> None:
+    time.sleep(0.01)
+    _thread.interrupt_main(number)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

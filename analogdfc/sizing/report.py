@@ -125,7 +125,7 @@ def tree(model: Model, sizing: Sizing, stimuli: Stimuli) -> dict[str, Any]:
     problem = sizing.problem
     return {
         **inputs_tree(model, problem.design, (problem.seed, problem.seeds[0]), stimuli),
-        "chips": list(problem.seeds),
+        "chips": Quantity(list(problem.seeds), "1", "their seeds", ("chip",)),
         "ranges": {
             n: Quantity(
                 list(r), REQUIREMENTS[n].unit, REQUIREMENTS[n].meaning, ("end (low, high)",)
