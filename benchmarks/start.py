@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name, given in runs.items():
                 found[name].append(cpu_seconds(given, folder))
     median = {name: statistics.median(times) for name, times in found.items()}
-    table = Table("what", "CPU time (s)", "over import torch (s)", "bar (s)")
+    table = Table()
+    for name in ("what", "CPU time (s)", "over import torch (s)", "bar (s)"):
+        table.add_column(name, no_wrap=True)
     for name, seconds in median.items():
         bar = f"{BARS[name]:g}" if name in BARS else ""
         table.add_row(name, f"{seconds:.2f}", f"{seconds - median['import torch']:+.2f}", bar)
