@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-BARS = {"784-256-256-256-10": (30.0, 2.0), "10-10-25": (15.0, 1.0), "10-10-50": (40.0, 2.0)}
+BARS = {"784-256-256-256-10": (30.0, 2.0), "10-10-25": (45.0, 2.0), "10-10-50": (135.0, 2.0)}
 """Seconds of a processor and gigabytes that a network may take."""
 
 
