@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,6 +45,7 @@ def targets() -> dict[str, Target]:
     from analogdfc.datasets._idx import idx
     from analogdfc.digital.card import DigitalCard
     from analogdfc.spice.deck import check_deck
+    from analogdfc.spice.flat import devices
     from analogdfc.spice.interfaces import interfaces, mismatch
     from analogdfc.spice.rawfile import read_rawfile
 
@@ -53,7 +55,7 @@ def targets() -> dict[str, Target]:
     def deck(path: Path) -> object:
         text = f"title\n{path.read_text('utf-8', 'replace')}\n.end\n"
         check_deck(text)
-        return interfaces(text), mismatch(text)
+        return interfaces(text), mismatch(text), list(islice(devices(text), 1000))
 
     def matrix(path: Path) -> object:
         return read_matrix(str(path), "weights")

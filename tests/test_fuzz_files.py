@@ -7,6 +7,7 @@ import io
 import struct
 from functools import cache
 from importlib import resources
+from itertools import islice
 
 import numpy as np
 from fuzzing import clear, folder, fuzz
@@ -21,6 +22,7 @@ from analogdfc.datasets._idx import idx
 from analogdfc.datasets._pickles import read_matrix_pickle
 from analogdfc.feedback import DirectFeedback
 from analogdfc.spice.deck import check_deck, spice_number, stop_time, vector_name, with_saves
+from analogdfc.spice.flat import devices
 from analogdfc.spice.interfaces import interfaces, mismatch
 from analogdfc.spice.netlist import Netlist
 from analogdfc.spice.rawfile import read_rawfile
@@ -120,6 +122,8 @@ def test_a_deck_is_taken_or_refused(text: str, signal: str) -> None:
         mismatch(deck)
         stop_time(deck)
         with_saves(deck, [signal])
+    with clear("decks", text):
+        assert list(islice(devices(deck), 10_000)) is not None
     with clear("decks", signal):
         spice_number(signal)
         vector_name(signal)

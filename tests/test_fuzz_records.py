@@ -8,6 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import h5py
 import numpy as np
@@ -174,7 +175,7 @@ def _edit(file: h5py.File, name: str, what: str, value: Any) -> None:
 @fuzz("damaged HDF5 files")
 @given(changed_bytes(images()))
 def test_a_damaged_file_is_read_or_refused(content: bytes) -> None:
-    with folder() as place:
+    with folder() as place, patch("analogdfc.records.apart._SECONDS", 2):
         (place / "r.h5").write_bytes(content)
         with clear("damaged HDF5 files", content, seconds=60):
             records.read(place / "r.h5")

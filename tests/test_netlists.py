@@ -38,6 +38,7 @@ from analogdfc.network import Network
 from analogdfc.records import Record
 from analogdfc.spice.deck import check_deck, logical_lines, spice_number
 from analogdfc.spice.engines import ngspice_version
+from analogdfc.spice.flat import devices
 from analogdfc.spice.installed import find_binary
 from analogdfc.spice.netlist import FIDELITIES, Fidelity, Netlist
 from analogdfc.spice.rawfile import read_rawfile
@@ -496,3 +497,23 @@ def test_a_netlist_reads_in_the_order_of_the_signal() -> None:
     places = [text.index(f"* {heading}") for heading in headings]
     assert all(a < b for a, b in pairwise(places))
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_a_line_of_brackets_is_no_card_of_a_model() -> None:
+    check_deck("title\n( )\n(\n.end\n")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("params:", "'params:' is no device"),
+        (".subckt", "'.subckt' is no device, and names no subcircuit"),
+        ("R1 a", "'r1' connects fewer than two nodes"),
+        ("X1", "x1 is an instance of '', which isn't there"),
+        (".subckt c a\nX1 a c\n.ends\nX2 n c", "the subcircuit 'c' holds itself"),
+        (".subckt c a b\nR1 a b 1\n.ends\nX1 n c", "'x1' connects 1 nodes; 'c' has 2 pins"),
+    ],
+)
+def test_a_deck_whose_devices_can_not_be_told_is_refused(lines: str, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        list(devices(f"title\n{lines}\n.end\n"))

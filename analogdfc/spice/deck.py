@@ -52,7 +52,7 @@ def check_deck(netlist: str) -> None:
         _check_line(number, line)
     for number, line in logical_lines(netlist):
         fields = line.replace("(", " ").lower().split()
-        if fields[0] == ".model" and len(fields) > 2 and fields[2] in _FILE_MODELS:
+        if fields[:1] == [".model"] and len(fields) > 2 and fields[2] in _FILE_MODELS:
             _refuse(number, line, f"the code model '{fields[2]}' opens files")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from analogdfc.errors import UserError
+from analogdfc.errors import UserError, shown
 from analogdfc.spice.deck import logical_lines
 from analogdfc.spice.interfaces import plain_words
 
@@ -40,13 +40,16 @@ def devices(netlist: str) -> Iterator[Device]:
         netlist: the deck, from its title line on; names may be in any case.
 
     Raises:
-        UserError: an instance of a subcircuit that isn't there.
+        UserError: an instance of a subcircuit that isn't there, has other pins or holds itself; a
+            line that is no device.
     """
     cells: dict[str, _Cell] = {}
     top = _Cell([], [])
     current = top
     for _, line in logical_lines(netlist):
         words = plain_words(line)
+        if not words or words == [".subckt"]:
+            raise UserError(f"netlist: {shown(line)} is no device, and names no subcircuit")
         if words[0] == ".subckt":
             pins = [w for w in words[2:] if "=" not in w]
             current = cells[words[1]] = _Cell(pins, [])
@@ -72,13 +75,22 @@ def _expanded(
     for words in cell.lines:
         leaf = words[0]
         if leaf[0] != "x":
+            if len(words) < 3:
+                raise UserError(f"netlist: {shown(leaf)} connects fewer than two nodes")
             full = ".".join((leaf[0], *path, leaf)) if path else leaf
             yield Device(full, path, kinds, leaf, (named(words[1]), named(words[2])))
             continue
         plain = [w for w in words[1:] if "=" not in w]
-        kind = plain[-1]
+        kind = plain[-1] if plain else ""
         if kind not in cells:
-            raise UserError(f"netlist: {leaf} is an instance of {kind!r}, which isn't there")
+            raise UserError(f"netlist: {leaf} is an instance of {shown(kind)}, which isn't there")
+        if kind in kinds:
+            raise UserError(f"netlist: the subcircuit {shown(kind)} holds itself")
         inner = cells[kind]
+        if len(inner.pins) != len(plain) - 1:
+            raise UserError(
+                f"netlist: {shown(leaf)} connects {len(plain) - 1} nodes; {shown(kind)} has "
+                f"{len(inner.pins)} pins"
+            )
         inside = dict(zip(inner.pins, map(named, plain[:-1]), strict=True))
         yield from _expanded(inner, cells, (*path, leaf), (*kinds, kind), inside)
