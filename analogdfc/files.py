@@ -21,8 +21,10 @@ __all__ = [
     "check_apart",
     "check_own",
     "check_place",
+    "exists",
     "owner",
     "read_whole",
+    "real",
     "stamped",
     "take_lock",
     "working_on",
@@ -136,6 +138,44 @@ def beside(record: Path, ending: str) -> Path:
     return record.with_name(f"{record.stem}{ending}")
 
 
+@contextmanager
+def _looking_at(path: Path) -> Iterator[None]:
+    """What the operating system says of a path that it doesn't take becomes a message."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: can't be looked at: {error.strerror or error}") from error
+    except (RuntimeError, ValueError) as error:  # a loop of symbolic links, a null character
+        raise UserError(f"{path}: can't be looked at: {error}") from error
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something at a path.
+
+    Args:
+        path: the path.
+
+    Raises:
+        UserError: that can't be told, as of a name that is too long or in a folder that may not be
+            looked into.
+    """
+    with _looking_at(path):
+        return path.exists()
+
+
+def real(path: Path) -> Path:
+    """The path of a file without symbolic links.
+
+    Args:
+        path: the path.
+
+    Raises:
+        UserError: as `exists`.
+    """
+    with _looking_at(path):
+        return path.resolve()
+
+
 def check_apart(written: Iterable[Path], read: Iterable[Path] = ()) -> None:
     """Make sure that files that are written have names of their own.
 
@@ -148,7 +188,7 @@ def check_apart(written: Iterable[Path], read: Iterable[Path] = ()) -> None:
     """
     names: dict[Path, Path] = {}
     for path in written:
-        place = path.resolve()
+        place = real(path)
         if place in names:
             raise UserError(
                 f"{path}: two files would be written here; give the record another ending, "
@@ -156,7 +196,7 @@ def check_apart(written: Iterable[Path], read: Iterable[Path] = ()) -> None:
             )
         names[place] = path
     for path in read:
-        if path.resolve() in names:
+        if real(path) in names:
             raise UserError(
                 f"{path}: would be written over, and is read from this file; write to another"
             )
@@ -171,9 +211,11 @@ def check_place(path: Path) -> None:
     Raises:
         UserError: it is a folder, or its folder is missing or can't be written.
     """
-    if path.is_dir():
+    with _looking_at(path):
+        folder, good = path.is_dir(), path.parent.is_dir() and os.access(path.parent, os.W_OK)
+    if folder:
         raise UserError(f"{path}: is a directory; a file is written here")
-    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+    if not good:
         raise UserError(f"{path}: its directory doesn't exist or can't be written")
 
 
@@ -209,7 +251,7 @@ def working_on(output: Path) -> Iterator[None]:
     Raises:
         UserError: another command works on it, or its folder can't be written.
     """
-    place = output.resolve().with_name(f".{output.name}.lock")
+    place = real(output).with_name(f".{output.name}.lock")
     try:
         lock = take_lock(place, output)
     except OSError as error:

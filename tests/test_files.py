@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -15,14 +16,22 @@ from matplotlib.figure import Figure
 from strategies import network_of
 
 from analogdfc import records
-from analogdfc.cards import Card
+from analogdfc.cards import Card, find
 from analogdfc.cards.base import read_text
 from analogdfc.circuit import Chip, Design
 from analogdfc.cli import cli
 from analogdfc.cli._matrix import read_matrix
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.files import check_own, owner, stamped, working_on, write_all
+from analogdfc.files import (
+    check_apart,
+    check_own,
+    check_place,
+    owner,
+    stamped,
+    working_on,
+    write_all,
+)
 from analogdfc.plots import save_figure
 from analogdfc.spice.library import library
 
@@ -248,3 +257,18 @@ def test_a_header_of_numpy_that_is_no_python_is_refused(tmp_path: Path) -> None:
         (tmp_path / "w.npy").write_bytes(content)
         with pytest.raises(UserError, match=r"w\.npy: (not a \.npy file|an archive)"):
             read_matrix(str(tmp_path / "w.npy"), "weights")
+
+
+def test_a_name_that_is_too_long_or_a_ring_of_links_is_no_place(tmp_path: Path) -> None:
+    long = Path("a" * 300)
+    ring = tmp_path / "ring.h5"
+    ring.symlink_to("ring.h5")
+    for path in (long, long / "x.h5", ring):
+        for look in (check_place, check_own, lambda p: check_apart([p]), lambda p: find(p, [Card])):
+            with suppress(UserError):  # one is refused where it stands, one where it leads
+                look(path)
+    with pytest.raises(UserError, match="aaa: can't be looked at: File name too long"):
+        find(long, [Card])
+    with pytest.raises(UserError, match="can't be looked at"):
+        check_place(long)
+    assert "File name too long" in run("train", "-o", f"{long}.h5").stderr

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from analogdfc.cards.entries import Identity, Section
 from analogdfc.cards.problems import first_problem
 from analogdfc.errors import UserError, shown
-from analogdfc.files import read_whole
+from analogdfc.files import exists, read_whole
 
 _UNMARKED = "circuit"
 """Kind of a card whose section [card] names none."""
@@ -159,7 +159,7 @@ def find(name: str | Path, kinds: Sequence[type[BaseCard]]) -> BaseCard:
 
 def is_path(name: str | Path) -> bool:
     """Whether a card is meant by its path, not by its name."""
-    return Path(name).suffix == ".toml" or Path(name).exists()
+    return Path(name).suffix == ".toml" or exists(Path(name))
 
 
 def read_text(path: Path, what: str) -> str:

@@ -16,6 +16,7 @@ from analogdfc.cli._console import make_console
 from analogdfc.cli._design import read_devices
 from analogdfc.datasets import Dataset
 from analogdfc.errors import UserError
+from analogdfc.files import exists
 from analogdfc.learning import SteadyStateDFC
 from analogdfc.learning.making import arguments
 from analogdfc.onchip.registry import HardwareDFC, get_rule
@@ -65,7 +66,7 @@ def existing(output: Path, *, resume: bool) -> Record | None:
     Raises:
         UserError: a file that must not be replaced, or that can't be resumed.
     """
-    if not output.exists():
+    if not exists(output):
         return None
     record = records.read(output)
     try:

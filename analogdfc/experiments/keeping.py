@@ -9,6 +9,7 @@ from typing import Any
 from analogdfc import records
 from analogdfc.errors import UserError
 from analogdfc.experiments.results import Curves, CurvesRun
+from analogdfc.files import exists
 from analogdfc.jobs import Spool
 from analogdfc.records import Record
 
@@ -50,7 +51,7 @@ def take_over(path: Path, work: Sequence[CurvesRun], spool: Spool) -> None:
     Raises:
         UserError: not a record, or not one of a verification.
     """
-    if not path.exists():
+    if not exists(path):
         return
     record = records.read(path)
     if not record.says("kind", KIND):
@@ -73,7 +74,7 @@ def check_finished(path: Path) -> None:
     Raises:
         UserError: it is.
     """
-    if not path.exists():
+    if not exists(path):
         return
     record = records.read(path)
     if record.says("kind", KIND) and not record.truth("complete"):
