@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
+import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor
 
 from analogdfc.analysis.settling import predict
 from analogdfc.circuit.amplifiers import Rung
 from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
+from analogdfc.cli import cli
 from analogdfc.cli.compare import _slowest_mode
+from analogdfc.comparison import Cause
 from analogdfc.controller import PI, PID, Controller, P
-from analogdfc.dynamics import Loop, RungeKutta4, free_state
+from analogdfc.dynamics import Loop, RungeKutta4, free_state, reached
 from analogdfc.dynamics.loop import LoopState, derivative, free_pass
 from analogdfc.dynamics.reached import abscissa, steady_state
 from analogdfc.dynamics.steady import newton
@@ -24,6 +30,9 @@ from analogdfc.learning import SteadyStateDFC
 from analogdfc.network import Network
 from analogdfc.study import Study
 from benchmarks._measure import case
+
+# The package hands out the function of the same name.
+cost = importlib.import_module("analogdfc.cost.estimate")
 
 
 def random_case(seed: int, samples: int = 32) -> tuple[Network, DirectFeedback, Tensor, Tensor]:
@@ -146,3 +155,67 @@ def test_a_diagnosis_that_fails_is_a_line_and_no_end(monkeypatch: pytest.MonkeyP
     slowest, lines = _slowest_mode(here, 0)
     assert slowest is None
     assert lines == ["the slowest mode is not known: Newton's method found no operating point"]
+
+
+def test_causes_that_fail_are_a_line_of_the_comparison(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def failing(*_: object) -> tuple[float, list[Cause]]:
+        raise ConvergenceError("time step too small")
+
+    monkeypatch.setattr(Study, "causes", failing)
+    arguments = ["--sizes", "2-2", "--samples", "1", "--duration", "1", "--fidelity", "macro"]
+    result = CliRunner().invoke(cli, ["compare", *arguments, "-o", str(tmp_path / "c.h5")])
+    assert result.exit_code == 0, result.output
+    assert "what turns the update is not known: time step too small" in result.stdout
+
+
+@pytest.mark.parametrize("diagnosis", ["predict", "_observed", "update_angle"])
+def test_an_estimate_lives_without_a_diagnosis_that_fails(
+    diagnosis: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = getattr(cost, diagnosis)
+
+    def failing(*arguments: object, **options: object) -> object:
+        if options.get("limits") is False:
+            return whole(*arguments, **options)
+        raise ConvergenceError("no rest")
+
+    here = case((2, 3, 2), 0, 1)
+    monkeypatch.setattr(cost, diagnosis, failing)
+    limits = diagnosis == "predict"
+    if limits:
+        method = cost.CLOSED_FORM
+        found = cost.estimate(here.design, 0, here.x, here.step, method=method)
+        assert not found.settling.elasticities
+    elif diagnosis == "_observed":
+        found = cost.estimate(here.design, 0, here.x, here.step, limits=False)
+        assert found.observed is None
+    else:
+        method = cost.CLOSED_FORM
+        found = cost.estimate(here.design, 0, here.x, here.step, method=method, limits=False)
+        assert math.isnan(found.update_angle)
+    (line,) = found.remarks
+    assert line.endswith(": no rest")
+    assert found.joules > 0
+
+
+def test_a_loop_that_ends_at_its_rails_has_no_rest_in_any_analysis() -> None:
+    here = case((3, 4, 2), 0, 1)
+    # The rest would need some tens of volts of the control signal.
+    here = replace(here, step=40 * here.step)
+    with pytest.raises(ConvergenceError, match="held at the amplifiers' rails of"):
+        here.slowest_mode(0)
+    with pytest.raises(ConvergenceError, match="beyond the amplifiers'"):
+        here.static(0)
+    assert len(here.step_tolerances(0)) == 1
+
+
+def test_a_loop_that_moves_on_and_on_is_given_up_early() -> None:
+    spans = torch.tensor([[1.0, 1.0, 1.0, 1.0, 1.0, 1.0], [1.0, 0.9, 0.8, 0.7, 0.6, 0.5]])
+    u = torch.zeros(2, 1)
+    state = LoopState((), u, u, None)
+    assert reached._lost(state, spans, None).tolist() == [True, False]
+    assert reached._lost(state, spans[:, :5], None).tolist() == [False, False]
+    far = LoopState((), u, torch.tensor([[0.5], [-3.0]]), None)
+    assert reached._lost(far, spans[:, :1], torch.tensor([2.0])).tolist() == [False, True]

@@ -97,6 +97,19 @@ class AmplifierModel:
             every = np.delete(every, derivatives)
         return self._tensor(every)
 
+    def held(self, z: Tensor, amplifiers: NDArray[np.int64]) -> Tensor:
+        """Whether amplifiers are held at their rails, (chips, batch, amplifiers).
+
+        Args:
+            z: unknowns, (chips, batch, n).
+            amplifiers: their numbers; see `NodalEquations.bank`.
+        """
+        if self.rung is not Rung.FULL:  # the others have no rails
+            return torch.zeros((*z.shape[:2], len(amplifiers)), dtype=torch.bool, device=z.device)
+        rails = z.new_tensor([p.saturation for p in self.numbers])[:, None, None]
+        stages = self._tensor(2 * self.amplifiers + amplifiers)
+        return z[..., stages].abs() > rails
+
     def relaxed(self, system: Semilinear) -> Semilinear:
         """The same equations without slewing; their rest is where Newton's method can start."""
         c = system.channels

@@ -17,7 +17,7 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Description
 from analogdfc.circuit.nodal import NodalEquations
 from analogdfc.circuit.probes import probes, trajectory
-from analogdfc.circuit.static import StaticChip
+from analogdfc.circuit.static import StaticChip, must_move
 from analogdfc.dynamics import Trajectory
 from analogdfc.dynamics.loop import free_state
 from analogdfc.dynamics.loop import output as free_output
@@ -173,13 +173,15 @@ class Behavioural:
             positive real part is a loop that oscillates or runs away.
 
         Raises:
-            ConvergenceError: no steady state was found.
+            ConvergenceError: no steady state was found, or the one that was found is held at the
+                amplifiers' rails, where the loop is open.
         """
         release = self.release(self._here(x), self._here(step))
         system, z = release.system, release.free
         if at_rest:
             start = self._near_rest(x, step, release)
             z = system.equilibrium(self.model.relaxed(system).equilibrium(start))
+            self._refuse_rails(z)
         jacobian = system.jacobian(z).cpu().numpy()
         seconds = self.chips[0].design.seconds
         out = []
@@ -188,6 +190,19 @@ class Behavioural:
             rows = [_finite_eigenvalues(jacobian[c, b], mass) * seconds for b in range(len(x))]
             out.append(rows)
         return out
+
+    def _refuse_rails(self, z: Tensor) -> None:
+        """Raise an error where the controller or the output rests at its amplifiers' rails."""
+        for bank in must_move(self.circuit):
+            held = self.model.held(z, self.model.nodal[0].bank(bank)).any(dim=-1)
+            if bool(held.any()):
+                c, k = torch.nonzero(held)[0].tolist()
+                limit = self.chips[c].design.card.amplifier.saturation
+                raise ConvergenceError(
+                    f"sample {k} (counted from 0): the loop ends with '{bank}' held at the "
+                    f"amplifiers' rails of {limit:.3g} V. Take smaller target steps, stronger "
+                    "feedback weights or fewer volts in [scale]"
+                )
 
     def _near_rest(self, x: Tensor, step: Tensor, release: Release) -> Tensor:
         """Where Newton's method starts, so that it finds the rest to which the dynamics go.

@@ -177,7 +177,7 @@ def show(design: Design, origin: str, source: str, work: Costs) -> None:
     say(console, f"{source}; card: {design.card.card.name}")
     if design.devices is not None:
         say(console, str(design.devices))
-    for remark in design.card.remarks:
+    for remark in (*design.card.remarks, *found.remarks):
         say(console, f"Warning: {remark}", "bold")
     for name, factor in design.shrunk_layers().items():
         say(console, f"{name}: conductances scaled by {factor:.4g} to fit the card's window")

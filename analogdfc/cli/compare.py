@@ -238,7 +238,10 @@ def _run(
     drivers: list[Cause] = []
     if "macro" in levels and options.with_causes:
         with progress_bar("causes", round(options.duration / 0.1)) as bar:
-            angle, drivers = study.causes(seed, lambda k: bar.update(k > 0))
+            try:
+                angle, drivers = study.causes(seed, lambda k: bar.update(k > 0))
+            except ConvergenceError as error:
+                missing.append(f"what turns the update is not known: {error}")
     return Findings(
         found.runs,
         found.comparisons,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -66,12 +67,13 @@ class Estimate:
         settle: energy of the settle.
         border: energy of converters and weight writes.
         update_angle: angle of the chip's update at rest to that of the ideal network, in degrees;
-            both are means over the samples.
+            both are means over the samples; nan where the ideal network comes to no rest.
         observed: settling that the waveforms of the behavioural model show, in seconds; None for
-            the closed form.
+            the closed form, and where the model could not follow them.
         pulses: pulses that a sample sends to the layers' devices; None where the card, or
             that of the devices, has neither levels nor pulses.
         area: area of the components.
+        remarks: diagnoses that failed, a sentence each; the rest of the estimate doesn't need them.
     """
 
     design: Design
@@ -87,6 +89,7 @@ class Estimate:
     observed: Observed | None
     pulses: tuple[float, ...] | None
     area: AreaEstimate
+    remarks: tuple[str, ...] = ()
 
     @property
     def energy(self) -> Energy:
@@ -174,13 +177,14 @@ def estimate(
     if not (learning_rate > 0 and accuracy > 0):
         raise UserError(f"learning_rate = {learning_rate}, accuracy = {accuracy}: both must be > 0")
     say = progress or (lambda _: None)
+    failed: list[str] = []
     chip = Chip.of(design, seed)
     say("static model")
     static = StaticChip.of(chip)
     state = static.solve(x, step)
     if settling is None:
         say("settling")
-        settling = predict(design, seed, x, step, limits=limits, state=state)
+        settling = _settling(design, seed, state, step, failed, limits=limits)
     free_time = float(settling.free_phase(accuracy).max())
     times = settling.update_time(accuracy) if until == UPDATE else settling.time
     settle_time = float(times.max())
@@ -191,11 +195,15 @@ def estimate(
     if method == WAVEFORMS:
         (metered,) = measure([chip], x, step, duration=settle_time / design.seconds)
         settle = metered.energy
-        seen = _observed(chip, x, step, state, settling, accuracy)
+        with _noted("the settling was not observed in waveforms", failed):
+            seen = _observed(chip, x, step, state, settling, accuracy)
     else:
         settle = closed_form(static, state, duration=settle_time)
     free = _free_phase(static, state, free_time)
     border, pulses = _border(design, static, state, learning_rate)
+    turned = math.nan
+    with _noted("the angle of the update to the ideal one is not known", failed):
+        turned = update_angle(design, static, state, step)
     return Estimate(
         design=design,
         method=method,
@@ -206,11 +214,37 @@ def estimate(
         free=_mean(free),
         settle=_mean(settle),
         border=border,
-        update_angle=update_angle(design, static, state, step),
+        update_angle=turned,
         observed=seen,
         pulses=pulses,
         area=area(design),
+        remarks=tuple(failed),
     )
+
+
+@contextmanager
+def _noted(what: str, failed: list[str]) -> Iterator[None]:
+    """A diagnosis whose failure is a line among others."""
+    try:
+        yield
+    except ConvergenceError as error:
+        failed.append(f"{what}: {error}")
+
+
+def _settling(
+    design: Design,
+    seed: int | None,
+    state: StaticState,
+    step: Tensor,
+    failed: list[str],
+    *,
+    limits: bool,
+) -> Settling:
+    """The settling, with what limits it if that can be found."""
+    if limits:
+        with _noted("what limits the settling is not known", failed):
+            return predict(design, seed, state.x, step, limits=True, state=state)
+    return predict(design, seed, state.x, step, limits=False, state=state)
 
 
 def _free_phase(static: StaticChip, state: StaticState, duration: float) -> Energy:

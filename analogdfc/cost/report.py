@@ -40,7 +40,7 @@ class Costs:
             "settling": _settling(self.found),
             "bandwidths": _bandwidths(self.bandwidths),
             "sweeps": {p.name: _sweep(p, points) for p, points in self.sweeps},
-            **remarks_tree(self.found.design.card.remarks),
+            **remarks_tree([*self.found.design.card.remarks, *self.found.remarks]),
             "digital": {"training_samples": self.samples, "rows": _digital(self.rows)},
         }
 

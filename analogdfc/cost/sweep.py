@@ -118,6 +118,8 @@ class PointRun(Run[Point]):
             return Point(self.value, None, str(error))
         finally:
             progress(1)
+        if found.remarks:
+            return Point(self.value, None, "; ".join(found.remarks))
         return Point(self.value, Cost(found.joules, found.update_angle, found.seconds), "")
 
     def pack(self, result: Point) -> Tree:

@@ -36,6 +36,12 @@ _CHUNK = 10.0
 _CHUNKS = 20
 """Bound on the number of looks."""
 
+_ALIKE = 3
+"""Chunks that are laid beside as many before to see whether a loop moves on as much."""
+
+_CHANGE = 0.05
+"""Change of its movement, relative, up to which it does."""
+
 _NEAR = 0.02
 """Distance of a stable root, relative to its control signal, from which the loop falls into it."""
 
@@ -69,6 +75,7 @@ def steady_state(
     free: Forward,
     target: Tensor,
     *,
+    limit: Tensor | None = None,
     tolerance: float = 1e-10,
     iterations: int = 30,
 ) -> SteadyState:
@@ -78,6 +85,8 @@ def steady_state(
         loop: the constants of the dynamics.
         free: the layers without feedback (see `loop.free_pass`).
         target: output targets r*, (batch, n_L).
+        limit: magnitude of the control signal, (n_L,), beyond which one that is followed is lost;
+            None where it may grow.
         tolerance: see `newton`.
         iterations: bound on the Newton steps.
     """
@@ -88,7 +97,7 @@ def steady_state(
     )
     if bool(sure.all()):
         return found
-    return _followed(loop, free, target, found, tolerance, iterations)
+    return _followed(loop, free, target, found, limit, tolerance, iterations)
 
 
 def abscissa(loop: Loop, layers: Forward, u: Tensor) -> Tensor:
@@ -191,6 +200,7 @@ def _followed(
     free: Forward,
     target: Tensor,
     found: SteadyState,
+    limit: Tensor | None,
     tolerance: float,
     iterations: int,
 ) -> SteadyState:
@@ -203,13 +213,13 @@ def _followed(
     chunk = _CHUNK * (loop.controller.tau_u if loop.controller.integrates else loop.tau_v)
     chunk = max(chunk, _CHUNK * loop.tau_v)
     dt = _step(loop, _part(free, where), target[where])
-    integrator = RungeKutta4(substeps=1)
+    spans = u.new_zeros(len(where), 0)
     for _ in range(_CHUNKS):
         x, goal = free.r[0][where], target[where]
-        for _ in range(max(1, round(chunk / dt))):
-            state = integrator.step(loop, state, x, goal, dt)
-        alive = torch.isfinite(state.u).all(dim=-1)
-        where, goal, state = where[alive], goal[alive], _kept(state, alive)
+        state, span = _later(loop, state, x, goal, dt, max(1, round(chunk / dt)))
+        spans = torch.cat([spans, span], dim=-1)
+        alive = ~_lost(state, spans, limit)
+        where, goal, state, spans = where[alive], goal[alive], _kept(state, alive), spans[alive]
         if not len(where):
             break
         root = newton(
@@ -220,12 +230,44 @@ def _followed(
         done = where[there]
         u[done], residual[done], converged[done] = root.u[there], root.residual[there], True
         count += root.iterations
-        where, state = where[~there], _kept(state, ~there)
+        where, state, spans = where[~there], _kept(state, ~there), spans[~there]
         if not len(where):
             break
     return SteadyState(
         rest(loop, free, u), u, converged, residual, count, found.simulated, found.root | converged
     )
+
+
+def _later(
+    loop: Loop, state: LoopState, x: Tensor, target: Tensor, dt: float, steps: int
+) -> tuple[LoopState, Tensor]:
+    """The state after some steps, and how far the control signal has moved between, (batch, 1)."""
+    integrator = RungeKutta4(substeps=1)
+    low = high = state.u
+    for _ in range(steps):
+        state = integrator.step(loop, state, x, target, dt)
+        low, high = torch.minimum(low, state.u), torch.maximum(high, state.u)
+    return state, (high - low).amax(dim=-1, keepdim=True)
+
+
+def _lost(state: LoopState, spans: Tensor, limit: Tensor | None) -> Tensor:
+    """Whether a loop is seen to come to no rest, (batch,).
+
+    It has left the finite numbers or the limit, or moves on as much as before.
+
+    Args:
+        state: where it is.
+        spans: how far its control signal has moved in each chunk, (batch, chunks).
+        limit: see `steady_state`.
+    """
+    lost = ~torch.isfinite(state.u).all(dim=-1)
+    if limit is not None:
+        lost |= (state.u.abs() > limit).any(dim=-1)
+    if spans.shape[-1] >= 2 * _ALIKE:
+        recent, before = spans[:, -_ALIKE:], spans[:, -2 * _ALIKE : -_ALIKE]
+        change = recent.amax(dim=-1) / before.amax(dim=-1)
+        lost |= (change - 1).abs() < _CHANGE
+    return lost
 
 
 def _arrived(loop: Loop, state: LoopState, root: Root) -> Tensor:

@@ -158,8 +158,13 @@ class Study:
 
         Args:
             seed: seed of the chip; None for nominal components.
+
+        Raises:
+            ConvergenceError: a sample that comes to no rest within the amplifiers' rails.
         """
-        return StaticChip.of(Chip.of(self.design, seed)).solve(self.x, self.step)
+        state = StaticChip.of(Chip.of(self.design, seed)).solve(self.x, self.step)
+        state.check_rails(self.design.card.amplifier.saturation)
+        return state
 
     def compare(
         self, reference: str, other: str, kind: Kind, a: Trajectory, b: Trajectory

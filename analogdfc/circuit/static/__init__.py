@@ -2,6 +2,6 @@
 
 from analogdfc.circuit.static.chip import StaticChip
 from analogdfc.circuit.static.crossbar import Coupling, coupling
-from analogdfc.circuit.static.state import StaticState
+from analogdfc.circuit.static.state import StaticState, must_move
 
-__all__ = ["Coupling", "StaticChip", "StaticState", "coupling"]
+__all__ = ["Coupling", "StaticChip", "StaticState", "coupling", "must_move"]

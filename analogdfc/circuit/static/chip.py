@@ -46,6 +46,9 @@ from analogdfc.samples import check_samples
 
 _ROUNDS = 50
 
+_ROOM = 3.0
+"""Multiple of the amplifiers' rails that a control signal without rails may pass on its way."""
+
 _ROUNDINGS = 64
 """Units in the last place in which two rounds of the free phase may differ."""
 
@@ -259,7 +262,7 @@ class StaticChip:
         goal = goal + step
         zero = c.stored(output)
         target = c.target(goal, zero)
-        found = steady_state(loop, base, target, tolerance=tolerance)
+        found = steady_state(loop, base, target, limit=self._limit, tolerance=tolerance)
         good = found.converged if reached else found.converged | found.root
         if not bool(good.all()):
             k = int(torch.nonzero(~good)[0])
@@ -314,6 +317,14 @@ class StaticChip:
         check_samples(self.chip.design.sizes, x, step, what="target steps")
         if not (torch.isfinite(x).all() and torch.isfinite(step).all()):
             raise UserError("inputs and target steps must be finite numbers")
+
+    @property
+    def _limit(self) -> Tensor | None:
+        """Control signal of the loop from which amplifiers with rails hold it, with room."""
+        most = self.chip.design.card.amplifier.saturation
+        if most is None:
+            return None
+        return _ROOM * most / self.chip.design.card.scale.control / self.control.scale.abs()
 
     @property
     def _outputs(self) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from analogdfc.circuit.description import CONTROLLER
+from analogdfc.circuit.description import CONTROLLER, Description
 from analogdfc.circuit.static.volts import between_free, between_rest
 from analogdfc.dynamics import Readings
 from analogdfc.errors import ConvergenceError
@@ -16,6 +16,16 @@ from analogdfc.network import Forward
 
 if TYPE_CHECKING:
     from analogdfc.circuit.static.chip import StaticChip
+
+
+def must_move(circuit: Description) -> list[str]:
+    """Banks that have to be free of the rails for the loop to close: controller and output.
+
+    A hidden neuron whose potential is clipped has a saturated tanh anyway.
+    """
+    last = circuit.layers[-1]
+    banks = [b.name for b in circuit.banks if b.part == CONTROLLER]
+    return list(dict.fromkeys((*banks, last.v.bank, last.r.bank)))
 
 
 @dataclass(frozen=True)
@@ -75,8 +85,7 @@ class StaticState:
     def check_rails(self, limit: float | None) -> None:
         """Refuse a rest state that amplifiers with rails don't reach.
 
-        The static model has no rails. Those of the controller and of the output have to let the
-        loop close; a hidden neuron whose potential is clipped has a saturated tanh anyway.
+        The static model has no rails; see `must_move` for which count.
 
         Args:
             limit: largest magnitude of an output, in volts; None for no limit.
@@ -86,10 +95,7 @@ class StaticState:
         """
         if limit is None:
             return
-        circuit = self.chip.chip.circuit
-        banks = [b.name for b in circuit.banks if b.part == CONTROLLER]
-        last = circuit.layers[-1]
-        for bank in dict.fromkeys((*banks, last.v.bank, last.r.bank)):
+        for bank in must_move(self.chip.chip.circuit):
             most = self.volts_rest[bank].abs().amax(dim=-1)
             k = int(most.argmax())
             if float(most[k]) > limit:
