@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import time
 from pathlib import Path
@@ -38,7 +37,8 @@ def options() -> list[tuple[str, str, click.Option]]:
     """All options that take one number: command, option, and what it is."""
     found = []
     for name in COMMANDS:
-        command = importlib.import_module(f"analogdfc.cli.{name.replace('-', '_')}").command
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
         found += [
             (name, p.opts[0], p)
             for p in command.params
