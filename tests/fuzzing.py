@@ -45,6 +45,7 @@ TARGETS = {
     "tables of numbers": 4,
     "sets of images": 3,
     "command lines": 20,
+    "networks of others": 6,
 }
 """Inputs that each target gets, relative to the others."""
 
