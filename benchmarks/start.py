@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-BARS = {"analogdfc --help": 0.5, "analogdfc netlist --sizes 3-4-2": 1.5}
-"""CPU seconds that each may take."""
+BARS = {"--help": 0.5, "netlist --sizes 3-4-2": 1.5}
+"""CPU seconds that `analogdfc` may take with these arguments."""
 
 
 def cpu_seconds(arguments: Sequence[str], folder: str) -> float:
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs = {
         "python, empty": ["-c", "pass"],
         "import torch": ["-c", "import torch"],
-        **{name: ["-m", *name.split()] for name in BARS},
+        **{name: ["-m", "analogdfc", *name.split()] for name in BARS},
     }
     found: dict[str, list[float]] = {name: [] for name in runs}
     with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 found[name].append(cpu_seconds(given, folder))
     median = {name: statistics.median(times) for name, times in found.items()}
     table = Table()
-    for name in ("what", "CPU time (s)", "over import torch (s)", "bar (s)"):
+    for name in ("what", "CPU (s)", "over torch (s)", "bar (s)"):
         table.add_column(name, no_wrap=True)
     for name, seconds in median.items():
         bar = f"{BARS[name]:g}" if name in BARS else ""
