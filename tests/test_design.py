@@ -399,3 +399,10 @@ def test_another_card_leaves_the_network_as_it_is() -> None:
     assert other.weights is design.weights
     assert other.weight_unit(1) == pytest.approx(5e-6)
     assert design.weight_unit(1) == pytest.approx(10e-6)
+
+
+@pytest.mark.parametrize("tau_v", [2e234, 1e-300, 0.0, float("nan")])
+def test_a_time_constant_beyond_any_circuit_is_refused(tau_v: float) -> None:
+    network = network_of([3, 2])
+    with pytest.raises(UserError, match="a time constant must be > 0, from 1e-9 to 1e9"):
+        Design.of(network, DirectFeedback.transposed(network), CARD, tau_v=tau_v)

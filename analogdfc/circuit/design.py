@@ -93,8 +93,10 @@ class Design:
         if not self.activations:
             default = (*["tanh"] * (len(self.weights) - 1), "linear")
             object.__setattr__(self, "activations", default)
-        if not self.tau_v > 0:
-            raise UserError(f"tau_v = {self.tau_v}: a time constant must be > 0")
+        if not 1e-9 <= self.tau_v <= 1e9:
+            raise UserError(
+                f"tau_v = {self.tau_v}: a time constant must be > 0, from 1e-9 to 1e9 units of time"
+            )
         _check_shapes(self.weights, self.biases, self.feedback)
         check_controller(self.controller)
         check_activations(self.activations, self.depth)
