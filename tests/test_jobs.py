@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -74,7 +75,7 @@ class Where(Task[tuple[int, int, str, int]]):
     def run(self, progress: Progress) -> tuple[int, int, str, int]:
         time.sleep(0.05)
         threads = torch.get_num_threads()
-        return os.getpid(), threads, os.environ["OMP_NUM_THREADS"], id(self.given.value)
+        return os.getpid(), threads, os.environ.get("OMP_NUM_THREADS", ""), id(self.given.value)
 
 
 @pytest.fixture(scope="module")
@@ -251,6 +252,23 @@ def test_leaving_processes_by_an_error_ends_what_they_do() -> None:
     while Path(f"/proc/{began[0]}").exists() and time.monotonic() < end:
         time.sleep(0.05)
     assert not Path(f"/proc/{began[0]}").exists()
+
+
+def test_what_a_killed_program_left_is_removed_and_what_another_uses_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "analogdfc-logs-left"
+    left.mkdir()
+    os.utime(left, (1e9, 1e9))
+    with Processes(1):
+        (first,) = tmp_path.iterdir()
+        assert first != left
+        os.utime(first, (1e9, 1e9))
+        with Processes(1):
+            assert first.exists()
+            assert len(list(tmp_path.iterdir())) == 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_settings_tell_tasks_apart_and_are_json() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import fcntl
 import math
 import multiprocessing
 import multiprocessing.connection
@@ -13,6 +14,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -30,6 +32,10 @@ _GRACE = 3.0
 
 _LINES = 5
 """Lines before and of its last words that are told when a process died."""
+
+_LOGS = "analogdfc-logs-"
+_YOUNG = 1.0
+"""Seconds in which a folder may be there without its lock."""
 
 _GAVE_UP = 124
 """Exit code of such a process."""
@@ -69,7 +75,7 @@ class Processes(Executor):
         self.count = count
         self._context = multiprocessing.get_context("spawn")
         self._reports: multiprocessing.Queue[int] = self._context.Queue()
-        self._logs = Path(tempfile.mkdtemp(prefix="analogdfc-"))
+        self._logs, self._claim = _folder_of_logs()
         self._pool = self._fresh()
         self._started: list[multiprocessing.Process] = []
 
@@ -138,6 +144,9 @@ class Processes(Executor):
         """
         self._pool.shutdown(wait, cancel_futures=cancel_futures)
         shutil.rmtree(self._logs, ignore_errors=True)
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
 
     def __exit__(
         self,
@@ -155,6 +164,27 @@ class Processes(Executor):
 
     def _processes(self) -> Iterable[multiprocessing.Process]:
         return (self._pool._processes or {}).values()
+
+
+def _folder_of_logs() -> tuple[Path, int | None]:
+    """A new folder for what processes write, and its lock; those of killed programs are removed.
+
+    A program that is killed before its first process is there leaves its folder, but not the lock.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_LOGS}*"):
+        with suppress(OSError):
+            lock = os.open(left, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # One that was just made may not be locked yet.
+                if time.time() - left.stat().st_mtime > _YOUNG:
+                    shutil.rmtree(left)
+            finally:
+                os.close(lock)
+    made = Path(tempfile.mkdtemp(prefix=_LOGS))
+    lock = os.open(made, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return made, lock
 
 
 class Threads(ThreadPoolExecutor):
