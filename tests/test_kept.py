@@ -76,7 +76,7 @@ def test_results_and_seeds_do_not_depend_on_where_and_in_what_order_runs_are_don
         assert run_kept(RUNS, spool, pool) == expected
         assert [run in spool for run in RUNS] == [True] * 3  # the workers have written them
     for run in RUNS:
-        one, other = ((tmp_path / folder / f"{run.key}.h5").read_bytes() for folder in "ab")
+        one, other = (Spool(tmp_path / folder).place(run).read_bytes() for folder in "ab")
         assert one == other
     assert len({run.key_seed for run in RUNS}) == 3
 
@@ -103,6 +103,25 @@ def test_other_settings_are_another_run(tmp_path: Path) -> None:
         """The same fields, but other work."""
 
     assert len({Square(4).key, Square(5).key, Cube(4).key}) == 3
+
+
+def test_what_other_programs_made_is_done_anew(tmp_path: Path) -> None:
+    class Later(Square):
+        """The same work after an update."""
+
+        @property
+        def key(self) -> str:
+            return Square(self.number).key
+
+        def made_with(self) -> str:
+            return f"{super().made_with()}, a simulator 2.0"
+
+    with Spool(tmp_path / "runs") as spool:
+        kept, later = Square(4), Later(4)
+        run_kept([kept], spool)
+        assert kept.key_seed == later.key_seed  # a run draws the same, whatever the programs
+        assert kept in spool
+        assert later not in spool
 
 
 def test_two_commands_can_not_work_in_one_folder(tmp_path: Path) -> None:
@@ -174,7 +193,7 @@ def test_files_of_others_in_a_spool_stay(tmp_path: Path) -> None:
 def test_a_damaged_result_is_named(tmp_path: Path) -> None:
     with Spool(tmp_path / "runs") as spool:
         run_kept(RUNS, spool)
-        place = spool.folder / f"{RUNS[0].key}.h5"
+        place = spool.place(RUNS[0])
         place.write_bytes(place.read_bytes()[:100])
         with pytest.raises(UserError, match=place.name):
             run_kept(RUNS, spool)

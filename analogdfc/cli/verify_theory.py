@@ -149,8 +149,9 @@ def command(
             check_finished(output)
     work = plan.runs(chosen)
     with spool_beside(folder) as spool:
-        if resume:
-            take_over(output, work, spool)
+        if resume and (others := take_over(output, work, spool)):
+            said = f"{output}: {others} runs were made with another version; they are done anew"
+            click.echo(said, err=True)
         runs = _run(work, spool, jobs or os.cpu_count() or 1)
         findings = [finding for figure in chosen for finding in find(figure, runs, plan)]
         numbers = [_numbers(finding) for finding in findings]

@@ -14,6 +14,7 @@ from analogdfc.jobs import Spool
 from analogdfc.records import Record
 
 KIND = "verify-theory"
+_ABOUT = ("settings", "made_with")
 
 
 def runs_tree(work: Sequence[CurvesRun], runs: Mapping[str, Curves], seed: int) -> dict[str, Any]:
@@ -30,7 +31,8 @@ def runs_tree(work: Sequence[CurvesRun], runs: Mapping[str, Curves], seed: int) 
         place = stored
         for name in path:
             place = place.setdefault(name, {})
-        place[last] = {"settings": run.settings(), **run.pack(runs[run.name])}
+        about = {"settings": run.settings(), "made_with": run.made_with()}
+        place[last] = {**about, **run.pack(runs[run.name])}
     return {
         "kind": KIND,
         "complete": True,
@@ -40,7 +42,7 @@ def runs_tree(work: Sequence[CurvesRun], runs: Mapping[str, Curves], seed: int) 
     }
 
 
-def take_over(path: Path, work: Sequence[CurvesRun], spool: Spool) -> None:
+def take_over(path: Path, work: Sequence[CurvesRun], spool: Spool) -> int:
     """Keep those runs in a spool that a record has with the same settings.
 
     Args:
@@ -48,19 +50,28 @@ def take_over(path: Path, work: Sequence[CurvesRun], spool: Spool) -> None:
         work: the runs.
         spool: where they are kept.
 
+    Returns:
+        How many it has that were made with another version of the programs, and aren't taken.
+
     Raises:
         UserError: not a record, or not one of a verification.
     """
     if not exists(path):
-        return
+        return 0
     record = records.read(path)
     if not record.says("kind", KIND):
         raise UserError(f"{path}: not a record of {KIND}; there is nothing to resume")
+    others = 0
     for run in work:
         key = f"runs/{run.name}"
-        if key in record and record.text(f"{key}/settings") == run.settings() and run not in spool:
-            branch = {n: leaf for n, leaf in record.group(key).items() if n != "settings"}
-            spool.keep(run, run.unpack(Record(path, branch, record.format)))
+        if run in spool or key not in record or record.text(f"{key}/settings") != run.settings():
+            continue
+        if not record.says(f"{key}/made_with", run.made_with()):
+            others += 1
+            continue
+        curves = {n: leaf for n, leaf in record.group(key).items() if n not in _ABOUT}
+        spool.keep(run, run.unpack(Record(path, curves, record.format)))
+    return others
 
 
 def check_finished(path: Path) -> None:

@@ -143,6 +143,9 @@ class Processes(Executor):
             cancel_futures: give up what has not begun.
         """
         self._pool.shutdown(wait, cancel_futures=cancel_futures)
+        self._remove_logs()
+
+    def _remove_logs(self) -> None:
         shutil.rmtree(self._logs, ignore_errors=True)
         if self._claim is not None:
             os.close(self._claim)
@@ -157,9 +160,12 @@ class Processes(Executor):
         if kind is None:
             return super().__exit__(kind, error, trace)
         running = list(self._processes())
-        self.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
         for process in running:
             process.terminate()
+        for process in running:
+            process.join(_GRACE)
+        self._remove_logs()  # where one that is just starting still writes
         return None
 
     def _processes(self) -> Iterable[multiprocessing.Process]:

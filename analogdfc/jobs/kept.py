@@ -13,9 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from analogdfc import __version__, records
+from analogdfc import records
 from analogdfc.errors import UserError
 from analogdfc.files import take_lock
+from analogdfc.jobs.origin import made_with
 from analogdfc.jobs.task import Progress, Task
 from analogdfc.records import Record, Tree
 
@@ -42,9 +43,12 @@ class Run(Task[Result]):
 
     @cached_property
     def key(self) -> str:
-        """Hash of the kind of run, its settings and the version of this package."""
-        whole = [type(self).__name__, __version__, self.described]
-        return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:32]
+        """Hash of the kind of run and its settings."""
+        return _hash([type(self).__name__, self.described])
+
+    def made_with(self) -> str:
+        """The programs that the result depends on: kept ones of others are not taken."""
+        return made_with()
 
     @property
     def key_seed(self) -> int:
@@ -104,7 +108,7 @@ class Spool:
             self._lock = None
 
     def __contains__(self, run: Run[Result]) -> bool:
-        return self._place(run).exists()
+        return self.place(run).exists()
 
     def __len__(self) -> int:
         return sum(1 for _ in self._kept())
@@ -119,8 +123,8 @@ class Spool:
         Raises:
             UserError: it can't be written.
         """
-        about = {"name": run.name, "settings": run.described}
-        records.write(self._place(run), {"run": about, "result": run.pack(result)})
+        about = {"name": run.name, "settings": run.described, "made_with": run.made_with()}
+        records.write(self.place(run), {"run": about, "result": run.pack(result)})
 
     def find(self, run: Run[Result]) -> Result:
         """Read a result that is there.
@@ -131,7 +135,7 @@ class Spool:
         Raises:
             UserError: it isn't there, or damaged.
         """
-        record = records.read(self._place(run))
+        record = records.read(self.place(run))
         try:
             return run.unpack(Record(record.path, record.group("result"), record.format))
         except (ValueError, TypeError, KeyError) as error:
@@ -149,8 +153,13 @@ class Spool:
                 (self.folder / name).unlink(missing_ok=True)
             self.folder.rmdir()
 
-    def _place(self, run: Run[Result]) -> Path:
-        return self.folder / f"{run.key}.h5"
+    def place(self, run: Run[Result]) -> Path:
+        """Path of the record of a run.
+
+        Args:
+            run: it needn't be there.
+        """
+        return self.folder / f"{_hash([run.key, run.made_with()])}.h5"
 
     def _kept(self) -> Iterator[Path]:
         return self.folder.glob("[0-9a-f]" * 32 + ".h5")
@@ -223,6 +232,10 @@ def check_spool(folder: Path) -> None:
             f"{folder}: is {what}; results of single runs are kept in a folder of that name. Move "
             "it away, or choose another"
         )
+
+
+def _hash(parts: list[str]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def _made(folder: Path) -> None:

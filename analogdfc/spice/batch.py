@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from analogdfc.spice.installed import BINARY_VARIABLE, find_binary, missing_ngspice
+from analogdfc.spice.installed import BINARY_VARIABLE, digest_of, find_binary, missing_ngspice
 from analogdfc.spice.process import run_limited
 from analogdfc.spice.rawfile import RawPlot, read_rawfile
 from analogdfc.spice.simulator import DECK_NAME, Simulator
@@ -23,6 +23,10 @@ class BatchProcess(Simulator):
         if binary is None:
             raise missing_ngspice("the program ngspice", BINARY_VARIABLE)
         self._binary = binary
+
+    def made_with(self) -> str:
+        """See `Simulator.made_with`."""
+        return f"ngspice {digest_of(self._binary)}"
 
     def _execute(
         self, folder: Path, time_limit: float, progress: Callable[[], object]

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import ctypes.util
+import hashlib
 import importlib.util
 import os
 import shutil
+import subprocess
+import sys
+from functools import lru_cache
 
 from analogdfc.errors import UserError
 
 BINARY_VARIABLE = "ANALOGDFC_NGSPICE"
 LIBRARY_VARIABLE = "NGSPICE_LIBRARY_PATH"
+_LOADED = """
+import ctypes, os, sys
+ctypes.CDLL(sys.argv[1])
+paths = [line.split()[-1] for line in open("/proc/self/maps")]
+print(next(p for p in paths if os.path.basename(p).startswith(sys.argv[1].partition(".so")[0])))
+"""
 _INSTALL = "apt-get install ngspice libngspice0; 'analogdfc doctor' says what is missing"
 
 
@@ -35,6 +45,30 @@ def find_shared_library() -> str | None:
     if os.sep not in library:
         return library
     return os.path.abspath(library) if os.path.exists(library) else None
+
+
+@lru_cache(maxsize=4)
+def digest_of(program: str) -> str:
+    """Short digest of the file that is meant by the path of a program or name of a library.
+
+    Args:
+        program: see `find_binary`, `find_shared_library`.
+
+    Raises:
+        UserError: it can't be read or loaded.
+    """
+    path = program if os.sep in program else _loaded_from(program)
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _loaded_from(library: str) -> str:
+    """The file that a process loads by the name of a library; one is asked."""
+    asked = [sys.executable, "-I", "-S", "-c", _LOADED, library]
+    answer = subprocess.run(asked, capture_output=True, text=True)
+    if answer.returncode:
+        raise UserError(f"{library}: can't be loaded: {answer.stderr.strip().splitlines()[-1]}")
+    return answer.stdout.strip()
 
 
 def has_pyspice() -> bool:

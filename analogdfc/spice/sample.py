@@ -79,6 +79,10 @@ class SampleRun(Run[Sample]):
             }
         )
 
+    def made_with(self) -> str:
+        """See `Run.made_with`; the simulator too."""
+        return f"{super().made_with()}, {self.simulator.made_with()}"
+
     def run(self, progress: Progress) -> Sample:
         """Simulate and sample; see `Task.run`."""
         bench = self.bench

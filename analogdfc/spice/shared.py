@@ -14,6 +14,7 @@ import numpy as np
 from analogdfc.errors import UserError
 from analogdfc.spice.installed import (
     LIBRARY_VARIABLE,
+    digest_of,
     find_shared_library,
     has_pyspice,
     missing_ngspice,
@@ -42,6 +43,10 @@ class SharedLibrary(Simulator):
         if library is None:
             raise missing_ngspice("the library libngspice", LIBRARY_VARIABLE)
         self._library = library
+
+    def made_with(self) -> str:
+        """See `Simulator.made_with`."""
+        return f"libngspice {digest_of(self._library)}"
 
     def _execute(
         self, folder: Path, time_limit: float, progress: Callable[[], object] = lambda: None

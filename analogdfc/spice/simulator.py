@@ -67,6 +67,10 @@ class Simulator(ABC):
 
     name: ClassVar[str]
 
+    def made_with(self) -> str:
+        """What says that another run would be one of the same program."""
+        return self.name
+
     def run(
         self,
         netlist: str,
