@@ -147,7 +147,8 @@ def _edit(file: h5py.File, name: str, what: str, value: Any) -> None:
         whole.attrs["units"] = value
         return
     if what == "numbers" and isinstance(whole, h5py.Dataset):
-        whole[...] = value
+        if whole.size is None or whole.size < 10**6:  # else every chunk would be written
+            whole[...] = value
         return
     if what == "add":
         name = f"{name}x" if isinstance(whole, h5py.Dataset) else f"{name}/W9"

@@ -281,6 +281,17 @@ def test_a_byte_that_was_changed_is_noticed(tmp_path: Path) -> None:
         import_network(tmp_path / "m.npz", "tanh")
 
 
+def test_a_directory_with_a_name_that_is_no_text_is_damaged(tmp_path: Path) -> None:
+    state(tmp_path / "m.pt")
+    whole = bytearray((tmp_path / "m.pt").read_bytes())
+    entry = whole.index(b"PK\x01\x02") + 46
+    whole[entry + 1] = 0xD8
+    whole[entry - 46 + 9] |= 0x08  # the flag that says that names are UTF-8
+    (tmp_path / "m.pt").write_bytes(whole)
+    with pytest.raises(UserError, match=r"m\.pt: the archive is damaged: 'utf-8' codec"):
+        import_network(tmp_path / "m.pt", "tanh")
+
+
 def test_an_array_that_says_it_is_larger_than_the_memory_is_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive, archive.open("W1.npy", "w") as file:
         shape = {"descr": "<f8", "fortran_order": False, "shape": (2**30, 2**20)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -21,8 +22,8 @@ from analogdfc.records.apart import has_signature
 
 _KERAS = "model.weights.h5"
 """Where the weights are in a .keras file, which is an archive."""
-_DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError)
-"""What an archive raises whose bytes were changed."""
+_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, UnicodeDecodeError, RuntimeError)
+"""What an archive raises whose bytes were changed, or that is encrypted."""
 _NEEDED = "not a file of PyTorch, NumPy (.npz), Keras or HDF5"
 
 
