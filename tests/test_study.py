@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -25,6 +27,13 @@ def test_all_realisations_return_the_same_type_on_the_same_grid() -> None:
     assert [(c.reference, c.other, c.kind) for c in result.comparisons] == [
         ("ideal cells", "ideal", "parity")
     ]
+
+
+def test_a_record_is_as_long_as_slow_neurons_take() -> None:
+    here = case((3, 4, 2), 0, 1)
+    for tau_v, length in ((0.2, 20.0), (2.0, 20.0), (50.0, 500.0), (4.7e6, 4.7e7)):
+        study = Study(replace(here.design, tau_v=tau_v), here.x, here.step)
+        assert study.duration == pytest.approx(length)
 
 
 def test_waveforms_end_where_the_static_model_rests() -> None:

@@ -36,7 +36,8 @@ class Study:
         x: inputs, (batch, n_0), dimensionless.
         step: steps of the output target, (batch, n_L).
         dt: spacing of the record, in units of the controller's time; a tenth of tau_v by default.
-        steps: number of its intervals; by default 20 units of the controller's time.
+        steps: number of its intervals; by default 20 units of the controller's time, or
+            10 tau_v where these are longer.
         spool: where finished runs are kept; None keeps none.
 
     Raises:
@@ -57,7 +58,7 @@ class Study:
         if self.dt == 0:
             object.__setattr__(self, "dt", self.design.tau_v / 10)
         if self.steps == 0:
-            object.__setattr__(self, "steps", round(20 / self.dt))
+            object.__setattr__(self, "steps", round(max(20.0, 10 * self.design.tau_v) / self.dt))
         check_samples(self.design.sizes, self.x, self.step, what="target steps")
         sizes, samples = self.design.sizes, len(self.x)
         # A trajectory has v, v_ff, r and r_ff of each neuron, and u and e of each output.
