@@ -66,6 +66,7 @@ def scales(file: h5py.File) -> None:
 
 def types(file: h5py.File) -> None:
     file["committed"] = np.dtype("f8")
+    file["long"] = np.ones(2, dtype=np.longdouble)
     file["opaque"] = np.zeros(2, dtype="V3")
 
 
@@ -133,6 +134,7 @@ def test_a_link_within_the_file_is_followed(tmp_path: Path) -> None:
         ("note", "'note' must be an array of numbers"),
         ("pairs", "'pairs' is of the type .*; it must be a text or numbers"),
         ("ragged", "'ragged' is of the type object"),
+        ("long", "'long' has numbers of the type float128; none may be longer than 64 bits"),
         ("pointer", "'pointer' is of the type object"),
         ("dangling", "'dangling' is a link to '/nowhere', which isn't there"),
         ("outside", "'outside' is a link to somewhere else; it must be in the file"),

@@ -374,6 +374,15 @@ def _as_text(path: Path, key: str) -> Iterator[None]:
         raise UserError(f"{path}: '{key}' is a text that isn't UTF-8") from error
 
 
+_LONGEST = {"b": 1, "i": 8, "u": 8, "f": 8, "c": 16}
+"""Bytes of the longest number of a kind: what torch has."""
+
+
 def _check_kind(path: Path, key: str, kind: np.dtype[Any]) -> None:
     if kind.kind not in "biufc":
         raise UserError(f"{path}: '{key}' is of the type {kind}; it must be a text or numbers")
+    if kind.itemsize > _LONGEST[kind.kind]:
+        raise UserError(
+            f"{path}: '{key}' has numbers of the type {kind}; none may be longer than "
+            f"{8 * _LONGEST[kind.kind]} bits"
+        )
