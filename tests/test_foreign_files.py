@@ -95,6 +95,7 @@ def test_a_matrix_is_read_whatever_stands_beside_it(
     made: Callable[..., Path], neighbour: Callable[[h5py.File], None]
 ) -> None:
     path = made(neighbour)
+    read_matrix(f"{path}:W", "weights")  # imports what it needs
     tracemalloc.start()
     assert read_matrix(f"{path}:W", "weights").numpy() == pytest.approx(W)
     _, most = tracemalloc.get_traced_memory()
