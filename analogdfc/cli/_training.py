@@ -14,10 +14,11 @@ from analogdfc import records
 from analogdfc.cards.technology import Card
 from analogdfc.cli._console import make_console
 from analogdfc.cli._design import read_devices
+from analogdfc.cli._integrator import integrator_of
 from analogdfc.datasets import Dataset
 from analogdfc.errors import UserError
 from analogdfc.files import exists
-from analogdfc.learning import SteadyStateDFC
+from analogdfc.learning import DFC, SteadyStateDFC
 from analogdfc.learning.making import arguments
 from analogdfc.onchip.registry import HardwareDFC, get_rule
 from analogdfc.onchip.substrate import CARD, ChipSubstrate
@@ -47,6 +48,8 @@ class Options:
     autoencoder: bool
     feedback: str | None
     simulate: bool
+    integrator: str | None
+    update_error: float | None
     epochs: int | None
     batch_size: int | None
     lr: float | None
@@ -197,6 +200,16 @@ def _arguments(base: Experiment, options: Options) -> dict[str, Any]:
         if not issubclass(get_rule(base.rule).rule, SteadyStateDFC):
             raise UserError(f"--simulate is for the rule 'dfc-ss', not {base.rule!r}")
         out["newton"] = False
+    integrator = integrator_of(options.integrator, options.update_error)
+    if options.integrator is not None:
+        kind = get_rule(base.rule).rule
+        if not (issubclass(kind, DFC) or options.simulate):
+            raise UserError(
+                f"--integrator {options.integrator}: the rule {base.rule!r} doesn't go through its "
+                "loop; dfc does, and dfc-ss with --simulate"
+            )
+    if integrator is not None:
+        out["integrator"] = integrator
     return out
 
 

@@ -18,6 +18,7 @@ from analogdfc import records
 from analogdfc.cli import _align
 from analogdfc.cli._align import Setting
 from analogdfc.cli._design import Sizes, progress_bar
+from analogdfc.cli._integrator import integrator_of, integrator_options
 from analogdfc.cli._options import SEED, Count, Finite, bundled, check_outputs, refuse
 from analogdfc.datasets import DATASETS, load_dataset
 from analogdfc.errors import ConvergenceError, UserError
@@ -25,7 +26,7 @@ from analogdfc.experiments.rule_alignment import Ideals, RuleAlignment
 from analogdfc.experiments.rule_alignment_figure import alignment_figure
 from analogdfc.experiments.targets import DAMPINGS
 from analogdfc.files import beside
-from analogdfc.learning import LearningRule, make_rule
+from analogdfc.learning import DFC, LearningRule, make_rule
 from analogdfc.learning.base import LearnsFeedback
 from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.learning.targets import TargetRule
@@ -99,6 +100,8 @@ class _Options:
     folder: Path | None
     samples: int
     target_stepsize: float | None
+    integrator: str | None
+    update_error: float | None
     train_feedback: int
     feedback_lr: float
 
@@ -166,6 +169,7 @@ class _Options:
     type=Finite(min=0, min_open=True),
     help="Step of the output target, for the rules that have one.  [default: the rule's own]",
 )
+@integrator_options
 @click.option(
     "--train-feedback",
     type=Count(0),
@@ -235,6 +239,8 @@ def command(
     kinds = [get_rule(name).rule for name in names]
     if not any(issubclass(kind, FeedbackControl | TargetRule) for kind in kinds):
         refuse(f"no rule of {', '.join(names)} has an output target", "target_stepsize")
+    if not any(issubclass(kind, DFC) for kind in kinds):
+        refuse(f"no rule of {', '.join(names)} goes through its loop; dfc does", "integrator")
     setting = _setting(weights, seed, options)
     if loss == "cross-entropy" and not are_classes(setting.data.y):
         raise UserError(f"--loss cross-entropy: the labels of {setting.task} are no classes")
@@ -332,6 +338,9 @@ def _rule(name: str, setting: Setting, loss: str, options: _Options) -> Learning
     given: dict[str, Any] = {}
     if options.target_stepsize is not None and issubclass(kind, FeedbackControl | TargetRule):
         given["target_stepsize"] = options.target_stepsize
+    integrator = integrator_of(options.integrator, options.update_error)
+    if integrator is not None and issubclass(kind, DFC):
+        given["integrator"] = integrator
     if issubclass(kind, FeedbackControl):
         if setting.model is None:
             start = FEEDBACKS["learned" if options.train_feedback else "fixed"]

@@ -13,6 +13,7 @@ import torch
 from analogdfc import records
 from analogdfc.cli import _training
 from analogdfc.cli._design import Sizes, device_options, progress_bar
+from analogdfc.cli._integrator import integrator_options
 from analogdfc.cli._options import CHIP_SEED, SEED, Count, Finite, bundled, check_outputs
 from analogdfc.datasets import DATASETS
 from analogdfc.errors import UserError
@@ -84,6 +85,7 @@ Examples:
 @click.option(
     "--simulate", is_flag=True, help="Let dfc-ss simulate its loop instead of Newton's method."
 )
+@integrator_options
 @click.option("--epochs", type=Count(1), help=f"Forward epochs.  {_OR} 10]")
 @click.option("--batch-size", type=Count(1), help=f"Mini-batch.  {_OR} 32]")
 @click.option(

@@ -4,6 +4,7 @@ from analogdfc.dynamics.averaging import mean_update
 from analogdfc.dynamics.integrators import Euler, Integrator, RungeKutta4
 from analogdfc.dynamics.loop import Loop, LoopState, derivative, free_state
 from analogdfc.dynamics.neuron import ConductanceNeuron
+from analogdfc.dynamics.radau import Radau
 from analogdfc.dynamics.simulation import simulate
 from analogdfc.dynamics.trajectory import Readings, Trajectory, Update
 
@@ -13,6 +14,7 @@ __all__ = [
     "Integrator",
     "Loop",
     "LoopState",
+    "Radau",
     "Readings",
     "RungeKutta4",
     "Trajectory",

@@ -39,6 +39,26 @@ class Integrator(ABC):
             The state at t + dt.
         """
 
+    def advance(
+        self, loop: Loop, state: LoopState, x: Tensor, target: Tensor, dt: float, steps: int
+    ) -> LoopState:
+        """Advance by a number of steps, without a record.
+
+        Args:
+            loop: the constants of the dynamics.
+            state: state at time t.
+            x: input r_0, (batch, n_0).
+            target: output target r_L*, (batch, n_L).
+            dt: time step, > 0, in units of time of the loop.
+            steps: number of steps, >= 1.
+
+        Returns:
+            The state at t + steps * dt.
+        """
+        for _ in range(steps):
+            state = self.step(loop, state, x, target, dt)
+        return state
+
 
 @dataclass(frozen=True)
 class Euler(Integrator):

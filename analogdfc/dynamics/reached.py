@@ -16,13 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analogdfc.dynamics.integrators import RungeKutta4
-from analogdfc.dynamics.loop import (
-    Loop,
-    LoopState,
-    feedback_jacobians,
-    free_state,
-)
-from analogdfc.dynamics.steady import Root, newton, rest
+from analogdfc.dynamics.loop import Loop, LoopState, free_state
+from analogdfc.dynamics.steady import Root, newton, path_gains, rest
 from analogdfc.network import Forward
 
 Array = NDArray[np.float64]
@@ -113,26 +108,13 @@ def abscissa(loop: Loop, layers: Forward, u: Tensor) -> Tensor:
         layers: signals of the layers around which it is linearised.
         u: control signal there, (batch, n_L).
     """
-    gains = [a.detach().cpu().numpy() for a in _paths(loop, layers, u)]
+    gains = [a.detach().cpu().numpy() for a in path_gains(loop, layers.r[1:], u)]
     finite = np.isfinite(np.stack(gains)).all(axis=(0, -2, -1))
     matrix = _companion(loop, gains)
     values = np.linalg.eigvals(np.where(finite[:, None, None], matrix, 0.0))
     largest = np.maximum(values.real.max(axis=-1), -1 / loop.tau_v)
     largest = np.where(finite, largest, np.inf)
     return torch.from_numpy(largest).to(u)
-
-
-def _paths(loop: Loop, layers: Forward, u: Tensor) -> list[Tensor]:
-    """J_i Q_i of layers L..1, (batch, n_L, n_L) each."""
-    slopes = [phi.slope(r) for phi, r in zip(loop.activations, layers.r[1:], strict=True)]
-    feedback = feedback_jacobians(loop, u)
-    down = torch.diag_embed(slopes[-1])
-    out = []
-    for i in range(len(slopes) - 1, -1, -1):
-        out.append(down @ feedback[i])
-        if i:
-            down = (down @ loop.weights[i]) * slopes[i - 1].unsqueeze(1)
-    return out
 
 
 def _companion(loop: Loop, gains: list[Array]) -> Array:
@@ -286,7 +268,7 @@ def _arrived(loop: Loop, state: LoopState, root: Root) -> Tensor:
 def _step(loop: Loop, free: Forward, target: Tensor) -> float:
     """A step that is short enough for the fastest mode of the loop at the free state."""
     c = loop.controller
-    gains = _paths(loop, free, torch.zeros_like(target))
+    gains = path_gains(loop, free.r[1:], torch.zeros_like(target))
     gain = max(float(g.square().sum(dim=(-2, -1)).sqrt().max()) for g in gains)
     fastest = (1 + (c.k_p + c.k_d / c.tau_d * c.differentiates) * gain) / loop.tau_v
     if c.differentiates:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 
 import torch
@@ -113,5 +112,7 @@ def final_state(
     loop: Loop, x: Tensor, target: Tensor, *, dt: float, steps: int, integrator: Integrator
 ) -> LoopState:
     """State after a run, without a record; arguments and errors as `simulate`."""
-    last = deque(_states(loop, x, target, dt, steps, integrator), maxlen=1)
-    return last.pop() if last else free_state(loop, x)
+    check_run(loop, x, target, dt, steps)
+    state = integrator.advance(loop, free_state(loop, x), x, target, dt, steps)
+    check_finite(state)
+    return state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -104,6 +105,28 @@ def sensitivity(
             carried = carried.add_(q.mT).mul_(slope)
     assert carried is not None
     return carried.mT
+
+
+def path_gains(loop: Loop, r: Sequence[Tensor], u: Tensor) -> list[Tensor]:
+    """What each layer's feedback alone does to the output at rest, J_i Q_i.
+
+    Args:
+        loop: the constants of the dynamics.
+        r: activations phi(v) of layers 1..L, (batch, n_i).
+        u: control signal, (batch, n_L); only a feedback network needs it.
+
+    Returns:
+        Of layers L..1, (batch, n_L, n_L) each.
+    """
+    slopes = [phi.slope(ri) for phi, ri in zip(loop.activations, r, strict=True)]
+    feedback = feedback_jacobians(loop, u)
+    down = torch.diag_embed(slopes[-1])
+    out = []
+    for i in range(len(slopes) - 1, -1, -1):
+        out.append(down @ feedback[i])
+        if i:
+            down = (down @ loop.weights[i]) * slopes[i - 1].unsqueeze(1)
+    return out
 
 
 def newton(

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from analogdfc.controller import PI, Controller
-from analogdfc.dynamics import Euler, Loop, mean_update
+from analogdfc.dynamics import Euler, Loop, Radau, mean_update
 from analogdfc.dynamics.neuron import ConductanceNeuron
+from analogdfc.dynamics.radau import mean_update_in_spans
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback, Feedback
 from analogdfc.learning._rounding import RoundingWatch, larger
@@ -33,7 +34,9 @@ class FeedbackControl(LearnsFeedback):
         tau_v: time constant of the neurons, in units of the controller's time.
         dt: time step of the simulation, in the same unit.
         steps: number of steps, >= 1.
-        integrator: which of the paper's modifications of Euler's method apply; by default both.
+        integrator: which of the paper's modifications of Euler's method apply; by default both. Or
+            `Radau()`, which goes through `steps * dt` in few long spans, for `dfc` and a simulated
+            `dfc-ss`.
         neuron: conductance-based neurons (App. G); by default those of eq. 1.
         sleep: how the feedback weights are learned; by default `SleepPhase()`.
         generator: source of the noise in a sleep phase, on the network's device; by default a new
@@ -61,7 +64,7 @@ class FeedbackControl(LearnsFeedback):
         tau_v: float = 0.2,
         dt: float = 0.02,
         steps: int = 1000,
-        integrator: Euler | None = None,
+        integrator: Euler | Radau | None = None,
         neuron: ConductanceNeuron | None = None,
         sleep: SleepPhase | None = None,
         generator: torch.Generator | None = None,
@@ -79,7 +82,7 @@ class FeedbackControl(LearnsFeedback):
         self.tau_v = tau_v
         self.dt = dt
         self.steps = steps
-        self.integrator = integrator or Euler()
+        self.integrator: Euler | Radau = integrator or Euler()
         self.neuron = neuron
         self.sleep = sleep or SleepPhase()
         device = network.weights[0].device
@@ -165,21 +168,65 @@ class FeedbackControl(LearnsFeedback):
     source="Meulemans et al. 2021, Algorithm 1",
 )
 class DFC(FeedbackControl):
-    """Update averaged over the run (Meulemans et al. 2021, Algorithm 1)."""
+    """Update averaged over the run (Meulemans et al. 2021, Algorithm 1).
+
+    With `Radau` for the integrator the average is that of the unmodified equations, to an error
+    that is estimated in every step and told in `figures`.
+
+    Attributes:
+        error: largest estimated error of an update since the rule was made, relative to its norm;
+            0 with Euler's method, which estimates none.
+    """
+
+    error: float = 0.0
 
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         """Fill `.grad`; see `LearningRule.backward`."""
         r = self.network(x).detach()
         target = self.loss.target(r, y, self.target_stepsize)
         self._steps_seen.see(target - r, r)
-        weights, biases = mean_update(
+        self._write(*self._mean_update(x, target))
+        return self.loss.value(r, y).mean()
+
+    def _mean_update(
+        self, x: Tensor, target: Tensor
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        if isinstance(self.integrator, Euler):
+            return mean_update(
+                self._loop(),
+                x,
+                target,
+                dt=self.dt,
+                steps=self.steps,
+                integrator=self.integrator,
+                nonlinear=self.nonlinear,
+            )
+        found = mean_update_in_spans(
             self._loop(),
             x,
             target,
-            dt=self.dt,
-            steps=self.steps,
-            integrator=self.integrator,
+            duration=self.dt * self.steps,
+            tolerance=self.integrator.tolerance,
             nonlinear=self.nonlinear,
         )
-        self._write(weights, biases)
-        return self.loss.value(r, y).mean()
+        self.error = max(self.error, found.error)
+        return found.weights, found.biases
+
+    def figures(self) -> dict[str, float]:
+        """With `integration_error`, the largest estimated error of an update, if there is one."""
+        found = super().figures()
+        return (
+            found
+            if isinstance(self.integrator, Euler)
+            else {**found, "integration_error": self.error}
+        )
+
+    def notes(self) -> list[str]:
+        """An error above the tolerance of the integrator."""
+        told = super().notes()
+        if isinstance(self.integrator, Radau) and self.error > self.integrator.tolerance:
+            told.append(
+                f"the error of an update is estimated at {self.error:.2g} of its norm, above the "
+                f"tolerance of {self.integrator.tolerance:g}: does the loop oscillate?"
+            )
+        return told

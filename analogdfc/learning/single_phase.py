@@ -6,7 +6,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from analogdfc.dynamics import Euler
 from analogdfc.dynamics.single_phase import Filters, single_phase_update
+from analogdfc.errors import UserError
 from analogdfc.learning.base import register
 from analogdfc.learning.dfc import FeedbackControl
 
@@ -30,6 +32,9 @@ class SinglePhaseDFC(FeedbackControl):
         args: as `FeedbackControl`.
         filters: filters of the plasticity's signals; by default `Filters()`.
         kwargs: as `FeedbackControl`.
+
+    Raises:
+        UserError: a value outside its range, or an integrator that knows no noise.
     """
 
     learns_both: ClassVar[bool] = True
@@ -37,6 +42,11 @@ class SinglePhaseDFC(FeedbackControl):
     def __init__(self, *args: Any, filters: Filters | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.filters = filters or Filters()
+        if not isinstance(self.integrator, Euler):
+            raise UserError(
+                f"integrator = {self.integrator}: a run with noise takes Euler steps; leave it out"
+            )
+        self._proactive = self.integrator.proactive
 
     def settings(self) -> dict[str, Any]:
         """See `LearningRule.settings`."""
@@ -62,7 +72,7 @@ class SinglePhaseDFC(FeedbackControl):
             tau_fb=self.sleep.tau_fb,
             generator=self.generator,
             filters=self.filters,
-            proactive=self.integrator.proactive,
+            proactive=self._proactive,
             nonlinear=self.nonlinear,
             noisy_output=self.sleep.train_output,
         )
