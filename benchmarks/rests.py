@@ -16,7 +16,8 @@ from tqdm import tqdm
 from analogdfc.controller import PI
 from analogdfc.dynamics import Loop, LoopState, RungeKutta4, free_state
 from analogdfc.dynamics.loop import free_pass
-from analogdfc.dynamics.reached import abscissa, steady_state
+from analogdfc.dynamics.reached import steady_state
+from analogdfc.dynamics.stability import abscissa
 from analogdfc.dynamics.steady import newton
 from analogdfc.feedback import DirectFeedback
 from analogdfc.network import Network

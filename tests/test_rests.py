@@ -22,7 +22,8 @@ from analogdfc.comparison import Cause
 from analogdfc.controller import PI, PID, Controller, P
 from analogdfc.dynamics import Loop, RungeKutta4, free_state, reached
 from analogdfc.dynamics.loop import LoopState, derivative, free_pass
-from analogdfc.dynamics.reached import abscissa, steady_state
+from analogdfc.dynamics.reached import steady_state
+from analogdfc.dynamics.stability import abscissa
 from analogdfc.dynamics.steady import newton
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback

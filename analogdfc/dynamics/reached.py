@@ -10,17 +10,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from analogdfc.dynamics.integrators import RungeKutta4
 from analogdfc.dynamics.loop import Loop, LoopState, free_state
+from analogdfc.dynamics.stability import stable
 from analogdfc.dynamics.steady import Root, newton, path_gains, rest
 from analogdfc.network import Forward
-
-Array = NDArray[np.float64]
 
 _STRAIGHT = 0.1
 """Residual left by Newton's first step up to which a stable loop goes where that step leads."""
@@ -95,72 +92,18 @@ def steady_state(
     return _followed(loop, free, target, found, limit, tolerance, iterations)
 
 
-def abscissa(loop: Loop, layers: Forward, u: Tensor) -> Tensor:
-    """Largest real part of the linearised loop's eigenvalues, (batch,), per unit of time.
-
-    Every path from the control signal to the output passes one lag of tau_v for each layer from
-    which it starts on, so the modes of the loop are those of a chain of L such lags of n_L signals:
-    a matrix of n_L (L + 1), or n_L (L + 2) with a derivative part, whatever the size of the layers.
-    What control doesn't see decays with tau_v.
-
-    Args:
-        loop: the constants of the dynamics.
-        layers: signals of the layers around which it is linearised.
-        u: control signal there, (batch, n_L).
-    """
-    gains = [a.detach().cpu().numpy() for a in path_gains(loop, layers.r[1:], u)]
-    finite = np.isfinite(np.stack(gains)).all(axis=(0, -2, -1))
-    matrix = _companion(loop, gains)
-    values = np.linalg.eigvals(np.where(finite[:, None, None], matrix, 0.0))
-    largest = np.maximum(values.real.max(axis=-1), -1 / loop.tau_v)
-    largest = np.where(finite, largest, np.inf)
-    return torch.from_numpy(largest).to(u)
-
-
-def _companion(loop: Loop, gains: list[Array]) -> Array:
-    """d/dt of (lags, u_int, r_slow) in terms of themselves, (batch, k, k)."""
-    c, depth = loop.controller, len(gains)
-    batch, n = gains[0].shape[:2]
-    parts = depth + c.integrates + c.differentiates
-    out = np.zeros((batch, parts, n, parts, n))
-    eye = np.eye(n)
-    output = np.zeros((batch, n, parts, n))
-    for k, gain in enumerate(gains):
-        output[:, :, k] = gain
-        out[:, k, :, k] = -eye / loop.tau_v
-        if k:
-            out[:, k, :, k - 1] = eye / loop.tau_v
-    control = -(c.k_p + c.k_d / c.tau_d * c.differentiates) * output
-    if c.integrates:
-        control[:, :, depth] += eye
-    if c.differentiates:
-        slow = parts - 1
-        control[:, :, slow] += c.k_d / c.tau_d * eye
-        out[:, slow] = output / c.tau_d
-        out[:, slow, :, slow] -= eye / c.tau_d
-    out[:, 0] += control / loop.tau_v
-    if c.integrates:
-        leaking = control
-        if c.leak == "integral":
-            leaking = np.zeros_like(control)
-            leaking[:, :, depth] = eye
-        out[:, depth] = -(output + c.alpha * leaking) / c.tau_u
-    return out.reshape(batch, parts * n, parts * n)
-
-
 def _surely_reached(loop: Loop, free: Forward, root: Root) -> Tensor:
     """Roots that are stable and that the dynamics surely come to, (batch,)."""
     probe = _fastest(root)
     monotone = root.monotone
-    if len(probe) and bool((abscissa(loop, _part(root.layers, probe), root.u[probe]) >= 0).any()):
+    if len(probe) and not bool(stable(loop, _part(root.layers, probe), root.u[probe]).all()):
         monotone = torch.zeros_like(monotone)
     left = torch.nonzero(~monotone & root.converged & (root.bend <= _STRAIGHT)).squeeze(-1)
     sure = monotone.clone()
     if len(left):
         u = root.u[left]
-        at_rest = abscissa(loop, _part(root.layers, left), u)
-        at_first = abscissa(loop, _part(free, left), torch.zeros_like(u))
-        sure[left] = (at_rest < 0) & (at_first < 0)
+        at_rest = stable(loop, _part(root.layers, left), u)
+        sure[left] = at_rest & stable(loop, _part(free, left), torch.zeros_like(u))
     return sure
 
 
@@ -261,7 +204,7 @@ def _arrived(loop: Loop, state: LoopState, root: Root) -> Tensor:
         near &= (now - then).abs().amax(dim=-1) <= _NEAR * (1 + then.abs().amax(dim=-1))
     where = torch.nonzero(near & root.converged).squeeze(-1)
     if len(where):
-        near[where] = abscissa(loop, _part(root.layers, where), root.u[where]) < 0
+        near[where] = stable(loop, _part(root.layers, where), root.u[where])
     return near
 
 
