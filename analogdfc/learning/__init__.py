@@ -27,6 +27,7 @@ from analogdfc.learning.inversion import (
     SingleLoopInversion,
 )
 from analogdfc.learning.making import make_rule
+from analogdfc.learning.ranks import Ranks
 from analogdfc.learning.single_phase import SinglePhaseDFC
 from analogdfc.learning.sleep import SleepPhase
 from analogdfc.learning.steady import AnalyticDFC, SteadyStateDFC
@@ -75,6 +76,7 @@ __all__ = [
     "ParameterUpdate",
     "PretrainedDTP",
     "Pseudobackpropagation",
+    "Ranks",
     "RecurrentDDTPRHL",
     "RepeatedInversion",
     "RuleInfo",

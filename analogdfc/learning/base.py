@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from analogdfc.controller import Controller
 from analogdfc.errors import UserError
 from analogdfc.feedback import Feedback
+from analogdfc.learning.ranks import WRAPPED, Ranks, check_not_wrapped
 from analogdfc.losses import Loss, SquaredError
 from analogdfc.network import Network, check_network
 from analogdfc.samples import fitting
@@ -58,7 +60,30 @@ class ControlLoop(NamedTuple):
     neuron: str = ""
 
 
-_TAKES_SAMPLES = {"backward", "feedback_backward", "target_steps", "outputs"}
+_WRITES_GRADIENTS = {"backward", "feedback_backward"}
+_TAKES_SAMPLES = {*_WRITES_GRADIENTS, "target_steps", "outputs"}
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _averaging(method: _Method) -> _Method:
+    """A method that writes gradients, which are then averaged over the rule's processes."""
+
+    @wraps(method)
+    def averaged(self: LearningRule, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if self.ranks is None:
+            return method(self, x, *args, **kwargs)
+        # Methods of the classes below that it calls are part of it.
+        ranks, self.ranks = self.ranks, None
+        try:
+            loss = method(self, x, *args, **kwargs)
+        except Exception:
+            ranks.average(self._parameters(), 0, None)  # or the others would wait for ever
+            raise
+        finally:
+            self.ranks = ranks
+        return ranks.average(self._parameters(), len(x), loss)
+
+    return cast(_Method, averaged)
 
 
 class LearningRule(ABC):
@@ -78,20 +103,51 @@ class LearningRule(ABC):
 
     Attributes:
         feedback: the feedback pathway; None for a rule without.
+        ranks: the processes that it learns with; None where it learns alone.
     """
 
     feedback: nn.Module | None = None
+    ranks: Ranks | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Check the samples in front of whatever a rule does with them."""
         super().__init_subclass__(**options)
         for name in _TAKES_SAMPLES & vars(cls).keys():
             setattr(cls, name, fitting(vars(cls)[name]))
+        for name in _WRITES_GRADIENTS & vars(cls).keys():
+            setattr(cls, name, _averaging(vars(cls)[name]))
 
     def __init__(self, network: Network, loss: Loss | None = None) -> None:
+        check_not_wrapped(network)
         check_network(network)
         self.network = network
         self.loss = loss or SquaredError()
+
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> None:
+        # What DistributedDataParallel asks of a module before anything else.
+        raise UserError(WRAPPED)
+
+    def learn_with(self, ranks: Ranks) -> None:
+        """Learn together with the same rule in other processes, each from its share of a batch.
+
+        All start from the parameters of rank 0. From then on what `backward` and
+        `feedback_backward` write is the average over the processes, each by its number of samples,
+        which is what one process writes from the whole batch where an update is a mean over
+        samples; the loss is that of the whole batch too. Every process draws its own random
+        numbers, from the seed and its rank, for instance of noise.
+
+        Args:
+            ranks: the processes.
+        """
+        check_not_wrapped(self.feedback)
+        ranks.copy_first(self._parameters())
+        ranks.separate(self.generators().values())
+        self.ranks = ranks
+
+    def _parameters(self) -> list[nn.Parameter]:
+        pathway = [] if self.feedback is None else [*self.feedback.parameters()]
+        return [*self.network.parameters(), *pathway]
 
     @classmethod
     def random_feedback(cls, network: Network, generator: torch.Generator) -> nn.Module | None:

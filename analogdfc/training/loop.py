@@ -164,17 +164,21 @@ class Training(Generic[F]):
         for self.batch, chosen in enumerate(parts, start=1):
             if phase.counts and self.batch > 1 and self.finished:
                 return False
-            index = chosen.to(x.device)
+            index = self._share(chosen).to(x.device)
             self.inputs = x[index]
-            total += phase.step(self.inputs, y[index]) * len(index)
-            watch(phase.name, len(index))
+            total += phase.step(self.inputs, y[index]) * len(chosen)
+            watch(phase.name, len(chosen))
             if phase.counts:
-                before, self.seen = self.seen, self.seen + len(index)
+                before, self.seen = self.seen, self.seen + len(chosen)
                 if self.schedule.due(before, self.seen):
                     self._take()
         if phase.counts:
             self.mean_loss = total / len(x)
         return True
+
+    def _share(self, chosen: Tensor) -> Tensor:
+        """Which samples of a mini-batch this process learns from."""
+        return chosen
 
     def _take(self) -> None:
         self._taken = self.seen

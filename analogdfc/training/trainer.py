@@ -39,7 +39,9 @@ class Trainer(Training[Metrics]):
 
     The course: `pretraining_epochs` of feedback learning, then epochs of `before` feedback epochs,
     one forward epoch, `after` feedback epochs and the figures. `analogdfc.training.checkpoints`
-    writes and reads the state between two epochs.
+    writes and reads the state between two epochs. Where the rule learns with other processes, the
+    `Ranks` of which divide each mini-batch, all need the same data, plan and order; the figures are
+    the same in all, and one of them writes.
 
     Args:
         rule: the learning rule; the loss is its own.
@@ -198,6 +200,10 @@ class Trainer(Training[Metrics]):
         if not finite(*(p.detach() for p in parameters_of(self.rule).values())):
             raise self._diagnosis(phase, good, "")
         return done
+
+    def _share(self, chosen: Tensor) -> Tensor:
+        ranks = self.rule.ranks
+        return chosen if ranks is None else ranks.share(chosen)
 
     def _diagnosis(self, phase: Phase, good: Mapping[str, Tensor], otherwise: str) -> Divergence:
         if phase.name == PRETRAINING:
