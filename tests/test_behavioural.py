@@ -264,7 +264,9 @@ def test_offsets_of_the_tanh_cells_shift_their_inputs(rung: Rung) -> None:
     ):
         offset = layers(chip)[0].tanh_offset[cell] / 0.25
         assert offset.all()
-        torch.testing.assert_close(r, torch.tanh(v + offset), rtol=0, atol=1e-8)
+        # Between steps the waveforms come from polynomials.
+        torch.testing.assert_close(r, torch.tanh(v + offset), rtol=0, atol=1e-6)
+        torch.testing.assert_close(r[:, 0], torch.tanh(v + offset)[:, 0], rtol=0, atol=1e-8)
 
 
 def test_mismatch_of_the_devices_is_absorbed_in_place() -> None:

@@ -126,7 +126,7 @@ def follows_the_release(here: Case) -> None:
     release = model.release(here.x, here.step)
     system = release.system
     rest = system.equilibrium(model.model.relaxed(system).equilibrium(release.free))
-    jacobian, mass = system.jacobian(rest)[0, 0].numpy(), system.mass[0].numpy()
+    jacobian, mass = system.jacobian(rest)[0, 0].numpy(), system.mass.dense()[0].numpy()
     left = mass @ (release.free - rest)[0, 0].numpy()
     s = 1e3 + 1j * np.array([1e4, 3e5, 1e7, 4e8])
     found = loop.response(s)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from analogdfc.circuit.cells import cells_of
 from analogdfc.circuit.description import Bank
-from analogdfc.circuit.nodal import NodalEquations
+from analogdfc.circuit.nodal import NodalEquations, Sparse, Stamps
 from analogdfc.circuit.numbers import NO_LIMIT
+from analogdfc.dynamics.blocks import BlockMatrix, Layout, Part
 from analogdfc.dynamics.semilinear import Channels, Semilinear
 
 Array = NDArray[np.float64]
@@ -50,10 +53,21 @@ class Rung(IntEnum):
 class _Matrices:
     """Of one chip and one phase: M dz/dt = A z + S s + c, with s the source voltages."""
 
-    mass: Array
-    linear: Array
-    sources: Array
+    mass: list[Part]
+    linear: list[Part]
+    sources: Sparse
     constant: Array
+
+
+def _part(matrix: Sparse, rows: int = 0, columns: int = 0) -> Part:
+    """The entries of a matrix, from a row and a column on."""
+    found = matrix.tocoo()
+    return Part(found.row.astype(np.intp) + rows, found.col.astype(np.intp) + columns, found.data)
+
+
+def _diagonal(values: Array | float, size: int, row: int = 0, column: int = 0) -> Part:
+    every = np.arange(size)
+    return Part(every + row, every + column, np.broadcast_to(np.float64(values), (size,)))
 
 
 class AmplifierModel:
@@ -83,7 +97,21 @@ class AmplifierModel:
         blocks = 4 if full else 2 if rung is Rung.TWO_LAG else 1
         self.unknowns = blocks * n + self.integrators
         self._capacitor = np.arange(blocks * n, self.unknowns)
+        self._layout = self._cells(blocks)
         self.channels = self._channels()
+
+    def _cells(self, blocks: int) -> Layout:
+        """Amplifiers that hang together, with their unknowns, neurons mostly."""
+        nodal, n = self.nodal[0], self.amplifiers
+        labels, group = cells_of(nodal)
+        series = nodal.series
+        owner = np.concatenate([np.tile(np.arange(n), blocks), series.b % n]).astype(np.intp)
+        coupled = nodal.coupled
+        if self.rung is not Rung.FULL:
+            coupled = np.unique(coupled % n)
+            if self.rung is Rung.TWO_LAG:
+                coupled = np.concatenate([coupled, n + coupled])
+        return Layout.of(labels[owner], group[owner], coupled)
 
     def _tensor(self, values: NDArray[Any]) -> Tensor:
         return torch.from_numpy(values).to(self.device)
@@ -115,9 +143,9 @@ class AmplifierModel:
         c = system.channels
         cells = len(self.nodal[0].cells.source)
         wide = torch.ones_like(c.gain)
-        wide[..., cells : c.tanh] = NO_LIMIT
+        wide[:, cells : c.tanh] = NO_LIMIT
         channels = c._replace(gain=c.gain * wide, scale=c.scale * wide)
-        return Semilinear(system.mass, system.linear, system.constant, channels)
+        return replace(system, channels=channels)
 
     def system(self, released: bool) -> tuple[Semilinear, Tensor]:
         """The equations of a phase.
@@ -127,17 +155,20 @@ class AmplifierModel:
                 and, with auto-zero, nothing flows into its integrator.
 
         Returns:
-            The system with its constant for zero sources, (chips, 1, n), and the matrix from
-            source voltages to it, (chips, n, sources).
+            The system with its constant for zero sources, and the matrix from source voltages to
+            it, (chips, n, sources), in grouped order.
         """
         all_ = [self._matrices(k, released) for k in range(len(self.nodal))]
-
-        def stack(name: str) -> Tensor:
-            return self._tensor(np.stack([getattr(m, name) for m in all_]))
-
-        constant = stack("constant").unsqueeze(1)
-        system = Semilinear(stack("mass"), stack("linear"), constant, self.channels)
-        return system, stack("sources")
+        layout, device = self._layout, self.device
+        constant = np.stack([m.constant[layout.order] for m in all_])[..., None]
+        sources = np.stack([m.sources[layout.order].toarray() for m in all_])
+        system = Semilinear(
+            BlockMatrix.of(layout, [m.mass for m in all_], device),
+            BlockMatrix.of(layout, [m.linear for m in all_], device),
+            self._tensor(constant),
+            self.channels,
+        )
+        return system, self._tensor(sources)
 
     def summing_voltage(self, bank: str, z: Tensor) -> Tensor:
         """Voltage of a stage's summing nodes at rest, (chips, batch, n)."""
@@ -182,115 +213,117 @@ class AmplifierModel:
         y = self.nodal[k].conductance if released else self.nodal[k].reset()
         return self._full(k, y) if self.rung is Rung.FULL else self._lagged(k, y)
 
-    def _full(self, k: int, y: Array) -> _Matrices:
+    def _full(self, k: int, y: Sparse) -> _Matrices:
         nodal, p, n = self.nodal[k], self.numbers[k], self.amplifiers
-        scale, eye = self._row_scale(nodal), np.eye(n)
-        x, o, a, q = (slice(b * n, (b + 1) * n) for b in range(4))
-        mass = np.zeros((self.unknowns, self.unknowns))
-        linear = np.zeros_like(mass)
-        constant = np.zeros(self.unknowns)
-        mass[x, : 2 * n] = scale * nodal.capacitance[:n, : 2 * n]
-        mass[o, : 2 * n] = p.r_out * nodal.capacitance[n : 2 * n, : 2 * n]
-        linear[x, : 2 * n] = -scale * y[:n, : 2 * n]
-        linear[o, : 2 * n] = -p.r_out * y[n : 2 * n, : 2 * n]
-        linear[o, o] -= eye
-        linear[o, q] += eye
-        mass[a, a], linear[a, a] = p.inverse_omega * eye, -p.inverse_gain * eye
-        mass[q, q], linear[q, q], linear[q, a] = p.inverse_pole * eye, -eye, eye
+        scale, c = self._row_scale(nodal), nodal.capacitance
+        o, a, q = n, 2 * n, 3 * n
+        mass = [
+            _part(scale * c[:n, : 2 * n]),
+            _part(p.r_out * c[n : 2 * n, : 2 * n], rows=o),
+            _diagonal(p.inverse_omega, n, a, a),
+            _diagonal(p.inverse_pole, n, q, q),
+        ]
+        linear = [
+            _part(-scale * y[:n, : 2 * n]),
+            _part(-p.r_out * y[n : 2 * n, : 2 * n], rows=o),
+            _diagonal(-1.0, n, o, o),
+            _diagonal(1.0, n, o, q),
+            _diagonal(-p.inverse_gain, n, a, a),
+            _diagonal(-1.0, n, q, q),
+            _diagonal(1.0, n, q, a),
+        ]
         # A branch takes C dv/dt + G v out of its node a, and hands it to its node b.
         s, vc = nodal.series, self._capacitor
         for node, sign in ((s.a, 1.0), (s.b, -1.0)):
             weight = sign * np.where(node < n, scale, p.r_out)
-            mass[node, vc] += weight * s.farads
-            linear[node, vc] -= weight * s.leak
-            linear[vc, node] = sign
-        mass[vc, vc] = s.ohms * s.farads
-        linear[vc, vc] = -(1 + s.ohms * s.leak)
-        sources = np.zeros((self.unknowns, nodal.sources))
-        sources[x] = -scale * y[:n, 2 * n :]
-        sources[o] = -p.r_out * y[n : 2 * n, 2 * n :]
-        return _Matrices(mass, linear, sources, constant)
+            mass.append(Part(node, vc, weight * s.farads))
+            linear.append(Part(node, vc, -weight * s.leak))
+            linear.append(Part(vc, node, np.full(len(vc), sign)))
+        mass.append(Part(vc, vc, s.ohms * s.farads))
+        linear.append(Part(vc, vc, -(1 + s.ohms * s.leak)))
+        driven = [-scale * y[:n, 2 * n :], -p.r_out * y[n : 2 * n, 2 * n :]]
+        return _Matrices(mass, linear, self._below(driven), np.zeros(self.unknowns))
+
+    def _below(self, rows: list[Sparse]) -> Sparse:
+        """Rows one below the other, and nothing below them."""
+        rest = self.unknowns - sum(r.shape[0] for r in rows)
+        empty = scipy.sparse.csr_array((rest, rows[0].shape[1]))
+        return scipy.sparse.vstack([*rows, empty]).tocsr()
 
     def _loading(self, k: int) -> Array:
         nodal, n = self.nodal[k], self.amplifiers
-        return 1 + self.numbers[k].r_out * np.diag(nodal.conductance)[n : 2 * n]
+        return 1 + self.numbers[k].r_out * nodal.conductance.diagonal()[n : 2 * n]
 
     def _inverse_gain(self, k: int) -> Array:
         return self.numbers[k].inverse_gain * self._loading(k)
 
-    def _lagged(self, k: int, y: Array) -> _Matrices:
+    def _lagged(self, k: int, y: Sparse) -> _Matrices:
         """Amplifiers with their summing nodes eliminated.
 
         x = V_os - (1/A0' + s/omega_t' + s^2/(omega_t' p2)) V in Kirchhoff's law of the node, up to
         the order of s that the rung keeps.
         """
         nodal, p, n = self.nodal[k], self.numbers[k], self.amplifiers
-        scale = self._row_scale(nodal)
+        scale, diagonal = self._row_scale(nodal), scipy.sparse.diags_array
         gain, omega = self._inverse_gain(k), p.inverse_omega * self._loading(k)
         yxx, yxo = y[:n, :n], y[:n, n : 2 * n]
-        lag = self._first_order(k, yxx, gain, omega)
-        v, vc = slice(0, n), self._capacitor
-        mass = np.zeros((self.unknowns, self.unknowns))
-        linear = np.zeros_like(mass)
+        mass = [_part(scale * self._first_order(k, yxx, gain, omega))]
+        linear = [_part(-scale * (yxo - yxx @ diagonal(gain)))]
         constant = np.zeros(self.unknowns)
-        mass[v, v] = scale * lag
-        linear[v, v] = -scale * (yxo - yxx * gain)
-        constant[v] = -scale * yxx @ nodal.offset
+        constant[:n] = -scale * yxx @ nodal.offset
         if self.rung is Rung.TWO_LAG:
-            w = slice(n, 2 * n)
-            cxx = np.diag(np.diag(nodal.capacitance)[:n])
-            mass[v, w] = -scale / _NANOSECOND * (yxx * (omega * p.inverse_pole) + cxx * omega)
-            mass[w, v], linear[w, w] = np.eye(n) * _NANOSECOND, np.eye(n)
-        s = nodal.series
-        mass[vc, vc] = s.ohms * s.farads
-        linear[vc, vc] = -(1 + s.ohms * s.leak)
+            cxx = nodal.capacitance.diagonal()[:n]
+            second = yxx @ diagonal(omega * p.inverse_pole) + diagonal(cxx * omega)
+            mass.append(_part(-scale / _NANOSECOND * second, columns=n))
+            mass.append(_diagonal(_NANOSECOND, n, n))
+            linear.append(_diagonal(1.0, n, n, n))
+        s, vc = nodal.series, self._capacitor
+        mass.append(Part(vc, vc, s.ohms * s.farads))
+        linear.append(Part(vc, vc, -(1 + s.ohms * s.leak)))
         for nodes, sign in ((s.a, 1.0), (s.b, -1.0)):
-            for row, node in zip(vc, nodes, strict=True):
-                if node >= n:
-                    linear[row, node - n] += sign
-                    continue
-                linear[row, node] -= sign * gain[node]
-                constant[row] += sign * nodal.offset[node]
-                if self.rung >= Rung.ONE_LAG:
-                    mass[row, node] += sign * omega[node]
-            inner = nodes < n
-            mass[nodes[inner], vc[inner]] += sign * scale * s.farads[inner]
-            linear[nodes[inner], vc[inner]] -= sign * scale * s.leak[inner]
-        sources = np.zeros((self.unknowns, nodal.sources))
-        sources[v] = -scale * y[:n, 2 * n :]
+            inner, at = nodes < n, nodes % n
+            linear.append(Part(vc, at, sign * np.where(inner, -gain[at], 1.0)))
+            x, row = nodes[inner], vc[inner]
+            constant[row] += sign * nodal.offset[x]
+            if self.rung >= Rung.ONE_LAG:
+                mass.append(Part(row, x, sign * omega[x]))
+            mass.append(Part(x, row, sign * scale * s.farads[inner]))
+            linear.append(Part(x, row, -sign * scale * s.leak[inner]))
+        sources = self._below([-scale * y[:n, 2 * n :]])
         return _Matrices(mass, linear, sources, constant)
 
-    def _first_order(self, k: int, yxx: Array, gain: Array, omega: Array) -> Array:
+    def _first_order(self, k: int, yxx: Sparse, gain: Array, omega: Array) -> Sparse:
         nodal, n = self.nodal[k], self.amplifiers
-        cxo = nodal.capacitance[:n, n : 2 * n]
+        lag: Sparse
         if self.rung >= Rung.ONE_LAG:
-            lag = cxo - yxx * omega
+            lag = nodal.capacitance[:n, n : 2 * n] - yxx @ scipy.sparse.diags_array(omega)
             if self.rung is Rung.TWO_LAG:
-                lag = lag - np.diag(np.diag(nodal.capacitance)[:n] * gain)
-            return lag
-        out = self._intended(k)
+                own = nodal.capacitance.diagonal()[:n] * gain
+                lag = lag - scipy.sparse.diags_array(own)
+            return scipy.sparse.csr_array(lag)
+        lag = self._intended(k)
         if self.rung is Rung.CONTROL_LAG:
-            circuit = nodal.chip.circuit
+            circuit, more = nodal.chip.circuit, Stamps()
             error = nodal.nodes(circuit.bank[circuit.control.e.bank].x)
-            feedback = nodal.conductance[error, error + n]
-            out[error, error] = feedback * self._loop_lag(k, yxx, omega)
-        return out
+            wanted = _between(nodal, error) * self._loop_lag(k, yxx, omega)
+            more.add(error, error, wanted - lag.diagonal()[error])
+            lag = lag + more.matrix(n)
+        return lag
 
-    def _intended(self, k: int) -> Array:
+    def _intended(self, k: int) -> Sparse:
         """The capacitors whose lag belongs to the algorithm, between summing nodes and outputs."""
         nodal, n = self.nodal[k], self.amplifiers
-        out = np.zeros((n, n))
+        found = Stamps()
         for c in nodal.chip.circuit.capacitors:
             if c.intended and c.b is not None:
-                x, o = nodal.nodes(c.a), nodal.nodes(c.b) - n
-                out[x, o] -= c.farads.numpy()
-        return out
+                found.add(nodal.nodes(c.a), nodal.nodes(c.b) - n, -c.farads.numpy())
+        return found.matrix(n)
 
-    def _loop_lag(self, k: int, yxx: Array, omega: Array) -> float:
+    def _loop_lag(self, k: int, yxx: Sparse, omega: Array) -> float:
         """Sum of the lags on the way from the error to the output, in seconds."""
         nodal, n = self.nodal[k], self.amplifiers
-        own = np.diag(yxx) * omega - np.diag(nodal.capacitance[:n, n : 2 * n])
-        own = own + np.diag(self._intended(k))
+        own = yxx.diagonal() * omega - nodal.capacitance[:n, n : 2 * n].diagonal()
+        own = own + self._intended(k).diagonal()
         series = {int(x): k for k, x in enumerate(nodal.series.b)}
 
         def lag(bank: Bank) -> float:
@@ -298,7 +331,7 @@ class AmplifierModel:
             branches = [series[int(x)] for x in nodes if int(x) in series]
             if branches:
                 return float((nodal.series.ohms[branches] * own[nodes] + omega[nodes]).mean())
-            return float((own[nodes] / -nodal.conductance[nodes, nodes + n]).mean())
+            return float((own[nodes] / -_between(nodal, nodes)).mean())
 
         return sum(share * lag(bank) for bank, share in nodal.chip.circuit.forward_path)
 
@@ -342,7 +375,7 @@ class AmplifierModel:
 
     def _joined(self, groups: list[_Group], tanh: int) -> Channels:
         if not groups:
-            empty = self._tensor(np.zeros((1, 1, 0)))
+            empty = self._tensor(np.zeros((1, 0, 1)))
             none = self._tensor(np.zeros(0, dtype=np.intp))
             return Channels(0, none, none, empty, empty, empty, empty)
         index = self._tensor(np.concatenate([g[0] for g in groups]))
@@ -351,7 +384,13 @@ class AmplifierModel:
         values = [
             self._tensor(
                 np.stack([np.concatenate([g[2][c][part] for g in groups]) for c in chips])
-            ).unsqueeze(1)
+            ).unsqueeze(2)
             for part in range(4)
         ]
         return Channels(tanh, index, row, *values)
+
+
+def _between(nodal: NodalEquations, nodes: NDArray[np.intp]) -> Array:
+    """Conductances from summing nodes to their own amplifiers' outputs, as in the Laplacian."""
+    found = nodal.conductance[nodes, nodes + nodal.amplifiers]
+    return np.asarray(found, dtype=np.float64).ravel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy
@@ -19,9 +19,10 @@ from analogdfc.circuit.nodal import NodalEquations
 from analogdfc.circuit.probes import probes, trajectory
 from analogdfc.circuit.static import StaticChip, must_move
 from analogdfc.dynamics import Trajectory
+from analogdfc.dynamics.esdirk import ESDIRK
 from analogdfc.dynamics.loop import free_state
 from analogdfc.dynamics.loop import output as free_output
-from analogdfc.dynamics.semilinear import TRBDF2, Semilinear
+from analogdfc.dynamics.semilinear import Semilinear
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.memory import check_memory
 from analogdfc.samples import check_samples
@@ -96,7 +97,7 @@ class Behavioural:
         bandwidths = [c.design.card.amplifier.gain_bandwidth for c in chips]
         fastest = max((b for b in bandwidths if b is not None), default=0.0)
         # In a slow loop's spacing the amplifiers would have moved before the first state.
-        self.integrator = TRBDF2(tolerance, _SETTLE / fastest if fastest else math.inf)
+        self.integrator = ESDIRK(tolerance, _SETTLE / fastest if fastest else math.inf)
 
     def run(
         self,
@@ -128,32 +129,40 @@ class Behavioural:
         self._refuse_gradients(x, step)
         x, step = self._here(x), self._here(step)
         release = self.release(x, step)
-        columns = {name: self._columns(name) for name in probes(self.circuit)}
-        signals = sum(map(len, columns.values()))
+        nodes = {name: self._columns(name) for name in probes(self.circuit)}
+        sizes = [len(columns) for columns in nodes.values()]
+        signals = sum(sizes)
         check_memory(
             len(self.chips) * len(x) * (steps + 1) * signals,
             f"waveforms of {len(x)} samples over {steps} steps",
             "A shorter time needs less",
         )
-        shape = len(self.chips), len(x), steps + 1
-        history = {n: x.new_empty(*shape, len(c)) for n, c in columns.items()}
+        history = x.new_empty(steps + 1, len(self.chips), len(x), signals)
+        columns = torch.cat(list(nodes.values()))
         seconds = self.chips[0].design.seconds
         states = self.integrator.run(
-            release.system, release.free, dt * seconds, steps, watched=self.model.watched
+            release.system,
+            release.free,
+            dt * seconds,
+            steps,
+            watched=self.model.watched,
+            columns=columns,
         )
-        for k, z in enumerate(states):
-            for name, nodes in columns.items():
-                history[name][:, :, k] = z[..., nodes]
+        done = 0
+        for found in states:
+            history[done : done + len(found)] = found
+            done += len(found)
             if progress is not None:
-                progress(k)
+                progress(done - 1)
         t = torch.arange(steps + 1, dtype=x.dtype, device=x.device) * dt
+        parts = dict(zip(nodes, torch.split(history, sizes, dim=-1), strict=True))
         return [
             trajectory(
                 chip,
                 t,
                 x,
-                {n: waves[c] for n, waves in history.items()},
-                {n: release.free[c][:, nodes] for n, nodes in columns.items()},
+                {name: waves[:, c].transpose(0, 1) for name, waves in parts.items()},
+                {name: release.free[c][:, at] for name, at in nodes.items()},
             )
             for c, chip in enumerate(self.chips)
         ]
@@ -182,11 +191,11 @@ class Behavioural:
             start = self._near_rest(x, step, release)
             z = system.equilibrium(self.model.relaxed(system).equilibrium(start))
             self._refuse_rails(z)
-        jacobian = system.jacobian(z).cpu().numpy()
+        jacobian, masses = system.jacobian(z).cpu().numpy(), system.mass.dense()
         seconds = self.chips[0].design.seconds
         out = []
         for c in range(len(self.chips)):
-            mass = system.mass[c].cpu().numpy()
+            mass = masses[c].cpu().numpy()
             rows = [_finite_eigenvalues(jacobian[c, b], mass) * seconds for b in range(len(x))]
             out.append(rows)
         return out
@@ -245,14 +254,14 @@ class Behavioural:
         zero = x.new_zeros(chips, samples, n_out)
         held = torch.cat([inputs, bias, zero], dim=2) * unit
         system, sources = self.model.system(released=False)
-        system = _driven(system, held @ sources.mT)
-        start = self.model.relaxed(system).equilibrium(torch.zeros_like(system.constant))
+        system = _driven(system, sources, held)
+        start = held.new_zeros(chips, samples, self.model.unknowns)
+        start = self.model.relaxed(system).equilibrium(start)
         free = system.equilibrium(start)
         volts = held + _last(self._target(x, step, free), held)
         zero = self._zero(free)
         system, sources = self.model.system(released=True)
-        system = _driven(system, volts @ sources.mT)
-        system = _driven(system, self.model.error_input(zero))
+        system = _driven(system, sources, volts).driven(self.model.error_input(zero))
         return Release(free, system, volts, zero)
 
     def _refuse_gradients(self, x: Tensor, step: Tensor) -> None:
@@ -335,8 +344,9 @@ def _shape(chip: Chip) -> tuple[object, ...]:
     return banks, chip.design.sizes, len(circuit.branches), chip.design.seconds
 
 
-def _driven(system: Semilinear, more: Tensor) -> Semilinear:
-    return Semilinear(system.mass, system.linear, system.constant + more, system.channels)
+def _driven(system: Semilinear, sources: Tensor, volts: Tensor) -> Semilinear:
+    """The system with these voltages of its sources, (chips, batch, sources)."""
+    return replace(system, constant=system.constant + sources @ volts.mT)
 
 
 def _last(target: Tensor, like: Tensor) -> Tensor:

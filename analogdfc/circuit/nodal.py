@@ -2,7 +2,8 @@
 
 Nodes come in three blocks: the summing nodes x of the amplifiers, their outputs o, and the
 sources s. Crossbars enter through their terminal admittance, so that wire resistance and the load
-on every driver are exact. All of it follows from the description of the circuit.
+on every driver are exact. All of it follows from the description of the circuit. The matrices are
+sparse: crossbars couple neighbouring layers alone, and all else is local to a neuron.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 from analogdfc.circuit.chip import Chip
@@ -22,6 +24,7 @@ from analogdfc.wires import dual_rail, terminal_admittance
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
+Sparse = scipy.sparse.csr_array
 
 
 class Elements(NamedTuple):
@@ -98,12 +101,47 @@ class WiredCrossbar(NamedTuple):
     admittance: Array
 
 
-def between(matrix: Array, a: Index, b: Index, value: Array) -> None:
-    """Add elements between nodes a and b to a Laplacian."""
-    np.add.at(matrix, (a, a), value)
-    np.add.at(matrix, (b, b), value)
-    np.add.at(matrix, (a, b), -value)
-    np.add.at(matrix, (b, a), -value)
+class Stamps:
+    """Entries of a matrix over the nodes, which add up where they meet."""
+
+    def __init__(self) -> None:
+        self._rows: list[Index] = []
+        self._columns: list[Index] = []
+        self._values: list[Array] = []
+
+    def add(self, rows: Index, columns: Index, values: Array) -> None:
+        """Add entries.
+
+        Args:
+            rows: node of each row.
+            columns: node of each column.
+            values: the entries.
+        """
+        self._rows.append(rows)
+        self._columns.append(columns)
+        self._values.append(np.broadcast_to(values, rows.shape))
+
+    def between(self, a: Index, b: Index, value: Array) -> None:
+        """Add elements between nodes a and b to a Laplacian."""
+        for rows, columns, sign in ((a, a, 1.0), (b, b, 1.0), (a, b, -1.0), (b, a, -1.0)):
+            self.add(rows, columns, sign * value)
+
+    def block(self, nodes: Index, values: Array) -> None:
+        """Add a matrix over some nodes.
+
+        Args:
+            nodes: the nodes.
+            values: (nodes, nodes).
+        """
+        at = np.nonzero(values)
+        self.add(nodes[at[0]], nodes[at[1]], values[at])
+
+    def matrix(self, nodes: int) -> Sparse:
+        """The matrix, (nodes, nodes)."""
+        rows = _joined(self._rows, np.intp)
+        columns = _joined(self._columns, np.intp)
+        values = _joined(self._values, np.float64)
+        return scipy.sparse.coo_array((values, (rows, columns)), (nodes, nodes)).tocsr()
 
 
 @dataclass
@@ -115,8 +153,6 @@ class NodalEquations:
         numbers: its amplifiers.
         amplifiers: number of amplifiers.
         sources: number of sources.
-        conductance: Laplacian over [x, o, s], in siemens, with the switches open.
-        capacitance: Laplacian over [x, o, s], input capacitances on its diagonal, in farads.
         offset: input offset of each amplifier, in volts.
         part: where each amplifier is.
         resistors: the resistors around the amplifiers.
@@ -129,8 +165,6 @@ class NodalEquations:
     numbers: AmplifierNumbers
     amplifiers: int = 0
     sources: int = 0
-    conductance: Array = field(default_factory=lambda: np.zeros((0, 0)))
-    capacitance: Array = field(default_factory=lambda: np.zeros((0, 0)))
     offset: Array = field(default_factory=lambda: np.zeros(0))
     part: list[str] = field(default_factory=list)
     resistors: list[Elements] = field(default_factory=list)
@@ -138,6 +172,8 @@ class NodalEquations:
     lines: list[Elements] = field(default_factory=list)
     crossbars: list[WiredCrossbar] = field(default_factory=list)
     _start: dict[str, int] = field(default_factory=dict)
+    _siemens: Stamps = field(default_factory=Stamps)
+    _farads: Stamps = field(default_factory=Stamps)
 
     @classmethod
     def of(cls, chip: Chip) -> NodalEquations:
@@ -171,9 +207,21 @@ class NodalEquations:
             self._start[sources.name] = 2 * self.amplifiers + self.sources
             self.sources += sources.size
         self.offset = np.concatenate([bank.offset.numpy() for bank in circuit.banks])
-        nodes = 2 * self.amplifiers + self.sources
-        self.conductance = np.zeros((nodes, nodes))
-        self.capacitance = np.zeros((nodes, nodes))
+
+    @property
+    def size(self) -> int:
+        """Number of nodes."""
+        return 2 * self.amplifiers + self.sources
+
+    @cached_property
+    def conductance(self) -> Sparse:
+        """Laplacian over [x, o, s], in siemens, with the switches open."""
+        return self._siemens.matrix(self.size)
+
+    @cached_property
+    def capacitance(self) -> Sparse:
+        """Laplacian over [x, o, s], input capacitances on its diagonal, in farads."""
+        return self._farads.matrix(self.size)
 
     # Elements
 
@@ -188,14 +236,14 @@ class NodalEquations:
             nodes = np.concatenate([self._rows(crossbar.rows), self.nodes(crossbar.columns)])
             lines = crossbar.lines
             admittance = terminal_admittance(g, lines.r_word, lines.r_bit, crossbar.tiling)
-            self.conductance[np.ix_(nodes, nodes)] += admittance
+            self._siemens.block(nodes, admittance)
             self.crossbars.append(WiredCrossbar(crossbar.part, crossbar.kind, nodes, g, admittance))
 
     def _elements(self) -> None:
         circuit = self.chip.circuit
         for r in circuit.resistors:
             kind = Elements(r.part, self.nodes(r.a), self.nodes(r.b), r.siemens.numpy(), r.zeroed)
-            between(self.conductance, *kind[1:4])
+            self._siemens.between(*kind[1:4])
             self.resistors.append(kind)
         for c in circuit.capacitors:
             a, farads = self.nodes(c.a), c.farads.numpy()
@@ -203,11 +251,11 @@ class NodalEquations:
                 self._grounded(c.part, a, farads, line=c.line)
                 continue
             kind = Elements(c.part, a, self.nodes(c.b), farads)
-            between(self.capacitance, *kind[1:4])
+            self._farads.between(*kind[1:4])
             self.capacitors.append(kind)
 
     def _grounded(self, part: str, a: Index, farads: Array, *, line: bool = False) -> None:
-        np.add.at(self.capacitance, (a, a), farads)
+        self._farads.add(a, a, farads)
         kind = Elements(part, a, np.full_like(a, -1), farads)
         (self.lines if line else self.capacitors).append(kind)
 
@@ -215,6 +263,13 @@ class NodalEquations:
         for bank in self.chip.circuit.banks:
             farads = np.full(bank.size, self.numbers.c_in)
             self._grounded(bank.part, self.nodes(bank.x), farads)
+
+    @cached_property
+    def coupled(self) -> Index:
+        """The nodes of amplifiers at which crossbars end, ascending."""
+        nodes = np.unique(np.concatenate([c.nodes for c in self.crossbars]))
+        found: Index = nodes[nodes < 2 * self.amplifiers]
+        return found
 
     @cached_property
     def series(self) -> Series:
@@ -243,32 +298,36 @@ class NodalEquations:
             _joined([c.offset.numpy() for c in found], np.float64),
         )
 
-    def reset(self) -> Array:
+    def reset(self) -> Sparse:
         """The conductances of the free phase, over [x, o, s].
 
         The switches are closed, the targets follow the output, and with auto-zero the zeroed
         resistors hang on a voltage that equals that of the reference's summing nodes.
         """
-        circuit, y = self.chip.circuit, self.conductance.copy()
+        circuit, more = self.chip.circuit, Stamps()
         for s in circuit.switches:
             a = self.nodes(s.a)
-            between(y, a, self.nodes(s.b), np.full(len(a), 1 / s.ohms))
+            more.between(a, self.nodes(s.b), np.full(len(a), 1 / s.ohms))
         if self.chip.design.readout.auto_zero:
             reference = self.nodes(circuit.auto_zero.reference)
             for kind in self.resistors:
                 if not kind.zeroed:
                     continue
                 a, b, g = kind.a, kind.b, kind.value
-                between(y, a, b, -g)
+                more.between(a, b, -g)
                 # What b takes at the reference's voltage, a has to give.
                 for node, sign in ((b, 1.0), (a, -1.0)):
-                    np.add.at(y, (node, b), sign * g)
-                    np.add.at(y, (node, reference), -sign * g)
+                    more.add(node, b, sign * g)
+                    more.add(node, reference, -sign * g)
+        y = self.conductance + more.matrix(self.size)
         # The target follows the output: its source repeats it with the other sign.
         follow, target = self.nodes(circuit.output), self.nodes(circuit.target)
-        y[:, follow] -= y[:, target]
-        y[:, target] = 0
-        return y
+        moved = Stamps()
+        every = np.arange(self.size)
+        moved.add(every, every, np.isin(every, target, invert=True).astype(np.float64))
+        moved.add(target, follow, np.full(len(target), -1.0))
+        released: Sparse = (y @ moved.matrix(self.size)).tocsr()
+        return released
 
 
 def _joined(parts: list[NDArray[Any]], kind: type) -> NDArray[Any]:

@@ -89,11 +89,13 @@ def measure(
         watched=model.model.watched,
         observe=meter.add,
     )
-    first = last = next(states)
-    for k, state in enumerate(states, start=1):
-        last = state
+    first = last = next(states)[0]
+    done = 0
+    for found in states:
+        last = found[-1]
+        done += len(found)
         if progress is not None:
-            progress(k)
+            progress(done)
     return [meter.result(c, first, last) for c in range(len(chips))]
 
 
@@ -119,14 +121,14 @@ class _Meter:
         self.n = n = model.model.amplifiers
         first = self.nodals[0]
         self.zeroed = [k for k in first.resistors if k.zeroed]
-        self._y = self._stack(lambda m: m.conductance[n:])
-        self._c = self._stack(lambda m: m.capacitance[n : 2 * n, : 2 * n])
+        self._y = self._stack(lambda m: m.conductance[n:].toarray())
+        self._c = self._stack(lambda m: m.capacitance[n : 2 * n, : 2 * n].toarray())
         self._series = [self._stack(partial(_series, name=name)) for name in ("farads", "leak")]
         self._g_zeroed = self._stack(_zeroed)
         channels = release.system.channels
         cells = len(first.cells.source)
         self._cells = channels.source[:cells], channels.row[:cells]
-        self._tanh = [t[..., :cells] for t in (channels.sign, channels.offset, channels.scale)]
+        self._tanh = [t[:, :cells].mT for t in (channels.sign, channels.offset, channels.scale)]
         self.forms = [*self._crossbars()]
         self._ends = _joined(first.resistors)
         zeros = partial(release.free.new_zeros, *release.free.shape[:2])

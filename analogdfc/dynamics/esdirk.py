@@ -1,0 +1,316 @@
+"""An implicit Runge-Kutta method for semilinear systems: few steps, each put where it is needed.
+
+ESDIRK4(3)6L[2]SA of Kennedy and Carpenter (Applied Numerical Mathematics 44 (2003) 139, table
+'ARK4(3)6L[2]SA'): five implicit stages of one matrix, fourth order, L-stable and stiffly accurate,
+stage order 2, with an embedded third order.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analogdfc.dynamics.implicit import Implicit
+from analogdfc.dynamics.semilinear import Semilinear, rate
+from analogdfc.errors import ConvergenceError
+
+__all__ = ["ESDIRK"]
+
+_STAGES = (
+    "0",
+    "1/4 1/4",
+    "8611/62500 -1743/31250 1/4",
+    "5012029/34652500 -654441/2922500 174375/388108 1/4",
+    "15267082809/155376265600 -71443401/120774400 730878875/902184768 2285395/8070912 1/4",
+    "82889/524892 0 15625/83664 69875/102672 -2260/8211 1/4",
+)
+_EMBEDDED = (
+    "4586570599/29645900160 0 178811875/945068544 814220225/1159782912 -3700637/11593932 "
+    "61727/225920"
+)
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(Fraction(word)) for word in text.split()]
+
+
+A = np.zeros((6, 6))
+for _row, _text in enumerate(_STAGES):
+    A[_row, : _row + 1] = _numbers(_text)
+B = A[-1]
+C = A.sum(axis=1)
+ERROR = B - np.array(_numbers(_EMBEDDED))
+_GAMMA = A[1, 1]
+
+_SORTED = np.argsort(C)
+"""The stages in the order of their times."""
+
+_LEVELS = 44
+"""The shortest step is the whole time / 2^44."""
+_FIRST = 24
+_SETTLE = 24
+_MORE, _MUCH_MORE = 0.04, 1e-3
+"""Error in tolerances below which a step may be twice, or eight times, as long: 2^5 and 8^5 with
+room."""
+_ITERATION = 1e-3
+"""Where the iteration of a stage stops, in tolerances."""
+_FACTORS = 3
+"""Factors that are kept: of the step, one that was too long, and one before."""
+
+
+_DEGREE = 4
+
+
+def _stage_values(degree: int) -> NDArray[np.float64]:
+    """What the stages of a step of length 1 are for z = t^k, (stages, degree + 1).
+
+    They are not t^k at their times: their own quadrature is of second order.
+    """
+    powers = [np.ones(len(C)), *(k * (A @ C ** (k - 1)) for k in range(1, degree + 1))]
+    return np.stack(powers, axis=1)
+
+
+def _fit() -> NDArray[np.float64]:
+    """Coefficients of the polynomial of which the stages are, by its powers, (degree + 1, stages).
+
+    It goes through both ends, which are of fourth order, and fits the stages between.
+    """
+    values = _stage_values(_DEGREE)
+    ends, inner = [0, len(C) - 1], slice(1, len(C) - 1)
+    # Powers from the second on, less the straight line between the ends.
+    line = np.zeros((2, len(C)))
+    line[0, 0], line[1, -1], line[1, 0] = 1, 1, -1
+    free = values[inner, 2:] - values[inner, 1:2]
+    rest = np.eye(len(C))[inner] - values[inner, :2] @ line
+    higher = np.linalg.pinv(free) @ rest
+    found = np.concatenate([line, higher])
+    found[1] -= higher.sum(axis=0)
+    assert np.allclose(values[ends] @ found, np.eye(len(C))[ends])
+    return found
+
+
+_POLYNOMIAL = _fit()
+"""Coefficients of the states within a step by the powers of its parts, for each stage."""
+
+
+def _ahead() -> list[NDArray[np.float64]]:
+    """Weights of the stages so far in a guess of the next one, from the third stage on."""
+    found = []
+    for i in range(2, len(C)):
+        values = _stage_values(i - 1)
+        found.append(np.linalg.solve(values[:i].T, values[i]))
+    return found
+
+
+_AHEAD = _ahead()
+
+
+class _Step(NamedTuple):
+    stages: Tensor  # (stages, chips, n, batch)
+    slope: Tensor
+    error: Tensor
+
+
+@dataclass
+class ESDIRK:
+    """Integrates with one step size for the whole batch, led by the embedded error estimate.
+
+    A step is a binary fraction of the whole time, so that few factors are needed. Between steps
+    the states come from the polynomial through a step's stages.
+
+    Attributes:
+        tolerance: largest error of a step in any watched unknown, in units of the unknowns.
+        settle: longest time in which the algebraic unknowns are made consistent at the start, in
+            the unit of time; 2^-24 of the output grid's spacing where that is less.
+    """
+
+    tolerance: float = 2e-6
+    settle: float = math.inf
+
+    def run(
+        self,
+        system: Semilinear,
+        start: Tensor,
+        spacing: float,
+        steps: int,
+        *,
+        watched: Tensor | None = None,
+        columns: Tensor | None = None,
+        observe: Callable[[float, Tensor, Tensor], object] | None = None,
+    ) -> Iterator[Tensor]:
+        """States at 0, spacing, 2 spacing, ..., steps * spacing.
+
+        Args:
+            system: the equations.
+            start: state whose M z is carried over, (chips, batch, n); the algebraic unknowns are
+                made consistent.
+            spacing: distance of the output times.
+            steps: their number.
+            watched: unknowns whose error counts; all of them by default. One that is the
+                derivative of another may jump.
+            columns: the unknowns that are wanted; all by default.
+            observe: called after each step and for each of its stages, which the output grid
+                doesn't show, with the time since the one before and the states before and after.
+
+        Yields:
+            States of successive output times, (times, chips, batch, columns); the first is that
+            right after the start.
+
+        Raises:
+            ConvergenceError: the step size fell below the whole time / 2^44, or the state is not
+                finite.
+        """
+        solver = _Solver(system, self.tolerance)
+        place = system.place
+        shown = place if columns is None else place[columns]
+        counted = place if watched is None else place[watched]
+        z, f = solver.settle(start, min(spacing * 2.0**-_SETTLE, self.settle))
+        yield z[:, shown].mT[None]
+        whole = spacing * steps
+        level, position, unit, done = _FIRST, 0, 1 << _LEVELS, 0
+        while position < unit:
+            h = whole * 2.0**-level
+            step = solver.step(z, f, h)
+            ratio = float(step.error[:, counted].abs().max()) / self.tolerance
+            if not ratio <= 1:
+                level += 1
+                if level > _LEVELS:
+                    raise ConvergenceError(
+                        f"time step too small at t = {position / unit * whole:.4g}: "
+                        "the model's amplifiers change faster than it can follow"
+                    )
+                continue
+            if observe is not None:
+                _show(system, step.stages, h, observe)
+            z, f = step.stages[-1], step.slope
+            solver.accepted()
+            length = unit >> level
+            until = steps if position + length == unit else (position + length) * steps // unit
+            if until > done:
+                # Exact integers: the last of a step's times may be its end.
+                times = np.arange(done + 1, until + 1) * unit - position * steps
+                yield _between(step.stages, times / (length * steps), shown)
+                done = until
+            position += length
+            level = _longer(level, position, ratio)
+
+
+def _longer(level: int, position: int, ratio: float) -> int:
+    """Level of the next step; a step starts at a multiple of its length."""
+    for fewer in (3, 2, 1):
+        bound = _MORE if fewer == 1 else _MUCH_MORE / 32 ** (fewer - 2)
+        wanted = level - fewer
+        if ratio < bound and wanted >= 0 and position % (1 << (_LEVELS - wanted)) == 0:
+            return wanted
+    return level
+
+
+def _show(
+    system: Semilinear,
+    stages: Tensor,
+    h: float,
+    observe: Callable[[float, Tensor, Tensor], object],
+) -> None:
+    before = system.ungrouped(stages[0])
+    for i, k in itertools.pairwise(_SORTED):
+        after = system.ungrouped(stages[k])
+        observe(h * (C[k] - C[i]), before, after)
+        before = after
+
+
+def _between(stages: Tensor, at: NDArray[np.float64], shown: Tensor) -> Tensor:
+    """States within a step at parts of it, (times, chips, batch, columns)."""
+    weights = torch.from_numpy(_inside(at)).to(stages[0])
+    values = stages.index_select(2, shown)
+    found = (weights @ values.flatten(1)).view(len(at), *values.shape[1:])
+    return found.mT
+
+
+def _inside(at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights of the stages in the states at parts of the step, (times, stages)."""
+    weights: NDArray[np.float64] = np.vander(at, _DEGREE + 1, increasing=True) @ _POLYNOMIAL
+    return weights
+
+
+class _Solver:
+    """Stages of a step, with the factors of the step sizes that are in use."""
+
+    def __init__(self, system: Semilinear, tolerance: float) -> None:
+        self.system = system
+        self.close = tolerance * _ITERATION
+        self._reference: Tensor | None = None
+        self._kept: dict[float, Implicit] = {}
+        self._last: tuple[float, Tensor, bool] | None = None
+
+    def _implicit(self, beta: float, y: Tensor) -> Implicit:
+        """The equations M z - beta (A z + b + N(z)) = base."""
+        if self._reference is None:
+            self._reference = self.system.nonlinear.slopes(y).mean(dim=2, keepdim=True)
+        if beta not in self._kept:
+            while len(self._kept) >= _FACTORS:
+                del self._kept[next(iter(self._kept))]
+            matrix = self.system.mass.plus(self.system.linear, -beta)
+            self._kept[beta] = Implicit(matrix, beta, self.system.nonlinear, self._reference)
+        return self._kept[beta]
+
+    def settle(self, start: Tensor, h: float) -> tuple[Tensor, Tensor]:
+        """Consistent state and slope right after a change of the equations."""
+        system = self.system
+        z = system.grouped(start)
+        y = system.nonlinear.inputs(z)
+        right = (system.mass @ z).add_(h * system.constant)
+        found = self._implicit(h, y).solve(right, y, self.close)
+        if not bool(torch.isfinite(found).all()):
+            raise ConvergenceError("the model found no consistent state at the release")
+        self._kept.clear()
+        return found, rate(system.linear, system.constant, system.nonlinear, found)
+
+    def step(self, z: Tensor, f: Tensor, h: float) -> _Step:
+        """The stages of a step, the slope at its end and the estimated error."""
+        system, beta = self.system, h * _GAMMA
+        channels = system.nonlinear
+        stages, slopes = (z.new_empty(len(C), *z.shape) for _ in range(2))
+        stages[0], slopes[0] = z, f
+        inputs = z.new_empty(len(C), *channels.inputs(z).shape)
+        inputs[0] = channels.inputs(z)
+        equations = self._implicit(beta, inputs[0])
+        charge, constant = system.mass @ z, beta * system.constant
+        for i in range(1, len(C)):
+            base = _sum(h * A[i, :i], slopes[:i]).add_(charge)
+            guess = self._guess(inputs, h, i)
+            stages[i] = equations.solve(base + constant, guess, self.close)
+            inputs[i] = channels.inputs(stages[i])
+            torch.sub(system.mass @ stages[i], base, out=slopes[i]).div_(beta)
+        error = equations.factor.solve(_sum(h * ERROR, slopes))
+        self._last = h, inputs, False
+        return _Step(stages, slopes[-1], error)
+
+    def accepted(self) -> None:
+        """The last step was short enough."""
+        if self._last is not None:
+            self._last = (*self._last[:2], True)
+
+    def _guess(self, inputs: Tensor, h: float, i: int) -> Tensor:
+        """The channels' inputs that the stages so far lead to in the next one."""
+        if i > 1:
+            return _sum(_AHEAD[i - 2], inputs[:i])
+        if self._last is None:
+            return inputs[0]
+        # A step before that was accepted ends here; one that was too long starts here.
+        before, known, accepted = self._last
+        return _sum(_inside(np.array([C[i] * h / before + accepted]))[0], known)
+
+
+def _sum(weights: NDArray[np.float64], states: Tensor) -> Tensor:
+    """Weighted sum over the first dimension."""
+    factors = torch.from_numpy(np.ascontiguousarray(weights)).to(states)
+    return (factors @ states.flatten(1)).view(states.shape[1:])

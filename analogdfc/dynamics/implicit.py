@@ -1,0 +1,272 @@
+"""Nonlinear equations P z - beta N(z) = r, for all samples at once.
+
+P is the same for all samples of a chip. One factor of it, with the channels as straight lines of a
+reference slope, serves all of them by substitution, which goes on among the channels' inputs and
+the cells' ports alone. Where that does not contract, Newton's method with a factor a sample takes
+over for the samples that need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from analogdfc.dynamics.blocks import BlockMatrix, Factor
+from analogdfc.dynamics.channels import Kind, Nonlinear
+from analogdfc.errors import ConvergenceError
+
+__all__ = ["Implicit"]
+
+_SLOW = 0.5
+"""Contraction an iteration beyond which substitution is given up, after the first few."""
+
+_FEW = 4
+_SUBSTITUTIONS = 16
+_NEWTON = 40
+_HALVINGS = 30
+
+
+class Implicit:
+    """The equations of one P.
+
+    Args:
+        matrix: P.
+        beta: what the channels are multiplied by.
+        channels: N.
+        reference: slopes of the channels that the shared factor has, (chips, m, 1).
+
+    Attributes:
+        factor: the shared factor, of P less the channels' straight lines.
+        newton: how often factors a sample were needed.
+
+    Raises:
+        ConvergenceError: P is singular.
+    """
+
+    def __init__(
+        self, matrix: BlockMatrix, beta: float, channels: Nonlinear, reference: Tensor
+    ) -> None:
+        self.matrix, self.beta, self.channels, self.reference = matrix, beta, channels, reference
+        self.newton = 0
+        self.factor = Factor(channels.added(matrix, -beta, reference))
+        parts = zip(channels.kinds, channels.split(reference), strict=True)
+        # A deadzone that nothing has left does nothing.
+        self._always = [k.tanh or bool((slope != 0).any()) for k, slope in parts]
+        self._groups: dict[tuple[bool, ...], list[_Group]] = {}
+
+    def solve(self, right: Tensor, guess: Tensor, tolerance: float) -> Tensor:
+        """The z of P z - beta N(z) = r; nan in a sample for which none was found.
+
+        Args:
+            right: r, (chips, n, batch), in grouped order.
+            guess: of the channels' inputs, (chips, m, batch).
+            tolerance: largest change of such an input at which the iteration stops.
+        """
+        if not self.channels.kinds:
+            return self.factor.solve(right)
+        local = self.factor.local(right)
+        busy = self._busy(self._always, guess)
+        while True:
+            z, contracts = self._substituted(local, guess, busy, tolerance)
+            if not contracts:
+                return self._by_newton(right, guess, tolerance)
+            guess = self.channels.inputs(z)
+            now = self._busy(busy, guess)
+            if now == busy:
+                return z
+            busy = now
+
+    def _busy(self, already: tuple[bool, ...] | list[bool], y: Tensor) -> list[bool]:
+        """Whether the channels of each kind do anything beyond their straight lines."""
+        parts = zip(already, self.channels.kinds, self.channels.split(y), strict=True)
+        return [on or not float(kind.argument(at).abs().max()) <= 1 for on, kind, at in parts]
+
+    def _of(self, busy: list[bool]) -> list[_Group]:
+        key = tuple(busy)
+        if key not in self._groups:
+            groups = range(len(self.matrix.own))
+            self._groups[key] = [_Group(self, g, busy) for g in groups]
+        return self._groups[key]
+
+    def _substituted(
+        self, local: Sequence[Tensor], guess: Tensor, busy: list[bool], tolerance: float
+    ) -> tuple[Tensor, bool]:
+        """Substitution with some of the kinds; the state, and whether it contracts."""
+        groups, chips, batch = self._of(busy), len(guess), guess.shape[-1]
+        parts = self.channels.split(guess)
+        y = [g.joined([parts[k] for k in g.kinds], local[g.group]) for g in groups]
+        start = [local[g.group].index_select(1, g.felt) for g in groups]
+        before, contracts = torch.inf, False
+        for k in range(_SUBSTITUTIONS):
+            rests = [g.rest(at) for g, at in zip(groups, y, strict=True)]
+            felt = [
+                torch.baddbmm(a, g.own, rest)
+                for g, a, rest in zip(groups, start, rests, strict=True)
+            ]
+            ports = [f[:, g.inputs :] for g, f in zip(groups, felt, strict=True)]
+            currents = self.factor.currents(ports, chips, batch)
+            new = [
+                torch.baddbmm(f[:, : g.inputs], g.response, current, alpha=-1)
+                for g, f, current in zip(groups, felt, currents, strict=True)
+            ]
+            change = max(_largest(a - b) for a, b in zip(new, y, strict=True))
+            y = new
+            contracts = change < tolerance
+            if contracts or not _goes_on(k, change, before):
+                break
+            before = change
+        found = [
+            torch.baddbmm(local[g.group], g.whole, rest)
+            for g, rest in zip(groups, rests, strict=True)
+        ]
+        return self.factor.finished(found, chips), contracts
+
+    def _by_newton(self, right: Tensor, guess: Tensor, tolerance: float) -> Tensor:
+        """Newton's method for the samples that substitution doesn't serve."""
+        self.newton += 1
+        chips, n, batch = right.shape
+        each = torch.arange(chips, device=right.device).repeat_interleave(batch)
+        channels, matrix = self.channels.picked(each), self.matrix.picked(each)
+        right, y = (t.mT.reshape(chips * batch, -1, 1) for t in (right, guess))
+        left = torch.arange(len(y), device=y.device)
+        out = torch.full_like(right, torch.nan)
+        for _ in range(_NEWTON):
+            slopes = channels.slopes(y)
+            moved = channels.add_to(right.clone(), channels.rests(y, slopes), self.beta)
+            try:
+                z = Factor(channels.added(matrix, -self.beta, slopes)).solve(moved)
+            except ConvergenceError:
+                break
+            new = channels.inputs(z)
+            change = (new - y).abs().amax(dim=(1, 2))
+            done = change < tolerance
+            out[left[done]] = z[done]
+            on = ~done & torch.isfinite(change)
+            if not bool(on.any()):
+                break
+            matrix, channels = matrix.picked(on), channels.picked(on)
+            right, y, left = right[on], new[on], left[on]
+        return out.view(chips, batch, n).mT.contiguous()
+
+    def rest(
+        self, constant: Tensor, start: Tensor, tolerance: float, iterations: int
+    ) -> tuple[Tensor, bool]:
+        """The z with P z - N(z) = b; beta is 1.
+
+        Args:
+            constant: b, (chips, n, batch or 1), in grouped order.
+            start: a first z, (chips, n, batch).
+            tolerance: largest change of an unknown at which the iteration stops.
+            iterations: bound on their number.
+
+        Returns:
+            The last z, and whether the iteration stopped at it.
+        """
+        z, before = start, torch.inf
+        for k in range(iterations):
+            step = self.factor.solve(_residual(self.matrix, constant, self.channels, z))
+            change = _largest(step)
+            if not _goes_on(k, change, before):
+                return self._damped(constant, z, tolerance, iterations - k)
+            z, before = z + step, change
+            if change < tolerance:
+                return z, True
+        return z, False
+
+    def _damped(
+        self, constant: Tensor, start: Tensor, tolerance: float, iterations: int
+    ) -> tuple[Tensor, bool]:
+        """Newton's method with step halving, a factor a sample."""
+        chips, n, batch = start.shape
+        each = torch.arange(chips, device=start.device).repeat_interleave(batch)
+        channels, matrix = self.channels.picked(each), self.matrix.picked(each)
+        constant = constant.expand(-1, -1, batch).mT.reshape(-1, n, 1)
+        z = start.mT.reshape(-1, n, 1)
+        residual = _residual(matrix, constant, channels, z)
+        whole = False
+        for _ in range(iterations):
+            slopes = channels.slopes(channels.inputs(z))
+            step = Factor(channels.added(matrix, -1.0, slopes)).solve(residual)
+            factor = torch.ones_like(step[:, :1])
+            before = residual.norm(dim=1, keepdim=True)
+            for _ in range(_HALVINGS):
+                trial = _residual(matrix, constant, channels, z + factor * step)
+                worse = ~(trial.norm(dim=1, keepdim=True) <= before * (1 - 1e-4 * factor) + 1e-14)
+                if not bool(worse.any()):
+                    break
+                factor = torch.where(worse, factor / 2, factor)
+            z = z + factor * step
+            residual = _residual(matrix, constant, channels, z)
+            # Not the damped step: one that was halved away is no sign of a solution.
+            whole = _largest(step) < tolerance
+            if whole:
+                break
+        return z.view(chips, batch, n).mT.contiguous(), whole
+
+
+class _Group:
+    """What substitution needs of the cells of a group, for some kinds of channels.
+
+    Attributes:
+        kinds: numbers of the kinds.
+        inputs: how many inputs a cell has.
+        felt: places within a cell of the inputs, then of the ports.
+        own: these from what the channels add to the rows, (cells, felt, inputs).
+        whole: the same for all unknowns.
+        response: of the inputs to currents at the ports.
+    """
+
+    def __init__(self, equations: Implicit, group: int, busy: list[bool]) -> None:
+        channels, factor = equations.channels, equations.factor
+        pairs = enumerate(zip(channels.kinds, busy, strict=True))
+        self.group = group
+        self.kinds = [k for k, (kind, on) in pairs if kind.group == group and on]
+        chosen = [channels.kinds[k] for k in self.kinds]
+        device = factor.inverses[group].device
+        none = torch.zeros(0, dtype=torch.int64, device=device)
+        source = torch.cat([none, *(kind.source for kind in chosen)])
+        row = torch.cat([none, *(kind.row for kind in chosen)])
+        self.inputs = len(source)
+        self.felt = torch.cat([source, factor.ports[group]])
+        self.whole = (equations.beta * factor.inverses[group][:, :, row]).contiguous()
+        self.own = self.whole[:, self.felt].contiguous()
+        self.response = factor.responses[group][:, source].contiguous()
+        slopes = channels.split(equations.reference)
+        self._parts: list[tuple[Kind, Tensor]] = []
+        for k in self.kinds:
+            kind = channels.kinds[k]
+            self._parts.append((kind, slopes[k].flatten(0, 1)))
+        self._widths = [kind.gain.shape[2] for kind in chosen]
+
+    def joined(self, parts: Sequence[Tensor], like: Tensor) -> Tensor:
+        """Inputs by kinds as one, (chips * cells, inputs, batch)."""
+        if not parts:
+            return like[:, :0]
+        return torch.cat([part.flatten(0, 1) for part in parts], dim=1)
+
+    def rest(self, y: Tensor) -> Tensor:
+        """What the straight lines leave of the channels, (chips * cells, inputs, batch)."""
+        out = []
+        for (kind, slopes), part in zip(
+            self._parts, torch.split(y, self._widths, dim=1), strict=True
+        ):
+            value = kind.value(part.reshape(*kind.gain.shape[:3], -1)).flatten(0, 1)
+            out.append(value.addcmul_(part, slopes, value=-1))
+        return out[0] if len(out) == 1 else torch.cat([y[:, :0], *out], dim=1)
+
+
+def _residual(matrix: BlockMatrix, constant: Tensor, channels: Nonlinear, z: Tensor) -> Tensor:
+    """B + N(z) - P z."""
+    out = (matrix @ z).neg_().add_(constant)
+    return channels.add_to(out, channels.values(channels.inputs(z)))
+
+
+def _goes_on(k: int, change: float, before: float) -> bool:
+    """Whether substitution is worth another iteration."""
+    return change < (before if k < _FEW else _SLOW * before)
+
+
+def _largest(values: Tensor) -> float:
+    return float(values.abs().max()) if values.numel() else 0.0
