@@ -10,6 +10,8 @@ from strategies import network_of, normal
 
 from analogdfc.analysis.settling import LoopTransfer, OperatingPoint, limits, transfer
 from analogdfc.analysis.settling.limits import Loops, bandwidth_ratio
+from analogdfc.analysis.settling.rational import Interpolant
+from analogdfc.analysis.settling.zeros import nearest
 from analogdfc.cards import Card
 from analogdfc.circuit import Chip, Design
 from analogdfc.circuit.static import StaticChip
@@ -90,3 +92,47 @@ def test_a_wide_loop_is_swept_in_parts_of_bounded_memory(
     parts = loop.loop_gain(s)
     np.testing.assert_allclose(parts, whole, rtol=1e-7)
     assert max(counts[1:]) <= 2
+
+
+def test_the_loop_itself_only_confirms_the_modes(
+    loops: Loops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spectrum = loops.spectrum(0)
+    assert spectrum.unstable == 0
+    counts = looked_at(monkeypatch)
+    values = spectrum.modes().values
+    assert len(values) > 1
+    # Two points give a slope, for each of two steps, and two more the residues.
+    assert sum(counts) <= 10 * len(values)
+    gain = spectrum.loop.loop_gain(values)[0]
+    least = np.linalg.svd(np.eye(gain.shape[-1]) + gain, compute_uv=False)[:, -1]
+    assert least.max() < 1e-8
+
+
+def test_an_interpolant_is_the_rational_matrix_or_none() -> None:
+    source = np.random.default_rng(0)
+    poles, residues = -np.geomspace(1, 1e3, 6), source.standard_normal((6, 20, 20))
+
+    def matrix(s: Any) -> Any:
+        return np.tensordot(1 / (s[:, None] - poles), residues, axes=1)
+
+    s = 0.01 + 1j * np.concatenate([[0.0], np.geomspace(0.1, 1e4, 40)])
+    found = Interpolant.fit(s, matrix(s), tolerance=1e-8)
+    assert found is not None
+    other = np.array([-0.3 + 0.5j, -4.0 + 20.0j, 3.0 + 0.0j])
+    np.testing.assert_allclose(found.at(other), matrix(other), rtol=1e-6, atol=1e-8)
+    noise = source.standard_normal((len(s), 20, 20))
+    assert Interpolant.fit(s, matrix(s) + 1e-3 * noise, tolerance=1e-8) is None
+
+
+def test_the_nearest_zero_of_many_channels_is_that_of_all_of_them() -> None:
+    source = np.random.default_rng(1)
+    value, slope = source.standard_normal((2, 30, 30)) + 1j * source.standard_normal((2, 30, 30))
+    alone = value - 0.99 * np.linalg.eigvals(np.linalg.solve(slope, value)).min() * slope
+    for matrix in (value, alone):
+        points = np.array([1.0 + 2.0j])
+        every = points[0] - np.linalg.eigvals(np.linalg.solve(slope, matrix))
+        expected = every[np.abs(every - points[0]).argmin()]
+        found = nearest(points, matrix[None], slope[None])
+        np.testing.assert_allclose(found, [expected], rtol=1e-8)
+    assert np.isnan(nearest(points, np.full((1, 30, 30), np.nan), slope[None])).all()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from analogdfc.analysis.settling.rational import Complex, Modal, poles
 from analogdfc.analysis.settling.transfer import LoopTransfer
+from analogdfc.analysis.settling.zeros import SAME, ZeroSeeker, thinned
 from analogdfc.circuit.chip import Chip
 
 Array = NDArray[np.float64]
@@ -25,9 +26,6 @@ _OFFSET = 1e-3
 
 _TURN = 0.8
 """Radians that a locus may turn around -1 from one point to the next."""
-
-_SAME = 1e-7
-"""Relative distance up to which two modes are one."""
 
 _FEW = 4
 """Starting points from which an unstable mode is sought at a time."""
@@ -96,7 +94,7 @@ class Spectrum:
         self.gain = np.concatenate([self.gain, gain])[order]
         self._loci = np.concatenate([self._loci, _eigenvalues(gain)])[order]
         self.s = np.concatenate([self.s, s])[order]
-        for name in ("_strands", "_turns", "response", "poles"):
+        for name in ("_strands", "_turns", "_seeker", "response", "poles"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -122,11 +120,16 @@ class Spectrum:
     def _grows(self) -> bool:
         """Whether an unstable mode is found, of which one is enough."""
         starts = self._starts(stable=False)
-        few = _thinned(starts)
+        few = thinned(starts)
         for k in range(0, len(few), _FEW):
-            if (self._newton(few[k : k + _FEW]).real > 0).any():
+            if (self._seeker.exact(few[k : k + _FEW]).real > 0).any():
                 return True
-        return bool((self._zeros(starts).real > 0).any())
+        return bool((self._seeker.near(starts).real > 0).any())
+
+    @cached_property
+    def _seeker(self) -> ZeroSeeker:
+        """What finds zeros of det(I + L(s)), from the line and from the loop itself."""
+        return ZeroSeeker(self.loop.loop_gain_where_found, self.s, self.gain, self.rate)
 
     def margins(self) -> tuple[float, float]:
         """Gain margin (a factor) and phase margin (radians) of the worst characteristic locus.
@@ -199,10 +202,12 @@ class Spectrum:
 
     def modes(self) -> Modes:
         """The slowest zeros of det(I + L(s)), or the unstable ones."""
-        found = self._zeros(self._starts(stable=False)) if self.unstable else self._slow_zeros()
+        found = (
+            self._seeker.near(self._starts(stable=False)) if self.unstable else self._slow_zeros()
+        )
         kept: list[int] = []
         for k in np.argsort(-found.real):
-            if all(abs(found[k] - found[j]) > _SAME * abs(found[k]) for j in kept):
+            if all(abs(found[k] - found[j]) > SAME * abs(found[k]) for j in kept):
                 kept.append(int(k))
         values = found[kept]
         return Modes(values, self._residues(values))
@@ -221,72 +226,12 @@ class Spectrum:
         starts, found = self._starts(stable=True), np.zeros(0, dtype=complex)
         while len(starts):
             end = _FASTEST * starts[0].real
-            found = self._zeros(starts[starts.real > end])
+            found = self._seeker.near(starts[starts.real > end])
             if (found.real > end).any():
                 break
             # The slowest start is an artefact; it says nothing about what is slow.
             starts = starts[1:]
         return found
-
-    def _zeros(self, starts: Complex) -> Complex:
-        """Zeros near the starting points, by successive linear problems (Ruhe 1973)."""
-        if not len(starts):
-            return starts
-        first = _thinned(starts, 0.05)
-        found = self._newton(_thinned(np.concatenate([starts, *self._near(first)])))
-        if not len(found):
-            return found
-        # From exact zeros their close neighbours are easily seen.
-        near = np.concatenate(self._near(_thinned(found, 0.05)))
-        new = [z for z in _thinned(near) if np.abs(found - z).min() > 1e-5 * abs(z)]
-        if new:
-            found = np.concatenate([found, self._newton(np.array(new))])
-        real = np.abs(found.imag) < 1e-7 * np.abs(found)
-        return np.where(real, found.real + 0j, found.real + 1j * np.abs(found.imag))
-
-    def _near(self, points: Complex) -> list[Complex]:
-        """Zeros of the loop linearised around each point, where they lie near it."""
-        pairs = zip(points, self._linear(points), strict=True)
-        return [v[np.abs(v - z) < 0.4 * abs(z)] for z, v in pairs]
-
-    def _newton(self, z: Complex) -> Complex:
-        """Zeros to which iterations from these points converge."""
-        there = np.zeros(0, dtype=complex)
-        moved = np.full(len(z), np.inf)
-        for _ in range(6):
-            now = z.copy()
-            for k, values in enumerate(self._linear(z)):
-                now[k] = values[np.abs(values - z[k]).argmin()] if len(values) else np.nan
-            moved = np.abs(now - z) / np.abs(now)
-            # What has arrived, and what has come to where another has, costs nothing any more.
-            there = np.concatenate([there, now[moved < 1e-8]])
-            left = [k for k in np.flatnonzero(moved >= 1e-8) if _apart(now[k], there)]
-            z, moved = now[left], moved[left]
-            if not len(z):
-                break
-        return np.concatenate([there, z[moved < 1e-6]])
-
-    def _linear(self, points: Complex) -> list[Complex]:
-        """Eigenvalues of the loop, times s, linearised around each point.
-
-        s takes most of the integrators' pole away.
-        """
-        step = 1e-5 * np.abs(points)
-        s = np.concatenate([points - step, points + step])
-        eye = np.eye(self.gain.shape[-1])
-        with np.errstate(all="ignore"):  # an iteration may stray anywhere
-            g = (eye + self.loop.loop_gain_where_found(s)[0]) * s[:, None, None]
-        low, high = g[: len(points)], g[len(points) :]
-        value, slope = (low + high) / 2, (high - low) / (2 * step[:, None, None])
-        out = []
-        for k, z in enumerate(points):
-            if np.isfinite(value[k]).all() and np.isfinite(slope[k]).all():
-                # Eigenvalues of a pencil, whose second matrix may be singular.
-                shift = scipy.linalg.eigvals(value[k], slope[k])
-                out.append(z - shift[np.isfinite(shift)])
-            else:
-                out.append(np.zeros(0, dtype=complex))
-        return out
 
     def _residues(self, values: Complex) -> Complex:
         """Of (I + L)^-1 p = F^-1 p with p the open loop's response: v w^T p / (w^T F' v)."""
@@ -318,17 +263,3 @@ def _matched(here: Complex, there: Complex) -> Complex:
     turn = (gap.imag + np.pi) % (2 * np.pi) - np.pi
     out: Complex = there[scipy.optimize.linear_sum_assignment(gap.real**2 + turn**2)[1]]
     return out
-
-
-def _apart(z: complex, others: Complex) -> bool:
-    """Whether a point lies no nearer to others than modes are told apart."""
-    return bool(np.all(np.abs(others - z) > _SAME * abs(z)))
-
-
-def _thinned(z: Complex, distance: float = 1e-4) -> Complex:
-    """Some of the points, no two of them closer than that, relatively."""
-    kept: list[complex] = []
-    for value in z:
-        if all(abs(value - other) > distance * abs(value) for other in kept):
-            kept.append(value)
-    return np.array(kept, dtype=complex)

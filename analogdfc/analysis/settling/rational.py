@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
+
+_SKETCHES = 3
 
 
 def poles(s: Complex, values: Complex, *, tolerance: float = 1e-8, most: int = 40) -> Complex:
@@ -28,6 +31,66 @@ def poles(s: Complex, values: Complex, *, tolerance: float = 1e-8, most: int = 4
         The finite poles, (m,); conjugates are both in it. Some may be numeric artefacts, which
         have no residue.
     """
+    z, weights = _support(s, values, tolerance, most)[::2]
+    return _roots(z, weights)
+
+
+class Interpolant(NamedTuple):
+    """Matrices that depend rationally on s, from their values at some points.
+
+    Attributes:
+        support: the points, closed under conjugation, (m,).
+        values: the matrices there, (m, n, n).
+        weights: of the barycentric formula, (m,).
+    """
+
+    support: Complex
+    values: Complex
+    weights: Complex
+
+    @classmethod
+    def fit(cls, s: Complex, values: Complex, *, tolerance: float) -> Interpolant | None:
+        """Interpolate the matrices of a real system; None where that isn't exact enough.
+
+        The points of support are chosen for a few sketches of the matrices.
+
+        Args:
+            s: points with imaginary part >= 0, (points,).
+            values: matrices there, (points, n, n).
+            tolerance: largest error of an element at any of the points, relative to the largest
+                element of all.
+        """
+        source = np.random.default_rng(0)
+        left, right = source.standard_normal((2, _SKETCHES, values.shape[-1]))
+        sketch = (left @ values @ right.T).reshape(len(s), -1)
+        size = float(np.abs(values).max())
+        z, chosen, weights = _support(s, sketch / size, 0.01 * tolerance, 40)
+        every = np.concatenate([values, values[s.imag > 0].conj()])
+        found = cls(z, every[chosen], weights)
+        left_out = np.delete(np.arange(len(s)), [k for k in chosen if k < len(s)])
+        error = max(
+            (float(np.abs(found.at(s[[k]])[0] - values[k]).max()) for k in left_out), default=0.0
+        )
+        return found if error <= tolerance * size else None
+
+    def at(self, s: Complex) -> Complex:
+        """The matrices at other points, (points, n, n).
+
+        Args:
+            s: anywhere but on a point of the support, (points,).
+        """
+        with np.errstate(all="ignore"):  # an iteration may stray onto the support
+            share = self.weights / (s[:, None] - self.support)
+            share /= share.sum(axis=1, keepdims=True)
+        n = self.values.shape[-1]
+        out: Complex = (share @ self.values.reshape(len(self.support), -1)).reshape(-1, n, n)
+        return out
+
+
+def _support(
+    s: Complex, values: Complex, tolerance: float, most: int
+) -> tuple[Complex, list[int], Complex]:
+    """Points of support, their indices among all points and then their conjugates, and weights."""
     s = np.where(s.imag == 0, s.real + 0j, s)
     upper = s.imag > 0
     z = np.concatenate([s, s[upper].conj()])
@@ -49,7 +112,7 @@ def poles(s: Complex, values: Complex, *, tolerance: float = 1e-8, most: int = 4
         error = np.zeros_like(f)
         denominator = cauchy @ weights
         error[rest] = f[rest] - (cauchy @ (weights[:, None] * f[chosen])) / denominator[:, None]
-    return _roots(z[chosen], weights)
+    return z[chosen], chosen, weights
 
 
 def _mates(count: int, upper: NDArray[np.bool_]) -> NDArray[np.intp]:
