@@ -95,3 +95,20 @@ def test_closed_streams_cost_no_record() -> None:
     code = f"import sys; sys.argv = {arguments}; from analogdfc.cli import main; main()"
     assert run(code, "<&- >&- 2>&-").returncode == 0
     assert "results" in records.read("r.h5")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])  # as Python has it in LC_ALL=C
+def test_a_text_that_the_terminal_has_not_is_printed_as_it_can(encoding: str, errors: str) -> None:
+    code = "from analogdfc import cli; cli._open_streams(); print('a \\u00b5 \\udce9\\u03a9.')"
+    with_encoding = {**os.environ, "PYTHONIOENCODING": f"{encoding}:{errors}"}
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env=with_encoding, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    whole = {
+        "ascii": b"a \\xb5 \xe9\\u03a9.\n",
+        "latin-1": b"a \xb5 \xe9\\u03a9.\n",
+        "utf-8": "a \u00b5 ".encode() + b"\xe9" + "\u03a9.\n".encode(),
+    }
+    assert result.stdout == whole[encoding]

@@ -8,6 +8,7 @@ so that `analogdfc --help` is there at once.
 from __future__ import annotations
 
 import _thread
+import codecs
 import importlib
 import io
 import os
@@ -146,8 +147,31 @@ def _open_streams() -> None:
                 os.dup2(null, place)
                 os.close(null)
             setattr(sys, name, open(place, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
-        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="surrogateescape")
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors in _NOT_FOR_TEXT:
+            stream.reconfigure(errors=_UNSPOKEN)
+
+
+def _as_the_terminal_can(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What stands for text that a stream's encoding hasn't.
+
+    Bytes of a file's name as they are; all else as Python would write it in a string.
+
+    Args:
+        error: where it stops, of which the first character is dealt with.
+    """
+    bytes_of_names = codecs.lookup_error("surrogateescape")
+    if not isinstance(error, UnicodeEncodeError):
+        return bytes_of_names(error)
+    first, text = error.start, error.object
+    one = UnicodeEncodeError(error.encoding, text, first, first + 1, error.reason)
+    name = "\udc80" <= text[first] <= "\udcff"
+    return bytes_of_names(one) if name else codecs.backslashreplace_errors(one)
+
+
+_UNSPOKEN = "analogdfc.unspoken"
+_NOT_FOR_TEXT = ("strict", "surrogateescape")
+"""What streams do by default, with which a text that their encoding hasn't ends the program."""
+codecs.register_error(_UNSPOKEN, _as_the_terminal_can)
 
 
 def _heed(shown: Callable[[sys.UnraisableHookArgs], object], lost: sys.UnraisableHookArgs) -> None:

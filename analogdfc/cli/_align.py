@@ -185,7 +185,7 @@ def show(
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     whole = _table("rule")
-    whole.add_column("output\n(°)", justify="right")
+    whole.add_column("output\n(deg)", justify="right")
     for rule, measured in found.items():
         whole.add_row(rule, *_cells(measured, WHOLE, several=several), _text(measured.output_angle))
     console.print(whole)
@@ -205,7 +205,7 @@ def _table(*first: str) -> Table:
     for name in first:
         table.add_column(name, no_wrap=True)
     for name in REFERENCES:
-        table.add_column(f"{name}\n(°)", justify="right")
+        table.add_column(f"{name}\n(deg)", justify="right")
     table.add_column("null space\n(%)", justify="right")
     return table
 
