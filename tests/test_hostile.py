@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from analogdfc import records
 from analogdfc.cli import cli
+from benchmarks.hostile import COMMANDS, ENVIRONMENTS, Environment, Run, faults, run
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = {
@@ -58,3 +60,41 @@ def test_a_list_is_the_same_with_colours_forced_on_a_narrow_machine(command: lis
     forced = CliRunner(env={**HOSTILE, "HOME": None}).invoke(cli, command)
     assert (usual.exit_code, forced.exit_code) == (0, 0)
     assert re.sub(r"\x1b\[[0-9;]*m", "", forced.stdout) == usual.stdout
+
+
+@pytest.mark.parametrize("command", ["align", "import"])
+def test_a_command_is_the_same_where_all_is_against_it(command: str, tmp_path: Path) -> None:
+    usual = run(COMMANDS[command], Environment({}), tmp_path / "usual")
+    assert usual.code == 0, usual.errors
+    found = run(COMMANDS[command], ENVIRONMENTS["all"], tmp_path / "all")
+    assert list(faults(found, usual, ENVIRONMENTS["all"])) == []
+
+
+def test_what_a_machine_changes_is_told(tmp_path: Path) -> None:
+    for name, value in (("a", 1.0), ("b", 1.5)):
+        records.write(tmp_path / f"{name}.h5", {"results": {"x": value}})
+        (tmp_path / f"{name}.png").write_text(name)
+    one, other = (
+        {"out.h5": tmp_path / f"{name}.h5", "out.png": tmp_path / f"{name}.png"} for name in "ab"
+    )
+    usual = Run(0, "x 1.188e-03 y 2 took 3 s", "", one)
+    here = Environment({})
+    assert list(faults(usual, usual, here)) == []
+    assert list(faults(usual._replace(said="2 \x1b[1m1.188e-03\x1b[0m 5 s"), usual, here)) == []
+    told = {
+        "exit code 1": usual._replace(code=1),
+        "a traceback": usual._replace(errors="Traceback (most recent call last):\nKeyError"),
+        "an error": usual._replace(errors="UnicodeEncodeError: no"),
+        "aren't shown: 1.188e-03": usual._replace(said="x 1.188e-... y 2"),
+        "other values, such as 'results/x'": usual._replace(
+            files={**one, "out.h5": other["out.h5"]}
+        ),
+        "another out.png": usual._replace(files={**one, "out.png": other["out.png"]}),
+        "out.png is missing": usual._replace(files={"out.h5": one["out.h5"]}),
+    }
+    for expected, found in told.items():
+        lines = list(faults(found, usual, here))
+        assert len(lines) == 1, lines
+        assert expected in lines[0]
+    # Nothing is shown where there is no output.
+    assert list(faults(usual._replace(said=""), usual, Environment({}, (1,)))) == []

@@ -168,8 +168,7 @@ def _zeros(point: complex, value: Complex, slope: Complex) -> Complex:
         return np.zeros(0, dtype=complex)
     # Eigenvalues of a pencil, whose second matrix may be singular.
     shift = scipy.linalg.eigvals(value, slope)
-    out: Complex = point - shift[np.isfinite(shift)]
-    return out
+    return np.asarray(point - shift[np.isfinite(shift)], dtype=np.complex128)
 
 
 def _apart(z: complex, others: Complex) -> bool:
