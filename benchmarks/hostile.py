@@ -168,7 +168,8 @@ def faults(found: Run, usual: Run, machine: Environment) -> Iterator[str]:
             yield f"a traceback: {text.strip().splitlines()[-1]}"
         elif "Error" in text and "Error" not in usual.said + usual.errors:
             yield f"an error: {text.strip()}"
-    for name in sorted({*found.files, *usual.files}):
+    # A lock names the process that holds it.
+    for name in sorted(n for n in {*found.files, *usual.files} if not n.endswith("/lock")):
         pair = found.files.get(name), usual.files.get(name)
         if pair[0] is None or pair[1] is None:
             yield f"{name} is {'missing' if pair[0] is None else 'more than usual'}"

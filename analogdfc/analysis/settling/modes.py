@@ -129,7 +129,8 @@ class Spectrum:
     @cached_property
     def _seeker(self) -> ZeroSeeker:
         """What finds zeros of det(I + L(s)), from the line and from the loop itself."""
-        return ZeroSeeker(self.loop.loop_gain_where_found, self.s, self.gain, self.rate)
+        along = self.loop.loop_gain_along
+        return ZeroSeeker(self.loop.loop_gain_where_found, along, self.s, self.gain, self.rate)
 
     def margins(self) -> tuple[float, float]:
         """Gain margin (a factor) and phase margin (radians) of the worst characteristic locus.
@@ -237,15 +238,9 @@ class Spectrum:
         """Of (I + L)^-1 p = F^-1 p with p the open loop's response: v w^T p / (w^T F' v)."""
         if not len(values):
             return np.zeros((0, self.gain.shape[-1]), dtype=complex)
-        step = 1e-5 * np.abs(values)
-        gain = self.loop.loop_gain(np.concatenate([values - step, values + step]))[0]
-        m = len(values)
-        slope = (gain[m:] - gain[:m]) / (2 * step[:, None, None])
-        closed = np.eye(gain.shape[-1]) + (gain[:m] + gain[m:]) / 2
-        push = self.loop.open_response(values)[0]
-        left, _, right = np.linalg.svd(closed)
-        w, v = left[..., -1].conj(), right[:, -1].conj()
-        share = np.einsum("kn,kn->k", w, push[..., 0]) / np.einsum("ki,kij,kj->k", w, slope, v)
+        push = self.loop.open_response(values)[0, ..., 0]
+        w, v, slope = self._seeker.vectors(values)
+        share = (w * push).sum(axis=1) / slope
         out: Complex = share[:, None] * v
         return out
 

@@ -152,6 +152,19 @@ class LoopTransfer:
         back[left] = np.nan
         return np.swapaxes(-back, -1, -2)
 
+    def loop_gain_along(self, s: Complex, cut: Complex) -> Complex:
+        """L(s) times a vector at every frequency, (points, n_L), for a batch of one.
+
+        Args:
+            s: complex frequencies, (points,), in radians per second; nan comes of those where it
+                doesn't converge.
+            cut: the vectors, (points, n_L).
+        """
+        sweep, left = self._settle(self._slopes, self._stages(s), cut[None, :, None, :], {})
+        back = sweep.o[self._cut][..., 0, :]
+        back[left] = np.nan
+        return np.asarray(-back[0], dtype=np.complex128)
+
     def response(self, s: Complex, gain: Complex | None = None) -> dict[str, Complex]:
         """Deviations from rest after the release, as Laplace transforms.
 

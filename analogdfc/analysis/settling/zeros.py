@@ -2,7 +2,8 @@
 
 By successive linear problems (Ruhe 1973). Every look at the loop itself is a sweep through all its
 amplifiers for each channel, so that the way to a zero is gone on a rational interpolant of what is
-known along a line already; the loop itself then confirms the zero, to full precision.
+known along a line already. The loop itself then moves the zero by what its gain along the zero's
+own vectors says, which leaves the square of the interpolant's error, and must confirm it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from analogdfc.analysis.settling.rational import Complex, Interpolant
 
 Array = NDArray[np.float64]
 Gain = Callable[[Complex], Complex]
+Along = Callable[[Complex, Complex], Complex]
 
 SAME = 1e-7
 """Relative distance up to which two modes are one."""
@@ -27,11 +29,17 @@ _ARRIVED = 1e-8
 _EXACT = 1e-6
 """Largest error of an interpolant, relative to the largest of what it interpolates."""
 
+_CONFIRMED = 1e-6
+"""Relative step and residual up to which the loop confirms a zero of its interpolant."""
+
 _STEPS = 6
 """Bound on the linear problems of an iteration."""
 
 _SMALL = 16
 """Channels up to which all zeros of a linear problem are as cheap as the nearest."""
+
+_INVERSIONS = 4
+"""Steps of the inverse iteration to the vectors of a zero."""
 
 _POWERS = 24
 _DOMINANT = 1e-9
@@ -43,13 +51,16 @@ class ZeroSeeker:
 
     Args:
         loop_gain: L at frequencies, (1, points, n_L, n_L), nan where there is none.
+        along: L times a vector at each of some frequencies, (points, n_L).
         s: points of a line, with imaginary part >= 0, (points,).
         gain: L there, (points, n_L, n_L).
         rate: scale of the slow modes, in rad/s.
     """
 
-    def __init__(self, loop_gain: Gain, s: Complex, gain: Complex, rate: float) -> None:
-        self._loop_gain, self._rate = loop_gain, rate
+    def __init__(
+        self, loop_gain: Gain, along: Along, s: Complex, gain: Complex, rate: float
+    ) -> None:
+        self._loop_gain, self._along, self._rate = loop_gain, along, rate
         self._eye = np.eye(gain.shape[-1])
         # s takes most of the integrators' pole away; divided by the other, all stays finite.
         bounded = (self._eye + gain) * (s / (s + rate))[:, None, None]
@@ -81,16 +92,44 @@ class ZeroSeeker:
         Args:
             starts: (m,), in rad/s.
         """
-        if self._line is not None:
-            starts = self._newton(starts, self._interpolated)
-        return self._newton(starts, self._true)
+        if self._line is None:
+            return self._newton(starts, self._true)
+        there = self._newton(starts, self._interpolated)
+        if not len(there):
+            return there
+        value, slope = self._linear(there, self._interpolated)
+        w, v = null_vectors(value)
+        true = there[:, None] * (v + self._along(there, v))
+        turned = np.einsum("kij,kj->ki", slope, v)
+        move = -(w * true).sum(axis=1) / (w * turned).sum(axis=1)
+        left = np.linalg.norm(true + move[:, None] * turned, axis=1)
+        left /= np.abs(there) * np.linalg.norm(turned, axis=1)
+        sure = (left < _CONFIRMED) & (np.abs(move) < _CONFIRMED * np.abs(there))
+        return np.concatenate([(there + move)[sure], self._newton(there[~sure], self._true)])
+
+    def vectors(self, zeros: Complex) -> tuple[Complex, Complex, Complex]:
+        """The vectors with w^T (I + L) = 0 and (I + L) v = 0 at zeros, and w^T L' v.
+
+        Args:
+            zeros: (m,), in rad/s.
+
+        Returns:
+            w and v, (m, n_L), and the product, (m,).
+        """
+        known = self._true if self._line is None else self._interpolated
+        w, v = null_vectors(self._linear(zeros, known)[0])
+        step = 1e-5 * np.abs(zeros)
+        slope = (self._along(zeros + step, v) - self._along(zeros - step, v)) / (2 * step[:, None])
+        return w, v, np.asarray((w * slope).sum(axis=1), dtype=np.complex128)
 
     def _neighbours(self, points: Complex) -> list[Complex]:
         """Zeros of the loop linearised around each point, where they lie near it."""
         known = self._true if self._line is None else self._interpolated
         out = []
         for z, value, slope in zip(points, *self._linear(points, known), strict=True):
-            zeros = _zeros(z, value, slope)
+            zeros = np.zeros(0, dtype=complex)
+            if np.isfinite(value + slope).all():
+                zeros = _zeros(z, value, slope, _quotient(value, slope))
             out.append(zeros[np.abs(zeros - z) < 0.4 * abs(z)])
         return out
 
@@ -128,47 +167,78 @@ class ZeroSeeker:
 
 
 def nearest(points: Complex, value: Complex, slope: Complex) -> Complex:
-    """The nearest zero of each linear problem, (m,); nan where there is none."""
+    """The nearest zero of each linear problem, (m,); nan where there is none.
+
+    Args:
+        points: around which they are linear, (m,).
+        value: the matrices there, (m, n, n).
+        slope: their slopes.
+    """
     out = np.full(len(points), np.nan, dtype=complex)
     n = value.shape[-1]
-    finite = np.isfinite(value).all(axis=(1, 2)) & np.isfinite(slope).all(axis=(1, 2))
-    guess = np.random.default_rng(0).standard_normal((2, n))
-    for k in np.flatnonzero(finite):
-        shift = _dominant(value[k], slope[k], guess[0] + 1j * guess[1])
-        if shift is None:
-            zeros = _zeros(points[k], value[k], slope[k])
-            if len(zeros):
-                out[k] = zeros[np.abs(zeros - points[k]).argmin()]
-        else:
-            out[k] = points[k] - shift
+    draw = np.random.default_rng(0).standard_normal((2, n))
+    guess = draw[0] + 1j * draw[1]
+    for k in np.flatnonzero(np.isfinite(value + slope).all(axis=(1, 2))):
+        inverse = _quotient(value[k], slope[k])
+        found = None if inverse is None or n <= _SMALL else _dominant(inverse, guess)
+        if found is not None:
+            out[k] = points[k] - 1 / found
+            continue
+        zeros = _zeros(points[k], value[k], slope[k], inverse)
+        if len(zeros):
+            out[k] = zeros[np.abs(zeros - points[k]).argmin()]
     return out
 
 
-def _dominant(value: Complex, slope: Complex, v: Complex) -> complex | None:
-    """The least shift with value v = shift slope v, where it stands out; None elsewhere."""
-    if len(v) <= _SMALL:
-        return None
+def _quotient(value: Complex, slope: Complex) -> Complex | None:
+    """The inverse of the matrix times its slope; None where there is no inverse."""
     try:
-        inverse = np.linalg.solve(value, slope)
+        return np.asarray(np.linalg.solve(value, slope), dtype=np.complex128)
     except np.linalg.LinAlgError:
         return None
+
+
+def _dominant(matrix: Complex, v: Complex) -> complex | None:
+    """The eigenvalue that stands out in size; None where none does."""
     for _ in range(_POWERS):
         v = np.asarray(v / np.linalg.norm(v), dtype=np.complex128)
-        image = np.asarray(inverse @ v, dtype=np.complex128)
+        image = np.asarray(matrix @ v, dtype=np.complex128)
         share = complex(np.vdot(v, image))
         if np.linalg.norm(image - share * v) <= _DOMINANT * abs(share):
-            return 1 / share
+            return share
         v = image
     return None
 
 
-def _zeros(point: complex, value: Complex, slope: Complex) -> Complex:
+def _zeros(point: complex, value: Complex, slope: Complex, inverse: Complex | None) -> Complex:
     """All zeros of a linear problem."""
-    if not (np.isfinite(value).all() and np.isfinite(slope).all()):
-        return np.zeros(0, dtype=complex)
-    # Eigenvalues of a pencil, whose second matrix may be singular.
-    shift = scipy.linalg.eigvals(value, slope)
+    if inverse is not None and len(inverse) > _SMALL:
+        inverted = np.linalg.eigvals(inverse)
+        shift = 1 / inverted[np.abs(inverted) > 1e-12 * np.abs(inverted).max()]
+    else:
+        # Eigenvalues of a pencil, whose second matrix may be singular.
+        shift = scipy.linalg.eigvals(value, slope)
     return np.asarray(point - shift[np.isfinite(shift)], dtype=np.complex128)
+
+
+def null_vectors(matrices: Complex) -> tuple[Complex, Complex]:
+    """Vectors w and v with w^T A = 0 and A v = 0 of nearly singular matrices, (m, n) each.
+
+    Args:
+        matrices: A, (m, n, n).
+    """
+    try:
+        inverse = np.linalg.inv(matrices)
+    except np.linalg.LinAlgError:
+        left, _, right = np.linalg.svd(matrices)
+        return left[..., -1].conj(), right[:, -1].conj()
+    draw = np.random.default_rng(0).standard_normal((2, matrices.shape[-1]))
+    start = np.broadcast_to(draw[0] + 1j * draw[1], matrices.shape[:2])
+    w, v = start, start
+    for _ in range(_INVERSIONS):
+        v, w = np.einsum("kij,kj->ki", inverse, v), np.einsum("kji,kj->ki", inverse, w)
+        v, w = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (v, w))
+    return np.asarray(w, dtype=np.complex128), np.asarray(v, dtype=np.complex128)
 
 
 def _apart(z: complex, others: Complex) -> bool:
