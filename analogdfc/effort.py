@@ -18,8 +18,10 @@ LONG = 600.0
 
 # Measured from 3-4-2 to 30-20-10 on one core, with the card of the prototype; right to a factor of
 # two or three, on machines and for circuits like these.
-_INTERVAL = 6e-4
-_ENTRY = 3e-9
+_MODEL = 0.35
+_INTERVAL = 2e-5
+_UNKNOWN = 2e-5
+_AMPLIFIERS = 4.4e-6
 _FINER = 2.2  # a tenth of the error, with steps whose error goes by the third power
 _SMALL = 30  # amplifiers of 3-4-2
 _UNIT: Mapping[Fidelity, tuple[float, float]] = {"ideal": (5e-3, 0.8), "macro": (1.25e-2, 3.3)}
@@ -34,8 +36,10 @@ def model_seconds(design: Design, runs: int, intervals: float) -> float:
         runs: chips times samples, run together.
         intervals: of the record.
     """
-    unknowns = UNKNOWNS * Chip.of(design).circuit.amplifiers
-    return intervals * (_INTERVAL + _ENTRY * runs * unknowns**2)
+    amplifiers = Chip.of(design).circuit.amplifiers
+    states = runs * UNKNOWNS * amplifiers
+    # Steps are as many whatever the record; factors go with the crossbars.
+    return _MODEL + _INTERVAL * intervals + _UNKNOWN * states + _AMPLIFIERS * amplifiers**2
 
 
 def circuit_seconds(design: Design, fidelity: Fidelity, duration: float) -> float:

@@ -42,11 +42,11 @@ def test_a_model_that_does_not_fit_the_memory_is_refused_before_it_is_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     chip = Chip.of(design_of(3, 4, 2))
-    with_memory(monkeypatch, 0.1)
+    with_memory(monkeypatch, 0.02)
     what = r"the equations of 30 amplifiers, 1 chips, would need .* GB of memory"
     with pytest.raises(UserError, match=rf"{what}.*\. A smaller network needs less"):
         Behavioural([chip])
-    with_memory(monkeypatch, 50)
+    with_memory(monkeypatch, 2)
     model = Behavioural([chip])
     model.release(normal(1, 2, 3), 0.1 * normal(2, 2, 2))
     with pytest.raises(UserError, match=r"solving 122 equations at a time for 100 samples of 1"):
@@ -73,7 +73,7 @@ def test_a_sizing_that_cannot_be_simulated_is_refused_before_the_search(
     with_memory(monkeypatch, 100)
     with pytest.raises(UserError, match=r"waveforms of 2 samples over 5000000 steps"):
         size(problem, BatchProcess())
-    with_memory(monkeypatch, 2)
+    with_memory(monkeypatch, 1)
     with pytest.raises(UserError, match=r"solving 120 equations at a time for 2 samples of 2"):
         size(replace(problem, duration=20.0), BatchProcess())
     with pytest.raises(AssertionError, match="searched"):
@@ -118,7 +118,7 @@ def test_a_command_says_at_once_that_it_will_be_long(
     monkeypatch.setattr("analogdfc.cli.size.size", stop)
     monkeypatch.setattr("analogdfc.memory.memory", lambda: 10**15)
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(cli, [*arguments, "--sizes", "2-2-2", "--duration", "1e7"])
+    result = CliRunner().invoke(cli, [*arguments, "--sizes", "2-2-2", "--duration", "4e7"])
     assert result.exit_code == 2, result.output
     said = result.stderr.splitlines()
     assert said[0].startswith("Warning: this will take about")

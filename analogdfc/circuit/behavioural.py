@@ -30,11 +30,16 @@ from analogdfc.samples import check_samples
 UNKNOWNS = 4
 """Unknowns of an amplifier in the full model."""
 
-_OF_A_CHIP = 70
-"""Numbers that its equations take, by the square of its amplifiers; measured, as is the next."""
+_OF_A_CHIP = 6
+"""Numbers that its equations and their factors take, by the square of its amplifiers; a bound for
+crossbars with wires, measured, as are the next two."""
 
-_OF_A_SAMPLE = 10
-"""Numbers that a step of one sample takes, by the square of the unknowns."""
+_OF_AN_UNKNOWN = 600
+_OF_A_STATE = 40
+"""Numbers that the cells of a chip take, and a step of one sample, by the unknowns."""
+
+_USUAL_STEPS = 80
+"""Steps that a loop takes which doesn't ring; errors of more may add up."""
 
 _SETTLE = 6e-6
 """Time over the release as a part of an amplifier's 1 / gain-bandwidth."""
@@ -166,6 +171,15 @@ class Behavioural:
             )
             for c, chip in enumerate(self.chips)
         ]
+
+    @property
+    def needed(self) -> float:
+        """Tolerance with which the last run would have been as accurate as one that doesn't ring.
+
+        While a loop rings, it takes many steps, whose errors don't decay. With the errors of an
+        oscillation, near the limit of stability, the third power was found to be on the safe side.
+        """
+        return self.integrator.tolerance * min(1.0, (_USUAL_STEPS / self.integrator.steps) ** 3)
 
     def modes(
         self, x: Tensor, step: Tensor, *, at_rest: bool = True
@@ -331,7 +345,7 @@ def check_solving(unknowns: int, chips: int, samples: int) -> None:
         UserError: there isn't.
     """
     check_memory(
-        _OF_A_SAMPLE * chips * samples * unknowns**2,
+        chips * unknowns * (_OF_AN_UNKNOWN + _OF_A_STATE * samples),
         f"solving {unknowns} equations at a time for {samples} samples of {chips} chips",
         "Fewer samples or a smaller network need less",
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -131,10 +131,12 @@ class ESDIRK:
         tolerance: largest error of a step in any watched unknown, in units of the unknowns.
         settle: longest time in which the algebraic unknowns are made consistent at the start, in
             the unit of time; 2^-24 of the output grid's spacing where that is less.
+        steps: how many the last run took.
     """
 
     tolerance: float = 2e-6
     settle: float = math.inf
+    steps: int = field(default=0, init=False)
 
     def run(
         self,
@@ -170,6 +172,7 @@ class ESDIRK:
                 finite.
         """
         solver = _Solver(system, self.tolerance)
+        self.steps = 0
         place = system.place
         shown = place if columns is None else place[columns]
         counted = place if watched is None else place[watched]
@@ -193,6 +196,7 @@ class ESDIRK:
                 _show(system, step.stages, h, observe)
             z, f = step.stages[-1], step.slope
             solver.accepted()
+            self.steps += 1
             length = unit >> level
             until = steps if position + length == unit else (position + length) * steps // unit
             if until > done:

@@ -23,6 +23,7 @@ _SLOW = 0.5
 """Contraction an iteration beyond which substitution is given up, after the first few."""
 
 _FEW = 4
+_LAYERS = 8
 _SUBSTITUTIONS = 16
 _NEWTON = 40
 _HALVINGS = 30
@@ -168,7 +169,8 @@ class Implicit:
         for k in range(iterations):
             step = self.factor.solve(_residual(self.matrix, constant, self.channels, z))
             change = _largest(step)
-            if not _goes_on(k, change, before):
+            # What goes through the layers one after another settles in as many iterations.
+            if not (k < _LAYERS or change < _SLOW * before):
                 return self._damped(constant, z, tolerance, iterations - k)
             z, before = z + step, change
             if change < tolerance:

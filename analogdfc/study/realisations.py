@@ -132,7 +132,7 @@ class Model:
         Args:
             study: what is run.
         """
-        return _part(self.fine) * min(study.step_tolerances(self.seed, self.rung))
+        return _part(self.fine) * study.model_tolerance(self.seed, self.rung)
 
     def run(self, study: Study, progress: Progress | None = None) -> Trajectory:
         """Integrate the chip's equations.

@@ -26,6 +26,9 @@ from analogdfc.study.realisations import PAIRS, Ideal, Progress, Realisation, St
 _TOLERANCE = 2e-6
 """Usual error of a time step of the behavioural model, in volts."""
 
+_ENOUGH = 0.7
+"""Part of a tolerance beyond which a run with less isn't worth it."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -143,16 +146,36 @@ class Study:
             seeds: of the chips; None for nominal components.
             rung: detail of the amplifier model.
             tolerance: error of a time step, in volts; by default 2e-6, and less for a loop that
-                rings.
+                rings, which is then run once more.
             precision: part of that default that is allowed.
             progress: called after each interval with the number finished.
         """
-        if tolerance is None:
-            parts = (part for seed in seeds for part in self.step_tolerances(seed, rung))
-            tolerance = _TOLERANCE * precision * min(parts)
+        key = tuple(seeds), rung
         chips = [Chip.of(self.design, seed) for seed in seeds]
-        model = Behavioural(chips, rung, tolerance=tolerance)
-        return model.run(self.x, self.step, dt=self.dt, steps=self.steps, progress=progress)
+        allowed = precision * self._needed.get(key, _TOLERANCE) if tolerance is None else tolerance
+        model = Behavioural(chips, rung, tolerance=allowed)
+        runs = model.run(self.x, self.step, dt=self.dt, steps=self.steps, progress=progress)
+        if tolerance is not None or key in self._needed:
+            return runs
+        self._needed[key] = model.needed / precision
+        if model.needed > _ENOUGH * allowed:
+            return runs
+        return self.behavioural(seeds, rung, precision=precision, progress=progress)
+
+    def model_tolerance(self, seed: int | None, rung: Rung = Rung.FULL) -> float:
+        """Error of a time step of the behavioural model of a chip, as a part of the usual one.
+
+        Args:
+            seed: seed of the chip; None for nominal components.
+            rung: detail of the amplifier model.
+        """
+        if ((seed,), rung) not in self._needed:
+            self.behavioural([seed], rung)
+        return self._needed[(seed,), rung] / _TOLERANCE
+
+    @cached_property
+    def _needed(self) -> dict[tuple[tuple[int | None, ...], Rung], float]:
+        return {}
 
     def static(self, seed: int | None) -> StaticState:
         """The free state and the rest state of a chip.
