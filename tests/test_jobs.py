@@ -29,6 +29,7 @@ from analogdfc.jobs import (
     results,
     run_tasks,
 )
+from analogdfc.scratch import Scratch
 
 
 @dataclass(frozen=True)
@@ -258,7 +259,7 @@ def test_what_a_killed_program_left_is_removed_and_what_another_uses_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    left = tmp_path / "analogdfc-logs-left"
+    left = tmp_path / "analogdfc-run-ab_01234"
     left.mkdir()
     os.utime(left, (1e9, 1e9))
     with Processes(1):
@@ -269,6 +270,18 @@ def test_what_a_killed_program_left_is_removed_and_what_another_uses_is_not(
             assert first.exists()
             assert len(list(tmp_path.iterdir())) == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_the_user_is_not_taken_for_one_that_was_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    mine = tmp_path / "analogdfc-run-of-mine"
+    mine.mkdir()
+    os.utime(mine, (1e9, 1e9))
+    with Scratch() as folder:
+        assert folder.is_dir()
+    assert list(tmp_path.iterdir()) == [mine]
 
 
 def test_settings_tell_tasks_apart_and_are_json() -> None:

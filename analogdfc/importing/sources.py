@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from analogdfc import records
 from analogdfc.errors import UserError
 from analogdfc.records.apart import has_signature
+from analogdfc.scratch import Scratch
 
 _KERAS = "model.weights.h5"
 """Where the weights are in a .keras file, which is an archive."""
@@ -74,7 +74,7 @@ def _hdf5(path: Path) -> Arrays:
 
 
 def _keras(path: Path, archive: zipfile.ZipFile) -> Arrays:
-    with tempfile.TemporaryDirectory(prefix="analogdfc-") as folder:
+    with Scratch() as folder:
         place = Path(archive.extract(_KERAS, folder))
         try:
             return _hdf5(place)

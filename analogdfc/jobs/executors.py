@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import fcntl
 import math
 import multiprocessing
 import multiprocessing.connection
@@ -12,9 +11,7 @@ import queue
 import shutil
 import signal
 import sys
-import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -24,6 +21,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from analogdfc.errors import TimeLimitError, UserError
 from analogdfc.jobs.task import Progress, Task
+from analogdfc.scratch import Scratch
 
 Result = TypeVar("Result")
 
@@ -33,8 +31,6 @@ _GRACE = 3.0
 _LINES = 5
 """Lines before and of its last words that are told when a process died."""
 
-_LOGS = "analogdfc-logs-"
-_YOUNG = 1.0
 """Seconds in which a folder may be there without its lock."""
 
 _GAVE_UP = 124
@@ -75,7 +71,8 @@ class Processes(Executor):
         self.count = count
         self._context = multiprocessing.get_context("spawn")
         self._reports: multiprocessing.Queue[int] = self._context.Queue()
-        self._logs, self._claim = _folder_of_logs()
+        self._scratch = Scratch()
+        self._logs = self._scratch.path
         self._pool = self._fresh()
         self._started: list[multiprocessing.Process] = []
 
@@ -143,13 +140,7 @@ class Processes(Executor):
             cancel_futures: give up what has not begun.
         """
         self._pool.shutdown(wait, cancel_futures=cancel_futures)
-        self._remove_logs()
-
-    def _remove_logs(self) -> None:
-        shutil.rmtree(self._logs, ignore_errors=True)
-        if self._claim is not None:
-            os.close(self._claim)
-            self._claim = None
+        self._scratch.remove()
 
     def __exit__(
         self,
@@ -165,32 +156,11 @@ class Processes(Executor):
             process.terminate()
         for process in running:
             process.join(_GRACE)
-        self._remove_logs()  # where one that is just starting still writes
+        self._scratch.remove()  # where one that is just starting still writes
         return None
 
     def _processes(self) -> Iterable[multiprocessing.Process]:
         return (self._pool._processes or {}).values()
-
-
-def _folder_of_logs() -> tuple[Path, int | None]:
-    """A new folder for what processes write, and its lock; those of killed programs are removed.
-
-    A program that is killed before its first process is there leaves its folder, but not the lock.
-    """
-    for left in Path(tempfile.gettempdir()).glob(f"{_LOGS}*"):
-        with suppress(OSError):
-            lock = os.open(left, os.O_RDONLY)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # One that was just made may not be locked yet.
-                if time.time() - left.stat().st_mtime > _YOUNG:
-                    shutil.rmtree(left)
-            finally:
-                os.close(lock)
-    made = Path(tempfile.mkdtemp(prefix=_LOGS))
-    lock = os.open(made, os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    return made, lock
 
 
 class Threads(ThreadPoolExecutor):

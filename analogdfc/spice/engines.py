@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import tempfile
-from pathlib import Path
 
 from analogdfc.errors import UserError
+from analogdfc.scratch import Scratch
 from analogdfc.spice.batch import BatchProcess
 from analogdfc.spice.installed import find_binary, find_shared_library, has_pyspice
 from analogdfc.spice.process import run_limited
@@ -41,7 +40,7 @@ def ngspice_version() -> str | None:
     binary = find_binary()
     if binary is None:
         return library_version()
-    with tempfile.TemporaryDirectory(prefix="analogdfc-") as name:
-        _, messages = run_limited([binary, "--version"], Path(name), {}, 20.0)
+    with Scratch() as name:
+        _, messages = run_limited([binary, "--version"], name, {}, 20.0)
     match = re.search(r"ngspice-([\w.+-]+)", "\n".join(messages))
     return match[1] if match else None

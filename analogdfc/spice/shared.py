@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from analogdfc.errors import UserError
+from analogdfc.scratch import Scratch
 from analogdfc.spice.installed import (
     LIBRARY_VARIABLE,
     digest_of,
@@ -79,11 +79,11 @@ class SharedLibrary(Simulator):
 
     def version(self) -> str | None:
         """Version of the library, e.g. '39'; None if it can't be loaded."""
-        with tempfile.TemporaryDirectory(prefix="analogdfc-") as name:
-            exit_code, _ = self._execute(Path(name), 20.0)
+        with Scratch() as name:
+            exit_code, _ = self._execute(name, 20.0)
             if exit_code:
                 return None
-            version = _report(Path(name))["version"]
+            version = _report(name)["version"]
             return None if version is None else str(version)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analogdfc.errors import ConvergenceError, TimeLimitError, UserError
+from analogdfc.scratch import Scratch
 from analogdfc.spice.deck import check_deck, logical_lines, stop_time, vector_name, with_saves
 from analogdfc.spice.diagnosis import RefusedError, raise_for_messages, reached_time
 from analogdfc.spice.interfaces import mismatch
@@ -106,8 +107,7 @@ class Simulator(ABC):
         stop = stop_time(netlist)
         deck = with_saves(netlist, save)
         try:
-            with tempfile.TemporaryDirectory(prefix="analogdfc-") as name:
-                folder = Path(name)
+            with Scratch() as folder:
                 (folder / DECK_NAME).write_text(deck, encoding="utf-8")
                 write_settings(folder, netlist)
                 messages, found = self._simulate(folder, netlist, save, time_limit, progress)
