@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 # Each room may use those above it in this list and no other.
 ORDER = [
     "lazy", "errors", "samples", "drawing", "tables",
-    "states", "memory", "files", "records", "trees", "jobs",
+    "states", "memory", "scratch", "files", "records", "trees", "jobs",
     "losses",
     "activations", "network", "feedback", "controller", "storage", "importing",
     "dynamics", "measures", "learning", "datasets", "training", "presets", "cases",
