@@ -1,0 +1,164 @@
+"""What the behavioural model costs: against ngspice, and as networks grow.
+
+`OMP_NUM_THREADS=1 python -m benchmarks.behavioural` (minutes); `--parts chips` a part of it.
+
+Runs of 20 tau_u at the usual tolerance, in processes of one thread of their own; seconds are those
+of the CPU, of the run with its release but without imports, and memory is the most that the process
+had. ngspice's are of one sample with macro cells and wires. What grows with the conductances
+has about the same figures in the last two columns of the table of growth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from analogdfc.circuit.behavioural import Behavioural
+from analogdfc.circuit.chip import Chip
+from analogdfc.spice.engines import ngspice_version
+from benchmarks._measure import Case, case
+
+TOLERANCE = 2e-6
+SMALL, LARGE = "16-10-10", "784-256-256-256-10"
+TILE = 64
+WIDTHS = (64, 128, 256, 512, 1024)
+PARTS = ("ngspice", "chips", "large", "growth")
+FASTER, A_CHIP, SECONDS, GIGABYTES = 1000, 0.1, 300, 4
+"""Bars: against ngspice 39, seconds of a chip, seconds and memory of the large network."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run took.
+
+    Attributes:
+        seconds: of the CPU.
+        gigabytes: the most memory, the libraries' among it.
+        conductances: pairs of the crossbars.
+        steps: time steps.
+    """
+
+    seconds: float
+    gigabytes: float
+    conductances: int
+    steps: int
+
+
+def made(sizes: str, samples: int, tile: int) -> Case:
+    """The random network; wires in tiles of so many rows, or whole where that is 0."""
+    here = case([int(n) for n in sizes.split("-")], 0, samples)
+    return here.in_tiles(tile) if tile else here
+
+
+def run(sizes: str, samples: int, chips: int, tile: int) -> Cost:
+    """Integrate in this process."""
+    here = made(sizes, samples, tile)
+    start = time.process_time()
+    model = Behavioural([Chip.of(here.design, k) for k in range(chips)], tolerance=TOLERANCE)
+    model.run(here.x, here.step, dt=here.dt, steps=here.steps)
+    seconds = time.process_time() - start
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    parts = (*here.design.weights, *here.design.feedback)
+    return Cost(seconds, most, sum(t.numel() for t in parts), model.integrator.steps)
+
+
+def cost(sizes: str, samples: int, chips: int = 1, tile: int = 0) -> Cost:
+    """The same in a process of its own."""
+    numbers = map(str, (samples, chips, tile))
+    command = [sys.executable, "-m", "benchmarks.behavioural", "--one", sizes, *numbers]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return Cost(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def circuit_seconds(sizes: str) -> float:
+    """CPU time of ngspice for a sample."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    made(sizes, 1, 0).circuit(0, "macro")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def against_ngspice(table: Table) -> bool:
+    """Add the speed against ngspice."""
+    samples = 128
+    ours, theirs = cost(SMALL, samples).seconds / samples, circuit_seconds(SMALL)
+    what = f"{SMALL}, {samples} samples, against ngspice {ngspice_version()}: times faster"
+    table.add_row(what, f"{theirs / ours:.0f}", f"{FASTER}")
+    table.add_row("  a sample: the model, ms", f"{1e3 * ours:.3g}", "")
+    table.add_row("  a sample: ngspice, s", f"{theirs:.3g}", "")
+    return theirs >= FASTER * ours
+
+
+def of_chips(table: Table) -> bool:
+    """Add the cost of chips that run together."""
+    chips = 20
+    ours = cost(SMALL, 4, chips).seconds / chips
+    what = f"{SMALL}, 4 samples of {chips} chips: s a chip"
+    table.add_row(what, f"{ours:.3g}", f"{A_CHIP:g}")
+    return ours <= A_CHIP
+
+
+def of_large(table: Table) -> bool:
+    """Add the cost of a large network."""
+    found = cost(LARGE, 8, tile=TILE)
+    what = f"{LARGE}, 8 samples, wires in tiles of {TILE} rows"
+    table.add_row(f"{what}: s", f"{found.seconds:.3g}", f"{SECONDS}")
+    table.add_row("  memory, GB", f"{found.gigabytes:.3g}", f"{GIGABYTES}")
+    return found.seconds <= SECONDS and found.gigabytes <= GIGABYTES
+
+
+def growth() -> Table:
+    """How cost grows with the layers' width."""
+    table = Table(title="width-width-width-10, 4 samples, wires in tiles", title_justify="left")
+    for name in ("width", "conductances\nk", "steps", "CPU\ns", "memory\nGB",
+                 "us a\nconductance", "bytes a\nconductance"):  # fmt: skip
+        table.add_column(name, justify="right")
+    bare = cost("2-2-2", 1).gigabytes
+    for width in WIDTHS:
+        found = cost(f"{width}-{width}-{width}-10", 4, tile=TILE)
+        more = found.gigabytes - bare
+        table.add_row(
+            str(width), f"{found.conductances / 1e3:.0f}", str(found.steps),
+            f"{found.seconds:.3g}", f"{more:.3g}",
+            f"{1e6 * found.seconds / found.conductances:.3g}",
+            f"{1e9 * more / found.conductances:.3g}",
+        )  # fmt: skip
+    return table
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the tables; 1 where a bar isn't met."""
+    parser = argparse.ArgumentParser(prog="benchmarks.behavioural", description=__doc__)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS])
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    if given.one:
+        sizes, *numbers = given.one
+        print(json.dumps(vars(run(sizes, *map(int, numbers)))))
+        return 0
+    table = Table(title="The behavioural model", title_justify="left")
+    for name in ("what", "measured", "bar"):
+        table.add_column(name, justify="left" if name == "what" else "right")
+    rows = {"ngspice": against_ngspice, "chips": of_chips, "large": of_large}
+    met = [add(table) for name, add in rows.items() if name in given.parts]
+    console = Console()
+    if met:
+        console.print(table)
+    if "growth" in given.parts:
+        console.print(growth())
+    return int(not all(met))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
