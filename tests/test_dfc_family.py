@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 
 from analogdfc.controller import PI
 from analogdfc.dynamics import Euler, Loop, RungeKutta4, simulate
+from analogdfc.dynamics.linalg import solve
 from analogdfc.dynamics.loop import free_pass
 from analogdfc.dynamics.reached import steady_state
-from analogdfc.dynamics.steady import newton, sensitivity
+from analogdfc.dynamics.steady import newton, sensitivity, solve_at_rest
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import (
     DFC,
@@ -28,7 +30,7 @@ from analogdfc.learning import (
 )
 from analogdfc.learning.base import LearningRule
 from analogdfc.losses import SoftmaxCrossEntropy
-from analogdfc.network import Network
+from analogdfc.network import Forward, Network
 
 GOLDEN = Path(__file__).parent / "golden" / "dfc_toy_updates.npz"
 
@@ -256,3 +258,37 @@ def test_an_error_below_the_rounding_of_the_output_converges_at_once() -> None:
     # A residual beyond rounding is no convergence.
     wide = newton(loop, free, free.r[-1] + 1e13 * step, iterations=1)
     assert not bool(wide.converged.any())
+
+
+def linear_system(sizes: list[int], batch: int) -> tuple[Loop, Forward, torch.Tensor]:
+    network = network_of(sizes, seed=3)
+    loop = Loop.of(network, DirectFeedback.transposed(network), PI(alpha=1e-3))
+    return loop, free_pass(loop, normal(4, batch, sizes[0])), normal(5, batch, sizes[-1])
+
+
+def exactly(loop: Loop, free: Forward, right: torch.Tensor) -> torch.Tensor:
+    matrix = sensitivity(loop, free.v) + loop.controller.damping * torch.eye(right.shape[1])
+    found: torch.Tensor = torch.linalg.solve(matrix, right)
+    return found
+
+
+def test_the_linear_steady_state_leaves_nothing_that_single_precision_would() -> None:
+    loop, free, right = linear_system([6, 20, 15, 4], 100)  # more than one block of samples
+    u = solve_at_rest(loop, free, right)
+    jq = sensitivity(loop, free.v)
+    left = right - (jq @ u.unsqueeze(-1)).squeeze(-1) - loop.controller.damping * u
+    assert float((left.norm(dim=1) / right.norm(dim=1)).max()) < 2e-12
+    torch.testing.assert_close(u, exactly(loop, free, right), rtol=1e-8, atol=1e-10)
+
+
+def test_where_single_precision_is_too_coarse_double_takes_its_place() -> None:
+    loop, free, right = linear_system([6, 8, 7, 3], 5)
+    alike = [q.clone() for q in loop.feedback]
+    for k, q in enumerate(alike):
+        q[:, 1] = q[:, 0] + 1e-8 * normal(k, len(q))  # all but the same direction twice
+    loop = loop._replace(feedback=tuple(alike), controller=PI(alpha=0.0))
+    with patch("analogdfc.dynamics.steady.solve", wraps=solve) as whole:
+        found = solve_at_rest(loop, free, right)
+    assert whole.call_count == 1
+    expected = exactly(loop, free, right)
+    assert float((found - expected).norm()) < 1e-5 * float(expected.norm())

@@ -93,8 +93,11 @@ def test_the_matrix_products_are_those_that_the_rules_dispatch(
         "dfc-ssa": AnalyticDFC,
     }
     for name, make in rules.items():
-        expected = counted(make(network_of(sizes, seed)), x, y)
-        assert operations(sizes, name, batch, steps=steps).macs == expected, name
+        with patch.object(steady, "_response", wraps=steady._response) as corrections:
+            expected = counted(make(network_of(sizes, seed)), x, y)
+        refinements = corrections.call_count
+        ours = operations(sizes, name, batch, steps=steps, refinements=refinements)
+        assert ours.macs == expected, name
 
 
 @settings(max_examples=15)
@@ -120,16 +123,16 @@ def test_the_matrix_products_of_newtons_method_follow_from_its_iterations(
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 10])
-def test_small_systems_cost_what_gaussian_elimination_does(n: int) -> None:
-    done = 0
-    for pivot in range(n):
-        for _row in range(pivot + 1, n):
-            done += 1 + (n - pivot - 1)  # the factor, then the row without its first element
-    for row in range(n):
-        done += row  # forward substitution
-        done += (n - 1 - row) + 1  # back substitution with its division
-    assert operations([4, n], "dfc-ssa", 3).solves == 3 * done
-    assert operations([4, n], "dfc-ss", 1, iterations=5, jacobians=2).solves == 5 * done
+def test_small_systems_cost_what_gauss_and_jordan_need(n: int) -> None:
+    inverse = 0
+    for _pivot in range(n):
+        for _row in range(n):
+            inverse += 1 + (n - 1)  # the factor, then the row without its first element
+    product = n * n
+    assert operations([4, n], "dfc-ssa", 3).solves == 3 * (inverse + 2 * product)
+    assert operations([4, n], "dfc-ssa", 1, refinements=0).solves == inverse + product
+    newton = operations([4, n], "dfc-ss", 1, iterations=5, jacobians=2)
+    assert newton.solves == 2 * inverse + 5 * product
     assert operations([4, n], "bp", 1).solves == 0
 
 

@@ -90,6 +90,7 @@ class Step:
         steps: time steps of a simulation.
         iterations: Newton steps, each with one pass through the network.
         jacobians: how many of them renew the derivative.
+        refinements: corrections of the linear solution of 'dfc-ssa'.
     """
 
     sizes: tuple[int, ...]
@@ -97,6 +98,7 @@ class Step:
     steps: int
     iterations: int
     jacobians: int
+    refinements: int
 
     @property
     def _layers(self) -> list[tuple[int, int]]:
@@ -170,10 +172,22 @@ class Step:
         scaled = _pointwise(rows * self._neurons, 2, 3)
         return slopes + scaled + _sum([_product(rows, a, n) for a, n in self._layers[1:]])
 
-    def _solve(self) -> Operations:
-        """LU factorisation, (n^3 - n) / 3, and two substitutions, n^2, for each sample."""
+    def _inverse(self) -> Operations:
+        """Inverse of a small matrix, n^3, for each sample."""
         n, b = self._outputs, self.batch
-        return Operations(solves=b * ((n**3 - n) // 3 + n**2), words=b * (n * n + 2 * n))
+        return Operations(solves=b * n**3, words=b * 2 * n * n)
+
+    def _solve(self) -> Operations:
+        """The inverse times a vector, n^2, for each sample."""
+        n, b = self._outputs, self.batch
+        return Operations(solves=b * n**2, words=b * (n * n + 2 * n))
+
+    def _refine(self) -> Operations:
+        """What a solution leaves: the layers' linear response to it; and its correction."""
+        scaled = _pointwise(self.batch * self._neurons, 2, 3)
+        layers = _sum([_product(self.batch, a, n) for a, n in self._layers[1:]])
+        left = _pointwise(self.batch * self._outputs, 4, 5)
+        return self._push() + scaled + layers + left + self._solve()
 
     def _rest(self) -> Operations:
         """Layers at rest under a control signal; v_ff of layer 1 is known."""
@@ -188,7 +202,7 @@ class Step:
         return self._forward() + self._error() + back + slopes + self._outer()
 
     def dfc(self) -> Operations:
-        """Algorithm 1, the outer products of 16 steps in one matrix product."""
+        """Algorithm 1, the outer products of some steps in one matrix product."""
         one = self._controller() + self._push() + self._feed(2) + self._potentials()
         one += self._differences(self._hidden - (self.sizes[1] if len(self.sizes) > 2 else 0))
         one += _pointwise(self.batch * self._neurons, 1, 1)  # the sums for the biases
@@ -212,16 +226,18 @@ class Step:
         return twice + self._error() + one.repeated(self.steps) + last
 
     def dfc_ss(self) -> Operations:
-        """Newton's method on u: derivative, small systems, a pass through the layers."""
+        """Newton's method on u: inverse derivatives, and passes through the layers."""
         one = self._solve() + self._rest() + _pointwise(self.batch * self._outputs, 4, 6)
-        newton = one.repeated(self.iterations) + self._sensitivity().repeated(self.jacobians)
+        derivative = self._sensitivity() + self._inverse()
+        newton = one.repeated(self.iterations) + derivative.repeated(self.jacobians)
         last = self._differences(self._hidden) + self._outer()
         return self._forward() + self._error() + newton + last
 
     def dfc_ssa(self) -> Operations:
         """Algorithm 3: one linear system a sample, one pass under u."""
         last = self._differences(self._hidden) + self._outer()
-        solved = self._sensitivity() + self._solve() + self._rest()
+        solved = self._sensitivity() + self._inverse() + self._solve()
+        solved += self._refine().repeated(self.refinements) + self._rest()
         return self._forward() + self._error() + solved + last
 
     @property
@@ -259,6 +275,7 @@ def operations(
     steps: int = 1000,
     iterations: int = 6,
     jacobians: int = 1,
+    refinements: int = 1,
     optimizer: str = "sgd",
 ) -> Operations:
     """Operations of one training step of a network with tanh hidden layers and a linear output.
@@ -271,9 +288,11 @@ def operations(
       for each step feedback, feedforward and outer products (Meulemans et al. 2021, Algorithm 1);
       a constant input spares layer 1 in the steps;
     - dfc-ss-simulated: 2 F + steps (F + n_L N) + F + F (Algorithm 2);
-    - dfc-ss: F + jacobians n_L F' + iterations (F' + n_L N) + F, by Newton's method on u, and
-      (n_L^3 - n_L) / 3 + n_L^2 in `solves` for each iteration;
-    - dfc-ssa: F + n_L F' + F' + n_L N + F, and `solves` once (Algorithm 3, Lemma 1).
+    - dfc-ss: F + jacobians n_L F' + iterations (F' + n_L N) + F, by Newton's method on u, and in
+      `solves` n_L^3 for each derivative and n_L^2 for each iteration;
+    - dfc-ssa: F + n_L F' + (1 + refinements) (F' + n_L N) + F, and in `solves`
+      n_L^3 + (1 + refinements) n_L^2 (Algorithm 3, Lemma 1). J Q is formed in single precision, and
+      the solution corrected.
 
     Feedback weights are fixed: their learning is not counted.
 
@@ -285,6 +304,7 @@ def operations(
         iterations: Newton steps of 'dfc-ss', none of them halved. By default what the published
             networks for MNIST need from random weights, as the next.
         jacobians: how many of them renew the derivative.
+        refinements: corrections of the linear solution of 'dfc-ssa', >= 0.
         optimizer: 'sgd' or 'adam'; adds the change of the weights.
 
     Raises:
@@ -301,7 +321,9 @@ def operations(
         )
     if not 1 <= jacobians <= iterations:
         raise UserError(f"jacobians = {jacobians}: 1 to {iterations}, the iterations, are allowed")
-    step = Step(tuple(sizes), batch, steps, iterations, jacobians)
+    if refinements < 0:
+        raise UserError(f"refinements = {refinements}: it must be >= 0")
+    step = Step(tuple(sizes), batch, steps, iterations, jacobians, refinements)
     flops, moved, moments = _OPTIMIZERS[optimizer]
     samples = batch * (sizes[0] + sizes[-1])
     return (

@@ -11,8 +11,8 @@ from analogdfc.dynamics.integrators import Euler
 from analogdfc.dynamics.loop import Loop, LoopState, free_state
 from analogdfc.dynamics.simulation import check_finite, check_run
 
-CHUNK = 16
-"""Steps whose outer products are summed by one matrix product."""
+CHUNK = 8
+"""Steps whose outer products are summed by one matrix product; few, for the cache."""
 
 
 class AveragedRun:
@@ -79,7 +79,7 @@ class AveragedRun:
             if i > 0:
                 self._feed(i, slot if self.method.layered else slot - 1)
             self.v[i].lerp_(push.add_(self.v_ff[i]), gain)
-            _activate(loop.activations[i], self.v[i], self.r_slots[i][slot])
+            activate(loop.activations[i], self.v[i], self.r_slots[i][slot])
         self._differences(slot)
 
     def _control(self, r: Tensor) -> None:
@@ -101,7 +101,7 @@ class AveragedRun:
         if self.loop.pathway:
             for h, a in zip(self.h, self.loop.pathway.stems, strict=True):
                 torch.mm(self.u, a.T, out=h)
-                _activate(self.loop.pathway.activation, h, h)
+                activate(self.loop.pathway.activation, h, h)
         for source, q, out in self.products:
             torch.mm(source, q, out=out)
 
@@ -121,7 +121,7 @@ class AveragedRun:
             elif i == 0:
                 torch.sub(self.r_slots[i][slot], self.first_ff, out=d)
             else:
-                _activate(phi, self.v_ff[i], d)
+                activate(phi, self.v_ff[i], d)
                 torch.sub(self.r_slots[i][slot], d, out=d)
 
     def chunk(self, count: int = CHUNK) -> None:
@@ -139,8 +139,14 @@ class AveragedRun:
                 self.weights[i].addmm_(d[:count].flatten(0, 1).T, flat)
 
 
-def _activate(phi: Activation, v: Tensor, out: Tensor) -> None:
-    """Write phi(v) into a tensor, without a temporary where PyTorch allows."""
+def activate(phi: Activation, v: Tensor, out: Tensor) -> None:
+    """Write phi(v) into a tensor, without a temporary where PyTorch allows.
+
+    Args:
+        phi: the activation.
+        v: potentials, of any shape.
+        out: where the activations go, of the same shape; v itself is allowed.
+    """
     if phi.function is torch.tanh:
         torch.tanh(v, out=out)
     elif phi.function is torch.sigmoid:

@@ -54,3 +54,20 @@ def inverse(matrix: Tensor) -> Tensor:
         return torch.from_numpy(np.linalg.inv(matrix.detach().numpy()))
     except (np.linalg.LinAlgError, torch.linalg.LinAlgError) as error:  # type: ignore[attr-defined]
         raise ConvergenceError(_SINGULAR) from error
+
+
+def applied(inverses: Tensor, right: Tensor) -> Tensor:
+    """Small matrices times vectors, without a gradient on the CPU.
+
+    Args:
+        inverses: (batch, n, n).
+        right: (batch, n).
+
+    Returns:
+        (batch, n).
+    """
+    if inverses.device.type != "cpu":
+        found: Tensor = (inverses @ right.unsqueeze(-1)).squeeze(-1)
+        return found
+    columns = right.detach().numpy()[..., None]
+    return torch.from_numpy((inverses.detach().numpy() @ columns)[..., 0])

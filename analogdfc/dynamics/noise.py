@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analogdfc.dynamics.averaging import activate
 from analogdfc.dynamics.loop import Loop, LoopState, free_state, presynaptic, push
 from analogdfc.dynamics.simulation import check_finite, check_run
 from analogdfc.errors import UserError
@@ -126,7 +127,15 @@ class _Run:
         self.v_fb = self.v.new_empty(_CHUNK + 1, *self.v.shape)
         self.v_fb[0] = 0
         self.noise = torch.empty(_CHUNK, len(x), self.noisy, dtype=torch.float32, device=x.device)
-        self.h = [u.new_empty(_CHUNK, *u.shape) for u in _distinct(loop, self.u)]
+        self.e, self.seen = torch.empty_like(self.u), _distinct(loop, self.u)
+        us = self.u.new_empty(_CHUNK, *self.u.shape)
+        self.us = list(us)
+        # Presynaptic signals of the chunk's steps: the control signals themselves, if direct.
+        self.h = [us]
+        if loop.pathway is not None:
+            self.h = [h.new_empty(_CHUNK, *h.shape) for h in self.seen]
+        self.parts = [self.v[:, span] for span in self.spans]
+        self.r = [torch.empty_like(v) for v in state.v]
         self.direct = torch.cat(loop.feedback).T.contiguous() if loop.pathway is None else None
         self.sums = [torch.zeros_like(q) for q in loop.feedback]
 
@@ -142,16 +151,13 @@ class _Run:
         self.v_fb[0] = self.v_fb[count]
 
     def _step(self, slot: int) -> None:
-        loop, pi = self.loop, self.loop.controller
-        before = self.u
-        e = self.target - self.r_last
-        self.u_int.add_(pi.derivative(pi.leaking(self.u_int, before), e), alpha=self.dt)
-        self.u = pi.output(self.u_int, e)
-        seen = _distinct(loop, self.u)
-        for buffer, h in zip(self.h, seen, strict=True):
-            buffer[slot] = h
-        if not self.proactive:
-            seen = _distinct(loop, before)
+        loop, before = self.loop, self.seen
+        self._control(self.us[slot])
+        self.seen = _distinct(loop, self.u)
+        if loop.pathway is not None:
+            for buffer, h in zip(self.h, self.seen, strict=True):
+                buffer[slot] = h
+        seen = self.seen if self.proactive else before
         v_fb = self.v_fb[slot + 1].add_(self.v_fb[slot], alpha=1 - self.gain_fb)
         if self.direct is not None:
             v_fb.addmm_(seen[0], self.direct, alpha=self.gain_fb)
@@ -159,11 +165,21 @@ class _Run:
             for span, q, h in zip(self.spans, loop.feedback, self._each(seen), strict=True):
                 v_fb[:, span].addmm_(h, q.T, alpha=self.gain_fb)
         self.v.lerp_(v_fb, self.gain).add_(self.drive)
-        for i, (span, phi) in enumerate(zip(self.spans, loop.activations, strict=True)):
-            v = self.v[:, span]
+        for i, (v, r, phi) in enumerate(zip(self.parts, self.r, loop.activations, strict=True)):
             if i > 0:
                 v.addmm_(self.r_last, loop.weights[i].T, alpha=self.gain)
-            self.r_last = phi.function(v)
+            activate(phi, v, r)
+            self.r_last = r
+
+    def _control(self, u: Tensor) -> None:
+        """Move the controller on by one step; its signal is written into a tensor."""
+        pi = self.loop.controller
+        torch.sub(self.target, self.r_last, out=self.e)
+        if pi.alpha > 0:
+            leaking = pi.leaking(self.u_int, self.u)
+            self.u_int.add_(leaking, alpha=-self.dt * pi.alpha / pi.tau_u)
+        self.u_int.add_(self.e, alpha=self.dt / pi.tau_u)
+        self.u = torch.add(self.u_int, self.e, alpha=pi.k_p, out=u)
 
     def _each(self, distinct: list[Tensor]) -> list[Tensor]:
         """One tensor a layer, where all layers may share one."""

@@ -9,13 +9,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analogdfc.dynamics.linalg import solve
+from analogdfc.dynamics.linalg import applied, inverse, solve
 from analogdfc.dynamics.loop import Loop, feedback_jacobians, presynaptic
+from analogdfc.errors import ConvergenceError
 from analogdfc.network import Forward
 from analogdfc.samples import check_samples
 
 # Rounding of an output neuron, in units in the last place, that no residual is asked to undercut.
 _ROUNDINGS = 16
+
+_BLOCK = 64
+"""Samples whose sensitivities are computed together on a CPU."""
+
+_REFINEMENTS = 4
+"""Corrections of a solution that single precision has started."""
+
+_REFINED = 1e-12
+"""What may be left of a sample's right side by it, relative."""
+
+_CLEAR = 1e-4
+"""Least eigenvalue, relative to the norm, whose sign single precision tells."""
 
 
 class Root(NamedTuple):
@@ -73,6 +86,7 @@ def sensitivity(
     u: Tensor | None = None,
     *,
     r: tuple[Tensor, ...] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Derivative of the output at rest with respect to the control signal, (batch, n_L, n_L).
 
@@ -84,27 +98,99 @@ def sensitivity(
         v: potentials of layers 1..L, (batch, n_i).
         u: control signal, (batch, n_L); only a feedback network needs it.
         r: activations phi(v) of layers 1..L, where they are at hand; the slopes then cost less.
+        dtype: precision to compute it in; by default that of the potentials.
 
     Raises:
         UserError: a feedback network, but no control signal.
     """
+    return _carried(loop, slopes_of(loop, v, r), u, dtype or v[0].dtype)
+
+
+def slopes_of(
+    loop: Loop, v: tuple[Tensor, ...], r: tuple[Tensor, ...] | None = None
+) -> list[Tensor]:
+    """Slopes phi'(v) of layers 1..L, (batch, n_i); arguments as `sensitivity`."""
     if r is None:
-        slopes = [phi.derivative(vi) for phi, vi in zip(loop.activations, v, strict=True)]
-    else:
-        slopes = [phi.slope(ri) for phi, ri in zip(loop.activations, r, strict=True)]
-    batch, n_out = v[0].shape[0], loop.biases[-1].shape[0]
-    carried: Tensor | None = None
-    for w, q, flat in zip(loop.weights, feedback_jacobians(loop, u), slopes, strict=True):
-        # Columns of T as rows, so that every layer is one matrix product over the batch.
-        slope = flat.unsqueeze(1)
-        if carried is None:
-            # In rows, or every product that follows would copy.
-            carried = q.mT.contiguous() * slope
-        else:
-            carried = (carried.reshape(batch * n_out, -1) @ w.T).view(batch, n_out, -1)
-            carried = carried.add_(q.mT).mul_(slope)
-    assert carried is not None
-    return carried.mT
+        return [phi.derivative(vi) for phi, vi in zip(loop.activations, v, strict=True)]
+    return [phi.slope(ri) for phi, ri in zip(loop.activations, r, strict=True)]
+
+
+def _carried(loop: Loop, slopes: list[Tensor], u: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """J Q from the slopes, samples by samples, so that what is carried stays in the cache."""
+    batch, n_out = slopes[-1].shape
+    # Columns of T as rows, so that every layer is one matrix product over samples; and in rows, or
+    # every product that follows would copy.
+    feedback = [q.mT.to(dtype).contiguous() for q in feedback_jacobians(loop, u)]
+    weights = [w.to(dtype) for w in loop.weights[1:]]
+    out = slopes[0].new_empty(batch, n_out, n_out, dtype=dtype)
+    block = _BLOCK if out.device.type == "cpu" else batch
+    for first in range(0, batch, block):
+        part = slice(first, first + block)
+        factors = [flat[part].to(dtype).unsqueeze(1) for flat in slopes]
+        pushed = [q if q.dim() == 2 else q[part] for q in feedback]
+        carried = pushed[0] * factors[0]
+        for w, q, factor in zip(weights, pushed[1:], factors[1:], strict=True):
+            flat = carried.view(len(factor) * n_out, -1) @ w.T
+            carried = flat.view(-1, n_out, len(w)).add_(q).mul_(factor)
+        out[part] = carried
+    return out.mT
+
+
+def solve_at_rest(loop: Loop, free: Forward, right: Tensor) -> Tensor:
+    """Solve (J Q + alpha~ I) u = right at the free state, to 1e-12 of each sample's right side.
+
+    J Q is formed in single precision, which takes half the time, and the solution corrected by what
+    it leaves in double precision. Where that doesn't fall fast, J Q is formed in double precision.
+
+    Args:
+        loop: the constants of the dynamics.
+        free: the layers without feedback.
+        right: right sides, (batch, n_L).
+
+    Returns:
+        u, (batch, n_L).
+
+    Raises:
+        ConvergenceError: a matrix is singular.
+    """
+    damping, zero = loop.controller.damping, torch.zeros_like(right)
+    slopes = slopes_of(loop, free.v, free.r[1:])
+    eye = torch.eye(right.shape[-1], dtype=right.dtype, device=right.device)
+    if right.dtype == torch.float64 and loop.pathway is None:
+        rough = _carried(loop, slopes, None, torch.float32).to(right.dtype) + damping * eye
+        found = _refined(loop, slopes, rough, right)
+        if found is not None:
+            return found
+    return solve(_carried(loop, slopes, zero, right.dtype) + damping * eye, right)
+
+
+def _refined(loop: Loop, slopes: list[Tensor], rough: Tensor, right: Tensor) -> Tensor | None:
+    """Solution by a matrix that is nearly J Q + alpha~ I; None where it isn't near enough."""
+    try:
+        near = inverse(rough)
+    except ConvergenceError:
+        return None
+    scale = right.norm(dim=-1).clamp(min=torch.finfo(right.dtype).tiny)
+    u = applied(near, right)
+    off = 1.0
+    for _ in range(_REFINEMENTS):
+        left = right - _response(loop, slopes, u) - loop.controller.damping * u
+        before, off = off, float((left.norm(dim=-1) / scale).max())
+        u = u + applied(near, left)
+        # What is left falls by the same factor each time.
+        if off * (off / before) <= _REFINED:
+            return u
+    return None
+
+
+def _response(loop: Loop, slopes: list[Tensor], u: Tensor) -> Tensor:
+    """J Q u of direct feedback, (batch, n_L)."""
+    moved: Tensor | None = None
+    for w, q, slope in zip(loop.weights, loop.feedback, slopes, strict=True):
+        pushed = u @ q.T
+        moved = (pushed if moved is None else pushed.addmm_(moved, w.T)).mul_(slope)
+    assert moved is not None
+    return moved
 
 
 def path_gains(loop: Loop, r: Sequence[Tensor], u: Tensor) -> list[Tensor]:
@@ -168,33 +254,49 @@ def newton(
     enough = (rounding / scale).clamp(min=tolerance)
     monotone, gain = torch.ones_like(size, dtype=torch.bool), torch.zeros_like(size)
     bend = torch.zeros_like(size)
-    matrix: Tensor | None = None
+    near: Tensor | None = None
     count = 0
     while count < iterations and bool((size > enough).any()):
-        if matrix is None:
-            eye = torch.eye(target.shape[-1], dtype=target.dtype, device=target.device)
-            matrix = sensitivity(loop, layers.v, u, r=layers.r[1:]) + damping * eye
-            monotone &= _definite(matrix)
+        if near is None:
+            matrix, definite = _linearised(loop, layers, u)
+            near = inverse(matrix)
+            monotone &= definite
             gain = torch.maximum(gain, matrix.square().sum(dim=(-2, -1)).sqrt())
         before = size
-        step = solve(matrix, error)
+        step = applied(near, error)
         whole = count == 0
         u, layers, error, size, first = _damped(loop, free, target, u, step, scale, size, enough)
         if whole:
             bend = first / before.clamp(min=kind.tiny)
         count += 1
         if bool(((size > enough) & (size > 0.1 * before)).any()):
-            matrix = None
+            near = None
     return Root(layers, u, size <= enough, size, count, monotone, gain, bend)
 
 
-def _definite(matrix: Tensor) -> Tensor:
-    """Whether the symmetric part of each matrix, (batch, n, n), is positive definite."""
+def _linearised(loop: Loop, layers: Forward, u: Tensor) -> tuple[Tensor, Tensor]:
+    """d(r_L + alpha~ u)/du, and whether the symmetric part of each is positive definite.
+
+    In single precision, since Newton's method asks no more of it, unless a sign hangs on the rest.
+    """
+    exact = u.dtype
+    eye = loop.controller.damping * torch.eye(u.shape[-1], dtype=exact, device=u.device)
+    for dtype in (torch.float32, exact):
+        jq = sensitivity(loop, layers.v, u, r=layers.r[1:], dtype=dtype)
+        matrix = jq.to(exact) + eye
+        least = _least(matrix)
+        if bool((least.abs() > _CLEAR * matrix.square().sum(dim=(-2, -1)).sqrt()).all()):
+            break
+    return matrix, least > 0
+
+
+def _least(matrix: Tensor) -> Tensor:
+    """Least eigenvalue of the symmetric part of each matrix, (batch, n, n)."""
     # NumPy, since PyTorch's factorisations fail on some CPUs (see dynamics.linalg).
-    parts = (matrix + matrix.mT).detach().cpu().numpy()
-    finite = np.isfinite(parts).all(axis=(-2, -1))
+    parts = (matrix + matrix.mT).detach().cpu().numpy() / 2
+    finite = np.asarray(np.isfinite(parts).all(axis=(-2, -1)))
     least = np.linalg.eigvalsh(np.where(finite[:, None, None], parts, -np.eye(parts.shape[-1])))
-    return torch.from_numpy(least[:, 0] > 0).to(matrix.device)
+    return torch.from_numpy(least[:, 0]).to(matrix.device)
 
 
 def _damped(

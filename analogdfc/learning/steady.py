@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from analogdfc.dynamics import Loop
-from analogdfc.dynamics.linalg import solve
 from analogdfc.dynamics.loop import free_pass, signals
 from analogdfc.dynamics.reached import steady_state
 from analogdfc.dynamics.simulation import final_state
-from analogdfc.dynamics.steady import rest, sensitivity
+from analogdfc.dynamics.steady import rest, solve_at_rest
 from analogdfc.learning.base import register
 from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.network import Forward
@@ -148,8 +147,5 @@ class AnalyticDFC(_AtRest):
         free = free_pass(loop, x)
         delta = self.target_stepsize * self.loss.error(free.output, y)
         self._steps_seen.see(delta, free.output)
-        eye = torch.eye(delta.shape[-1], dtype=x.dtype, device=x.device)
-        jq = sensitivity(loop, free.v, torch.zeros_like(delta), r=free.r[1:])
-        u = solve(jq + loop.controller.damping * eye, delta)
-        self._update_at(loop, rest(loop, free, u))
+        self._update_at(loop, rest(loop, free, solve_at_rest(loop, free, delta)))
         return self.loss.value(free.output, y).mean()

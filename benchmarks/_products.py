@@ -1,0 +1,97 @@
+"""The matrix products of the rules of Deep Feedback Control, and what they take by themselves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+
+from analogdfc.dynamics.averaging import CHUNK
+
+# Of a product by itself, in seconds: long enough for the clock.
+_LEAST = 0.01
+_REPEATS = 5
+
+
+class Product(NamedTuple):
+    """A product of an (m, k) and a (k, n) matrix.
+
+    Attributes:
+        m: rows.
+        k: what is summed over.
+        n: columns.
+        dtype: precision.
+        times: how often a minibatch has it.
+    """
+
+    m: int
+    k: int
+    n: int
+    dtype: torch.dtype = torch.float64
+    times: int = 1
+
+    @property
+    def flops(self) -> float:
+        """Multiplications and additions, all together."""
+        return 2.0 * self.m * self.k * self.n * self.times
+
+    @property
+    def bytes(self) -> float:
+        """What is read and written once, all together."""
+        numbers = self.m * self.k + self.k * self.n + self.m * self.n
+        return float(self.dtype.itemsize * numbers * self.times)
+
+    @property
+    def seconds(self) -> float:
+        """CPU time of all of them in a row, by BLAS alone."""
+        return _alone(self.m, self.k, self.n, self.dtype) * self.times
+
+
+@cache
+def _alone(m: int, k: int, n: int, dtype: torch.dtype) -> float:
+    a, b = torch.rand(m, k, dtype=dtype), torch.rand(k, n, dtype=dtype)
+    out = torch.empty(m, n, dtype=dtype)
+    count, best = 1, float("inf")
+    for _ in range(_REPEATS):
+        while True:
+            start = time.process_time()
+            for _ in range(count):
+                torch.mm(a, b, out=out)
+            took = time.process_time() - start
+            if took >= _LEAST:
+                break
+            count *= 2
+        best = min(best, took / count)
+    return best
+
+
+def products(
+    rule: str, sizes: Sequence[int], batch: int, *, steps: int = 1000, iterations: int = 0
+) -> list[Product]:
+    """The products of a minibatch.
+
+    Args:
+        rule: 'dfc', 'dfc-ss' or 'dfc-ssa'.
+        sizes: neurons of layers 0 to L.
+        batch: samples.
+        steps: of the simulation of `dfc`.
+        iterations: Newton steps of `dfc-ss`.
+    """
+    layers = list(pairwise(sizes))
+    n_out, neurons = sizes[-1], sum(sizes[1:])
+    forward = [Product(batch, a, n) for a, n in layers]
+    outer = [Product(n, batch, a) for a, n in layers]
+    upper, push = forward[1:], Product(batch, n_out, neurons)
+    if rule == "dfc":
+        step = [p._replace(times=steps) for p in (*upper, push)]
+        collected = [Product(n, CHUNK * batch, a, times=steps // CHUNK) for a, n in layers[1:]]
+        return [*forward, *forward, *step, *collected, outer[0]]
+    carried = [Product(batch * n_out, a, n, torch.float32) for a, n in layers[1:]]
+    # As many passes through the layers: one under the control signal, and one that corrects it.
+    passes = iterations if rule == "dfc-ss" else 2
+    rests = [p._replace(times=passes) for p in (*upper, push)]
+    return [*forward, *carried, *rests, *outer]
