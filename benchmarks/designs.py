@@ -110,9 +110,10 @@ def _control(here: Case) -> Iterator[Tensor]:
         DT * here.design.seconds,
         round(LONGEST / DT),
         watched=amplifiers.watched,
+        columns=nodes,
     )
-    for z in states:
-        yield z[0, 0, nodes] / here.design.card.scale.control
+    for found in states:
+        yield from found[:, 0, 0] / here.design.card.scale.control
 
 
 def _ended(here: Case, u: Tensor) -> str:
