@@ -225,8 +225,8 @@ def ideal_run(
 class StepError:
     """What the time steps of a realisation do to its waveforms.
 
-    It is how far a run is from one whose steps may err by a tenth as much, which for methods of
-    second order is four fifths of the whole error.
+    It is how far a run is from one whose steps may err by a tenth as much, which is four fifths of
+    the whole error for methods of second order, and nine tenths for the model's.
 
     Attributes:
         signal: the signal that they change most.
