@@ -28,6 +28,7 @@ from analogdfc.dynamics.loop import Loop
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.network import Network
+from benchmarks._measure import case
 
 CARD = Card.load("discrete_100mhz")
 IDEAL = CARD.ideal()
@@ -709,3 +710,16 @@ def test_an_input_that_is_no_number_gives_no_number() -> None:
     x, step = inputs_of(NETWORK)
     with pytest.raises((UserError, ConvergenceError)):
         Behavioural([Chip.of(design_of(NETWORK))]).run(x * math.nan, step, dt=0.1, steps=2)
+
+
+def test_amplifiers_that_slew_all_the_way_are_followed() -> None:
+    # Steps that were too long for Newton's method come first; what they leave must not count.
+    here = case((3, 4, 2), 0, 1)
+    here = here.on(here.design.card.replace("amplifier", slew_rate=5e4))
+    runs = [
+        Behavioural([Chip.of(here.design, 0)], tolerance=t).run(here.x, here.step, dt=0.02, steps=5)
+        for t in (2e-6, 2e-7)
+    ]
+    (rough,), (fine,) = runs
+    torch.testing.assert_close(rough.u, fine.u, rtol=0, atol=1e-4)
+    assert (fine.u[:, -1] - fine.u[:, 0]).abs().max() > 0.02

@@ -293,6 +293,9 @@ class _Solver:
             guess = self._guess(inputs, h, i)
             stages[i] = equations.solve(base + constant, guess, self.close)
             inputs[i] = channels.inputs(stages[i])
+            if not bool(torch.isfinite(stages[i]).all()):
+                self._last = None  # it leads nowhere
+                return _Step(stages, f, torch.full_like(z, torch.nan))
             torch.sub(system.mass @ stages[i], base, out=slopes[i]).div_(beta)
         error = equations.factor.solve(_sum(h * ERROR, slopes))
         self._last = h, inputs, False
@@ -302,6 +305,10 @@ class _Solver:
         """The last step was short enough."""
         if self._last is not None:
             self._last = (*self._last[:2], True)
+        if any(equations.newton for equations in self._kept.values()):
+            # The channels have left the straight lines that the factors have for them.
+            self._reference = None
+            self._kept.clear()
 
     def _guess(self, inputs: Tensor, h: float, i: int) -> Tensor:
         """The channels' inputs that the stages so far lead to in the next one."""
