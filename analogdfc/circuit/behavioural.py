@@ -199,6 +199,13 @@ class Behavioural:
             ConvergenceError: no steady state was found, or the one that was found is held at the
                 amplifiers' rails, where the loop is open.
         """
+        check_memory(
+            4 * len(self.chips) * len(x) * self.model.unknowns**2,
+            f"the dense linear equations of {self.model.unknowns} unknowns for {len(x)} samples of "
+            f"{len(self.chips)} chips",
+            "Fewer samples or a smaller network need less; 'analysis.settling' finds the slowest "
+            "modes of large ones",
+        )
         release = self.release(self._here(x), self._here(step))
         system, z = release.system, release.free
         if at_rest:
