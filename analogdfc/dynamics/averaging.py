@@ -39,6 +39,7 @@ class AveragedRun:
         self.e, self.slope = torch.zeros_like(self.u), torch.zeros_like(self.u)
         self.r_slow = None if state.r_slow is None else state.r_slow.clone()
         self.v_ff = [v.clone() for v in state.v]
+        self.first_v_ff = self.v_ff[0]
         self.first_ff = loop.activations[0].function(state.v[0]).clone()
         # Activations and differences of a chunk, (chunk, batch, n), and each slot of them. A step
         # finds the activations before it in the last slot, and the first step in the last of all.
@@ -76,11 +77,10 @@ class AveragedRun:
             self._push()
             self._control(self.r_slots[-1][slot - 1])
         for i, push in enumerate(self.pushes):
-            if i > 0:
-                self._feed(i, slot if self.method.layered else slot - 1)
-            self.v[i].lerp_(push.add_(self.v_ff[i]), gain)
+            v_ff = self._drive(i, slot)
+            self.v[i].lerp_(push.add_(v_ff), gain)
             activate(loop.activations[i], self.v[i], self.r_slots[i][slot])
-        self._differences(slot)
+        self._basal(slot)
 
     def _control(self, r: Tensor) -> None:
         """Move the controller on by one step, from the output before it."""
@@ -105,24 +105,39 @@ class AveragedRun:
         for source, q, out in self.products:
             torch.mm(source, q, out=out)
 
-    def _feed(self, i: int, slot: int) -> None:
+    def _drive(self, i: int, slot: int) -> Tensor:
+        """Feedforward compartment that layer i + 1 sees in a step."""
+        if i == 0:
+            return self.first_v_ff
+        if self.method.layered:
+            return self._feed(i, slot, self.d_slots[i][slot])
+        return self._feed(i, slot - 1, self.v_ff[i])
+
+    def _feed(self, i: int, slot: int, out: Tensor) -> Tensor:
         """Feedforward compartment of layer i + 1, from a slot of the layer below."""
         below, w = self.r_slots[i - 1][slot], self.loop.weights[i]
-        torch.addmm(self.loop.biases[i], below, w.T, out=self.v_ff[i])
+        return torch.addmm(self.loop.biases[i], below, w.T, out=out)
 
-    def _differences(self, slot: int) -> None:
-        """phi(v) - phi(v_ff), with v_ff of the new activations below."""
-        for i, phi in enumerate(self.loop.activations):
+    def _basal(self, slot: int) -> None:
+        """Feedforward compartments under the new activations below; v - v_ff for the linear rule.
+
+        Differences of activations are taken for a whole chunk, in `collect`.
+        """
+        for i, d in enumerate(slots[slot] for slots in self.d_slots):
             if i > 0 and not self.method.layered:
-                self._feed(i, slot)
-            d = self.d_slots[i][slot]
+                self._feed(i, slot, d)
             if not self.nonlinear:
-                torch.sub(self.v[i], self.v_ff[i], out=d)
-            elif i == 0:
-                torch.sub(self.r_slots[i][slot], self.first_ff, out=d)
-            else:
-                activate(phi, self.v_ff[i], d)
-                torch.sub(self.r_slots[i][slot], d, out=d)
+                torch.sub(self.v[i], d if i else self.first_v_ff, out=d)
+
+    def _differences(self, count: int) -> list[Tensor]:
+        """What the layers learn from in a chunk: phi(v) - phi(v_ff), or what `_basal` has left."""
+        out = [d[:count] for d in self.d]
+        if self.nonlinear:
+            for i, (d, phi) in enumerate(zip(out, self.loop.activations, strict=True)):
+                if i > 0:
+                    activate(phi, d, d)
+                torch.sub(self.r[i][:count], d if i else self.first_ff, out=d)
+        return out
 
     def chunk(self, count: int = CHUNK) -> None:
         """Some steps, and their share of the update."""
@@ -132,11 +147,11 @@ class AveragedRun:
 
     def collect(self, count: int) -> None:
         """Add a chunk's outer products; layer 1 sees a constant input and needs its sum only."""
-        for i, d in enumerate(self.d):
-            self.summed[i] += d[:count].sum(dim=0)
+        for i, d in enumerate(self._differences(count)):
+            self.summed[i] += d.sum(dim=0)
             if i > 0:
                 flat = self.r[i - 1][:count].flatten(0, 1)
-                self.weights[i].addmm_(d[:count].flatten(0, 1).T, flat)
+                self.weights[i].addmm_(d.flatten(0, 1).T, flat)
 
 
 def activate(phi: Activation, v: Tensor, out: Tensor) -> None:
