@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,7 +21,7 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.cli import cli
 from analogdfc.comparison import StepError
 from analogdfc.dynamics import Trajectory
-from analogdfc.errors import ConvergenceError
+from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.sample import SampleRun
 from analogdfc.study import Cells, Ideal, Model, Rest, Study
@@ -100,6 +101,21 @@ def test_a_loop_without_a_rest_is_taken_at_its_free_state_and_says_so(
     assert free.values[0] != rest.values[0]
     assert free.values[0].real == pytest.approx(rest.values[0].real, abs=0.1)
     assert list(here.without_rest(0)) == [0]
+
+
+def test_steps_are_only_as_fine_as_the_update_needs() -> None:
+    here = case((3, 4, 2), 0, 2)
+    study = Study(here.design, here.x, here.step, 0.05, 10)
+    (exact,) = study.behavioural([0], tolerance=1e-8)
+    (found,) = study.behavioural_to([0], 0.05)
+    update = study.parity(exact, found).updates
+    assert max(one.angle for one in update.values()) < 0.05
+    assert study.parity(exact, found).worst_signal > 1e-5  # coarser than the usual steps
+    torch.testing.assert_close(Model(0, angle=0.05).run(study).u, found.u)
+    with pytest.raises(UserError, match=r"angle = 0 degrees: it must be > 0"):
+        study.behavioural_to([0], 0)
+    with pytest.raises(ConvergenceError, match=r"still turns by more than 1e-13 degrees"):
+        study.behavioural_to([0], 1e-13)
 
 
 def test_a_study_states_what_the_time_steps_of_each_side_do() -> None:

@@ -76,6 +76,7 @@ class _Options:
     duration: float
     with_causes: bool
     check_steps: bool
+    tolerance_angle: float | None
     backend: str
     jobs: int | None
     time_limit: float
@@ -129,6 +130,12 @@ class _Options:
     help="State the numerical error of each realisation, by a second run of it at a tenth of the "
     "tolerance; several times as slow.",
 )
+@click.option(
+    "--tolerance-angle",
+    type=Finite(min=0, min_open=True),
+    help="Take the time steps of the behavioural model only as fine as its update needs: they may "
+    "turn that of a layer by this many degrees, such as 0.01.",
+)
 @BACKEND
 @click.option("--jobs", type=Count(1), help="Simulations at a time.  [default: cores]")
 @TIME_LIMIT
@@ -177,7 +184,7 @@ def command(
     torch.set_num_threads(1)
     if options.fidelity == "ideal":
         why = "ideal cells have no imperfections; nothing is run with it"
-        refuse(why, "rung", *(["with_causes"] if options.with_causes else []))
+        refuse(why, "rung", "tolerance_angle", *(["with_causes"] if options.with_causes else []))
     figure_path = beside(output, ".png")
     check_outputs(output, figure_path, read=(weights, card, devices))
     spool_folder = beside(output, ".runs")
@@ -230,7 +237,8 @@ def _run(
     missing: list[str] = []
     if "macro" in levels:
         slowest, missing = _slowest_mode(study, seed)
-        realisations.append(Model(seed, Rung[options.rung.upper().replace("-", "_")]))
+        rung = Rung[options.rung.upper().replace("-", "_")]
+        realisations.append(Model(seed, rung, angle=options.tolerance_angle))
     realisations += [Cells(lv, simulator, seed, options.time_limit, jobs) for lv in levels]
     with Bars() as bars, simulator_warnings() as warned:
         found = study.run(*realisations, check_steps=options.check_steps, progress=bars.show)

@@ -115,16 +115,19 @@ class Model:
         rung: detail of the amplifier model.
         name: name of the realisation.
         fine: take time steps of a tenth of the error that the loop's damping asks for.
+        angle: what the time steps may turn an update by, in degrees, instead of the usual error of
+            a step (see `Study.behavioural_to`).
     """
 
     seed: int | None = None
     rung: Rung = Rung.FULL
     name: str = BEHAVIOURAL
     fine: bool = False
+    angle: float | None = None
 
     def finer(self) -> Model:
         """The same with a tenth of the tolerance."""
-        return replace(self, fine=True)
+        return replace(self, fine=True, angle=None)
 
     def tolerance(self, study: Study) -> float:
         """Error of a step that a run may have, as a part of the usual one.
@@ -146,6 +149,8 @@ class Model:
             if progress is not None:
                 progress(self.name, count, study.steps)
 
+        if self.angle is not None:
+            return study.behavioural_to([self.seed], self.angle, self.rung, progress=done)[0]
         part = _part(self.fine)
         (run,) = study.behavioural([self.seed], self.rung, precision=part, progress=done)
         return run

@@ -26,6 +26,9 @@ from analogdfc.study.realisations import PAIRS, Ideal, Progress, Realisation, St
 _TOLERANCE = 2e-6
 """Usual error of a time step of the behavioural model, in volts."""
 
+_TOLERANCES = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
+"""Errors of a time step that are tried until an update doesn't turn any more, in volts."""
+
 _ENOUGH = 0.7
 """Part of a tolerance beyond which a run with less isn't worth it."""
 
@@ -161,6 +164,45 @@ class Study:
         if model.needed > _ENOUGH * allowed:
             return runs
         return self.behavioural(seeds, rung, precision=precision, progress=progress)
+
+    def behavioural_to(
+        self,
+        seeds: Sequence[int | None],
+        angle: float,
+        rung: Rung = Rung.FULL,
+        *,
+        progress: Callable[[int], object] | None = None,
+    ) -> list[Trajectory]:
+        """The behavioural model of chips, in steps no finer than their updates need.
+
+        A run counts when the update of no layer has turned, since one whose steps may err by ten
+        times as much, by more than the angle.
+
+        Args:
+            seeds: of the chips; None for nominal components.
+            angle: what is allowed, in degrees; > 0.
+            rung: detail of the amplifier model.
+            progress: called after each interval with the number finished.
+
+        Raises:
+            UserError: an angle that isn't positive.
+            ConvergenceError: steps as fine as rounding allows aren't enough.
+        """
+        if not angle > 0:
+            raise UserError(f"angle = {angle} degrees: it must be > 0")
+        before: list[Trajectory] | None = None
+        for tolerance in _TOLERANCES:
+            runs = self.behavioural(seeds, rung, tolerance=tolerance, progress=progress)
+            if before is not None:
+                pairs = zip(runs, before, strict=True)
+                found = [self.parity(fine, rough).updates.values() for fine, rough in pairs]
+                if all(update.angle <= angle for one in found for update in one):
+                    return runs
+            before = runs
+        raise ConvergenceError(
+            f"the update still turns by more than {angle:g} degrees between time steps that err by "
+            f"{_TOLERANCES[-2]:g} and {_TOLERANCES[-1]:g} V; allow more"
+        )
 
     def model_tolerance(self, seed: int | None, rung: Rung = Rung.FULL) -> float:
         """Error of a time step of the behavioural model of a chip, as a part of the usual one.
