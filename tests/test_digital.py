@@ -43,6 +43,7 @@ from analogdfc.errors import UserError
 from analogdfc.learning import DFC, AnalyticDFC, LearningRule, SteadyStateDFC, get_rule
 from analogdfc.network import Network
 from benchmarks import digital as benchmark
+from benchmarks._products import products
 
 MNIST = [784, 256, 256, 256, 10]
 
@@ -120,6 +121,13 @@ def test_the_matrix_products_of_newtons_method_follow_from_its_iterations(
         sizes, "dfc-ss", batch, iterations=iterations, jacobians=derivatives.call_count
     )
     assert ours.macs == expected
+
+
+@pytest.mark.parametrize("rule", ["dfc", "dfc-ss", "dfc-ssa"])
+def test_the_benchmark_lists_the_same_products(rule: str) -> None:
+    listed = products(rule, [7, 5, 4, 3], 6, steps=16, iterations=5)
+    counted = operations([7, 5, 4, 3], rule, 6, steps=16, iterations=5)
+    assert sum(p.flops for p in listed) == 2 * counted.macs
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 10])

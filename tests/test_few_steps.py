@@ -180,6 +180,19 @@ def test_single_precision_has_the_same_error() -> None:
     assert off(flat(found).double(), exact(case, 20.0)) < 1e-3
 
 
+@pytest.mark.cuda
+def test_a_gpu_finds_the_same_update() -> None:
+    case = case_of(PID(k_p=1.0, k_d=0.2, alpha=0.01))
+    network = network_of([5, 6, 7, 3], seed=4, activation="tanh")
+    feedback = DirectFeedback.transposed(network)
+    there = Loop.of(network.cuda(), feedback.cuda(), case.loop.controller)
+    found = mean_update_in_spans(
+        there, case.x.cuda(), case.target.cuda(), duration=5.0, tolerance=1e-6
+    )
+    here = mean_update_in_spans(*case, duration=5.0, tolerance=1e-6)
+    assert off(flat(found).cpu(), flat(here)) < 2e-6
+
+
 def test_a_loop_that_runs_away_is_an_error() -> None:
     case = case_of(activation="linear", batch=1)
     wrong = case.loop._replace(feedback=tuple(-9 * q for q in case.loop.feedback))
