@@ -76,3 +76,17 @@ def test_an_unstable_loop_of_many_outputs_is_found_out(monkeypatch: pytest.Monke
     x = torch.randn(2, 5, dtype=torch.float64, generator=source)
     u = torch.zeros(2, 6, dtype=torch.float64)
     assert not bool(stability.stable(loop, free_pass(loop, x), u).any())
+
+
+@torch.no_grad()
+def test_slopes_and_wires_that_scale_outputs_do_not_hide_that_a_loop_is_stable() -> None:
+    source = np.random.default_rng(0)
+    loop = Loop((), (), (), (), PI())
+    scale = np.geomspace(0.1, 10, 12)
+    gains = []
+    for _ in range(2):
+        a = source.standard_normal((12, 12))
+        gains.append((a @ a.T / 12 + 0.1 * np.eye(12)) * scale / scale[:, None])
+    assert np.linalg.eigvalsh(gains[0] + gains[0].T)[0] < 0
+    assert stability.surely_stable(loop, gains)
+    assert not stability.surely_stable(loop, [-gain for gain in gains])

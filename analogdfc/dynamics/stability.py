@@ -40,6 +40,9 @@ _ANGLES = np.linspace(-np.pi / 2, np.pi / 2, 65)
 _LOOKS = 24
 """Bound on the eigenvalue problems that are solved where boxes alone say too little."""
 
+_BALANCINGS = 40
+"""Steps to units in which rows and columns are equally long."""
+
 _CURVATURE = 1.1
 """By how much a bound on a slope may rise within half a step between two frequencies."""
 
@@ -97,6 +100,7 @@ def surely_stable(loop: Loop, gains: list[Array]) -> bool:
         loop: the constants of the dynamics.
         gains: finite J_i Q_i of layers L..1, (n_L, n_L) each.
     """
+    gains = _balanced(gains)
     ranges = [_Range.of(gain) for gain in gains]
     norms = np.array([r.norm for r in ranges])
     powers = np.arange(1, len(gains) + 1)
@@ -122,6 +126,23 @@ def surely_stable(loop: Loop, gains: list[Array]) -> bool:
     own, through, _ = _controller(loop, np.zeros(1, dtype=complex))
     rest = _Field(gains, ranges, own, through[:, None] * np.ones((1, len(powers))), np.zeros(1))
     return rest.above(np.array([_moved(loop, low, abs(through[0]), norms, powers)]))
+
+
+def _balanced(gains: list[Array]) -> list[Array]:
+    """The same matrices in units of the outputs in which their sum is about symmetric.
+
+    Slopes of the neurons and the wires' drop scale rows and columns, which leaves the modes but
+    turns the field of values; units in which rows and columns are equally long undo it.
+    """
+    total = np.asarray(sum(gains))
+    unit = np.ones(len(total))
+    for _ in range(_BALANCINGS):
+        scaled = np.abs(total * unit / unit[:, None])
+        np.fill_diagonal(scaled, 0.0)
+        rows, columns = np.linalg.norm(scaled, axis=1), np.linalg.norm(scaled, axis=0)
+        known = (rows > 0) & (columns > 0)
+        unit[known] *= (rows[known] / columns[known]) ** 0.25
+    return [gain * unit / unit[:, None] for gain in gains]
 
 
 class _Range(NamedTuple):
