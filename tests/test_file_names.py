@@ -97,6 +97,19 @@ def test_closed_streams_cost_no_record() -> None:
     assert "results" in records.read("r.h5")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_what_the_program_starts_has_the_streams_that_it_lacks(closed: str, tmp_path: Path) -> None:
+    inner = "import os; [os.fstat(stream) for stream in range(3)]"
+    result = tmp_path / "code"
+    code = (
+        "from analogdfc import cli; cli._open_streams(); import pathlib, subprocess, sys; "
+        f"ended = subprocess.run([sys.executable, '-c', '{inner}'], close_fds=False); "
+        f"pathlib.Path('{result}').write_text(str(ended.returncode))"
+    )
+    run(code, closed)
+    assert result.read_text() == "0"
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 @pytest.mark.parametrize("errors", ["strict", "surrogateescape"])  # as Python has it in LC_ALL=C
 def test_a_text_that_the_terminal_has_not_is_printed_as_it_can(encoding: str, errors: str) -> None:

@@ -146,6 +146,7 @@ def _open_streams() -> None:
             if null != place:
                 os.dup2(null, place)
                 os.close(null)
+            os.set_inheritable(place, True)  # what the program starts needs it as much
             setattr(sys, name, open(place, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper) and stream.errors in _NOT_FOR_TEXT:
             stream.reconfigure(errors=_UNSPOKEN)
