@@ -55,10 +55,10 @@ def stable(loop: Loop, layers: Forward, u: Tensor) -> Tensor:
         layers: signals of the layers around which it is linearised.
         u: control signal there, (batch, n_L).
     """
-    gains = path_gains(loop, layers.r[1:], u)
     c = loop.controller
-    if gains[0].shape[-1] * (len(gains) + c.integrates + c.differentiates) <= _DENSE:
+    if u.shape[-1] * (len(loop.weights) + c.integrates + c.differentiates) <= _DENSE:
         return abscissa(loop, layers, u) < 0
+    gains = path_gains(loop, layers.r[1:], u)
     out = torch.zeros(len(u), dtype=torch.bool, device=u.device)
     for k in range(len(u)):
         own = [gain[k].detach().cpu().numpy().astype(np.float64) for gain in gains]
