@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from strategies import normal, seeds
 from torch import Tensor
 
-from analogdfc.dynamics import blocks
-from analogdfc.dynamics.blocks import BlockMatrix, Factor, Layout, Part
+from analogdfc.dynamics import factor
+from analogdfc.dynamics.blocks import BlockMatrix, Part
 from analogdfc.dynamics.esdirk import ERROR, A, B, C
+from analogdfc.dynamics.factor import Factor
+from analogdfc.dynamics.layout import Layout
 from analogdfc.errors import ConvergenceError
 
 
@@ -72,7 +74,7 @@ def test_a_product_is_that_of_the_dense_matrix(made: Made, seed: int) -> None:
 def test_a_solution_is_that_of_the_dense_matrix(whole: int, made: Made, seed: int) -> None:
     right = normal(seed, 2, made.dense.shape[-1], 3).numpy()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "_WHOLE", whole)
+        patch.setattr(factor, "_WHOLE", whole)
         found = Factor(made.matrix).solve(made.grouped(right))
     expected = made.grouped(np.linalg.solve(made.dense, right))
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)

@@ -17,7 +17,8 @@ from analogdfc.circuit.cells import cells_of
 from analogdfc.circuit.description import Bank
 from analogdfc.circuit.nodal import NodalEquations, Sparse, Stamps
 from analogdfc.circuit.numbers import NO_LIMIT
-from analogdfc.dynamics.blocks import BlockMatrix, Layout, Part
+from analogdfc.dynamics.blocks import BlockMatrix, Part
+from analogdfc.dynamics.layout import Layout
 from analogdfc.dynamics.semilinear import Channels, Semilinear
 
 Array = NDArray[np.float64]

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analogdfc.dynamics.blocks import BlockMatrix, Layout
+from analogdfc.dynamics.blocks import BlockMatrix
+from analogdfc.dynamics.layout import Layout
 
 __all__ = ["Channels", "Kind", "Nonlinear", "deadzone"]
 

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from analogdfc.dynamics.blocks import BlockMatrix, Factor
+from analogdfc.dynamics.blocks import BlockMatrix
 from analogdfc.dynamics.channels import Kind, Nonlinear
+from analogdfc.dynamics.factor import Factor
 from analogdfc.errors import ConvergenceError
 
 __all__ = ["Implicit"]
