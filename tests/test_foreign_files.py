@@ -178,3 +178,11 @@ def test_what_was_not_asked_for_is_there_and_not_read(tmp_path: Path) -> None:
         record.number("b/y")
     with pytest.raises(UserError, match=r"missing key 'c'.*there is: a, b, seed"):
         record.number("c")
+
+
+def test_a_name_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.create_dataset(b"W\xfc", data=W)
+    for ask in (records.arrays, records.matrices):
+        with pytest.raises(UserError, match=r"w\.h5: the name b'W\\xfc' in it is not UTF-8"):
+            ask(tmp_path / "w.h5")

@@ -124,8 +124,10 @@ def _arrays(place: str) -> dict[str, tuple[str, int]]:
     """Kind of numbers and number of axes of the data sets, by name."""
     path, found = Path(place), {}
 
-    def note(name: str, node: h5py.Group | h5py.Dataset) -> None:
+    def note(name: str | bytes, node: h5py.Group | h5py.Dataset) -> None:
         if isinstance(node, h5py.Dataset) and node.shape is not None and node.dtype.kind in "biufc":
+            if isinstance(name, bytes):  # what h5py gives where it isn't UTF-8
+                raise UserError(f"{path}: the name {name!r} in it is not UTF-8; rename it")
             found[name] = (node.dtype.kind, node.ndim)
 
     with _opened(path) as file:
