@@ -104,7 +104,7 @@ def test_without_imperfections_any_network_is_the_ideal_loop(
 def check_ideal(rung: Rung, network: Network, seed: int) -> None:
     design = design_of(network)
     x, step = inputs_of(network, 2, seed)
-    (found,) = Behavioural([Chip.of(design)], rung, tolerance=2e-7).run(x, step, dt=0.05, steps=20)
+    (found,) = Behavioural([Chip.of(design)], rung, tolerance=2e-8).run(x, step, dt=0.05, steps=20)
     exact = ideal_run(design.loop(), x, network(x).detach() + step, 0.05, 20)
     assert apart(found, exact) < 1e-4
     assert update_error(Update.of(found), Update.of(exact)) < 1e-4
