@@ -209,6 +209,16 @@ def test_one_neuron_settles_as_its_quadratic_equation_says() -> None:
     assert found.time_of_modes.item() / seconds == pytest.approx(both, rel=1e-4)
 
 
+def test_a_rest_that_the_dynamics_do_not_reach_is_no_prediction() -> None:
+    here = case((3, 4, 2), 0, 2)
+    state = StaticChip.of(Chip.of(here.design)).solve(here.x, here.step, reached=False)
+    assert state.reached.all()
+    predict(here.design, None, here.x, here.step, limits=False, state=state)
+    elsewhere = replace(state, reached=torch.tensor([True, False]))
+    with pytest.raises(ConvergenceError, match=r"sample 1 .* the dynamics don't go there"):
+        predict(here.design, None, here.x, here.step, limits=False, state=elsewhere)
+
+
 def test_one_neuron_has_the_margins_of_its_loop_gain() -> None:
     here, _ = neuron()
     found = predict(here.design, None, here.x, here.step)

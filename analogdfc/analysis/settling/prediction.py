@@ -186,6 +186,12 @@ def predict(
     state.check_rails(design.card.amplifier.saturation)
     loops = Loops(chip, OperatingPoint.of(state), x.cpu().double().numpy())
     waveforms = _stable(loops, band)
+    if not bool(state.reached.all()):
+        k = int(torch.nonzero(~state.reached)[0])
+        raise ConvergenceError(
+            f"sample {k} (counted from 0): the loop would be stable at its rest, but from the free "
+            "state the dynamics don't go there. Take smaller target steps"
+        )
     margins = [w.spectrum.margins() for w in waveforms]
     elasticities: dict[str, float] = {}
     ratio = None

@@ -271,8 +271,9 @@ class StaticChip:
                 f"to no rest state; residual {float(found.residual[k]):.3g} of its first error"
             )
         return StaticState(
-            self, x, free, found.layers, u_free, c.baseline + c.scale * found.u, goal, zero
-        )
+            self, x, free, found.layers, u_free, c.baseline + c.scale * found.u, goal, zero,
+            found.converged,
+        )  # fmt: skip
 
     def gradient(self, state: StaticState) -> Update:
         """Mean of `update` over the batch, weights (1, n_i, n_{i-1}), for one matrix product."""

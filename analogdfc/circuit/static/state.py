@@ -41,6 +41,7 @@ class StaticState:
         rest_control: the same under control.
         goal: target r*, (batch, n_L).
         zero: what the auto-zero has stored, (batch, n_L), in volts.
+        reached: whether the dynamics go to that rest, (batch,); always where it was asked for.
     """
 
     chip: StaticChip
@@ -51,6 +52,7 @@ class StaticState:
     rest_control: Tensor
     goal: Tensor
     zero: Tensor
+    reached: Tensor
 
     @cached_property
     def free(self) -> Readings:
