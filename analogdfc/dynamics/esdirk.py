@@ -293,7 +293,7 @@ class _Solver:
             guess = self._guess(inputs, h, i)
             stages[i] = equations.solve(base + constant, guess, self.close)
             inputs[i] = channels.inputs(stages[i])
-            if not bool(torch.isfinite(stages[i]).all()):
+            if not math.isfinite(float(stages[i].sum())):
                 self._last = None  # it leads nowhere
                 return _Step(stages, f, torch.full_like(z, torch.nan))
             torch.sub(system.mass @ stages[i], base, out=slopes[i]).div_(beta)
