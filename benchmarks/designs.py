@@ -40,8 +40,8 @@ CHIP = 0
 DT = 0.25
 LONGEST, WATCHED = 60.0, 5.0
 """Length of a run that doesn't end before, and the part of it that shows that it has ended."""
-TOLERANCE = 2e-4
-"""Error of a time step in volts: where a loop ends is asked for, and not each bend on the way."""
+TOLERANCE = 2e-6
+"""Error of a time step in volts; coarser steps keep a loop from coming to rest."""
 STILL = 0.003
 """Movement in that part, relative to the largest control signal, of one at rest."""
 SAME = 0.05

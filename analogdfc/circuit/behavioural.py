@@ -41,6 +41,10 @@ _OF_A_STATE = 40
 _USUAL_STEPS = 80
 """Steps that a loop takes which doesn't ring; errors of more may add up."""
 
+_ELSEWHERE, _NEARBY = 0.3, 0.05
+"""Part of the control signal, and volts, by which a rest may differ from that of the static model,
+which has no rails; another rest lies farther away."""
+
 _SETTLE = 6e-6
 """Time over the release as a part of an amplifier's 1 / gain-bandwidth."""
 
@@ -209,9 +213,10 @@ class Behavioural:
         release = self.release(self._here(x), self._here(step))
         system, z = release.system, release.free
         if at_rest:
-            start = self._near_rest(x, step, release)
+            start, known = self._near_rest(x, step, release)
             z = system.equilibrium(self.model.relaxed(system).equilibrium(start))
             self._refuse_rails(z)
+            self._refuse_elsewhere(z[known], start[known])
         jacobian, masses = system.jacobian(z).cpu().numpy(), system.mass.dense()
         seconds = self.chips[0].design.seconds
         out = []
@@ -234,12 +239,25 @@ class Behavioural:
                     "feedback weights or fewer volts in [scale]"
                 )
 
-    def _near_rest(self, x: Tensor, step: Tensor, release: Release) -> Tensor:
+    def _refuse_elsewhere(self, z: Tensor, near: Tensor) -> None:
+        """Raise an error where the rest that was found isn't the one near which it was sought."""
+        u = self._columns(self.circuit.control.u.bank)
+        wanted = near[..., u]
+        off = (z[..., u] - wanted).abs().amax(dim=-1)
+        if bool((off > _ELSEWHERE * wanted.abs().amax(dim=-1) + _NEARBY).any()):
+            raise ConvergenceError(
+                "Newton's method found another rest than the one to which the dynamics go"
+            )
+
+    def _near_rest(self, x: Tensor, step: Tensor, release: Release) -> tuple[Tensor, list[int]]:
         """Where Newton's method starts, so that it finds the rest to which the dynamics go.
 
         The static model follows them; the free state is all there is where it comes to no rest.
+
+        Returns:
+            The start, and the chips whose rest the static model knows.
         """
-        start = release.free.clone()
+        start, known = release.free.clone(), []
         for c, chip in enumerate(self.chips):
             try:
                 state = StaticChip.of(chip).solve(
@@ -247,9 +265,12 @@ class Behavioural:
                 )
             except ConvergenceError:
                 continue
+            if (limit := chip.design.card.amplifier.saturation) is not None:
+                state.check_rails(limit)
+            known.append(c)
             for bank, volts in state.volts_rest.items():
                 start[c][..., self._columns(bank)] = self._here(volts)
-        return start
+        return start, known
 
     def release(self, x: Tensor, step: Tensor) -> Release:
         """The free phase, and the equations that take over from it.
