@@ -38,7 +38,7 @@ TARGET = 0.05
 CHIP = 0
 
 DT = 0.25
-LONGEST, WATCHED = 60.0, 5.0
+LONGEST, WATCHED = 200.0, 5.0
 """Length of a run that doesn't end before, and the part of it that shows that it has ended."""
 TOLERANCE = 2e-6
 """Error of a time step in volts; coarser steps keep a loop from coming to rest."""

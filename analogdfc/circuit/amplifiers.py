@@ -126,6 +126,15 @@ class AmplifierModel:
             every = np.delete(every, derivatives)
         return self._tensor(every)
 
+    def stages(self, amplifiers: NDArray[np.int64]) -> list[Tensor]:
+        """Unknowns of amplifiers that at rest have the voltages of their outputs, but for loads.
+
+        Args:
+            amplifiers: their numbers; see `NodalEquations.bank`.
+        """
+        blocks = (1, 2, 3) if self.rung is Rung.FULL else (0,)
+        return [self._tensor(b * self.amplifiers + amplifiers) for b in blocks]
+
     def held(self, z: Tensor, amplifiers: NDArray[np.int64]) -> Tensor:
         """Whether amplifiers are held at their rails, (chips, batch, amplifiers).
 

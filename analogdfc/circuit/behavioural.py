@@ -269,7 +269,9 @@ class Behavioural:
                 state.check_rails(limit)
             known.append(c)
             for bank, volts in state.volts_rest.items():
-                start[c][..., self._columns(bank)] = self._here(volts)
+                # The stages within an amplifier stand where its output does.
+                for columns in self.model.stages(self.model.nodal[0].bank(bank)):
+                    start[c][..., columns] = self._here(volts)
         return start, known
 
     def release(self, x: Tensor, step: Tensor) -> Release:
