@@ -1,6 +1,7 @@
 """What the behavioural model costs: against ngspice, and as networks grow.
 
-`OMP_NUM_THREADS=1 python -m benchmarks.behavioural` (minutes); `--parts chips` a part of it.
+`OMP_NUM_THREADS=1 python -m benchmarks.behavioural` (half an hour, most of it the widest network);
+`--parts chips` a part of it.
 
 Runs of 20 tau_u at the usual tolerance, in processes of one thread of their own; seconds are those
 of the CPU, of the run with its release but without imports, and memory is the most that the process

@@ -161,7 +161,7 @@ class _Layered:
             above = [j for j in range(k + 1, self._last) if (k, j) in fill]
             for i, j in itertools.product(below, above):
                 left, right = fill[i, k], fill[k, j]
-                moved = self._own_voltages(k, _spread(right, ports[k]))
+                moved = self._own_voltages(k, _rows(right, self._size(k)))
                 new = Coupling(left.rows, right.columns, -(left.values @ moved[:, left.columns]))
                 known = [fill[i, j]] if (i, j) in fill else []
                 fill[i, j] = merged([*known, new])
@@ -181,7 +181,7 @@ class _Layered:
         return self._ports[k].shape[1] * self._ports[k].shape[2]
 
     def _solved(self, k: int, t: Tensor) -> Tensor:
-        """Y of y + G_k F_kk y = t."""
+        """The y of y + G_k F_kk y = t."""
         pivot = self._pivots[k]
         if pivot is None:
             return t
@@ -226,7 +226,3 @@ def _rows(coupling: Coupling, size: int) -> Tensor:
     out = values.new_zeros(len(values), size, values.shape[-1])
     out[:, coupling.rows] = values
     return out
-
-
-def _spread(coupling: Coupling, ports: Tensor) -> Tensor:
-    return _rows(coupling, ports.shape[1] * ports.shape[2])

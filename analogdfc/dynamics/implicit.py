@@ -140,7 +140,7 @@ class Implicit:
             try:
                 z = Factor(channels.added(matrix, -self.beta, slopes)).solve(moved)
             except ConvergenceError:
-                break
+                break  # what is left stays nan
             new = channels.inputs(z)
             change = (new - y).abs().amax(dim=(1, 2))
             done = change < tolerance
@@ -172,7 +172,8 @@ class Implicit:
             change = _largest(step)
             # What goes through the layers one after another settles in as many iterations.
             if not (k < _LAYERS or change < _SLOW * before):
-                return self._damped(constant, z, tolerance, iterations - k)
+                # From the start: where substitution doesn't contract, it leads anywhere.
+                return self._damped(constant, start, tolerance, iterations - k)
             z, before = z + step, change
             if change < tolerance:
                 return z, True
@@ -261,7 +262,7 @@ class _Group:
 
 
 def _residual(matrix: BlockMatrix, constant: Tensor, channels: Nonlinear, z: Tensor) -> Tensor:
-    """B + N(z) - P z."""
+    """The residual b + N(z) - P z."""
     out = (matrix @ z).neg_().add_(constant)
     return channels.add_to(out, channels.values(channels.inputs(z)))
 
