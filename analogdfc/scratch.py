@@ -19,9 +19,11 @@ from types import TracebackType
 __all__ = ["Scratch"]
 
 _PREFIX = "analogdfc-run-"
-_NAME = re.compile(rf"{_PREFIX}[a-z0-9_]{{8}}")
+_UNHELD = "analogdfc-new-"
+"""Prefix of a folder that is made, but not locked yet."""
+_NAME = re.compile(rf"(?:{_PREFIX}|{_UNHELD})[a-z0-9_]{{8}}")
 _YOUNG = 10.0
-"""Seconds in which a folder may have been made, but not be locked yet."""
+"""Seconds in which such a folder's maker may still lock it."""
 
 
 class Scratch:
@@ -32,13 +34,15 @@ class Scratch:
     """
 
     def __init__(self) -> None:
-        for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        for left in Path(tempfile.gettempdir()).glob("analogdfc-*"):
             if _NAME.fullmatch(left.name):
                 with suppress(OSError):
                     _remove_unheld(left)
-        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self._lock: int | None = os.open(self.path, os.O_RDONLY)
+        made = Path(tempfile.mkdtemp(prefix=_UNHELD))
+        self._lock: int | None = os.open(made, os.O_RDONLY)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        # Only now has it the name of one that may go as soon as nobody holds it.
+        self.path = made.rename(made.with_name(made.name.replace(_UNHELD, _PREFIX, 1)))
 
     def __enter__(self) -> Path:
         return self.path
@@ -63,7 +67,8 @@ def _remove_unheld(folder: Path) -> None:
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if time.time() - folder.stat().st_mtime > _YOUNG:
+        young = time.time() - folder.stat().st_mtime <= _YOUNG
+        if not (young and folder.name.startswith(_UNHELD)):
             shutil.rmtree(folder)
     finally:
         os.close(lock)

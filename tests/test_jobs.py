@@ -261,7 +261,6 @@ def test_what_a_killed_program_left_is_removed_and_what_another_uses_is_not(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     left = tmp_path / "analogdfc-run-ab_01234"
     left.mkdir()
-    os.utime(left, (1e9, 1e9))
     with Processes(1):
         (first,) = tmp_path.iterdir()
         assert first != left
@@ -270,6 +269,19 @@ def test_what_a_killed_program_left_is_removed_and_what_another_uses_is_not(
             assert first.exists()
             assert len(list(tmp_path.iterdir())) == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_its_maker_may_still_lock_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    young, old = tmp_path / "analogdfc-new-ab_01234", tmp_path / "analogdfc-new-ab_56789"
+    for folder in (young, old):
+        folder.mkdir()
+    os.utime(old, (1e9, 1e9))
+    with Scratch():
+        pass
+    assert list(tmp_path.iterdir()) == [young]
 
 
 def test_a_folder_of_the_user_is_not_taken_for_one_that_was_left(
