@@ -305,13 +305,10 @@ def causes(
     chips = [Chip.of(variant, seed) for variant in variants]
     steps = round(duration / dt)
     # The average over the run forgives coarser steps than waveforms do.
-    runs = Behavioural(chips, rung, tolerance=2e-5).run(
-        x, step, dt=dt, steps=steps, progress=progress
+    updates = Behavioural(chips, rung, tolerance=2e-5).average(
+        x, step, dt=dt, steps=steps, trapezoidal=True, progress=progress
     )
     ideal = Update.of(ideal_run(design, x, step, dt=dt, steps=steps)).flat()
-    cds = design.readout.double_sampling
-    angles = [
-        UpdateDifference.of(ideal, Update.of(t, double_sampling=cds).flat()).angle for t in runs
-    ]
+    angles = [UpdateDifference.of(ideal, update.flat()).angle for update in updates]
     found = [Cause(n, a, a - angles[0]) for n, a in zip(names, angles[1:], strict=True)]
     return angles[0], sorted(found, key=lambda c: c.change)

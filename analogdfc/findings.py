@@ -8,6 +8,7 @@ from typing import Any
 
 from analogdfc import records
 from analogdfc.cases import Stimuli
+from analogdfc.circuit.averages import Ending
 from analogdfc.circuit.design import Design
 from analogdfc.comparison import Cause, Comparison, StepError
 from analogdfc.dynamics import Trajectory
@@ -54,6 +55,7 @@ class Findings:
         ends: where each run has got to, in words.
         remarks: what is unusual, a sentence each.
         step_errors: what the time steps do to each run; empty where that was not asked for.
+        ending: when and why all runs end, where they were to end with a settled update.
     """
 
     runs: Mapping[str, Trajectory]
@@ -64,6 +66,7 @@ class Findings:
     ends: Mapping[str, str] = field(default_factory=dict)
     remarks: Sequence[str] = ()
     step_errors: Mapping[str, StepError] = field(default_factory=dict)
+    ending: Ending | None = None
 
     def numbers(self) -> dict[str, Any]:
         """The results, with units in the names."""
@@ -74,6 +77,8 @@ class Findings:
         out |= records.remarks_tree(self.remarks)
         if self.step_errors:
             out["time_steps"] = {name: _of_steps(e) for name, e in self.step_errors.items()}
+        if self.ending is not None:
+            out["ends_with_a_settled_update"] = _of_ending(self.ending)
         if self.slowest_mode is not None:
             out["slowest_mode_per_tau_u"] = self.slowest_mode
         if self.angle is not None:
@@ -98,6 +103,17 @@ class Findings:
             "runs": {name: trajectory_tree(design, run) for name, run in self.runs.items()},
             "angles": angles_tree(design, self.comparisons, self.runs),
         }
+
+
+def _of_ending(e: Ending) -> dict[str, Any]:
+    return {
+        "settled": e.settled,
+        "after_units_of_time": e.time,
+        "left_to_settle_percent": 100 * e.change,
+        "tolerance_percent": 100 * e.tolerance,
+        "window_units_of_time": e.window,
+        "in_words": str(e),
+    }
 
 
 def _of_steps(e: StepError) -> dict[str, Any]:

@@ -126,6 +126,14 @@ class AmplifierModel:
             every = np.delete(every, derivatives)
         return self._tensor(every)
 
+    def columns(self, bank: str) -> Tensor:
+        """Indices of a stage's output voltages among the unknowns.
+
+        Args:
+            bank: the stage.
+        """
+        return self._tensor(self.outputs[self.nodal[0].bank(bank)])
+
     def stages(self, amplifiers: NDArray[np.int64]) -> list[Tensor]:
         """Unknowns of amplifiers that at rest have the voltages of their outputs, but for loads.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import scipy
@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analogdfc.circuit.amplifiers import AmplifierModel, Rung
+from analogdfc.circuit.averages import Ending, Reader, Until, UpdateSum, Watch, gauss
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Description
 from analogdfc.circuit.nodal import NodalEquations
 from analogdfc.circuit.probes import probes, trajectory
+from analogdfc.circuit.release import Release
 from analogdfc.circuit.static import StaticChip, must_move
-from analogdfc.dynamics import Trajectory
-from analogdfc.dynamics.esdirk import ESDIRK
-from analogdfc.dynamics.loop import free_state
-from analogdfc.dynamics.loop import output as free_output
-from analogdfc.dynamics.semilinear import Semilinear
+from analogdfc.dynamics import Trajectory, Update
+from analogdfc.dynamics.esdirk import ESDIRK, Piece
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.memory import check_memory
 from analogdfc.samples import check_samples
@@ -50,20 +49,25 @@ _SETTLE = 6e-6
 
 
 @dataclass(frozen=True)
-class Release:
-    """Everything that is fixed when the controller is released.
+class _Run:
+    """A run of released chips: what of it is wanted, for how long."""
 
-    Attributes:
-        free: unknowns of the free phase, (chips, batch, n).
-        system: the equations from then on.
-        sources: voltages of the sources, (chips, batch, sources).
-        zero: voltages that the auto-zero has stored, (chips, batch, n_L).
-    """
-
+    release: Release
+    reader: Reader
     free: Tensor
-    system: Semilinear
-    sources: Tensor
-    zero: Tensor
+    columns: Tensor
+    dt: float
+    steps: int
+    watch: Watch | None
+
+    def recorded(self, piece: Piece, until: float) -> range:
+        """Times of the record within a step, up to a part of it."""
+        numbers = piece.among(self.steps)
+        if until == 1:
+            return numbers
+        return range(
+            numbers.start, sum(piece.part(k, self.steps) <= until for k in numbers) + numbers.start
+        )
 
 
 class Behavioural:
@@ -75,6 +79,9 @@ class Behavioural:
         rung: detail of the amplifier model.
         tolerance: error of a time step in volts.
         device: where the equations are integrated.
+
+    Attributes:
+        ending: when and why the last run ended that was to end once its updates had settled.
 
     Raises:
         UserError: no chips, or chips that can't run together.
@@ -106,6 +113,7 @@ class Behavioural:
         bandwidths = [c.design.card.amplifier.gain_bandwidth for c in chips]
         fastest = max((b for b in bandwidths if b is not None), default=0.0)
         # In a slow loop's spacing the amplifiers would have moved before the first state.
+        self.ending: Ending | None = None
         self.integrator = ESDIRK(tolerance, _SETTLE / fastest if fastest else math.inf)
 
     def run(
@@ -115,6 +123,7 @@ class Behavioural:
         *,
         dt: float,
         steps: int,
+        until: Until | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> list[Trajectory]:
         """Release the controller and follow the waveforms.
@@ -124,6 +133,8 @@ class Behavioural:
             step: step of the output target, r* - r_L of the free phase, (batch, n_L).
             dt: spacing of the record, in units of the controller's time.
             steps: number of intervals recorded.
+            until: end the record where the updates of all chips have settled, if that is earlier;
+                `ending` says whether it was.
             progress: called after each interval with the number finished.
 
         Returns:
@@ -131,50 +142,124 @@ class Behavioural:
 
         Raises:
             ConvergenceError: no operating point, or a step size too small.
-            UserError: a record that is none, or tensors whose gradient is asked for: there is none.
+            UserError: a record that is none or too short to see an update settle, or tensors whose
+                gradient is asked for: there is none.
         """
+        run = self._released(x, step, dt, steps, until)
+        check_memory(
+            run.free.numel() * (steps + 1),
+            f"waveforms of {len(x)} samples over {steps} steps",
+            "A shorter time needs less",
+        )
+        history = run.free.new_empty(steps + 1, *run.free.shape)
+        done = 0
+        for piece, end in self._pieces(run):
+            numbers = run.recorded(piece, end)
+            if numbers:
+                history[done : numbers.stop] = piece.at(numbers, steps)
+                done = numbers.stop
+                if progress is not None:
+                    progress(done - 1)
+        t = torch.arange(done, dtype=history.dtype, device=history.device) * dt
+        waves = run.reader.volts(history[:done].permute(1, 2, 0, 3))
+        free = run.reader.volts(run.free)
+        return [
+            trajectory(
+                chip,
+                t,
+                run.reader.x,
+                {name: wave[c] for name, wave in waves.items()},
+                {name: volts[c] for name, volts in free.items()},
+            )
+            for c, chip in enumerate(self.chips)
+        ]
+
+    def average(
+        self,
+        x: Tensor,
+        step: Tensor,
+        *,
+        dt: float,
+        steps: int,
+        trapezoidal: bool = False,
+        until: Until | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> list[Update]:
+        """Release the controller and average the update, without a record of the waveforms.
+
+        Args:
+            x: inputs, (batch, n_0), dimensionless.
+            step: step of the output target, (batch, n_L).
+            dt: in units of the controller's time, a time that is short for what is looked for.
+            steps: length of the run in units of it.
+            trapezoidal: average by the trapezoidal rule over times dt apart, as `Update.of` does of
+                waveforms; else exactly, over the polynomials between the steps.
+            until: end where the updates of all chips have settled, if that is earlier; `ending`
+                says whether it was.
+            progress: called after each interval with the number finished.
+
+        Returns:
+            One update a chip, each with the free phase's value subtracted where the chip does.
+
+        Raises:
+            ConvergenceError: see `run`.
+            UserError: see `run`.
+        """
+        run = self._released(x, step, dt, steps, until)
+        total, last, ones = UpdateSum(run.reader), run.free[None], run.free.new_ones
+        done = 0
+        for piece, end in self._pieces(run):
+            if trapezoidal:
+                numbers = run.recorded(piece, end)
+                if numbers:
+                    states = piece.at(numbers, steps)
+                    total.add(states, ones(len(states)))
+                    if numbers.start == 0:
+                        total.add(states[:1], ones(1) / -2)
+                    last, done = states[-1:], numbers[-1]
+            else:
+                points, weights = gauss(piece, end)
+                total.add(piece.inside(points), torch.from_numpy(weights).to(last))
+            if progress is not None and (numbers := run.recorded(piece, end)):
+                progress(numbers[-1])
+        if trapezoidal:
+            total.add(last, ones(1) / -2)
+            return total.over(done)
+        return total.over(piece.begin + end * (piece.end - piece.begin))
+
+    def _released(
+        self, x: Tensor, step: Tensor, dt: float, steps: int, until: Until | None
+    ) -> _Run:
+        """A run that is about to begin."""
         if not (dt > 0 and steps >= 1):
             raise UserError(f"dt = {dt}, steps = {steps}: both must be positive")
         self._refuse_gradients(x, step)
         x, step = self._here(x), self._here(step)
         release = self.release(x, step)
-        nodes = {name: self._columns(name) for name in probes(self.circuit)}
-        sizes = [len(columns) for columns in nodes.values()]
-        signals = sum(sizes)
-        check_memory(
-            len(self.chips) * len(x) * (steps + 1) * signals,
-            f"waveforms of {len(x)} samples over {steps} steps",
-            "A shorter time needs less",
-        )
-        history = x.new_empty(steps + 1, len(self.chips), len(x), signals)
+        nodes = {name: self.model.columns(name) for name in probes(self.circuit)}
         columns = torch.cat(list(nodes.values()))
-        seconds = self.chips[0].design.seconds
-        states = self.integrator.run(
-            release.system,
-            release.free,
-            dt * seconds,
-            steps,
+        free = release.free[..., columns]
+        reader = Reader(self.chips, x, {name: len(at) for name, at in nodes.items()}, free)
+        watch = None if until is None else Watch(until, reader, dt * steps)
+        return _Run(release, reader, free, columns, dt, steps, watch)
+
+    def _pieces(self, run: _Run) -> Iterator[tuple[Piece, float]]:
+        """The steps of a run, each with the part of it up to which the run goes."""
+        self.ending = None
+        for piece in self.integrator.pieces(
+            run.release.system,
+            run.release.free,
+            run.dt * self.chips[0].design.seconds,
+            run.steps,
             watched=self.model.watched,
-            columns=columns,
-        )
-        done = 0
-        for found in states:
-            history[done : done + len(found)] = found
-            done += len(found)
-            if progress is not None:
-                progress(done - 1)
-        t = torch.arange(steps + 1, dtype=x.dtype, device=x.device) * dt
-        parts = dict(zip(nodes, torch.split(history, sizes, dim=-1), strict=True))
-        return [
-            trajectory(
-                chip,
-                t,
-                x,
-                {name: waves[:, c].transpose(0, 1) for name, waves in parts.items()},
-                {name: release.free[c][:, at] for name, at in nodes.items()},
-            )
-            for c, chip in enumerate(self.chips)
-        ]
+            columns=run.columns,
+        ):
+            if run.watch is not None and run.watch.settled(piece):
+                yield piece, piece.part(run.watch.number, run.watch.checks)
+                break
+            yield piece, 1.0
+        if run.watch is not None:
+            self.ending = run.watch.ending()
 
     @property
     def needed(self) -> float:
@@ -241,7 +326,7 @@ class Behavioural:
 
     def _refuse_elsewhere(self, z: Tensor, near: Tensor) -> None:
         """Raise an error where the rest that was found isn't the one near which it was sought."""
-        u = self._columns(self.circuit.control.u.bank)
+        u = self.model.columns(self.circuit.control.u.bank)
         wanted = near[..., u]
         off = (z[..., u] - wanted).abs().amax(dim=-1)
         if bool((off > _ELSEWHERE * wanted.abs().amax(dim=-1) + _NEARBY).any()):
@@ -285,28 +370,11 @@ class Behavioural:
             UserError: inputs or steps that don't fit or aren't finite, or no samples.
             ConvergenceError: no operating point.
         """
-        sizes = self.chips[0].design.sizes
-        check_samples(sizes, x, step, what="target steps")
-        chips, samples, n_out = len(self.chips), len(x), sizes[-1]
-        check_solving(self.model.unknowns, chips, samples)
+        check_samples(self.chips[0].design.sizes, x, step, what="target steps")
+        check_solving(self.model.unknowns, len(self.chips), len(x))
         if not (torch.isfinite(x).all() and torch.isfinite(step).all()):
             raise UserError("inputs and target steps must be finite numbers")
-        units = [c.design.card.scale.activation for c in self.chips]
-        unit = self._here(torch.tensor(units, dtype=torch.float64))[:, None, None]
-        bias = self._here(torch.tensor([1.0, -1.0])).expand(chips, samples, 2)
-        inputs = torch.cat([x, -x], dim=1).expand(chips, -1, -1)
-        zero = x.new_zeros(chips, samples, n_out)
-        held = torch.cat([inputs, bias, zero], dim=2) * unit
-        system, sources = self.model.system(released=False)
-        system = _driven(system, sources, held)
-        start = held.new_zeros(chips, samples, self.model.unknowns)
-        start = self.model.relaxed(system).equilibrium(start)
-        free = system.equilibrium(start)
-        volts = held + _last(self._target(x, step, free), held)
-        zero = self._zero(free)
-        system, sources = self.model.system(released=True)
-        system = _driven(system, sources, volts).driven(self.model.error_input(zero))
-        return Release(free, system, volts, zero)
+        return Release.of(self.model, self._here(x), self._here(step))
 
     def _refuse_gradients(self, x: Tensor, step: Tensor) -> None:
         """Raise an error where a gradient is wanted, which the rests would cut."""
@@ -330,37 +398,8 @@ class Behavioural:
         """The circuit of the first chip; all have the same stages."""
         return self.chips[0].circuit
 
-    def _output(self, bank: str, z: Tensor) -> Tensor:
-        return z[..., self._columns(bank)]
-
-    def _columns(self, bank: str) -> Tensor:
-        """Indices of a stage's output voltages among the unknowns."""
-        nodes = self.model.outputs[self.model.nodal[0].bank(bank)]
-        return torch.from_numpy(nodes).to(self.model.device)
-
     def _here(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.model.device, torch.float64)
-
-    def _target(self, x: Tensor, step: Tensor, free: Tensor) -> Tensor:
-        """Voltages of the target sources, -r*, (chips, batch, n_L)."""
-        measured = self._output(self.circuit.output.bank, free)
-        out = []
-        for c, chip in enumerate(self.chips):
-            unit = chip.design.card.scale.activation
-            output = measured[c]
-            if not chip.design.readout.relative_target:
-                loop = chip.design.loop()
-                output = self._here(free_output(loop, free_state(loop, x.cpu()))) * unit
-            out.append(-(output + step * unit))
-        return torch.stack(out)
-
-    def _zero(self, free: Tensor) -> Tensor:
-        """Voltages that the auto-zero has stored, (chips, batch, n_L)."""
-        zero = self.circuit.auto_zero
-        stored = self._output(zero.signal.bank, free)
-        stored = stored - self.model.summing_voltage(zero.reference.bank, free)
-        on = [float(c.design.readout.auto_zero) for c in self.chips]
-        return stored * self._here(torch.tensor(on))[:, None, None]
 
 
 def check_solving(unknowns: int, chips: int, samples: int) -> None:
@@ -386,17 +425,6 @@ def _shape(chip: Chip) -> tuple[object, ...]:
     circuit = chip.circuit
     banks = tuple((bank.name, bank.size) for bank in circuit.banks)
     return banks, chip.design.sizes, len(circuit.branches), chip.design.seconds
-
-
-def _driven(system: Semilinear, sources: Tensor, volts: Tensor) -> Semilinear:
-    """The system with these voltages of its sources, (chips, batch, sources)."""
-    return replace(system, constant=system.constant + sources @ volts.mT)
-
-
-def _last(target: Tensor, like: Tensor) -> Tensor:
-    out = torch.zeros_like(like)
-    out[..., -target.shape[-1] :] = target
-    return out
 
 
 def _finite_eigenvalues(

@@ -64,6 +64,8 @@ def show(design: Design, origin: str, source: str, results: Findings) -> None:
             "slowest mode of the behavioural model, linear about the first sample's rest: "
             f"{results.slowest_mode:+.3g} per tau_u ({state})"
         )
+    if results.ending is not None:
+        say(f"length of all runs: in the behavioural model {results.ending}")
     say("at the end of the run:")
     for name, words in results.ends.items():
         say(f"  {name}: {words}")

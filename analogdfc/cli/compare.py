@@ -18,6 +18,7 @@ import torch
 from analogdfc import records
 from analogdfc.cases import Stimuli
 from analogdfc.circuit.amplifiers import Rung
+from analogdfc.circuit.averages import Ending, Until
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.cli import _report
@@ -77,6 +78,7 @@ class _Options:
     with_causes: bool
     check_steps: bool
     tolerance_angle: float | None
+    until_settled: float | None
     backend: str
     jobs: int | None
     time_limit: float
@@ -136,6 +138,16 @@ class _Options:
     help="Take the time steps of the behavioural model only as fine as its update needs: they may "
     "turn that of a layer by this many degrees, such as 0.01.",
 )
+@click.option(
+    "--until-settled",
+    type=Finite(min=0, min_open=True),
+    is_flag=False,
+    flag_value=1.0,
+    metavar="[PERCENT]",
+    help="End all runs where the behavioural model's update has settled, if that is before the end "
+    "of --duration: where no layer's has changed, nor would, by more than this many percent over "
+    "the longest of tau_u and tau_v.  [1 where no number is given]",
+)
 @BACKEND
 @click.option("--jobs", type=Count(1), help="Simulations at a time.  [default: cores]")
 @TIME_LIMIT
@@ -184,7 +196,8 @@ def command(
     torch.set_num_threads(1)
     if options.fidelity == "ideal":
         why = "ideal cells have no imperfections; nothing is run with it"
-        refuse(why, "rung", "tolerance_angle", *(["with_causes"] if options.with_causes else []))
+        modelled = ["rung", "tolerance_angle", "until_settled"]
+        refuse(why, *modelled, *(["with_causes"] if options.with_causes else []))
     figure_path = beside(output, ".png")
     check_outputs(output, figure_path, read=(weights, card, devices))
     spool_folder = beside(output, ".runs")
@@ -225,6 +238,16 @@ def _run(
     levels: tuple[Fidelity, ...] = ("ideal", "macro")
     if options.fidelity != "both":
         levels = (options.fidelity,)
+    rung = Rung[options.rung.upper().replace("-", "_")]
+    ending: Ending | None = None
+    if options.until_settled is not None:
+        with Bars() as bars:
+            study, ending = study.until_settled(
+                seed,
+                Until(options.until_settled / 100),
+                rung,
+                progress=lambda k: bars.show("until settled", k, round(options.duration / dt)),
+            )
     jobs = options.jobs or os.cpu_count() or 1
     work = comparison_seconds(
         design, len(data.x), study.duration, levels,
@@ -237,7 +260,6 @@ def _run(
     missing: list[str] = []
     if "macro" in levels:
         slowest, missing = _slowest_mode(study, seed)
-        rung = Rung[options.rung.upper().replace("-", "_")]
         realisations.append(Model(seed, rung, angle=options.tolerance_angle))
     realisations += [Cells(lv, simulator, seed, options.time_limit, jobs) for lv in levels]
     with Bars() as bars, simulator_warnings() as warned:
@@ -245,7 +267,7 @@ def _run(
     angle: float | None = None
     drivers: list[Cause] = []
     if "macro" in levels and options.with_causes:
-        with progress_bar("causes", round(options.duration / 0.1)) as bar:
+        with progress_bar("causes", round(study.duration / 0.1)) as bar:
             try:
                 angle, drivers = study.causes(seed, lambda k: bar.update(k > 0))
             except ConvergenceError as error:
@@ -260,10 +282,12 @@ def _run(
         [
             *design.card.remarks,
             *missing,
+            *([str(ending)] if ending is not None and not ending.settled else []),
             *warned,
             *remarks(design, found.runs, found.comparisons, full=options.rung == "full"),
         ],
         found.step_errors,
+        ending,
     )
 
 

@@ -23,7 +23,7 @@ from analogdfc.dynamics.implicit import Implicit
 from analogdfc.dynamics.semilinear import Semilinear, rate
 from analogdfc.errors import ConvergenceError
 
-__all__ = ["ESDIRK"]
+__all__ = ["ESDIRK", "Piece"]
 
 _STAGES = (
     "0",
@@ -56,6 +56,7 @@ _SORTED = np.argsort(C)
 
 _LEVELS = 44
 """The shortest step is the whole time / 2^44."""
+_UNIT = 1 << _LEVELS
 _FIRST = 24
 _SETTLE = 24
 _MORE, _MUCH_MORE = 0.04, 1e-3
@@ -171,16 +172,46 @@ class ESDIRK:
             ConvergenceError: the step size fell below the whole time / 2^44, or the state is not
                 finite.
         """
+        for piece in self.pieces(
+            system, start, spacing, steps, watched=watched, columns=columns, observe=observe
+        ):
+            if times := piece.among(steps):
+                yield piece.at(times, steps)
+
+    def pieces(
+        self,
+        system: Semilinear,
+        start: Tensor,
+        spacing: float,
+        steps: int,
+        *,
+        watched: Tensor | None = None,
+        columns: Tensor | None = None,
+        observe: Callable[[float, Tensor, Tensor], object] | None = None,
+    ) -> Iterator[Piece]:
+        """The steps that are taken over a time, each with the states within it.
+
+        Args:
+            system: see `run`, as for all others.
+            start: a state.
+            spacing: a time that is short for what is looked for.
+            steps: the whole time in units of it.
+            watched: unknowns whose error counts.
+            columns: the unknowns that are wanted.
+            observe: called for each stage.
+
+        Raises:
+            ConvergenceError: see `run`.
+        """
         solver = _Solver(system, self.tolerance)
         self.steps = 0
         place = system.place
         shown = place if columns is None else place[columns]
         counted = place if watched is None else place[watched]
         z, f = solver.settle(start, min(spacing * 2.0**-_SETTLE, self.settle))
-        yield z[:, shown].mT[None]
         whole = spacing * steps
-        level, position, unit, done = _FIRST, 0, 1 << _LEVELS, 0
-        while position < unit:
+        level, position = _FIRST, 0
+        while position < _UNIT:
             h = whole * 2.0**-level
             step = solver.step(z, f, h)
             ratio = float(step.error[:, counted].abs().max()) / self.tolerance
@@ -188,7 +219,7 @@ class ESDIRK:
                 level += 1
                 if level > _LEVELS:
                     raise ConvergenceError(
-                        f"time step too small at t = {position / unit * whole:.4g}: "
+                        f"time step too small at t = {position / _UNIT * whole:.4g}: "
                         "the model's amplifiers change faster than it can follow"
                     )
                 continue
@@ -197,15 +228,71 @@ class ESDIRK:
             z, f = step.stages[-1], step.slope
             solver.accepted()
             self.steps += 1
-            length = unit >> level
-            until = steps if position + length == unit else (position + length) * steps // unit
-            if until > done:
-                # Exact integers: the last of a step's times may be its end.
-                times = np.arange(done + 1, until + 1) * unit - position * steps
-                yield _between(step.stages, times / (length * steps), shown)
-                done = until
-            position += length
+            before, position = position, position + (_UNIT >> level)
+            yield Piece(before, position, step.stages, shown)
             level = _longer(level, position, ratio)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A step that was taken, with the polynomial through its stages.
+
+    Attributes:
+        begin: where it starts, in parts of 2^-44 of the whole time.
+        end: where it ends, in the same unit.
+        stages: (stages, chips, n, batch), in grouped order.
+        shown: places of the unknowns that are wanted.
+    """
+
+    begin: int
+    end: int
+    stages: Tensor
+    shown: Tensor
+
+    def among(self, count: int) -> range:
+        """Which of the times k / count of the whole lie within, each in one step only.
+
+        A step has its end and not its start; the first has both.
+
+        Args:
+            count: how many parts the whole time is divided into.
+
+        Returns:
+            The numbers k.
+        """
+        first = self.begin * count // _UNIT + 1 if self.begin else 0
+        return range(first, self.end * count // _UNIT + 1)
+
+    def part(self, number: int, count: int) -> float:
+        """Part of the step at which the time k / count of the whole lies.
+
+        Args:
+            number: k.
+            count: how many parts the whole time is divided into.
+        """
+        # Exact integers: it may be the step's end.
+        return (number * _UNIT - self.begin * count) / ((self.end - self.begin) * count)
+
+    def at(self, numbers: range, count: int) -> Tensor:
+        """States at the times k / count of the whole, (times, chips, batch, columns).
+
+        Args:
+            numbers: the k; see `among`.
+            count: how many parts the whole time is divided into.
+        """
+        times = np.arange(numbers.start, numbers.stop) * _UNIT - self.begin * count
+        return self.inside(times / ((self.end - self.begin) * count))
+
+    def inside(self, parts: NDArray[np.float64]) -> Tensor:
+        """States at parts of the step, (times, chips, batch, columns).
+
+        Args:
+            parts: times from 0 to 1, (times,).
+        """
+        weights = torch.from_numpy(_inside(parts)).to(self.stages)
+        values = self.stages.index_select(2, self.shown)
+        found = (weights @ values.flatten(1)).view(len(parts), *values.shape[1:])
+        return found.mT
 
 
 def _longer(level: int, position: int, ratio: float) -> int:
@@ -213,7 +300,7 @@ def _longer(level: int, position: int, ratio: float) -> int:
     for fewer in (3, 2, 1):
         bound = _MORE if fewer == 1 else _MUCH_MORE / 32 ** (fewer - 2)
         wanted = level - fewer
-        if ratio < bound and wanted >= 0 and position % (1 << (_LEVELS - wanted)) == 0:
+        if ratio < bound and wanted >= 0 and position % (_UNIT >> wanted) == 0:
             return wanted
     return level
 
@@ -229,14 +316,6 @@ def _show(
         after = system.ungrouped(stages[k])
         observe(h * (C[k] - C[i]), before, after)
         before = after
-
-
-def _between(stages: Tensor, at: NDArray[np.float64], shown: Tensor) -> Tensor:
-    """States within a step at parts of it, (times, chips, batch, columns)."""
-    weights = torch.from_numpy(_inside(at)).to(stages[0])
-    values = stages.index_select(2, shown)
-    found = (weights @ values.flatten(1)).view(len(at), *values.shape[1:])
-    return found.mT
 
 
 def _inside(at: NDArray[np.float64]) -> NDArray[np.float64]:

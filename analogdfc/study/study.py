@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,6 +12,7 @@ from torch import Tensor
 from analogdfc.analysis.ringing import Linearised, linearised, step_tolerance
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.amplifiers import Rung
+from analogdfc.circuit.averages import Ending, Until
 from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
@@ -203,6 +205,38 @@ class Study:
             f"the update still turns by more than {angle:g} degrees between time steps that err by "
             f"{_TOLERANCES[-2]:g} and {_TOLERANCES[-1]:g} V; allow more"
         )
+
+    def until_settled(
+        self,
+        seed: int | None,
+        until: Until,
+        rung: Rung = Rung.FULL,
+        *,
+        progress: Callable[[int], object] | None = None,
+    ) -> tuple[Study, Ending]:
+        """The same for only as long as the update of a chip needs to settle.
+
+        Args:
+            seed: of the chip; None for nominal components.
+            until: when it has settled.
+            rung: detail of the amplifier model.
+            progress: called after each interval with the number finished.
+
+        Returns:
+            The study, which is as long as this one where the update does not settle before its
+            end, and when and why it ends.
+
+        Raises:
+            UserError: a study that is too short to see an update settle.
+            ConvergenceError: no operating point.
+        """
+        model = Behavioural([Chip.of(self.design, seed)], rung, tolerance=_TOLERANCE)
+        model.average(
+            self.x, self.step, dt=self.dt, steps=self.steps, until=until, progress=progress
+        )
+        assert model.ending is not None
+        steps = math.ceil(model.ending.time / self.dt * (1 - 1e-9))
+        return replace(self, steps=steps), model.ending
 
     def model_tolerance(self, seed: int | None, rung: Rung = Rung.FULL) -> float:
         """Error of a time step of the behavioural model of a chip, as a part of the usual one.

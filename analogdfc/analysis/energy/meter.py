@@ -19,9 +19,10 @@ from torch import Tensor
 from analogdfc.analysis.energy import items
 from analogdfc.analysis.energy.items import Energy
 from analogdfc.circuit.amplifiers import Rung
-from analogdfc.circuit.behavioural import Behavioural, Release
+from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.nodal import Elements, NodalEquations
+from analogdfc.circuit.release import Release
 from analogdfc.errors import UserError
 from analogdfc.wires import wire_admittance
 

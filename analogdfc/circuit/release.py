@@ -1,0 +1,95 @@
+"""The free phase of chips, and the equations that take over when the controller is released."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from analogdfc.circuit.amplifiers import AmplifierModel
+from analogdfc.dynamics.loop import free_state
+from analogdfc.dynamics.loop import output as free_output
+from analogdfc.dynamics.semilinear import Semilinear
+
+
+@dataclass(frozen=True)
+class Release:
+    """Everything that is fixed when the controller is released.
+
+    Attributes:
+        free: unknowns of the free phase, (chips, batch, n).
+        system: the equations from then on.
+        sources: voltages of the sources, (chips, batch, sources).
+        zero: voltages that the auto-zero has stored, (chips, batch, n_L).
+    """
+
+    free: Tensor
+    system: Semilinear
+    sources: Tensor
+    zero: Tensor
+
+    @classmethod
+    def of(cls, model: AmplifierModel, x: Tensor, step: Tensor) -> Release:
+        """Of chips on inputs.
+
+        Args:
+            model: the chips' equations.
+            x: inputs, (batch, n_0), on the model's device.
+            step: steps of the output target, (batch, n_L), there too.
+
+        Raises:
+            ConvergenceError: no operating point.
+        """
+        chips, samples, n_out = len(model.nodal), len(x), step.shape[1]
+        units = [n.chip.design.card.scale.activation for n in model.nodal]
+        unit = x.new_tensor(units)[:, None, None]
+        bias = x.new_tensor([1.0, -1.0]).expand(chips, samples, 2)
+        inputs = torch.cat([x, -x], dim=1).expand(chips, -1, -1)
+        zero = x.new_zeros(chips, samples, n_out)
+        held = torch.cat([inputs, bias, zero], dim=2) * unit
+        system, sources = model.system(released=False)
+        system = _driven(system, sources, held)
+        start = held.new_zeros(chips, samples, model.unknowns)
+        start = model.relaxed(system).equilibrium(start)
+        free = system.equilibrium(start)
+        volts = held + _last(_target(model, x, step, free), held)
+        zero = _zero(model, free)
+        system, sources = model.system(released=True)
+        system = _driven(system, sources, volts).driven(model.error_input(zero))
+        return cls(free, system, volts, zero)
+
+
+def _driven(system: Semilinear, sources: Tensor, volts: Tensor) -> Semilinear:
+    """The system with these voltages of its sources, (chips, batch, sources)."""
+    return replace(system, constant=system.constant + sources @ volts.mT)
+
+
+def _last(target: Tensor, like: Tensor) -> Tensor:
+    out = torch.zeros_like(like)
+    out[..., -target.shape[-1] :] = target
+    return out
+
+
+def _target(model: AmplifierModel, x: Tensor, step: Tensor, free: Tensor) -> Tensor:
+    """Voltages of the target sources, -r*, (chips, batch, n_L)."""
+    measured = free[..., model.columns(model.nodal[0].chip.circuit.output.bank)]
+    out = []
+    for c, nodal in enumerate(model.nodal):
+        design = nodal.chip.design
+        unit = design.card.scale.activation
+        output = measured[c]
+        if not design.readout.relative_target:
+            loop = design.loop()
+            output = free_output(loop, free_state(loop, x.cpu())).to(output) * unit
+        out.append(-(output + step * unit))
+    return torch.stack(out)
+
+
+def _zero(model: AmplifierModel, free: Tensor) -> Tensor:
+    """Voltages that the auto-zero has stored, (chips, batch, n_L)."""
+    zero = model.nodal[0].chip.circuit.auto_zero
+    stored = free[..., model.columns(zero.signal.bank)]
+    stored = stored - model.summing_voltage(zero.reference.bank, free)
+    on = [float(n.chip.design.readout.auto_zero) for n in model.nodal]
+    return stored * free.new_tensor(on)[:, None, None]
