@@ -16,6 +16,7 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.dynamics import Update
 from analogdfc.dynamics.esdirk import Piece
 from analogdfc.errors import UserError
+from analogdfc.measures import angle
 
 _CHECKS = 16
 """Times within a window at which the update is looked at."""
@@ -91,6 +92,35 @@ class Ending:
             f"the update has not settled within {self.time:.4g} {units}: that of a layer still "
             f"changes by {100 * self.change:.3g} %, and {allowed} is allowed"
         )
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What single precision does to an update, measured on one sample of one chip.
+
+    It is how far the update of the first sample of the first chip is from that of a run in double
+    precision whose steps may err by as much.
+
+    Attributes:
+        error: norm of the difference over the norm of the update in double precision.
+        angle: between the two, in degrees.
+    """
+
+    error: float
+    angle: float
+
+    @classmethod
+    def of(cls, single: Update, double: Update) -> Rounding:
+        """Of the first sample of two updates.
+
+        Args:
+            single: in single precision.
+            double: in double precision.
+        """
+        a, b = (
+            torch.cat([t[0].flatten() for t in (*u.weights, *u.biases)]) for u in (single, double)
+        )
+        return cls(float((a - b).norm() / b.norm()), angle(b, a))
 
 
 class Reader:

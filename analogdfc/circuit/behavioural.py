@@ -5,24 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import scipy
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from analogdfc.circuit.amplifiers import AmplifierModel, Rung
-from analogdfc.circuit.averages import Ending, Reader, Until, UpdateSum, Watch, gauss
+from analogdfc.circuit.averages import Ending, Reader, Rounding, Until, UpdateSum, Watch, gauss
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Description
+from analogdfc.circuit.modes import eigenvalues, rest
 from analogdfc.circuit.nodal import NodalEquations
 from analogdfc.circuit.probes import probes, trajectory
 from analogdfc.circuit.release import Release
-from analogdfc.circuit.static import StaticChip, must_move
 from analogdfc.dynamics import Trajectory, Update
 from analogdfc.dynamics.esdirk import ESDIRK, Piece
-from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.errors import UserError
 from analogdfc.memory import check_memory
 from analogdfc.samples import check_samples
 
@@ -40,12 +40,12 @@ _OF_A_STATE = 40
 _USUAL_STEPS = 80
 """Steps that a loop takes which doesn't ring; errors of more may add up."""
 
-_ELSEWHERE, _NEARBY = 0.3, 0.05
-"""Part of the control signal, and volts, by which a rest may differ from that of the static model,
-which has no rails; another rest lies farther away."""
-
 _SETTLE = 6e-6
 """Time over the release as a part of an amplifier's 1 / gain-bandwidth."""
+
+
+_PRECISIONS = {torch.float64: (2e-6, 0.0), torch.float32: (1e-4, 5e-5)}
+"""Usual and least error of a step, in volts."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,19 @@ class Behavioural:
         chips: the chips; the same layer sizes and seconds per unit of time, anything else may
             differ (seeds, cards, readout).
         rung: detail of the amplifier model.
-        tolerance: error of a time step in volts.
+        tolerance: error of a time step in volts; by default 2e-6, and 1e-4 in single precision.
         device: where the equations are integrated.
+        dtype: precision in which they are: `torch.float64`, or `torch.float32`, which takes half
+            the memory. Their free phase, and the components, are in double precision always, and
+            so is what is returned; `rounding` says what single precision has done to the update.
 
     Attributes:
         ending: when and why the last run ended that was to end once its updates had settled.
+        rounding: what single precision did to the update of the last run; None in double precision.
 
     Raises:
-        UserError: no chips, or chips that can't run together.
+        UserError: a precision that is neither, or a tolerance that is lost in its rounding; no
+            chips, or chips that can't run together.
     """
 
     def __init__(
@@ -92,9 +97,20 @@ class Behavioural:
         chips: Sequence[Chip],
         rung: Rung = Rung.FULL,
         *,
-        tolerance: float = 2e-6,
+        tolerance: float | None = None,
         device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float64,
     ) -> None:
+        if dtype not in _PRECISIONS:
+            raise UserError(f"dtype = {dtype}: it must be torch.float64 or torch.float32")
+        usual, least = _PRECISIONS[dtype]
+        if tolerance is None:
+            tolerance = usual
+        if not tolerance >= least:
+            raise UserError(
+                f"tolerance = {tolerance:g} V: in {dtype} steps err by {least:g} V by rounding "
+                "alone; allow more, or take torch.float64"
+            )
         if not chips:
             raise UserError("the behavioural model needs at least one chip")
         if len({_shape(c) for c in chips}) != 1:
@@ -113,7 +129,9 @@ class Behavioural:
         bandwidths = [c.design.card.amplifier.gain_bandwidth for c in chips]
         fastest = max((b for b in bandwidths if b is not None), default=0.0)
         # In a slow loop's spacing the amplifiers would have moved before the first state.
+        self.dtype = dtype
         self.ending: Ending | None = None
+        self.rounding: Rounding | None = None
         self.integrator = ESDIRK(tolerance, _SETTLE / fastest if fastest else math.inf)
 
     def run(
@@ -156,14 +174,14 @@ class Behavioural:
         for piece, end in self._pieces(run):
             numbers = run.recorded(piece, end)
             if numbers:
-                history[done : numbers.stop] = piece.at(numbers, steps)
+                history[done : numbers.stop] = piece.at(numbers, steps).to(history)
                 done = numbers.stop
                 if progress is not None:
                     progress(done - 1)
         t = torch.arange(done, dtype=history.dtype, device=history.device) * dt
         waves = run.reader.volts(history[:done].permute(1, 2, 0, 3))
         free = run.reader.volts(run.free)
-        return [
+        runs = [
             trajectory(
                 chip,
                 t,
@@ -173,6 +191,11 @@ class Behavioural:
             )
             for c, chip in enumerate(self.chips)
         ]
+        if self.dtype is not torch.float64:
+            doubled = self.chips[0].design.readout.double_sampling
+            update = Update.of(runs[0], double_sampling=doubled)
+            self.rounding = self._lost(update, x, step, dt=dt, steps=done - 1, trapezoidal=True)
+        return runs
 
     def average(
         self,
@@ -212,20 +235,38 @@ class Behavioural:
             if trapezoidal:
                 numbers = run.recorded(piece, end)
                 if numbers:
-                    states = piece.at(numbers, steps)
+                    states = piece.at(numbers, steps).to(last)
                     total.add(states, ones(len(states)))
                     if numbers.start == 0:
                         total.add(states[:1], ones(1) / -2)
                     last, done = states[-1:], numbers[-1]
             else:
                 points, weights = gauss(piece, end)
-                total.add(piece.inside(points), torch.from_numpy(weights).to(last))
+                total.add(piece.inside(points).to(last), torch.from_numpy(weights).to(last))
             if progress is not None and (numbers := run.recorded(piece, end)):
                 progress(numbers[-1])
         if trapezoidal:
             total.add(last, ones(1) / -2)
-            return total.over(done)
-        return total.over(piece.begin + end * (piece.end - piece.begin))
+            updates, whole = total.over(done), (dt, done)
+        else:
+            updates = total.over(piece.begin + end * (piece.end - piece.begin))
+            whole = (dt * steps if self.ending is None else self.ending.time) / steps, steps
+        if self.dtype is not torch.float64:
+            self.rounding = self._lost(
+                updates[0], x, step, dt=whole[0], steps=whole[1], trapezoidal=trapezoidal
+            )
+        return updates
+
+    def _lost(self, single: Update, x: Tensor, step: Tensor, **times: Any) -> Rounding:
+        """What single precision has done to the update of the first chip's first sample."""
+        exact = Behavioural(
+            self.chips[:1],
+            self.model.rung,
+            tolerance=self.integrator.tolerance,
+            device=self.model.device,
+        )
+        (double,) = exact.average(x[:1], step[:1], **times)
+        return Rounding.of(single, double)
 
     def _released(
         self, x: Tensor, step: Tensor, dt: float, steps: int, until: Until | None
@@ -245,10 +286,10 @@ class Behavioural:
 
     def _pieces(self, run: _Run) -> Iterator[tuple[Piece, float]]:
         """The steps of a run, each with the part of it up to which the run goes."""
-        self.ending = None
+        self.ending = self.rounding = None
         for piece in self.integrator.pieces(
-            run.release.system,
-            run.release.free,
+            run.release.system.to(self.dtype),
+            run.release.free.to(self.dtype),
             run.dt * self.chips[0].design.seconds,
             run.steps,
             watched=self.model.watched,
@@ -295,69 +336,9 @@ class Behavioural:
             "Fewer samples or a smaller network need less; 'analysis.settling' finds the slowest "
             "modes of large ones",
         )
-        release = self.release(self._here(x), self._here(step))
-        system, z = release.system, release.free
-        if at_rest:
-            start, known = self._near_rest(x, step, release)
-            z = system.equilibrium(self.model.relaxed(system).equilibrium(start))
-            self._refuse_rails(z)
-            self._refuse_elsewhere(z[known], start[known])
-        jacobian, masses = system.jacobian(z).cpu().numpy(), system.mass.dense()
-        seconds = self.chips[0].design.seconds
-        out = []
-        for c in range(len(self.chips)):
-            mass = masses[c].cpu().numpy()
-            rows = [_finite_eigenvalues(jacobian[c, b], mass) * seconds for b in range(len(x))]
-            out.append(rows)
-        return out
-
-    def _refuse_rails(self, z: Tensor) -> None:
-        """Raise an error where the controller or the output rests at its amplifiers' rails."""
-        for bank in must_move(self.circuit):
-            held = self.model.held(z, self.model.nodal[0].bank(bank)).any(dim=-1)
-            if bool(held.any()):
-                c, k = torch.nonzero(held)[0].tolist()
-                limit = self.chips[c].design.card.amplifier.saturation
-                raise ConvergenceError(
-                    f"sample {k} (counted from 0): the loop ends with '{bank}' held at the "
-                    f"amplifiers' rails of {limit:.3g} V. Take smaller target steps, stronger "
-                    "feedback weights or fewer volts in [scale]"
-                )
-
-    def _refuse_elsewhere(self, z: Tensor, near: Tensor) -> None:
-        """Raise an error where the rest that was found isn't the one near which it was sought."""
-        u = self.model.columns(self.circuit.control.u.bank)
-        wanted = near[..., u]
-        off = (z[..., u] - wanted).abs().amax(dim=-1)
-        if bool((off > _ELSEWHERE * wanted.abs().amax(dim=-1) + _NEARBY).any()):
-            raise ConvergenceError(
-                "Newton's method found another rest than the one to which the dynamics go"
-            )
-
-    def _near_rest(self, x: Tensor, step: Tensor, release: Release) -> tuple[Tensor, list[int]]:
-        """Where Newton's method starts, so that it finds the rest to which the dynamics go.
-
-        The static model follows them; the free state is all there is where it comes to no rest.
-
-        Returns:
-            The start, and the chips whose rest the static model knows.
-        """
-        start, known = release.free.clone(), []
-        for c, chip in enumerate(self.chips):
-            try:
-                state = StaticChip.of(chip).solve(
-                    x.cpu().double(), step.cpu().double(), reached=False
-                )
-            except ConvergenceError:
-                continue
-            if (limit := chip.design.card.amplifier.saturation) is not None:
-                state.check_rails(limit)
-            known.append(c)
-            for bank, volts in state.volts_rest.items():
-                # The stages within an amplifier stand where its output does.
-                for columns in self.model.stages(self.model.nodal[0].bank(bank)):
-                    start[c][..., columns] = self._here(volts)
-        return start, known
+        release = self.release(x, step)
+        z = rest(self.model, x, step, release) if at_rest else release.free
+        return eigenvalues(self.model, release, z)
 
     def release(self, x: Tensor, step: Tensor) -> Release:
         """The free phase, and the equations that take over from it.
@@ -425,13 +406,3 @@ def _shape(chip: Chip) -> tuple[object, ...]:
     circuit = chip.circuit
     banks = tuple((bank.name, bank.size) for bank in circuit.banks)
     return banks, chip.design.sizes, len(circuit.branches), chip.design.seconds
-
-
-def _finite_eigenvalues(
-    jacobian: NDArray[np.float64], mass: NDArray[np.float64]
-) -> NDArray[np.complex128]:
-    """Finite eigenvalues of the pencil (jacobian, mass), by decreasing real part."""
-    inverse = scipy.linalg.eigvals(np.linalg.solve(jacobian, mass))
-    kept = inverse[np.abs(inverse) > 1e-15]
-    values = 1 / kept
-    return values[np.argsort(-values.real)].astype(np.complex128)

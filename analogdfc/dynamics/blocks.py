@@ -140,6 +140,15 @@ class BlockMatrix:
         pairs = {pair: c._replace(values=factor * c.values) for pair, c in self.pairs.items()}
         return BlockMatrix(self.layout, tuple(factor * blocks for blocks in self.own), pairs)
 
+    def to(self, dtype: torch.dtype) -> BlockMatrix:
+        """The matrices in another precision.
+
+        Args:
+            dtype: of the numbers.
+        """
+        pairs = {pair: c._replace(values=c.values.to(dtype)) for pair, c in self.pairs.items()}
+        return BlockMatrix(self.layout, tuple(blocks.to(dtype) for blocks in self.own), pairs)
+
     def picked(self, chips: Tensor) -> BlockMatrix:
         """Some of the matrices, any of them more than once.
 

@@ -47,6 +47,19 @@ class Channels(NamedTuple):
     offset: Tensor
     scale: Tensor
 
+    def to(self, dtype: torch.dtype) -> Channels:
+        """The channels in another precision.
+
+        Args:
+            dtype: of the numbers.
+        """
+        return self._replace(
+            gain=self.gain.to(dtype),
+            sign=self.sign.to(dtype),
+            offset=self.offset.to(dtype),
+            scale=self.scale.to(dtype),
+        )
+
     def _each(
         self, y: Tensor, g: Callable[[Tensor], Tensor], h: Callable[[Tensor], Tensor]
     ) -> Tensor:

@@ -64,6 +64,8 @@ _MORE, _MUCH_MORE = 0.04, 1e-3
 room."""
 _ITERATION = 1e-3
 """Where the iteration of a stage stops, in tolerances."""
+_ROUNDINGS = 16
+"""And never below so many roundings of a volt."""
 _FACTORS = 3
 """Factors that are kept: of the step, one that was too long, and one before."""
 
@@ -329,7 +331,8 @@ class _Solver:
 
     def __init__(self, system: Semilinear, tolerance: float) -> None:
         self.system = system
-        self.close = tolerance * _ITERATION
+        rounding = _ROUNDINGS * torch.finfo(system.constant.dtype).eps
+        self.close = max(tolerance * _ITERATION, rounding)
         self._reference: Tensor | None = None
         self._kept: dict[float, Implicit] = {}
         self._last: tuple[float, Tensor, bool] | None = None

@@ -48,7 +48,8 @@ class Factor:
         felt: list[Tensor] = []
         for blocks, at in zip(matrix.own, self.ports, strict=True):
             # Algebraic rows shrink with h; without this the pivots would be chosen badly.
-            scale = 1 / blocks.abs().amax(dim=-1, keepdim=True).clamp(min=1e-300)
+            tiny = torch.finfo(blocks.dtype).tiny
+            scale = 1 / blocks.abs().amax(dim=-1, keepdim=True).clamp(min=tiny)
             inverted = inverse(blocks * scale) * scale.mT
             self.inverses.append(inverted.flatten(0, 1))
             response = inverted[..., at]

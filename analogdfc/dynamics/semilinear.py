@@ -79,6 +79,19 @@ class Semilinear:
         """The inverse of `grouped`."""
         return z[:, self.place].mT.contiguous()
 
+    def to(self, dtype: torch.dtype) -> Semilinear:
+        """The system in another precision.
+
+        Args:
+            dtype: of the numbers.
+        """
+        return Semilinear(
+            self.mass.to(dtype),
+            self.linear.to(dtype),
+            self.constant.to(dtype),
+            self.channels.to(dtype),
+        )
+
     def driven(self, more: Tensor) -> Semilinear:
         """The same with more added to the constant.
 
