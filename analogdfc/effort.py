@@ -24,7 +24,11 @@ _UNKNOWN = 2e-5
 _AMPLIFIERS = 4.4e-6
 _FINER = 2.2  # a tenth of the error, with steps whose error goes by the third power
 _SMALL = 30  # amplifiers of 3-4-2
-_UNIT: Mapping[Fidelity, tuple[float, float]] = {"ideal": (5e-3, 0.8), "macro": (1.25e-2, 3.3)}
+_UNIT: Mapping[Fidelity, tuple[float, float]] = {
+    "ideal": (5e-3, 0.8),
+    "macro": (1.25e-2, 3.3),
+    "transistor": (0.3, 2.5),
+}
 """Seconds a unit of time, and the power of the size."""
 
 
@@ -71,7 +75,7 @@ def comparison_seconds(
         design: the design.
         samples: how many.
         duration: length of the controlled phase, in units of the controller's time.
-        levels: of the circuit's cells; the model is run beside 'macro'.
+        levels: of the circuit's cells; the model is run beside all but 'ideal'.
         jobs: simulations at a time.
         causes: whether each imperfection is switched off alone.
         check_steps: whether all is run with finer steps too.
@@ -83,7 +87,7 @@ def comparison_seconds(
         * circuit_seconds(design, level, duration)
         for level in levels
     }
-    if "macro" in levels:
+    if any(level != "ideal" for level in levels):
         intervals = duration / (design.tau_v / 10)
         found["behavioural model"] = again * model_seconds(design, samples, intervals)
         if causes:

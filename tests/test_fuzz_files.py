@@ -21,7 +21,8 @@ from analogdfc.cli._matrix import read_matrix
 from analogdfc.datasets._idx import idx
 from analogdfc.datasets._pickles import read_matrix_pickle
 from analogdfc.feedback import DirectFeedback
-from analogdfc.spice.deck import check_deck, spice_number, stop_time, vector_name, with_saves
+from analogdfc.kits.expressions import spice_number
+from analogdfc.spice.deck import check_deck, stop_time, vector_name, with_saves
 from analogdfc.spice.flat import devices
 from analogdfc.spice.interfaces import interfaces, mismatch
 from analogdfc.spice.netlist import Netlist

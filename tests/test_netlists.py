@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -34,9 +34,11 @@ from analogdfc.controller import PI
 from analogdfc.dynamics import Readings, Trajectory
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
+from analogdfc.kits import get_kit
+from analogdfc.kits.expressions import spice_number
 from analogdfc.network import Network
 from analogdfc.records import Record
-from analogdfc.spice.deck import check_deck, logical_lines, spice_number
+from analogdfc.spice.deck import check_deck, logical_lines
 from analogdfc.spice.engines import ngspice_version
 from analogdfc.spice.flat import devices
 from analogdfc.spice.installed import find_binary
@@ -259,6 +261,15 @@ def design_on(
     return Design.of(network, feedback, card, controller=controller, readout=readout)
 
 
+def netlist_of(
+    network: Network, seed: int | None, fidelity: Fidelity, card: Card = CARD, **rest: Any
+) -> Netlist:
+    if fidelity != "transistor":
+        return Netlist.of(Chip.of(design_on(network, card, **rest), seed), fidelity)
+    design = design_on(network, Card.load("generic"), **rest)
+    return Netlist.of(Chip.of(design, seed), fidelity, kit=get_kit("generic"))
+
+
 def bench_of(design: Design) -> str:
     x = torch.linspace(-1, 1, design.sizes[0], dtype=torch.float64)
     step = torch.full((design.sizes[-1],), 0.1, dtype=torch.float64)
@@ -392,8 +403,9 @@ def crossbar_admittance(cells: list[Instance], pins: list[str], card: Card) -> N
 def test_every_cell_of_a_netlist_is_in_it_with_the_pins_and_parameters_that_are_used(
     network: Network, seed: int | None, fidelity: Fidelity, readout: Readout, ideal: bool
 ) -> None:
-    design = design_on(network, CARD.ideal() if ideal else CARD, readout=readout)
-    deck = Netlist.of(Chip.of(design, seed), fidelity).deck(bench_of(design))
+    card = CARD.ideal() if ideal else CARD
+    netlist = netlist_of(network, seed, fidelity, card, readout=readout)
+    deck = netlist.deck(bench_of(netlist.chip.design))
     check_deck(deck)
     known = interfaces(deck)
     used = [one for _, one in instances(deck)]
@@ -414,9 +426,8 @@ def test_every_cell_of_a_netlist_is_in_it_with_the_pins_and_parameters_that_are_
 def test_numbers_in_a_netlist_are_plain_decimals(
     network: Network, seed: int, fidelity: Fidelity
 ) -> None:
-    design = design_on(network)
-    netlist = Netlist.of(Chip.of(design, seed), fidelity)
-    text = netlist.circuit + bench_of(design)
+    netlist = netlist_of(network, seed, fidelity)
+    text = netlist.circuit + bench_of(netlist.chip.design)
     for trace in ("float64", "tensor", "nan", "inf ", "=inf", "array"):
         assert trace not in text.lower()
     plain = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
@@ -472,6 +483,7 @@ from analogdfc.feedback import DirectFeedback
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
+from analogdfc.kits import get_kit
 from analogdfc.network import Network
 from analogdfc.spice.netlist import Netlist
 from analogdfc.spice.testbench import Testbench

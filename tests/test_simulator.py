@@ -15,9 +15,10 @@ import pytest
 
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.jobs import Threads
+from analogdfc.kits.expressions import spice_number
 from analogdfc.spice import engines, installed, process, shared
 from analogdfc.spice.batch import BatchProcess
-from analogdfc.spice.deck import spice_number, stop_time, with_saves
+from analogdfc.spice.deck import stop_time, with_saves
 from analogdfc.spice.diagnosis import raise_for_messages
 from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.rawfile import RawPlot

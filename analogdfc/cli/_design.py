@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from tqdm import tqdm
 
 from analogdfc.cards.quantities import quantity
@@ -18,6 +19,7 @@ from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.devices import Devices
 from analogdfc.cli._options import CHIP_SEED, SEED, Control, Finite, as_options, bundled
 from analogdfc.errors import UserError
+from analogdfc.kits import CORNERS, KITS, Corner, Kit, get_kit
 from analogdfc.network import Network
 from analogdfc.storage import Model
 
@@ -188,6 +190,43 @@ def device_options(command: _Command) -> _Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def pdk_options(command: _Command) -> _Command:
+    """The options that say of which process transistors are; adds them to a command."""
+    options = [
+        click.option(
+            "--pdk",
+            type=click.Choice(list(KITS)),
+            help="Process kit of cells at level transistor; its card is then the default. That of "
+            "a foundry must be installed; 'generic' has textbook numbers.",
+        ),
+        click.option(
+            "--corner",
+            type=click.Choice(CORNERS),
+            default="typical",
+            show_default=True,
+            help="Corner of the process, NMOS first; needs --pdk.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def make_kit(fidelity: str, pdk: str | None, corner: Corner, card: str) -> tuple[Kit | None, str]:
+    """The process kit that the options ask for, and the card, which is the kit's by default."""
+    if (fidelity == "transistor") != (pdk is not None):
+        raise UserError(
+            "--fidelity transistor and --pdk go together: name a process kit, one of "
+            f"{', '.join(KITS)}, for transistors, and none for other cells"
+        )
+    if pdk is None:
+        if corner != "typical":
+            raise UserError("--corner: without --pdk there is no process that has corners")
+        return None, card
+    source = click.get_current_context().get_parameter_source("card")
+    return get_kit(pdk, corner), pdk if source is ParameterSource.DEFAULT else card
 
 
 def read_card(name: str) -> Card:

@@ -20,7 +20,8 @@ from analogdfc.comparison import (
 from analogdfc.findings import Findings
 
 _LEGEND = f"""\
-ideal: the equations; behavioural: the model; ideal cells, macro cells: the circuit in ngspice.
+ideal: the equations; behavioural: the model; ideal, macro, transistor cells: the circuit in
+ngspice.
 parity: does the model predict the circuit? deviation: how far is the circuit from the algorithm?
 (a finding about the circuit, not an error of a model)
 NRMSE of v and r: rms error / rms excursion from the free state (dev: each trace less its own free

@@ -32,8 +32,10 @@ from analogdfc.cli._design import (
     design_options,
     device_options,
     make_design,
+    make_kit,
     make_model,
     make_stimuli,
+    pdk_options,
     progress_bar,
 )
 from analogdfc.cli._given import given, learned_on
@@ -53,6 +55,7 @@ from analogdfc.errors import ConvergenceError, SimulatorWarning
 from analogdfc.files import beside
 from analogdfc.findings import Findings, inputs_tree
 from analogdfc.jobs import Spool, check_spool, spool_beside
+from analogdfc.kits import Corner, Kit
 from analogdfc.plots import comparison_figure, save_figure
 from analogdfc.recorded import chip_tree
 from analogdfc.spice.engines import get_simulator
@@ -73,6 +76,8 @@ class _Options:
     """What is run, and how."""
 
     fidelity: Fidelity | Literal["both"]
+    pdk: str | None
+    corner: Corner
     rung: str
     duration: float
     with_causes: bool
@@ -99,11 +104,12 @@ class _Options:
 )
 @click.option(
     "--fidelity",
-    type=click.Choice(["ideal", "macro", "both"]),
+    type=click.Choice(["ideal", "macro", "both", "transistor"]),
     default="both",
     show_default=True,
-    help="Level of the circuit's cells.",
+    help="Level of the circuit's cells; both: ideal and macro.",
 )
+@pdk_options
 @click.option(
     "--rung",
     type=click.Choice([r.name.lower().replace("_", "-") for r in Rung]),
@@ -202,6 +208,7 @@ def command(
     check_outputs(output, figure_path, read=(weights, card, devices))
     spool_folder = beside(output, ".runs")
     check_spool(spool_folder)
+    kit, card = make_kit(options.fidelity, options.pdk, options.corner, card)
     chip = given(learned_on(weights), card, (seed, chip_seed), switches, devices, age)
     simulator = get_simulator(options.backend)
     model, origin = make_model(weights, sizes, chip.seeds[0], control)
@@ -209,7 +216,7 @@ def command(
     design = make_design(model, chip.card, chip.switches, chip.devices)
     data = make_stimuli(model.network, samples, chip.seeds[0], target_stepsize)
     with spool_beside(spool_folder) as spool:
-        results = _run(design, chip.seeds[1], data, simulator, options, spool)
+        results = _run(design, chip.seeds[1], data, simulator, options, spool, kit)
         numbers = results.numbers()
         tree = inputs_tree(model, design, chip.seeds, data) | results.runs_tree(design)
         tree |= {"chip": chip_tree(Chip.of(design, chip.seeds[1])), "settings": settings()}
@@ -232,6 +239,7 @@ def _run(
     simulator: Simulator,
     options: _Options,
     spool: Spool,
+    kit: Kit | None,
 ) -> Findings:
     dt = design.tau_v / 10
     study = Study(design, data.x, data.step, dt, round(options.duration / dt), spool)
@@ -256,17 +264,18 @@ def _run(
     for remark in long_work(work):
         click.echo(f"Warning: {remark}", err=True)
     realisations: list[Realisation] = [Ideal()]
+    modelled = levels != ("ideal",)
     slowest: float | None = None
     missing: list[str] = []
-    if "macro" in levels:
+    if modelled:
         slowest, missing = _slowest_mode(study, seed)
         realisations.append(Model(seed, rung, angle=options.tolerance_angle))
-    realisations += [Cells(lv, simulator, seed, options.time_limit, jobs) for lv in levels]
+    realisations += [Cells(lv, simulator, seed, options.time_limit, jobs, kit=kit) for lv in levels]
     with Bars() as bars, simulator_warnings() as warned:
         found = study.run(*realisations, check_steps=options.check_steps, progress=bars.show)
     angle: float | None = None
     drivers: list[Cause] = []
-    if "macro" in levels and options.with_causes:
+    if modelled and options.with_causes:
         with progress_bar("causes", round(study.duration / 0.1)) as bar:
             try:
                 angle, drivers = study.causes(seed, lambda k: bar.update(k > 0))

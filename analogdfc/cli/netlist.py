@@ -14,11 +14,14 @@ from analogdfc.cli._design import (
     design_options,
     device_options,
     make_design,
+    make_kit,
     make_model,
+    pdk_options,
 )
 from analogdfc.cli._given import given, learned_on
 from analogdfc.cli._options import Control, control_options
-from analogdfc.spice.netlist import FIDELITIES, Netlist
+from analogdfc.kits import Corner
+from analogdfc.spice.netlist import FIDELITIES, Fidelity, Netlist
 from analogdfc.spice.testbench import Testbench
 from analogdfc.study import Study
 from analogdfc.verdicts import loop_remarks
@@ -41,6 +44,7 @@ Example:
     show_default=True,
     help="Level of the amplifier and tanh cells.",
 )
+@pdk_options
 @click.option(
     "-o",
     "--output",
@@ -62,7 +66,9 @@ def command(
     chip_seed: int | None,
     devices: str | None,
     age: float,
-    fidelity: str,
+    fidelity: Fidelity,
+    pdk: str | None,
+    corner: Corner,
     output: Path,
     force: bool,
     control: Control,
@@ -79,13 +85,14 @@ def command(
     such as one of `compare`, instead.
     """
     torch.set_num_threads(1)
+    kit, card = make_kit(fidelity, pdk, corner, card)
     made_of = given(learned_on(weights), card, (seed, chip_seed), switches, devices, age)
     model, origin = make_model(weights, sizes, made_of.seeds[0], control)
     origin += made_of.note
     design = make_design(model, made_of.card, made_of.switches, made_of.devices)
     samples = stimuli_for(model.network, 1, made_of.seeds[0])
     chip = Chip.of(design, made_of.seeds[1])
-    netlist = Netlist.of(chip, "ideal" if fidelity == "ideal" else "macro")
+    netlist = Netlist.of(chip, fidelity, kit=kit)
     study = Study(netlist.chip.design, samples.x, samples.step)
     (part,) = study.step_tolerances(netlist.chip.seed)
     bench = Testbench(

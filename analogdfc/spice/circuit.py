@@ -14,6 +14,7 @@ from analogdfc.circuit.probes import trajectory
 from analogdfc.dynamics import Trajectory
 from analogdfc.errors import SimulatorWarning
 from analogdfc.jobs import Progress, Spool, Threads, run_kept
+from analogdfc.kits import Kit
 from analogdfc.samples import check_samples
 from analogdfc.spice.netlist import Fidelity, Netlist
 from analogdfc.spice.process import stop_all
@@ -33,9 +34,10 @@ class Circuit:
         jobs: simulations at a time.
         spool: where finished samples are kept; None keeps none.
         cells: files of one's own by the name of the cell whose place they take.
+        kit: the process of cells at level 'transistor'.
 
     Raises:
-        UserError: an unknown fidelity, or a cell that can't take the place.
+        UserError: as `Netlist.of`.
     """
 
     def __init__(
@@ -48,8 +50,9 @@ class Circuit:
         jobs: int = 1,
         spool: Spool | None = None,
         cells: Mapping[str, str | Path] | None = None,
+        kit: Kit | None = None,
     ) -> None:
-        self.netlist = Netlist.of(chip, fidelity, cells=cells)
+        self.netlist = Netlist.of(chip, fidelity, cells=cells, kit=kit)
         self.simulator = simulator
         self.time_limit = time_limit
         self.jobs = jobs

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from analogdfc.errors import UserError
+from analogdfc.kits.expressions import spice_number
 
 # fmt: off
 ALLOWED_CARDS = frozenset({
@@ -22,11 +23,7 @@ _FILE_MODELS = frozenset({
     "d_cosim", "d_process", "d_source", "d_state", "file_source", "filesource", "table2d",
     "table3d",
 })
-_SUFFIXES = {
-    "t": 12, "g": 9, "meg": 6, "k": 3, "m": -3, "u": -6, "n": -9, "p": -12, "f": -15, "a": -18,
-}
 # fmt: on
-_NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)([a-z]*)", re.IGNORECASE)
 _NAME = r"[\w.#:+\-~!/\[\]@<>]+"
 _SIGNAL = re.compile(rf"(?:(v|i)\(({_NAME})\)|({_NAME}))", re.IGNORECASE | re.ASCII)
 _LINE_LENGTH = 100
@@ -127,18 +124,6 @@ def stop_time(netlist: str) -> float:
             " such as 100u or 1e-4"
         )
     return stop
-
-
-def spice_number(text: str) -> float | None:
-    """The value of a number as SPICE writes it, e.g. '1.5meg', '10us'; None if it isn't one."""
-    match = _NUMBER.fullmatch(text)
-    if match is None:
-        return None
-    letters = match[2].lower()
-    if letters.startswith("mil"):
-        return float(match[1]) * 25.4e-6
-    exponent = _SUFFIXES.get("meg" if letters.startswith("meg") else letters[:1], 0)
-    return float(match[1]) * 10.0**exponent
 
 
 def vector_name(signal: str) -> str:

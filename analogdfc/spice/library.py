@@ -10,6 +10,7 @@ from pathlib import Path
 from analogdfc.circuit.chip import Chip
 from analogdfc.errors import UserError
 from analogdfc.files import read_whole
+from analogdfc.kits import Kit, Transistor
 from analogdfc.spice.deck import check_deck
 from analogdfc.spice.interfaces import interfaces, used_cells
 
@@ -19,31 +20,43 @@ _LARGEST = 2**20
 _ADVICE = {"vos": ", and put it in series with an input, or ignore it"}
 
 
-def library(chip: Chip, fidelity: str, own: Mapping[str, str | Path] | None = None) -> str:
+def library(
+    chip: Chip,
+    fidelity: str,
+    own: Mapping[str, str | Path] | None = None,
+    kit: Kit | None = None,
+) -> str:
     """Texts of the cells that a chip's circuit needs, each once, those inside others too.
 
     Args:
         chip: the chip.
         fidelity: level of the amplifier and tanh cells.
         own: files by the name of the cell whose place they take.
+        kit: the process of cells at level 'transistor', which brings the transistors.
 
     Raises:
-        UserError: a cell that isn't in the library, or a file that can't take its place.
+        UserError: a cell that isn't in the library, transistors that the kit lacks, or a file that
+            can't take its place.
     """
     readout = chip.design.readout
+    level = fidelity if kit is None else f"{fidelity}_{kit.name}"
     variants = {
-        "opamp": f"opamp_{fidelity}",
-        "tanh_cell": f"tanh_{fidelity}",
+        "opamp": f"opamp_{level}",
+        "tanh_cell": f"tanh_{level}",
         "target": f"target_{'relative' if readout.relative_target else 'absolute'}",
         "autozero": f"autozero_{'on' if readout.auto_zero else 'off'}",
     }
     first = chip.circuit.crossbars[0]
     wired = first.lines.r_word > 0 or first.lines.r_bit > 0
     texts: dict[str, str] = {}
+    transistors: set[str] = set()
     given = dict(own or {})
     wanted = [(kind.cell, "") for kind in chip.circuit.instances]
     while wanted:
         cell, used_in = wanted.pop(0)
+        if kit is not None and Transistor.of(cell) is not None:
+            transistors.add(cell)
+            continue
         name = variants.get(cell, cell)
         if name not in texts:
             texts[name], file = _text(name, used_in), ""
@@ -58,7 +71,8 @@ def library(chip: Chip, fidelity: str, own: Mapping[str, str | Path] | None = No
             f"{', '.join(sorted(set(texts) - set(variants.values())))}"
         )
     pair = "crosspoint_wired" if wired else "crosspoint"
-    return "\n".join([*texts.values(), _text(pair)])
+    processed = [] if kit is None else [kit.text(sorted(transistors))]
+    return "\n".join([*texts.values(), _text(pair), *processed])
 
 
 def _text(name: str, used_in: str = "") -> str:

@@ -10,11 +10,12 @@ from typing import Literal, NamedTuple
 from analogdfc.circuit.chip import Chip
 from analogdfc.errors import UserError
 from analogdfc.files import owner, stamped, write_all
+from analogdfc.kits import Kit
 from analogdfc.spice.library import library
 from analogdfc.spice.writer import circuit_text, title
 
-Fidelity = Literal["ideal", "macro"]
-FIDELITIES: tuple[Fidelity, ...] = ("ideal", "macro")
+Fidelity = Literal["ideal", "macro", "transistor"]
+FIDELITIES: tuple[Fidelity, ...] = ("ideal", "macro", "transistor")
 
 
 class WrittenNetlist(NamedTuple):
@@ -51,7 +52,12 @@ class Netlist:
 
     @classmethod
     def of(
-        cls, chip: Chip, fidelity: Fidelity, *, cells: Mapping[str, str | Path] | None = None
+        cls,
+        chip: Chip,
+        fidelity: Fidelity,
+        *,
+        cells: Mapping[str, str | Path] | None = None,
+        kit: Kit | None = None,
     ) -> Netlist:
         """Generate the netlist of a chip.
 
@@ -61,15 +67,25 @@ class Netlist:
             fidelity: level of the amplifier and tanh cells.
             cells: files of one's own by the name of the cell whose place they take, such as
                 'opamp': a subcircuit of that name with the same pins.
+            kit: the process of cells at level 'transistor', and of no other.
 
         Raises:
-            UserError: an unknown level, or a cell that can't take the place.
+            UserError: an unknown level, a cell that can't take the place, a process that is missing
+                or too much, or that can't do what the card says.
         """
         if fidelity not in FIDELITIES:
             raise UserError(f"unknown fidelity {fidelity!r}; there are {', '.join(FIDELITIES)}")
         if fidelity == "ideal":
             chip = Chip.of(chip.design.ideal())
-        return cls(chip, fidelity, library(chip, fidelity, cells), circuit_text(chip, fidelity))
+        if (fidelity == "transistor") != (kit is not None):
+            raise UserError(
+                f"fidelity {fidelity!r}, kit {kit and kit.name!r}: transistors need a process kit, "
+                "and other cells have none"
+            )
+        if kit is not None:
+            kit.check_card(chip.design.card)
+        texts = library(chip, fidelity, cells, kit), circuit_text(chip, fidelity)
+        return cls(chip, fidelity, *texts)
 
     def write(self, folder: str | Path, testbench: str, *, force: bool = False) -> WrittenNetlist:
         """Write `cells.lib`, `circuit.cir` and `testbench.cir` into a folder, all of them or none.

@@ -115,7 +115,7 @@ def _parameters(chip: Chip, fidelity: str) -> str:
         "c_hold": _HOLD_FARADS_PER_SECOND * chip.design.pace[1],
         "v_supply": card.amplifier.supply,
     }
-    if fidelity != "ideal":
+    if fidelity == "macro":
         values |= macro_parameters(card)
         values["r_out"] = max(values["r_out"], _LEAST_OHM)
     lines = chip.circuit.crossbars[0].lines

@@ -14,6 +14,7 @@ from analogdfc.circuit.amplifiers import Rung
 from analogdfc.circuit.chip import Chip
 from analogdfc.comparison import Kind, ideal_run
 from analogdfc.dynamics import Readings, Trajectory
+from analogdfc.kits import Kit
 from analogdfc.spice.circuit import Circuit
 from analogdfc.spice.netlist import Fidelity
 from analogdfc.spice.simulation import PARTS
@@ -25,13 +26,19 @@ if TYPE_CHECKING:
 IDEAL = "ideal"
 BEHAVIOURAL = "behavioural"
 STATIC = "static"
-CELLS: Mapping[Fidelity, str] = {"ideal": "ideal cells", "macro": "macro cells"}
+CELLS: Mapping[Fidelity, str] = {
+    "ideal": "ideal cells",
+    "macro": "macro cells",
+    "transistor": "transistor cells",
+}
 """Names of the circuit's realisations by the level of its cells."""
 
 PAIRS: tuple[tuple[str, str, Kind], ...] = (
     (CELLS["ideal"], IDEAL, "parity"),
     (CELLS["macro"], BEHAVIOURAL, "parity"),
+    (CELLS["transistor"], BEHAVIOURAL, "parity"),
     (IDEAL, CELLS["macro"], "deviation"),
+    (IDEAL, CELLS["transistor"], "deviation"),
 )
 """What is laid beside what where both have run: reference, other, and what it means."""
 
@@ -203,6 +210,7 @@ class Cells:
         time_limit: seconds that the simulation of one sample may take.
         jobs: simulations at a time.
         cells: files of one's own by the name of the cell whose place they take.
+        kit: the process of cells at level 'transistor'.
         fine: take time steps of a tenth of the error that the loop's damping asks for.
     """
 
@@ -212,11 +220,12 @@ class Cells:
     time_limit: float = 600.0
     jobs: int = 1
     cells: Mapping[str, str | Path] | None = None
+    kit: Kit | None = None
     fine: bool = False
 
     @property
     def name(self) -> str:
-        """'ideal cells' or 'macro cells'."""
+        """'ideal cells', 'macro cells' or 'transistor cells'."""
         return CELLS[self.fidelity]
 
     def finer(self) -> Cells:
@@ -250,6 +259,7 @@ class Cells:
             jobs=self.jobs,
             spool=study.spool,
             cells=self.cells,
+            kit=self.kit,
         )
 
         def done(count: int) -> None:
