@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from strategies import network_of, normal
 
-from analogdfc.analysis.settling import LoopTransfer, OperatingPoint, limits, transfer
+from analogdfc.analysis.settling import (
+    LoopTransfer,
+    OperatingPoint,
+    Spectrum,
+    limits,
+    transfer,
+)
 from analogdfc.analysis.settling.limits import Loops, bandwidth_ratio
 from analogdfc.analysis.settling.rational import Interpolant
 from analogdfc.analysis.settling.zeros import nearest, null_vectors
@@ -154,6 +160,7 @@ def test_vectors_of_a_nearly_singular_matrix_are_those_of_its_least_singular_val
 
 def test_what_the_loop_does_not_confirm_is_sought_in_the_loop(loops: Loops) -> None:
     exact, spectrum = loops.spectrum(0), loops.spectrum(0)
+    assert isinstance(spectrum, Spectrum)
     seeker = spectrum._seeker
     assert seeker._line is not None
     wrong = seeker._line.values.copy()

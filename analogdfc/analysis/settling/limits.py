@@ -10,10 +10,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from analogdfc.analysis.settling.modes import Spectrum, is_large
+from analogdfc.analysis.settling.modes import Spectrum
+from analogdfc.analysis.settling.spectrum import LoopSpectrum, is_large
 from analogdfc.analysis.settling.sweep import Paths
 from analogdfc.analysis.settling.transfer import LoopTransfer, OperatingPoint
 from analogdfc.analysis.settling.waveforms import Waveforms
+from analogdfc.analysis.settling.wide import WideSpectrum
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import check_controller
 from analogdfc.circuit.design import Design
@@ -36,6 +38,9 @@ PARAMETERS = (BANDWIDTH, K_P, FEEDBACK, WIRES, TAU_V, TAU_U, K_D, TAU_D)
 
 _MORE = 1.1
 """Factor by which a parameter is changed for its elasticity."""
+
+_WIDE = 96
+"""Channels up to which the loop's gain in all of them is cheap enough."""
 
 _ROUGH = 1e-4
 """Precision of the loop's gain where only its stability is asked for."""
@@ -63,14 +68,17 @@ class Loops:
         """What connects the chip's amplifiers."""
         return Paths.of(self.chip)
 
-    def spectrum(self, k: int) -> Spectrum:
+    def spectrum(self, k: int) -> LoopSpectrum:
         """What the loop of sample k does."""
-        return Spectrum(LoopTransfer(self.chip, self.point.sample(k), self._paths))
+        loop = LoopTransfer(self.chip, self.point.sample(k), self._paths)
+        return WideSpectrum(loop) if loop.channels > _WIDE else Spectrum(loop)
 
     def oscillates(self, k: int) -> bool:
         """Whether the loop of sample k is unstable, for which less precision is enough."""
         point = self.point.sample(k)
         loop = LoopTransfer(self.chip, point, self._paths, tolerance=_ROUGH)
+        if loop.channels > _WIDE:
+            return self.spectrum(k).unstable > 0
         return Spectrum(loop, rough=True).unstable > 0
 
     def on(self, design: Design, point: OperatingPoint | None = None) -> Loops:
@@ -202,7 +210,7 @@ def bandwidth_ratio(loops: Loops, k: int) -> float | None:
     return product / (critical * loops.chip.design.tau_v_seconds)
 
 
-def complaint(loops: Loops, k: int, spectrum: Spectrum) -> str:
+def complaint(loops: Loops, k: int, spectrum: LoopSpectrum) -> str:
     """What to say of an unstable loop: the eigenvalue and what to change.
 
     Args:

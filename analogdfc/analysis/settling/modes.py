@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from analogdfc.analysis.settling.rational import Complex, Modal, poles
+from analogdfc.analysis.settling.rational import Complex, poles
+from analogdfc.analysis.settling.spectrum import LoopSpectrum, Modes, between, scaled
 from analogdfc.analysis.settling.transfer import LoopTransfer
 from analogdfc.analysis.settling.zeros import SAME, ZeroSeeker, thinned
-from analogdfc.circuit.chip import Chip
 
 Array = NDArray[np.float64]
-
-_PER_DECADE = 12
-_PER_DECADE_LARGE = 8
-_LARGE = 500  # amplifiers from which the grid is coarser
-
-_OFFSET = 1e-3
-"""Distance of the contour from the imaginary axis, relative to the algorithm's slowest rate."""
 
 _TURN = 0.8
 """Radians that a locus may turn around -1 from one point to the next."""
@@ -30,31 +22,12 @@ _TURN = 0.8
 _FEW = 4
 """Starting points from which an unstable mode is sought at a time."""
 
-_SKETCHES = 3
 _FASTEST = 4.0
 """Modes are sought up to this rate, relative to the slowest visible one."""
 
 
-@dataclass(frozen=True)
-class Modes:
-    """Zeros of det(I + L(s)) of one sample, slowest or least stable first.
-
-    Attributes:
-        values: (m,), in rad/s; of a pair the one with imaginary part >= 0.
-        at_cut: residues of the outputs at the loop's cut after the release, (m, n_L), in volts.
-    """
-
-    values: Complex
-    at_cut: Complex
-
-
-def is_large(chip: Chip) -> bool:
-    """Whether every look at a chip's loop takes a good part of a second."""
-    return chip.circuit.amplifiers > _LARGE
-
-
-class Spectrum:
-    """What one sample's loop does along a line beside the imaginary axis.
+class Spectrum(LoopSpectrum):
+    """From the loop's gain in all channels: every mode and every locus.
 
     Args:
         loop: transfer functions of a batch of one.
@@ -62,17 +35,7 @@ class Spectrum:
     """
 
     def __init__(self, loop: LoopTransfer, *, rough: bool = False) -> None:
-        self.loop = loop
-        design = loop.chip.design
-        self.rate = 1 / design.pace[1]
-        fastest = max(10 / design.tau_v_seconds, 10 * self.rate)
-        if loop.numbers.inverse_omega > 0:
-            fastest = max(fastest, 1 / loop.numbers.inverse_omega)
-        density = _PER_DECADE_LARGE if rough or is_large(loop.chip) else _PER_DECADE
-        decades = math.log10(10 * fastest / (0.03 * self.rate))
-        high = np.geomspace(0.03 * self.rate, 10 * fastest, math.ceil(density * decades))
-        low = np.geomspace(3e-4, 0.015, 5) * self.rate
-        self.s = _OFFSET * self.rate + 1j * np.concatenate([[0.0], low, high])
+        super().__init__(loop, rough=rough)
         self.gain = loop.loop_gain(self.s)[0]
         self._loci = _eigenvalues(self.gain)
         self._followed: dict[tuple[complex, complex], Complex] = {}
@@ -84,11 +47,7 @@ class Spectrum:
 
     def _refine(self, places: NDArray[np.intp]) -> None:
         """Put points behind those at these places."""
-        w = self.s.imag
-        new = np.where(
-            w[places] > 0, np.sqrt(w[places] * w[places + 1]), 0.5 * (w[places] + w[places + 1])
-        )
-        s = self.s[0].real + 1j * new
+        s = between(self.s, places)
         order = np.argsort(np.concatenate([self.s, s]).imag)
         gain = self.loop.loop_gain(s)[0]
         self.gain = np.concatenate([self.gain, gain])[order]
@@ -133,12 +92,7 @@ class Spectrum:
         return ZeroSeeker(self.loop.loop_gain_where_found, along, self.s, self.gain, self.rate)
 
     def margins(self) -> tuple[float, float]:
-        """Gain margin (a factor) and phase margin (radians) of the worst characteristic locus.
-
-        The gain margin is the least factor above 1, for all channels alike, at which the loop
-        would oscillate; infinite if there is none. The phase margin is the least lag, of all
-        channels alike, that does so; pi if no locus leaves the unit circle.
-        """
+        """See `LoopSpectrum.margins`."""
         gain, phase = math.inf, math.pi
         for a, b in zip(*self._strands, strict=True):
             # Where a strand crosses the negative real axis.
@@ -173,36 +127,25 @@ class Spectrum:
 
     @cached_property
     def response(self) -> dict[str, Complex]:
-        """Deviations from rest after the release along the line, (points, n), by bank."""
-        found = self.loop.response(self.s, self.gain[None])
+        """See `LoopSpectrum.response`."""
+        push = self.loop.open_response(self.s)[0]
+        cut = np.linalg.solve(np.eye(self.gain.shape[-1]) + self.gain, push)[..., 0]
+        found = self.loop.response(self.s, cut[None])
         return {name: v[0] for name, v in found.items()}
 
     @cached_property
     def poles(self) -> Complex:
-        """Poles of what the loop does and shows; good for signals, not one by one in clusters."""
+        """See `LoopSpectrum.poles`."""
         source = np.random.default_rng(0)
         n = self.gain.shape[-1]
         left, right = source.standard_normal((2, n)), source.standard_normal((n, 2))
         closed = left @ np.linalg.inv(np.eye(n) + self.gain) @ right
-        columns = [closed.reshape(len(self.s), -1).astype(complex)]
-        for name, values in self.response.items():
-            v = values * (self.s + self.rate)[:, None]
-            if name != self.loop.chip.circuit.control.u.bank:
-                v = v @ source.standard_normal((v.shape[1], _SKETCHES))
-            columns.append(v)
-        scaled = [c / max(float(np.abs(c).max()), 1e-300) for c in columns]
-        return poles(self.s, np.concatenate(scaled, axis=1), tolerance=1e-7)
-
-    def modal(self, transforms: Complex) -> Modal:
-        """Transforms along the line as sums of decaying terms.
-
-        Args:
-            transforms: along the line, (batch, points, n_L), complex.
-        """
-        return Modal.fit(self.s, transforms, self.poles[self.poles.real < 0])
+        shown = self._sketches(source, whole=self.loop.chip.circuit.control.u.bank)
+        columns = [closed.reshape(len(self.s), -1).astype(complex), *shown]
+        return poles(self.s, scaled(columns), tolerance=1e-7)
 
     def modes(self) -> Modes:
-        """The slowest zeros of det(I + L(s)), or the unstable ones."""
+        """See `LoopSpectrum.modes`."""
         found = (
             self._seeker.near(self._starts(stable=False)) if self.unstable else self._slow_zeros()
         )

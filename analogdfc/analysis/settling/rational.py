@@ -36,11 +36,11 @@ def poles(s: Complex, values: Complex, *, tolerance: float = 1e-8, most: int = 4
 
 
 class Interpolant(NamedTuple):
-    """Matrices that depend rationally on s, from their values at some points.
+    """Vectors or matrices that depend rationally on s, from their values at some points.
 
     Attributes:
         support: the points, closed under conjugation, (m,).
-        values: the matrices there, (m, n, n).
+        values: what they are there, (m, ...).
         weights: of the barycentric formula, (m,).
     """
 
@@ -73,8 +73,22 @@ class Interpolant(NamedTuple):
         )
         return found if error <= tolerance * size else None
 
+    @classmethod
+    def through(cls, s: Complex, vectors: Complex, *, tolerance: float) -> Interpolant:
+        """Interpolate vectors of a real system as exactly as the points allow.
+
+        Args:
+            s: points with imaginary part >= 0, (points,).
+            vectors: what they are there, (points, n).
+            tolerance: error of sketches, relative to the largest of all, at which it stops.
+        """
+        draw = np.random.default_rng(0).standard_normal((vectors.shape[-1], _SKETCHES**2))
+        z, chosen, weights = _support(s, vectors @ draw, tolerance, 40)
+        every = np.concatenate([vectors, vectors[s.imag > 0].conj()])
+        return cls(z, every[chosen], weights)
+
     def at(self, s: Complex) -> Complex:
-        """The matrices at other points, (points, n, n).
+        """What they are at other points, (points, ...).
 
         Args:
             s: anywhere but on a point of the support, (points,).
@@ -82,9 +96,8 @@ class Interpolant(NamedTuple):
         with np.errstate(all="ignore"):  # an iteration may stray onto the support
             share = self.weights / (s[:, None] - self.support)
             share /= share.sum(axis=1, keepdims=True)
-        n = self.values.shape[-1]
-        out: Complex = (share @ self.values.reshape(len(self.support), -1)).reshape(-1, n, n)
-        return out
+        out: Complex = share @ self.values.reshape(len(self.support), -1)
+        return out.reshape(-1, *self.values.shape[1:])
 
 
 def _support(

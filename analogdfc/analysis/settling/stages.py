@@ -240,6 +240,14 @@ class Stages:
         self._inverse = inverse_gain(numbers, self.s)
         self._known: dict[str, tuple[Complex, Complex, Complex, Complex]] = {}
 
+    def at(self, points: NDArray[np.intp]) -> Stages:
+        """The same at some of the frequencies."""
+        out = Stages(self.nodes, self.numbers, self.s[:, points, 0, 0])
+        for name in self.nodes:
+            x1, x2, o1, o2 = (y[:, points] for y in self._coefficients(name))
+            out._known[name] = x1, x2, o1, o2
+        return out
+
     def _coefficients(self, name: str) -> tuple[Complex, Complex, Complex, Complex]:
         """Both voltages per unit of the node's and of the amplifier's right-hand side."""
         if name not in self._known:

@@ -201,6 +201,12 @@ class Sweep:
             self._solve(bank)
         return self
 
+    def at(self, points: NDArray[np.intp]) -> Sweep:
+        """The same at some of the frequencies, without charges and the sweep before."""
+        x, o = ({name: v[:, points] for name, v in node.items()} for node in (self.x, self.o))
+        cut, stages = self.cut[:, points], self.stages.at(points)
+        return Sweep(self.paths, self.slopes, stages, cut, {}, None, x, o)
+
     def read(self) -> dict[str, Complex]:
         """Outputs of all banks for k = 1, (batch, points, n), with what only the readout sees."""
         for bank in self.paths.chip.circuit.readouts:

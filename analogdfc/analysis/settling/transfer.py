@@ -33,7 +33,7 @@ _SWEEPS = 40
 _MOST = 2**26
 """Complex numbers that a sweep may hold, 1 GB."""
 
-_OVERLOADED = (
+OVERLOADED = (
     "the transfer functions did not converge: [amplifier] output_resistance is too large for what "
     "the outputs drive"
 )
@@ -93,6 +93,8 @@ class LoopTransfer:
 
     Attributes:
         numbers: the amplifier's parameters.
+        paths: what connects the chip's amplifiers.
+        cut: name of the amplifiers at which the loop is cut.
     """
 
     def __init__(
@@ -104,21 +106,21 @@ class LoopTransfer:
         tolerance: float = _TOLERANCE,
     ) -> None:
         self.chip, self.point = chip, point
-        self._tolerance = tolerance
-        self._paths = paths or Paths.of(chip)
-        self.numbers = self._paths.numbers
-        self._cut = chip.circuit.control.u_minus.bank
+        self.tolerance = tolerance
+        self.paths = paths or Paths.of(chip)
+        self.numbers = self.paths.numbers
+        self.cut = chip.circuit.control.u_minus.bank
         self._slopes = _slopes(chip, point.rest)
 
     @property
     def batch(self) -> int:
         """Number of samples."""
-        return len(self.point.rest[self._cut])
+        return len(self.point.rest[self.cut])
 
     @property
     def channels(self) -> int:
         """Number of control channels n_L."""
-        return self.chip.circuit.bank[self._cut].size
+        return self.chip.circuit.bank[self.cut].size
 
     def loop_gain(self, s: Complex) -> Complex:
         """L(s), (batch, points, n_L, n_L): minus what comes back for a unit at the cut.
@@ -131,7 +133,7 @@ class LoopTransfer:
         """
         found = self.loop_gain_where_found(s)
         if np.isnan(found).any():
-            raise ConvergenceError(_OVERLOADED)
+            raise ConvergenceError(OVERLOADED)
         return found
 
     def loop_gain_where_found(self, s: Complex) -> Complex:
@@ -147,8 +149,8 @@ class LoopTransfer:
             parts = np.array_split(s, math.ceil(len(s) / most))
             return np.concatenate([self.loop_gain_where_found(part) for part in parts], axis=1)
         unit = np.broadcast_to(np.eye(n, dtype=complex), (self.batch, len(s), n, n))
-        sweep, left = self._settle(self._slopes, self._stages(s), unit, {})
-        back = sweep.o[self._cut]
+        sweep, left = self._settle(self._slopes, self.stages(s), unit, {})
+        back = sweep.o[self.cut]
         back[left] = np.nan
         return np.swapaxes(-back, -1, -2)
 
@@ -160,19 +162,17 @@ class LoopTransfer:
                 doesn't converge.
             cut: the vectors, (points, n_L).
         """
-        sweep, left = self._settle(self._slopes, self._stages(s), cut[None, :, None, :], {})
-        back = sweep.o[self._cut][..., 0, :]
-        back[left] = np.nan
-        return np.asarray(-back[0], dtype=np.complex128)
+        return Line(self, s).times(cut, np.arange(len(s)))
 
-    def response(self, s: Complex, gain: Complex | None = None) -> dict[str, Complex]:
+    def response(self, s: Complex, cut: Complex | None = None) -> dict[str, Complex]:
         """Deviations from rest after the release, as Laplace transforms.
 
         (s M - J)^-1 M (z_free - z_rest) with J the Jacobian at rest.
 
         Args:
             s: frequencies.
-            gain: L(s), where it is known already.
+            cut: that at the cut, (I + L(s))^-1 times `open_response`, (batch, points, n_L), where
+                it is known already.
 
         Returns:
             Output voltages by bank, (batch, points, n), in volts times seconds.
@@ -180,11 +180,12 @@ class LoopTransfer:
         Raises:
             ConvergenceError: as in `loop_gain`.
         """
-        gain = self.loop_gain(s) if gain is None else gain
         stages, charges = self._released(s)
-        push = self._open(stages, charges)
-        cut = np.swapaxes(np.linalg.solve(np.eye(self.channels) + gain, push), -1, -2)
-        return self._found(self._slopes, stages, cut, charges).read()
+        if cut is None:
+            push = self._open(stages, charges)
+            whole = np.eye(self.channels) + self.loop_gain(s)
+            cut = np.asarray(np.linalg.solve(whole, push)[..., 0], dtype=np.complex128)
+        return self._found(self._slopes, stages, cut[..., None, :], charges).read()
 
     def open_response(self, s: Complex) -> Complex:
         """What the amplifiers at the cut would do after the release if nothing went round the loop.
@@ -210,59 +211,114 @@ class LoopTransfer:
         Returns:
             Output voltages of the layers' banks, (batch, points, n), in volts times seconds.
         """
-        stages = self._stages(s)
-        charges = self._paths.charges(stages.s, {n: -v for n, v in self.point.free.items()})
+        stages = self.stages(s)
+        charges = self.paths.charges(stages.s, {n: -v for n, v in self.point.free.items()})
         slopes = _slopes(self.chip, self.point.free)
         found = self._found(slopes, stages, self._nothing(s), charges).read()
         banks = self.chip.circuit.bank
         return {name: v for name, v in found.items() if banks[name].part != CONTROLLER}
 
+    def sweep(self, stages: Stages, cut: Complex, last: Sweep | None = None) -> Sweep:
+        """One sweep around the rest, from voltages given at the cut.
+
+        Args:
+            stages: the equations at some frequencies.
+            cut: the voltages, (batch, points, k, n_L).
+            last: the sweep before, if any.
+        """
+        if last is not None:
+            last.last = None
+        return Sweep(self.paths, self._slopes, stages, cut, {}, last).run()
+
     def unstable_stages(self) -> int:
         """Poles of single amplifiers, open loop, that lie in the right half-plane."""
         rate = 1 / self.chip.design.tau_v_seconds
-        return sum(n.unstable_poles(self.numbers, rate) for n in self._paths.nodes.values())
+        return sum(n.unstable_poles(self.numbers, rate) for n in self.paths.nodes.values())
 
-    def _stages(self, s: Complex) -> Stages:
-        return Stages(self._paths.nodes, self.numbers, s[None])
+    def stages(self, s: Complex) -> Stages:
+        """The equations of all amplifiers at frequencies."""
+        return Stages(self.paths.nodes, self.numbers, s[None])
 
     def _nothing(self, s: Complex) -> Complex:
         return np.zeros((self.batch, len(s), 1, self.channels), dtype=complex)
 
     def _released(self, s: Complex) -> tuple[Stages, dict[str, Charge]]:
         moved = {name: self.point.free[name] - rest for name, rest in self.point.rest.items()}
-        stages = self._stages(s)
-        return stages, self._paths.charges(stages.s, moved)
+        stages = self.stages(s)
+        return stages, self.paths.charges(stages.s, moved)
 
     def _open(self, stages: Stages, charges: dict[str, Charge]) -> Complex:
         nothing = self._nothing(stages.s[0, :, 0, 0])
-        return self._found(self._slopes, stages, nothing, charges).o[self._cut][..., 0, :, None]
+        return self._found(self._slopes, stages, nothing, charges).o[self.cut][..., 0, :, None]
 
     def _found(
         self, slopes: Terms, stages: Stages, cut: Complex, charges: dict[str, Charge]
     ) -> Sweep:
         sweep, left = self._settle(slopes, stages, cut, charges)
         if left.any():
-            raise ConvergenceError(_OVERLOADED)
+            raise ConvergenceError(OVERLOADED)
         return sweep
 
     def _settle(
         self, slopes: Terms, stages: Stages, cut: Complex, charges: dict[str, Charge]
     ) -> tuple[Sweep, NDArray[np.bool_]]:
         """Sweeps until nothing changes, and the points, (batch, points), where it still does."""
-        sweep = Sweep(self._paths, slopes, stages, cut, charges, None).run()
+        sweep = Sweep(self.paths, slopes, stages, cut, charges, None).run()
         left = np.zeros(cut.shape[:2], dtype=bool)
-        if not self._paths.backward:
+        if not self.paths.backward:
             return sweep, left
         for _ in range(_SWEEPS):
             before = sweep
             before.last = None
-            sweep = Sweep(self._paths, slopes, stages, cut, charges, before).run()
-            now = sweep.o[self._cut]
-            change = np.abs(now - before.o[self._cut]).max(axis=(-1, -2))
-            left = ~(change <= self._tolerance * np.abs(now).max(axis=(-1, -2)))
+            sweep = Sweep(self.paths, slopes, stages, cut, charges, before).run()
+            now = sweep.o[self.cut]
+            change = np.abs(now - before.o[self.cut]).max(axis=(-1, -2))
+            left = ~(change <= self.tolerance * np.abs(now).max(axis=(-1, -2)))
             if not left.any():
                 break
         return sweep, left
+
+
+class Line:
+    """L(s) times vectors, again and again at the same frequencies, for a batch of one.
+
+    Args:
+        loop: the loop.
+        s: complex frequencies, (points,), in radians per second.
+    """
+
+    def __init__(self, loop: LoopTransfer, s: Complex) -> None:
+        self._loop, self._stages = loop, loop.stages(s)
+
+    def times(
+        self, cut: Complex, where: NDArray[np.intp], tolerance: Array | float | None = None
+    ) -> Complex:
+        """L(s) times a vector at some of the frequencies, (k, n_L); nan where there is none.
+
+        Args:
+            cut: the vectors, (k, n_L).
+            where: at which of the frequencies, (k,).
+            tolerance: as that of the loop, if need be less, (k,).
+        """
+        loop = self._loop
+        within = np.broadcast_to(loop.tolerance if tolerance is None else tolerance, len(where))
+        out = np.full(cut.shape, np.nan, dtype=complex)
+        left = np.arange(len(where))
+        sweep = loop.sweep(self._stages.at(where), cut[None, :, None, :])
+        if not loop.paths.backward:
+            return np.asarray(-sweep.o[loop.cut][0, :, 0, :], dtype=np.complex128)
+        for _ in range(_SWEEPS):
+            before, sweep = sweep, loop.sweep(sweep.stages, sweep.cut, sweep)
+            now, last = (each.o[loop.cut][0, :, 0, :] for each in (sweep, before))
+            change = np.abs(now - last).max(axis=-1)
+            done = change <= within[left] * np.abs(now).max(axis=-1)
+            out[left[done]] = -now[done]
+            left = left[~done]
+            if not len(left):
+                break
+            if done.any():
+                sweep = sweep.at(np.flatnonzero(~done))
+        return out
 
 
 def _slopes(chip: Chip, volts: Mapping[str, Array]) -> Terms:

@@ -10,8 +10,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from analogdfc.analysis.settling.modes import Modes, Spectrum
 from analogdfc.analysis.settling.rational import Complex, Modal, poles
+from analogdfc.analysis.settling.spectrum import LoopSpectrum, Modes
 from analogdfc.analysis.settling.transfer import OperatingPoint
 from analogdfc.circuit.description import LayerTaps, Tap
 
@@ -20,6 +20,9 @@ Array = NDArray[np.float64]
 _Signals = TypeVar("_Signals", Array, Complex)
 
 _POINTS = 3000
+
+_SHOWN = 1e-3
+"""Size of a term of the control signal, relative to the largest, from which it is a mode's."""
 
 
 class Waveforms:
@@ -35,7 +38,7 @@ class Waveforms:
 
     def __init__(
         self,
-        spectrum: Spectrum,
+        spectrum: LoopSpectrum,
         point: OperatingPoint,
         x: Array,
         band: float,
@@ -63,8 +66,11 @@ class Waveforms:
         """The slowest mode of the loop, in rad/s."""
         if len(self._modes.values):
             return complex(self._modes.values[0])
-        decaying = self.spectrum.poles[self.spectrum.poles.real < 0]
-        return complex(decaying[decaying.real.argmax()])
+        terms = self._control
+        s = self.spectrum.s[:, None]
+        share = np.abs(s / (s - terms.poles)).max(axis=0) * np.abs(terms.residues).max(axis=1)
+        shown = terms.poles[share > _SHOWN * share.max()]
+        return complex(shown[shown.real.argmax()])
 
     def _horizon(self, rate: float) -> Array:
         """Times from the release until a mode of that rate has left any band."""

@@ -1,0 +1,194 @@
+"""What a loop of many channels does, without its loop gain L(s) in all of them.
+
+Every product of L(s) with a vector is a sweep through the amplifiers. By the generalised minimal
+residual method (Saad, Schultz 1986), at many frequencies at a time, so that sweeps are products of
+matrices. How exact a sweep has to be falls with the residual (Simoncini, Szyld 2003).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analogdfc.analysis.settling.rational import Complex
+from analogdfc.analysis.settling.transfer import OVERLOADED, Line
+from analogdfc.errors import ConvergenceError
+
+Array = NDArray[np.float64]
+Places = NDArray[np.intp]
+
+_STEPS = 180
+"""Bound on the vectors of a frequency."""
+
+_ROUNDS = 4
+"""Bound on how often a residual that sweeps have left too large is solved for again."""
+
+_ROUGHEST = 1e-2
+_EXACT = 0.1
+"""Precision of a sweep: at least, and relative to what may be left over what is left."""
+
+_ENOUGH = 0.5
+"""Part of the residual allowed that the method may leave, so that rough sweeps have the other."""
+
+_NOT_FOUND = (
+    f"the response of the loop was not found within {_STEPS} sweeps a frequency: it is about to "
+    "oscillate, or its channels differ too much"
+)
+
+
+class Arnoldi:
+    """Orthonormal vectors V of spaces spanned by powers of L, with L V = V H, at many frequencies.
+
+    Args:
+        line: L at frequencies.
+        where: which of them, (m,).
+        start: first vectors, (m, n_L), not 0.
+
+    Attributes:
+        where: those that are still gone on with, (m,).
+        basis: the vectors, (m, steps + 1, n_L).
+        projected: H, (m, steps + 1, steps).
+        steps: steps made.
+    """
+
+    def __init__(self, line: Line, where: Places, start: Complex) -> None:
+        self._line, self.where, self.steps = line, where, 0
+        first = start / np.linalg.norm(start, axis=-1, keepdims=True)
+        self._basis = np.empty((len(where), 16, start.shape[-1]), dtype=complex)
+        self._basis[:, 0] = first
+        self.projected = np.zeros((len(where), _STEPS + 1, _STEPS), dtype=complex)
+
+    @property
+    def basis(self) -> Complex:
+        """The vectors, (m, steps + 1, n_L)."""
+        return self._basis[:, : self.steps + 1]
+
+    def extend(self, tolerance: Array | float | None = None) -> None:
+        """One vector more at every frequency.
+
+        Args:
+            tolerance: of the sweeps, relative, (m,).
+
+        Raises:
+            ConvergenceError: a sweep does not converge.
+        """
+        j = self.steps
+        new = self._line.times(self._basis[:, j], self.where, tolerance)
+        if np.isnan(new).any():
+            raise ConvergenceError(OVERLOADED)
+        known = self._basis[:, : j + 1]
+        for _ in range(2):  # once more, since what is left is small
+            share = (known.conj() @ new[..., None])[..., 0]
+            new = new - (share[:, None] @ known)[:, 0]
+            self.projected[:, : j + 1, j] += share
+        size = np.linalg.norm(new, axis=-1)
+        self.projected[:, j + 1, j] = size
+        if j + 2 > self._basis.shape[1]:
+            self._basis = np.concatenate([self._basis, np.empty_like(self._basis)], axis=1)
+        # A space that L does not leave is left by noise, which has no part in any solution.
+        self._basis[:, j + 1] = new / np.maximum(size, 1e-300)[:, None]
+        self.steps += 1
+
+    def keep(self, which: NDArray[np.bool_]) -> None:
+        """Go on with some of them only."""
+        self.where = self.where[which]
+        self._basis, self.projected = self._basis[which], self.projected[which]
+
+
+class _Least:
+    """The least residual of (I + H) y = |b| e_1 for one more column of H after another.
+
+    By Givens rotations (Saad, Schultz 1986).
+
+    Args:
+        size: |b|, (m,).
+    """
+
+    def __init__(self, size: Array) -> None:
+        count = len(size)
+        self._upper = np.zeros((count, _STEPS, _STEPS), dtype=complex)
+        self._turn = np.zeros((count, _STEPS, 2), dtype=complex)
+        self._right = np.zeros((count, _STEPS + 1), dtype=complex)
+        self._right[:, 0] = size
+
+    def add(self, projected: Complex, j: int) -> Array:
+        """The residual with column j, (m,).
+
+        Args:
+            projected: H, (m, steps + 1, steps).
+            j: the column.
+        """
+        column = projected[:, : j + 2, j].copy()
+        column[:, j] += 1
+        for k in range(j):
+            c, s = self._turn[:, k].T
+            above, below = column[:, k].copy(), column[:, k + 1]
+            column[:, k], column[:, k + 1] = c * above + s * below, c * below - s.conj() * above
+        above, below = column[:, j], column[:, j + 1]
+        size = np.hypot(np.abs(above), np.abs(below))
+        phase = np.where(above == 0, 1, above / np.maximum(np.abs(above), 1e-300))
+        c, s = np.abs(above) / size, phase * below.conj() / size
+        self._turn[:, j, 0], self._turn[:, j, 1] = c, s
+        column[:, j] = phase * size
+        self._upper[:, : j + 1, j] = column[:, : j + 1]
+        right = self._right[:, j].copy()
+        self._right[:, j], self._right[:, j + 1] = c * right, -s.conj() * right
+        return np.asarray(np.abs(self._right[:, j + 1]))
+
+    def solution(self, which: NDArray[np.bool_], j: int) -> Complex:
+        """Solutions y of some of them after column j, (k, j + 1)."""
+        upper, right = self._upper[which, : j + 1, : j + 1], self._right[which, : j + 1]
+        return np.asarray(np.linalg.solve(upper, right[..., None])[..., 0])
+
+    def keep(self, which: NDArray[np.bool_]) -> None:
+        """Go on with some of them only."""
+        self._upper, self._turn = self._upper[which], self._turn[which]
+        self._right = self._right[which]
+
+
+def solve(line: Line, where: Places, b: Complex, guess: Complex, tolerance: float) -> Complex:
+    """(I + L(s))^-1 b at frequencies.
+
+    Args:
+        line: L at frequencies.
+        where: at which of them, (m,).
+        b: right-hand sides, (m, n_L).
+        guess: where it starts from, (m, n_L).
+        tolerance: residual relative to the right-hand side.
+
+    Raises:
+        ConvergenceError: it isn't reached.
+    """
+    out, size = guess.astype(complex), np.linalg.norm(b, axis=-1)
+    at = np.arange(len(where))
+    for _ in range(_ROUNDS):
+        residual = b[at].astype(complex)
+        if out.any():
+            residual -= out[at] + line.times(out[at], where[at])
+        left = np.linalg.norm(residual, axis=-1)
+        far = ~(left <= tolerance * size[at])
+        at = at[far]
+        if not len(at):
+            return out
+        out[at] += _corrections(line, where[at], residual[far], _ENOUGH * tolerance * size[at])
+    raise ConvergenceError(_NOT_FOUND)
+
+
+def _corrections(line: Line, where: Places, residual: Complex, bound: Array) -> Complex:
+    """(I + L(s))^-1 of residuals, within a bound on what is left, (m,), if sweeps are exact."""
+    out = np.zeros_like(residual)
+    at, left = np.arange(len(where)), np.linalg.norm(residual, axis=-1)
+    space, least = Arnoldi(line, where, residual), _Least(left)
+    for j in range(_STEPS):
+        space.extend(np.minimum(_EXACT * bound[at] / left, _ROUGHEST))
+        left = least.add(space.projected, j)
+        done = left <= bound[at]
+        if done.any():
+            moved = least.solution(done, j)[:, None] @ space.basis[done, :-1]
+            out[at[done]] = moved[:, 0]
+            space.keep(~done)
+            least.keep(~done)
+            at, left = at[~done], left[~done]
+            if not len(at):
+                return out
+    raise ConvergenceError(_NOT_FOUND)
