@@ -74,6 +74,8 @@ class Findings:
             f"{c.kind}: {c.other} against {c.reference}": _compared(c) for c in self.comparisons
         }
         out["at_the_end"] = dict(self.ends)
+        if made := {name: run.made_by for name, run in self.runs.items() if run.made_by}:
+            out["simulators"] = made
         out |= records.remarks_tree(self.remarks)
         if self.step_errors:
             out["time_steps"] = {name: _of_steps(e) for name, e in self.step_errors.items()}

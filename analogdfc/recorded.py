@@ -42,6 +42,8 @@ def trajectory_tree(design: Design, run: Trajectory) -> dict[str, Any]:
         "u": Quantity(run.u.numpy(), "1", f"control signal u, {control}", waves),
         "e": Quantity(run.e.numpy(), "1", f"control error r* - r_L, {control}", waves),
     }
+    if run.made_by:
+        out["simulator"] = run.made_by
     for i in range(1, run.depth + 1):
         for name, words in _SIGNALS.items():
             what = words.format(i=i, below=i - 1)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What the Makefile needs from the machine.
 #
-#   scripts/bootstrap.sh ngspice      the ngspice program and its shared library, through apt-get
+#   scripts/bootstrap.sh ngspice      ngspice, the newest that apt-get offers, and its shared library
 #   scripts/bootstrap.sh venv [DIR]   a virtual environment in DIR (.venv) with Python 3.11 or newer
 #
 # Installs only what is missing, asks nothing, and says in one line what it could not do.
@@ -41,8 +41,53 @@ has_library() {
     PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep 'libngspice\.so' >/dev/null
 }
 
+# The number in `ngspice-46`; 0 where there is none.
+ngspice_version() {
+    local said
+    said=$(ngspice --version 2>/dev/null | sed -n 's/.*ngspice-\([0-9]*\).*/\1/p' | sed -n 1p) || true
+    printf '%s' "${said:-0}"
+}
+
+# The release's own sources with its backports instead, as one file; nothing where there are none.
+backports_source() {
+    local file=/etc/apt/sources.list.d/debian.sources release
+    release=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
+    { [ "$(. /etc/os-release && printf '%s' "${ID:-}")" = debian ] && [ -f "$file" ]; } || return 0
+    # The first paragraph is that of the distribution itself.
+    sed '/^$/,$d' "$file" | sed "s/^Suites:.*/Suites: $release-backports/"
+}
+
+# From version 42 on ngspice has the solver KLU, several times faster. Debian has such a one in its
+# backports; where these can't be reached, what is installed or the distribution's own is taken.
+install_newer_ngspice() {
+    local source as_root=()
+    # Looked for once: where there is none, there will hardly be one at the next call.
+    local looked="${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/analogdfc/looked-for-ngspice"
+    command -v apt-get >/dev/null || return 0
+    source=$(backports_source)
+    { [ -n "$source" ] && [ ! -e "$looked" ]; } || return 0
+    mkdir -p "${looked%/*}" && : >"$looked"
+    if [ "$(id -u)" -ne 0 ]; then
+        { command -v sudo >/dev/null && sudo -n true 2>/dev/null; } || return 0
+        as_root=(sudo -n)
+    fi
+    as_root+=(env DEBIAN_FRONTEND=noninteractive)
+    local list=/etc/apt/sources.list.d/analogdfc-backports.sources
+    printf 'installing a newer ngspice from the backports\n' >&2
+    # Debian takes nothing from backports that isn't asked for by name.
+    printf '%s\n' "$source" | "${as_root[@]}" tee "$list" >/dev/null || return 0
+    "${as_root[@]}" apt-get update -qq || printf 'apt-get update failed; trying without\n' >&2
+    "${as_root[@]}" apt-get install -y -qq --no-install-recommends \
+        -t "$(sed -n 's/^Suites: //p' <<<"$source")" ngspice libngspice0 >/dev/null 2>&1 \
+        || printf 'no newer ngspice there; what the distribution has is taken\n' >&2
+    "${as_root[@]}" rm -f "$list"
+}
+
 install_ngspice() {
     local -a missing=()
+    if [ -z "${ANALOGDFC_NGSPICE:-}" ] && [ "$(ngspice_version)" -lt 42 ]; then
+        install_newer_ngspice
+    fi
     command -v ngspice >/dev/null || missing+=(ngspice)
     has_library || [ -f "${NGSPICE_LIBRARY_PATH:-}" ] || missing+=(libngspice0)
     [ ${#missing[@]} -eq 0 ] || apt_install "ngspice is missing" "${missing[@]}"

@@ -192,7 +192,7 @@ def test_numbers_of_a_network_that_can_not_hold_are_refused(
         (["compare", "--fidelity", "ideal", "--causes"], "--causes: ideal cells have no"),
         (["size", "--no-verify", "--circuits", "3"], "--circuits: --no-verify leaves"),
         (["size", "--no-verify", "--time-limit", "3"], "--time-limit: --no-verify leaves"),
-        (["size", "--no-verify", "--backend", "batch"], "--backend: --no-verify leaves"),
+        (["size", "--no-verify", "--backend", "batch"], "--engine: --no-verify leaves"),
         (["estimate", "--epochs", "3"], "--epochs: nothing is trained without --target-accuracy"),
         (["estimate", "--training-seeds", "3"], "--training-seeds: nothing is trained without"),
         (["estimate", "--device", "pcm_nandakumar2019"], "--device: nothing is trained without"),

@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from analogdfc.spice.batch import BatchProcess
 from analogdfc.spice.deck import stop_time, with_saves
 from analogdfc.spice.diagnosis import raise_for_messages
 from analogdfc.spice.engines import get_simulator
+from analogdfc.spice.installed import find_binary, has_klu
 from analogdfc.spice.rawfile import RawPlot
 from analogdfc.spice.shared import SharedLibrary
 from analogdfc.spice.simulation import Simulation
@@ -156,7 +157,8 @@ def test_a_missing_node_is_named(backend: type[Simulator]) -> None:
         ("X9 in 0 nothing", "unknown subckt: x9 in 0 nothing"),
         ("R1 in 0 {nothing}", "Undefined parameter .nothing"),
         ("D1 in 0 dm\n.model dm d(is=1e-14 zork=2)", "unrecognized parameter .zork"),
-        ("R1 in 0", "r1: resistance to low"),
+        ("R1 in 0", "r1: resistance to low|r1 in 0. is not a valid resistor"),
+        ("R1 in 0 0", "r1: resistance to low|resistor r1 is too small"),
         ("Q1 in 0", r"Error on line 3"),
     ],
 )
@@ -618,6 +620,43 @@ def test_partial_or_non_finite_waveforms_are_never_returned() -> None:
             Fake([0, 1e-6, 5e-6], [0, bad, 1]).run(RC_STEP, save=["out"])
     with pytest.raises(ConvergenceError, match="stopped at t = nan"):
         Fake([0, np.nan], [0, 1]).run(RC_STEP, save=["out"])
+
+
+class Poor(Fake):
+    """Whose first solver gives up."""
+
+    program = "a simulator"
+    solvers = ("KLU", "Sparse")
+
+    def _write(self, folder: Path, netlist: str, save: Sequence[str], solver: str) -> None:
+        if solver == "KLU":
+            raise ConvergenceError("time step too small")
+
+
+def test_a_solver_that_fails_is_replaced_by_the_next_and_named() -> None:
+    found = Poor([0, 5e-6], [0, 1]).run(RC_STEP, save=["out"])
+    assert found.made_by == "a simulator, Sparse since KLU did not converge"
+
+
+@pytest.mark.skipif(not has_klu(find_binary() or ""), reason="this ngspice has no KLU")
+def test_klu_and_sparse_give_the_same_waveforms() -> None:
+    klu, sparse = (BatchProcess(name).run(RC_STEP, save=["out"]) for name in ("klu", "sparse"))
+    assert (klu.made_by.rpartition(", ")[2], sparse.made_by.rpartition(", ")[2]) == (
+        "KLU",
+        "Sparse",
+    )
+    assert any("Using KLU" in line for line in klu.messages)
+    np.testing.assert_allclose(klu.signals["out"], sparse.signals["out"], rtol=1e-9, atol=1e-12)
+
+
+def test_a_solver_that_there_is_not_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="solver 'lu' is unknown; there are auto, klu, sparse"):
+        get_simulator("batch", "lu")
+    fake_program(tmp_path, monkeypatch, "")
+    with pytest.raises(UserError, match="has no KLU; ngspice has it from version 42 on"):
+        get_simulator("batch", "klu")
 
 
 @pytest.mark.parametrize(

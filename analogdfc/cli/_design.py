@@ -72,12 +72,23 @@ TARGET_STEPSIZE = click.option(
 )
 """How far the target of a sample lies from the output."""
 
-BACKEND = click.option(
+ENGINE = click.option(
+    "--engine",
     "--backend",
-    type=click.Choice(["auto", "shared", "batch"]),
+    "engine",
+    type=click.Choice(["auto", "ngspice", "shared", "batch", "vacask"]),
     default="auto",
     show_default=True,
-    help="How ngspice is run: PySpice's shared library, or `ngspice -b`.",
+    help="The simulator: ngspice through PySpice's shared library (shared) or as `ngspice -b` "
+    "(batch), of which 'ngspice' and 'auto' take the first that is there; or VACASK.",
+)
+SOLVER = click.option(
+    "--solver",
+    type=click.Choice(["auto", "klu", "sparse"]),
+    default="auto",
+    show_default=True,
+    help="How ngspice solves its linear equations; by default with KLU where it has it, and with "
+    "Sparse where KLU fails, which the result says.",
 )
 TIME_LIMIT = click.option(
     "--time-limit",

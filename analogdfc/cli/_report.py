@@ -67,6 +67,9 @@ def show(design: Design, origin: str, source: str, results: Findings) -> None:
         )
     if results.ending is not None:
         say(f"length of all runs: in the behavioural model {results.ending}")
+    for name, run in results.runs.items():
+        if run.made_by:
+            say(f"{name}: simulated by {run.made_by}")
     say("at the end of the run:")
     for name, words in results.ends.items():
         say(f"  {name}: {words}")

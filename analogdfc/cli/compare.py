@@ -23,8 +23,9 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.cli import _report
 from analogdfc.cli._design import (
-    BACKEND,
+    ENGINE,
     JSON,
+    SOLVER,
     TARGET_STEPSIZE,
     TIME_LIMIT,
     Bars,
@@ -51,7 +52,7 @@ from analogdfc.cli._options import (
 )
 from analogdfc.comparison import Cause, Comparison
 from analogdfc.effort import comparison_seconds, long_work
-from analogdfc.errors import ConvergenceError, SimulatorWarning
+from analogdfc.errors import ConvergenceError, SimulatorWarning, UserError
 from analogdfc.files import beside
 from analogdfc.findings import Findings, inputs_tree
 from analogdfc.jobs import Spool, check_spool, spool_beside
@@ -84,7 +85,9 @@ class _Options:
     check_steps: bool
     tolerance_angle: float | None
     until_settled: float | None
-    backend: str
+    engine: str
+    engines: str | None
+    solver: str
     jobs: int | None
     time_limit: float
 
@@ -154,7 +157,13 @@ class _Options:
     "of --duration: where no layer's has changed, nor would, by more than this many percent over "
     "the longest of tau_u and tau_v.  [1 where no number is given]",
 )
-@BACKEND
+@ENGINE
+@click.option(
+    "--engines",
+    metavar="NAME,NAME",
+    help="Simulators to lay beside each other, the first as the reference: ngspice,vacask.",
+)
+@SOLVER
 @click.option("--jobs", type=Count(1), help="Simulations at a time.  [default: cores]")
 @TIME_LIMIT
 @click.option(
@@ -210,13 +219,13 @@ def command(
     check_spool(spool_folder)
     kit, card = make_kit(options.fidelity, options.pdk, options.corner, card)
     chip = given(learned_on(weights), card, (seed, chip_seed), switches, devices, age)
-    simulator = get_simulator(options.backend)
+    simulators = _simulators(options)
     model, origin = make_model(weights, sizes, chip.seeds[0], control)
     origin += chip.note
     design = make_design(model, chip.card, chip.switches, chip.devices)
     data = make_stimuli(model.network, samples, chip.seeds[0], target_stepsize)
     with spool_beside(spool_folder) as spool:
-        results = _run(design, chip.seeds[1], data, simulator, options, spool, kit)
+        results = _run(design, chip.seeds[1], data, simulators, options, spool, kit)
         numbers = results.numbers()
         tree = inputs_tree(model, design, chip.seeds, data) | results.runs_tree(design)
         tree |= {"chip": chip_tree(Chip.of(design, chip.seeds[1])), "settings": settings()}
@@ -236,7 +245,7 @@ def _run(
     design: Design,
     seed: int,
     data: Stimuli,
-    simulator: Simulator,
+    simulators: Sequence[Simulator],
     options: _Options,
     spool: Spool,
     kit: Kit | None,
@@ -270,7 +279,11 @@ def _run(
     if modelled:
         slowest, missing = _slowest_mode(study, seed)
         realisations.append(Model(seed, rung, angle=options.tolerance_angle))
-    realisations += [Cells(lv, simulator, seed, options.time_limit, jobs, kit=kit) for lv in levels]
+    realisations += [
+        Cells(level, simulator, seed, options.time_limit, jobs, kit=kit, beside=k > 0)
+        for k, simulator in enumerate(simulators)
+        for level in levels
+    ]
     with Bars() as bars, simulator_warnings() as warned:
         found = study.run(*realisations, check_steps=options.check_steps, progress=bars.show)
     angle: float | None = None
@@ -298,6 +311,21 @@ def _run(
         found.step_errors,
         ending,
     )
+
+
+def _simulators(options: _Options) -> list[Simulator]:
+    """The simulators that are asked for, the first as the reference."""
+    if options.engines is None:
+        return [get_simulator(options.engine, options.solver)]
+    refuse("--engines names the simulators", "engine")
+    names = [name.strip() for name in options.engines.split(",")]
+    found = [get_simulator(name, "auto" if name == "vacask" else options.solver) for name in names]
+    if len({one.program for one in found}) < len(found):
+        raise UserError(
+            f"--engines {options.engines}: two of one program; one of ngspice, shared, batch can "
+            "stand beside vacask"
+        )
+    return found
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from tqdm import tqdm
 from analogdfc import records, trees
 from analogdfc.cli import _size
 from analogdfc.cli._design import (
-    BACKEND,
+    ENGINE,
     JSON,
+    SOLVER,
     TARGET_STEPSIZE,
     TIME_LIMIT,
     Switches,
@@ -81,7 +82,8 @@ class _Effort:
     jobs: int | None
     verify: bool
     circuits: int
-    backend: str
+    engine: str
+    solver: str
     time_limit: float
 
 
@@ -184,7 +186,8 @@ class _Effort:
     show_default=True,
     help="Chips simulated in ngspice, the worst first; the behavioural model has all of them.",
 )
-@BACKEND
+@ENGINE
+@SOLVER
 @TIME_LIMIT
 @JSON
 @click.option(
@@ -223,11 +226,12 @@ def command(
     """
     torch.set_num_threads(1)
     if not effort.verify:
-        refuse("--no-verify leaves the simulations out", "circuits", "backend", "time_limit")
+        why = "--no-verify leaves the simulations out"
+        refuse(why, "circuits", "engine", "solver", "time_limit")
     requirements = parse_fixed(fixed), parse_ranges(ranges)
     storage = _check_outputs(output, effort.storage, (weights, card))
     chip = given(learned_on(weights), card, (seed, chip_seed), switches, on_devices=False)
-    simulator = get_simulator(effort.backend) if effort.verify else None
+    simulator = get_simulator(effort.engine, effort.solver) if effort.verify else None
     seed, first = chip.seeds
     model, origin = make_model(weights, sizes, seed, control)
     origin += chip.note

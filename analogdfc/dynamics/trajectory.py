@@ -38,6 +38,8 @@ class Trajectory:
         u: control signal, (batch, T, n_L).
         e: control error, (batch, T, n_L).
         free: the neurons' signals in the free phase before the release, each (batch, n_i).
+        made_by: the simulator that gave them, with its version and linear solver, such as
+            'ngspice 46, KLU'; empty where it was this package.
     """
 
     t: Tensor
@@ -46,6 +48,7 @@ class Trajectory:
     u: Tensor
     e: Tensor
     free: Readings
+    made_by: str = ""
 
     @property
     def depth(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -109,7 +110,8 @@ class Circuit:
         free = {probe: torch.stack([s.free[probe] for s in sampled]) for probe in first.free}
         run = {probe: torch.stack([s.waves[probe] for s in sampled]) for probe in first.waves}
         t = torch.arange(steps + 1, dtype=torch.float64) * dt
-        return trajectory(self.netlist.chip, t, x, run, free)
+        found = trajectory(self.netlist.chip, t, x, run, free)
+        return replace(found, made_by="; ".join(dict.fromkeys(s.made_by for s in sampled)))
 
 
 def _counted(progress: Callable[[int], object] | None) -> Progress:

@@ -28,7 +28,9 @@ _EMPTY = re.compile(
 )
 # ngspice only warns of these and goes on with another circuit than the deck describes.
 _OTHER_CIRCUIT = re.compile(
-    r"unrecognized parameter|- ignored|can't find model|resistance to low", re.IGNORECASE
+    r"unrecognized parameter|- ignored|can't find model|resistance to low"
+    r"|resistor \S+ is too small|, ignored!",
+    re.IGNORECASE,
 )
 _PROGRESS = re.compile(r"Reference value\s*:\s*([-+.\d]+(?:e[-+]?\d+)?)", re.IGNORECASE)
 _QUOTED_LINES = 4

@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-import re
-
 from analogdfc.errors import UserError
-from analogdfc.scratch import Scratch
-from analogdfc.spice.batch import BatchProcess
+from analogdfc.spice.batch import BatchProcess, program_version
 from analogdfc.spice.installed import find_binary, find_shared_library, has_pyspice
-from analogdfc.spice.process import run_limited
+from analogdfc.spice.ngspice import NgSpice
 from analogdfc.spice.shared import SharedLibrary, library_version
 from analogdfc.spice.simulator import Simulator
+from analogdfc.spice.vacask import VacaskProgram
 
-SIMULATORS: dict[str, type[Simulator]] = {kind.name: kind for kind in (SharedLibrary, BatchProcess)}
+SIMULATORS: dict[str, type[Simulator]] = {
+    "shared": SharedLibrary,
+    "batch": BatchProcess,
+    "vacask": VacaskProgram,
+}
 """Every simulator by its name; one of the user's own may be added."""
 
 
-def get_simulator(name: str = "auto") -> Simulator:
+def get_simulator(name: str = "auto", solver: str = "auto") -> Simulator:
     """The simulator of that name.
 
     Args:
         name: a key of `SIMULATORS`: 'shared', the shared library through PySpice; 'batch', the
-            program ngspice; or 'auto': 'shared' where PySpice and the library are installed, else
-            'batch'.
+            program ngspice; 'vacask': the program VACASK; or 'auto' and 'ngspice': 'shared' where
+            PySpice and the library are installed, else 'batch'.
+        solver: of ngspice's linear equations: 'klu', 'sparse', or 'auto': KLU where ngspice has
+            it, Sparse where that fails, which the waveforms' `made_by` then says.
 
     Raises:
-        UserError: an unknown name, or what it needs isn't installed.
+        UserError: an unknown name or solver, or what it needs isn't installed.
     """
-    if name == "auto":
+    if name in ("auto", "ngspice"):
         name = "shared" if has_pyspice() and find_shared_library() else "batch"
     if name not in SIMULATORS:
         known = ", ".join(map(repr, SIMULATORS))
         raise UserError(f"simulator {name!r} is unknown; there are {known} and 'auto'")
-    return SIMULATORS[name]()
+    kind = SIMULATORS[name]
+    if issubclass(kind, NgSpice):
+        return kind(solver)
+    if solver != "auto":
+        raise UserError(f"solver {solver!r}: the simulator {name!r} has one of its own")
+    return kind()
 
 
 def ngspice_version() -> str | None:
@@ -40,7 +49,4 @@ def ngspice_version() -> str | None:
     binary = find_binary()
     if binary is None:
         return library_version()
-    with Scratch() as name:
-        _, messages = run_limited([binary, "--version"], name, {}, 20.0)
-    match = re.search(r"ngspice-([\w.+-]+)", "\n".join(messages))
-    return match[1] if match else None
+    return program_version(binary)

@@ -57,9 +57,26 @@ def digest_of(program: str) -> str:
     Raises:
         UserError: it can't be read or loaded.
     """
-    path = program if os.sep in program else _loaded_from(program)
-    with open(path, "rb") as file:
+    with open(_file_of(program), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+@lru_cache(maxsize=4)
+def has_klu(program: str) -> bool:
+    """Whether an ngspice brings the solver KLU: what it says of it while it runs is in its file.
+
+    Args:
+        program: see `find_binary`, `find_shared_library`.
+
+    Raises:
+        UserError: it can't be read or loaded.
+    """
+    with open(_file_of(program), "rb") as file:
+        return b"Using KLU" in file.read()
+
+
+def _file_of(program: str) -> str:
+    return program if os.sep in program else _loaded_from(program)
 
 
 def _loaded_from(library: str) -> str:

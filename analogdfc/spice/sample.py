@@ -28,11 +28,13 @@ class Sample(NamedTuple):
         free: of each probe in the free phase, (parts,), in volts.
         waves: of each probe on the grid after the release, (T, parts), in volts.
         warnings: what the simulator warned of.
+        made_by: program, version and solver.
     """
 
     free: dict[str, Tensor]
     waves: dict[str, Tensor]
     warnings: tuple[str, ...]
+    made_by: str
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class SampleRun(Run[Sample]):
             found = smooth(np.clip(grid, time[0], time[-1]))
             found[0] = volts[onset]
             run[probe] = torch.from_numpy(found)
-        return Sample(free, run, waves.warnings)
+        return Sample(free, run, waves.warnings, waves.made_by)
 
     def pack(self, result: Sample) -> Tree:
         """See `Run.pack`."""
@@ -114,7 +116,7 @@ class SampleRun(Run[Sample]):
             name: {_key(probe): Quantity(volts.numpy(), "V") for probe, volts in part.items()}
             for name, part in (("free", result.free), ("waves", result.waves))
         }
-        return {**tree, "warnings": json.dumps(result.warnings)}
+        return {**tree, "warnings": json.dumps(result.warnings), "made_by": result.made_by}
 
     def unpack(self, record: Record) -> Sample:
         """See `Run.unpack`."""
@@ -128,7 +130,7 @@ class SampleRun(Run[Sample]):
         warnings = json.loads(record.text("warnings"))
         if not isinstance(warnings, list):
             raise UserError(f"{record.path}: 'warnings' must be a list")
-        return Sample(free, waves, tuple(map(str, warnings)))
+        return Sample(free, waves, tuple(map(str, warnings)), record.text("made_by"))
 
 
 def _key(probe: str) -> str:

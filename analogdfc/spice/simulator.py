@@ -1,7 +1,8 @@
 """A transient analysis: the interface that every simulator has.
 
 How a deck is run is in the engines, one a file; which of them is meant by a name is in
-`analogdfc.spice.engines`.
+`analogdfc.spice.engines`. What all have in common is here: what a deck must be, and what a run must
+have given before it is taken.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from analogdfc.spice.deck import check_deck, logical_lines, stop_time, vector_na
 from analogdfc.spice.diagnosis import RefusedError, raise_for_messages, reached_time
 from analogdfc.spice.interfaces import mismatch
 from analogdfc.spice.rawfile import RawPlot
-from analogdfc.spice.settings import write_settings
 
 DECK_NAME = "deck.cir"
 _STEPS = re.compile(r"gmin|source stepping|singular matrix", re.IGNORECASE)
@@ -41,12 +41,14 @@ class Waveforms:
     Attributes:
         time: (points,), float64, in seconds; the simulator's own time points, not evenly spaced.
         signals: the signals by the names as asked, each (points,), float64, in volts or amperes.
-        messages: lines that ngspice wrote on the way, warnings among them.
+        messages: lines that the simulator wrote on the way, warnings among them.
+        made_by: program, version and linear solver, such as 'ngspice 46, KLU'.
     """
 
     time: NDArray[np.float64]
     signals: dict[str, NDArray[np.float64]]
     messages: tuple[str, ...] = ()
+    made_by: str = ""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -64,13 +66,21 @@ class Simulator(ABC):
 
     Attributes:
         name: the name by which `get_simulator` knows it.
+        program: what it is called in messages.
+        solvers: the linear solvers that a run tries, the first that works is taken.
     """
 
     name: ClassVar[str]
+    program: ClassVar[str] = "the simulator"
+    solvers: tuple[str, ...] = ("",)
 
     def made_with(self) -> str:
-        """What says that another run would be one of the same program."""
+        """What says that another run would be one of the same program and solvers."""
         return self.name
+
+    def version(self) -> str | None:
+        """Version of the program, e.g. '46'; None if it doesn't tell."""
+        return None
 
     def run(
         self,
@@ -104,12 +114,37 @@ class Simulator(ABC):
         if isinstance(save, str):
             raise UserError("save: a list of signals is needed, not one text")
         check_deck(netlist)
-        stop = stop_time(netlist)
-        deck = with_saves(netlist, save)
+        stop_time(netlist)
+        failed: list[str] = []
+        for solver in self.solvers:
+            try:
+                messages, plot = self._attempt(netlist, save, solver, time_limit, progress)
+                time, signals = _extract(plot, save, netlist, self.program)
+            except ConvergenceError:
+                if solver == self.solvers[-1]:
+                    raise
+                failed.append(solver)
+                continue
+            return Waveforms(time, signals, tuple(messages), self._made_by(solver, failed))
+        raise UserError(f"{self.program}: names no solver")
+
+    def _made_by(self, solver: str, failed: Sequence[str]) -> str:
+        words = " ".join(filter(None, (self.program, self.version())))
+        fallen = f"{solver} since {' and '.join(failed)} did not converge" if failed else solver
+        return ", ".join(filter(None, (words, fallen)))
+
+    def _attempt(
+        self,
+        netlist: str,
+        save: Sequence[str],
+        solver: str,
+        time_limit: float,
+        progress: Callable[[float], object],
+    ) -> tuple[list[str], RawPlot]:
+        """Messages of a run with one solver, and its transient analysis."""
         try:
             with Scratch() as folder:
-                (folder / DECK_NAME).write_text(deck, encoding="utf-8")
-                write_settings(folder, netlist)
+                self._write(folder, netlist, save, solver)
                 messages, found = self._simulate(folder, netlist, save, time_limit, progress)
         except OSError as error:
             raise UserError(
@@ -118,9 +153,10 @@ class Simulator(ABC):
             ) from error
         plots = [p for p in found if p.name.startswith("Transient")]
         if len(plots) != 1:
-            raise ConvergenceError(f"ngspice returned {len(plots)} transient analyses, not one")
-        time, signals = _extract(plots[0], save, stop, netlist)
-        return Waveforms(time, signals, tuple(messages))
+            raise ConvergenceError(
+                f"{self.program} returned {len(plots)} transient analyses, not one"
+            )
+        return messages, plots[0]
 
     def _simulate(
         self,
@@ -150,19 +186,30 @@ class Simulator(ABC):
         except UserError as error:
             if shutil.disk_usage(folder).free < _LEAST_SPACE:
                 raise UserError(
-                    f"{folder.parent}: the temporary folder is full, so the waveforms of ngspice "
-                    "are incomplete. Make room there, or name another in TMPDIR"
+                    f"{folder.parent}: the temporary folder is full, so the waveforms of "
+                    f"{self.program} are incomplete. Make room there, or name another in TMPDIR"
                 ) from error
             raise
+
+    def _write(self, folder: Path, netlist: str, save: Sequence[str], solver: str) -> None:
+        """Write what a run needs into its folder: here a deck for ngspice.
+
+        Args:
+            folder: an empty one.
+            netlist: the deck.
+            save: the signals to keep.
+            solver: one of `solvers`.
+        """
+        (folder / DECK_NAME).write_text(with_saves(netlist, save), encoding="utf-8")
 
     @abstractmethod
     def _execute(
         self, folder: Path, time_limit: float, progress: Callable[[], object]
     ) -> tuple[int, list[str]]:
-        """Simulate the deck in the folder; return the exit code and ngspice's messages.
+        """Simulate the deck in the folder; return the exit code and the program's messages.
 
         Args:
-            folder: has the deck, and nothing else that matters.
+            folder: has what `_write` wrote.
             time_limit: in seconds.
             progress: called some times a second.
         """
@@ -173,7 +220,7 @@ class Simulator(ABC):
 
 
 def _extract(
-    plot: RawPlot, save: Sequence[str], stop: float, netlist: str
+    plot: RawPlot, save: Sequence[str], netlist: str, program: str
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
     """Time and the asked signals of a plot, complete and finite, else an error."""
     columns = {
@@ -184,17 +231,18 @@ def _extract(
     if missing:
         raise UserError(_missing_signals(missing, netlist))
     if "time" not in columns or np.iscomplexobj(plot.values):
-        raise UserError(f"ngspice returned no real transient analysis: {', '.join(columns)}")
+        raise UserError(f"{program} returned no real transient analysis: {', '.join(columns)}")
     time = np.ascontiguousarray(plot.values[:, columns["time"]])
-    last = float(time[-1]) if time.size else 0.0
+    last, stop = float(time[-1]) if time.size else 0.0, stop_time(netlist)
     if not last >= stop * (1 - 1e-9):
-        raise ConvergenceError(f"ngspice stopped at t = {last:.6g} s, before {stop:.6g} s (.tran)")
+        reached = f"t = {last:.6g} s, before {stop:.6g} s (.tran)"
+        raise ConvergenceError(f"{program} stopped at {reached}")
     signals = {s: np.ascontiguousarray(plot.values[:, columns[vector_name(s)]]) for s in save}
     for name, values in {"time": time, **signals}.items():
         wrong = np.flatnonzero(~np.isfinite(values))
         if wrong.size:
             raise ConvergenceError(
-                f"ngspice returned {values[wrong[0]]} for {name} at t = {time[wrong[0]]:.6g} s"
+                f"{program} returned {values[wrong[0]]} for {name} at t = {time[wrong[0]]:.6g} s"
             )
     return time, signals
 

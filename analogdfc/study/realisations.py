@@ -212,6 +212,7 @@ class Cells:
         cells: files of one's own by the name of the cell whose place they take.
         kit: the process of cells at level 'transistor'.
         fine: take time steps of a tenth of the error that the loop's damping asks for.
+        beside: whether it is one in another simulator, laid beside that of the same level without.
     """
 
     fidelity: Fidelity
@@ -222,11 +223,18 @@ class Cells:
     cells: Mapping[str, str | Path] | None = None
     kit: Kit | None = None
     fine: bool = False
+    beside: bool = False
 
     @property
     def name(self) -> str:
-        """'ideal cells', 'macro cells' or 'transistor cells'."""
-        return CELLS[self.fidelity]
+        """'ideal cells', 'macro cells', 'transistor cells'; with the simulator's name if beside."""
+        name = CELLS[self.fidelity]
+        return f"{name} in {self.simulator.program}" if self.beside else name
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str, Kind], ...]:
+        """What it is laid beside, as `PAIRS`, where that isn't among these."""
+        return ((CELLS[self.fidelity], self.name, "parity"),) if self.beside else ()
 
     def finer(self) -> Cells:
         """The same with a tenth of the tolerance."""

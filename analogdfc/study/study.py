@@ -23,7 +23,7 @@ from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.jobs import Spool
 from analogdfc.memory import check_memory
 from analogdfc.samples import check_samples
-from analogdfc.study.realisations import PAIRS, Ideal, Progress, Realisation, Stepped
+from analogdfc.study.realisations import PAIRS, Cells, Ideal, Progress, Realisation, Stepped
 
 _TOLERANCE = 2e-6
 """Usual error of a time step of the behavioural model, in volts."""
@@ -105,9 +105,10 @@ class Study:
         if not names or len(set(names)) != len(names):
             raise UserError(f"realisations {names}: one or more of different names are needed")
         runs = {r.name: r.run(self, progress) for r in realisations}
+        further = [pair for r in realisations if isinstance(r, Cells) for pair in r.pairs]
         comparisons = [
             self.compare(a, b, kind, runs[a], runs[b])
-            for a, b, kind in PAIRS
+            for a, b, kind in (*PAIRS, *further)
             if a in runs and b in runs
         ]
         errors = {}

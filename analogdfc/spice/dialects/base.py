@@ -1,0 +1,87 @@
+"""What every dialect's writer has: names of files, comments, and a text from statements."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
+
+from analogdfc.spice.dialects.statements import Ends, Statement, Subckt
+
+LINE = 100
+"""Length of a line that is folded."""
+
+
+class Dialect(ABC):
+    """A language of netlists.
+
+    Attributes:
+        name: by which it is chosen.
+        simulator: what reads it, as it is called in texts.
+        comment: what a comment starts with.
+        extension: of the files' names.
+        check: how what is written was checked.
+    """
+
+    name: ClassVar[str]
+    simulator: ClassVar[str]
+    comment: ClassVar[str]
+    extension: ClassVar[str]
+    check: ClassVar[str]
+
+    @abstractmethod
+    def lines(self, parts: Iterable[Statement]) -> Iterator[str]:
+        """Lines of a netlist.
+
+        Args:
+            parts: what it says.
+
+        Raises:
+            UserError: something that this dialect can't express.
+        """
+
+
+def folded(words: Iterable[str], more: str = "+") -> str:
+    """Words as lines that a person can read.
+
+    Args:
+        words: of one statement.
+        more: what a line that goes on with it starts with.
+    """
+    lines, line = [], ""
+    for word in words:
+        if line and len(line) + len(word) + 1 > LINE:
+            lines.append(line)
+            line = more
+        line = f"{line} {word}" if line else word
+    return "\n".join([*lines, line])
+
+
+def assigned(values: Mapping[str, str], pattern: str = "{}={}") -> list[str]:
+    """Words 'name=value'.
+
+    Args:
+        values: by name; an expression among them as it is written in a netlist.
+        pattern: how both are put together.
+    """
+    return [pattern.format(name, value) for name, value in values.items()]
+
+
+def cells_of(parts: Iterable[Statement]) -> Iterator[Statement | tuple[Subckt, list[Statement]]]:
+    """Statements, with every cell's together: its first line and its body.
+
+    Args:
+        parts: of a netlist; cells don't lie within each other.
+    """
+    cell: Subckt | None = None
+    body: list[Statement] = []
+    for part in parts:
+        if isinstance(part, Subckt):
+            cell, body = part, []
+        elif isinstance(part, Ends) and cell is not None:
+            yield cell, body
+            cell = None
+        elif cell is not None:
+            body.append(part)
+        else:
+            yield part

@@ -1,0 +1,63 @@
+"""What both ways to run ngspice have in common: its decks, its linear solvers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from analogdfc.errors import UserError
+from analogdfc.spice.installed import digest_of, has_klu
+from analogdfc.spice.settings import write_settings
+from analogdfc.spice.simulator import Simulator
+
+SOLVERS = ("auto", "klu", "sparse")
+"""What can be asked for: 'auto' takes KLU where ngspice has it, and Sparse where that fails."""
+
+_OPTIONS = {
+    # KLU keeps its pivots from one time step to the next. Where a switch opens, a pivot that was
+    # good becomes a poor one; with this bound it is noticed, and another is taken.
+    "KLU": ".options klu pivrel=0.1",
+    "Sparse": "",
+}
+
+
+class NgSpice(Simulator):
+    """ngspice, in one of the two ways in which it can be run.
+
+    Args:
+        solver: of the linear equations, one of `SOLVERS`.
+
+    Raises:
+        UserError: ngspice is missing, an unknown solver, or one that this ngspice doesn't have.
+    """
+
+    program: ClassVar[str] = "ngspice"
+
+    def __init__(self, solver: str = "auto") -> None:
+        self._file = self._find()
+        if solver not in SOLVERS:
+            raise UserError(f"solver {solver!r} is unknown; there are {', '.join(SOLVERS)}")
+        klu = solver != "sparse" and has_klu(self._file)
+        if solver == "klu" and not klu:
+            raise UserError(
+                f"solver 'klu': {self._file} has no KLU; ngspice has it from version 42 on. "
+                "Install a newer one, or use 'sparse'"
+            )
+        sparse = solver != "klu"
+        self.solvers = ("KLU",) * klu + ("Sparse",) * sparse
+
+    @abstractmethod
+    def _find(self) -> str:
+        """The program by its path, or the library by path or name."""
+
+    def made_with(self) -> str:
+        """See `Simulator.made_with`."""
+        return f"ngspice {digest_of(self._file)} {' '.join(self.solvers)}"
+
+    def _write(self, folder: Path, netlist: str, save: Sequence[str], solver: str) -> None:
+        options = _OPTIONS[solver]
+        deck = f"{netlist.rstrip().removesuffix('.end')}{options}\n.end\n" if options else netlist
+        super()._write(folder, deck, save, solver)
+        write_settings(folder, netlist)

