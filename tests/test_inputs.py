@@ -60,7 +60,7 @@ def test_a_number_that_is_not_finite_is_refused_by_every_option(value: str) -> N
     for command, option, parameter in numbers:
         with pytest.raises(click.BadParameter):
             parameter.type.convert(value, parameter, None)
-        assert option in refused(command, option, value), (command, option)
+        assert option in refused(command, f"{option}={value}"), (command, option)
 
 
 def test_a_number_that_is_too_large_to_count_is_refused_by_every_option() -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from analogdfc.errors import UserError, shown
-from analogdfc.spice.deck import logical_lines, spice_number
+from analogdfc.kits.expressions import spice_number
+from analogdfc.spice.deck import logical_lines
 
 
 @dataclass(frozen=True)

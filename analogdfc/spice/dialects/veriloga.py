@@ -106,8 +106,8 @@ def _meters(
 
 
 def _nodes(sources: Sequence[Behaviour], meters: Sequence[Device]) -> Iterator[str]:
-    for part in [*sources, *meters]:
-        yield from (node for node in part.nodes if node != "0")
+    for nodes in [*(source.nodes for source in sources), *(meter.nodes for meter in meters)]:
+        yield from (node for node in nodes if node != "0")
     for source in sources:
         for pair in _VOLTAGE.findall(source.expression):
             yield from (node for node in pair if node not in ("", "0"))
