@@ -398,7 +398,8 @@ def test_every_key_that_can_be_left_out_is_an_imperfection_and_no_other() -> Non
 def test_switching_an_imperfection_off_is_leaving_its_keys_out_of_the_file(name: str) -> None:
     text = TEXT
     for section, key in IMPERFECTIONS[name]:
-        text = without_key(section, key, text)
+        if getattr(getattr(Card.parse(TEXT), section), key) is not None:
+            text = without_key(section, key, text)
     shorter, off = Card.parse(text), Card.parse(TEXT).without(name)
     assert name in Card.parse(TEXT).imperfections
     assert (

@@ -138,6 +138,17 @@ def follows_the_release(here: Case) -> None:
             assert np.abs(found[name][0, k] - expected).max() < 1e-3 * limit, name
 
 
+def test_a_gain_that_loads_lower_is_lower_in_every_mode() -> None:
+    here = made((3, 4, 2), 1, 2.0, 30.0)
+    weak = here.on(here.design.card.replace("amplifier", gain=3e3, stage_resistance=2e5))
+    found, expected = Spectrum(transfer(weak)).modes().values, dense(weak)
+    for value in found:
+        assert np.abs(expected - value).min() < 1e-5 * abs(value)
+    without = dense(here.on(here.design.card.replace("amplifier", gain=3e3)))
+    assert np.abs(without - found[0]).min() > 1e-3 * abs(found[0])
+    follows_the_release(weak)
+
+
 def test_weak_outputs_couple_the_stages_backwards() -> None:
     here = made((3, 4, 2), 1, 5.0, 30.0)
     weak = here.on(here.design.card.replace("amplifier", output_resistance=2e4))

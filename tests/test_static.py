@@ -177,7 +177,7 @@ def test_any_controller_and_neurons_rest_where_their_equations_say(
 ) -> None:
     network = network_with(neurons)
     # Amplifiers so poor that what their gain, load and offsets do can't hide.
-    card = BARE.replace("amplifier", gain=300.0, output_resistance=200.0)
+    card = BARE.replace("amplifier", gain=300.0, output_resistance=200.0, stage_resistance=1e4)
     check(chip_of(network, card, 3, readout, controller), *small(network), 1e-9, 1e-8)
 
 

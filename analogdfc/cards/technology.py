@@ -111,7 +111,10 @@ class Amplifier(Section):
     Attributes:
         supply: magnitude of either supply voltage.
         quiescent_current: supply current of one amplifier at rest.
-        gain: open-loop gain A0 at low frequency.
+        gain: open-loop gain A0 at low frequency; without a load where a stage_resistance is given.
+        stage_resistance: output resistance R of the last stage inside a Miller capacitor, at low
+            frequency: a load of conductance G lowers the gain to A0 / (1 + R G), and hardly the
+            bandwidth; takes effect with a finite gain.
         gain_bandwidth: unity-gain frequency of the dominant pole.
         second_pole: frequency of the second pole; takes effect with a finite gain_bandwidth.
         slew_rate: fastest change of the output; takes effect with a finite gain_bandwidth.
@@ -130,6 +133,7 @@ class Amplifier(Section):
     supply: Volt
     quiescent_current: Ampere
     gain: Gain | None = None
+    stage_resistance: Ohm | None = None
     gain_bandwidth: Hertz | None = None
     second_pole: Hertz | None = None
     slew_rate: VoltPerSecond | None = None
@@ -216,6 +220,7 @@ _NONE_AT_0 = frozenset(
         ("wire", "word"),
         ("wire", "bit"),
         ("wire", "capacitance"),
+        ("amplifier", "stage_resistance"),
         ("amplifier", "output_resistance"),
         ("amplifier", "input_capacitance"),
         ("amplifier", "offset"),
@@ -231,7 +236,7 @@ IMPERFECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "passive tolerance": (("passive", "tolerance"),),
     "wire resistance": (("wire", "word"), ("wire", "bit")),
     "line capacitance": (("wire", "capacitance"),),
-    "finite gain": (("amplifier", "gain"),),
+    "finite gain": (("amplifier", "gain"), ("amplifier", "stage_resistance")),
     "finite bandwidth": (("amplifier", "gain_bandwidth"),),
     "second pole": (("amplifier", "second_pole"),),
     "slew rate": (("amplifier", "slew_rate"),),

@@ -246,7 +246,7 @@ class AmplifierModel:
             _part(-p.r_out * y[n : 2 * n, : 2 * n], rows=o),
             _diagonal(-1.0, n, o, o),
             _diagonal(1.0, n, o, q),
-            _diagonal(-p.inverse_gain, n, a, a),
+            _diagonal(-p.inverse_gain_into(self._load(k)), n, a, a),
             _diagonal(-1.0, n, q, q),
             _diagonal(1.0, n, q, a),
         ]
@@ -268,12 +268,18 @@ class AmplifierModel:
         empty = scipy.sparse.csr_array((rest, rows[0].shape[1]))
         return scipy.sparse.vstack([*rows, empty]).tocsr()
 
+    def _load(self, k: int) -> Array:
+        """Conductance of each output to everything; what it feeds are virtual grounds."""
+        n = self.amplifiers
+        found: Array = self.nodal[k].conductance.diagonal()[n : 2 * n]
+        return found
+
     def _loading(self, k: int) -> Array:
-        nodal, n = self.nodal[k], self.amplifiers
-        return 1 + self.numbers[k].r_out * nodal.conductance.diagonal()[n : 2 * n]
+        return 1 + self.numbers[k].r_out * self._load(k)
 
     def _inverse_gain(self, k: int) -> Array:
-        return self.numbers[k].inverse_gain * self._loading(k)
+        p, load = self.numbers[k], self._load(k)
+        return p.inverse_gain_into(load) + p.inverse_gain * p.r_out * load
 
     def _lagged(self, k: int, y: Sparse) -> _Matrices:
         """Amplifiers with their summing nodes eliminated.

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from analogdfc.cards.technology import Card
+
+_Load = TypeVar("_Load", NDArray[np.float64], Tensor)
 
 NO_LIMIT = 1e6
 """Volts at which a switched-off limit lies; double precision sees a straight line."""
@@ -16,7 +23,8 @@ class AmplifierNumbers:
     """An amplifier's parameters as they enter equations; an absent effect is 0, a limit far off.
 
     Attributes:
-        inverse_gain: 1 / A0.
+        inverse_gain: 1 / A0, without a load.
+        r_stage: resistance by which a load lowers the gain at low frequency, in ohms.
         inverse_omega: 1 / omega_t, in seconds.
         inverse_pole: 1 / (2 pi times the second pole), in seconds.
         r_out: output resistance, in ohms.
@@ -27,6 +35,7 @@ class AmplifierNumbers:
     """
 
     inverse_gain: float
+    r_stage: float
     inverse_omega: float
     inverse_pole: float
     r_out: float
@@ -42,6 +51,7 @@ class AmplifierNumbers:
         omega = 2 * math.pi * a.gain_bandwidth if a.gain_bandwidth else math.inf
         return cls(
             1 / a.gain if a.gain else 0.0,
+            a.stage_resistance or 0.0,
             1 / omega,
             1 / (2 * math.pi * a.second_pole) if a.second_pole else 0.0,
             a.output_resistance or 0.0,
@@ -50,6 +60,14 @@ class AmplifierNumbers:
             a.saturation if a.saturation is not None else NO_LIMIT,
             (a.noise or 0.0) ** 2,
         )
+
+    def inverse_gain_into(self, load: _Load) -> _Load:
+        """1 / A0 with a load, without what falls at the output resistance.
+
+        Args:
+            load: conductance of each output to everything, in siemens.
+        """
+        return self.inverse_gain * (1 + self.r_stage * load)
 
     @property
     def omega(self) -> float:
@@ -61,10 +79,12 @@ def macro_parameters(card: Card) -> dict[str, float]:
     """Parameters of the macro cell of an amplifier; an effect that the card lacks is beyond reach.
 
     Returns:
-        a0, gbw (Hz), f_pole2 (Hz), slew (V/s), v_sat (V), c_in (F), r_out (ohm), i_q (A).
+        a0, gbw (Hz), f_pole2 (Hz), slew (V/s), v_sat (V), c_in (F), r_out (ohm), i_q (A), and
+        r_stage (ohm) where a load lowers the gain.
     """
     a = card.amplifier.delays
     gbw = a.gain_bandwidth or 1e18
+    loaded = {"r_stage": a.stage_resistance} if a.gain and a.stage_resistance else {}
     return {
         "a0": a.gain or 1e12,
         "gbw": gbw,
@@ -74,4 +94,5 @@ def macro_parameters(card: Card) -> dict[str, float]:
         "c_in": a.input_capacitance or 0.0,
         "r_out": a.output_resistance or 0.0,
         "i_q": a.quiescent_current,
+        **loaded,
     }

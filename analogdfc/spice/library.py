@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.numbers import macro_parameters
 from analogdfc.errors import UserError
 from analogdfc.files import read_whole
 from analogdfc.kits import Kit, Transistor
@@ -40,8 +41,9 @@ def library(
     """
     readout = chip.design.readout
     level = fidelity if kit is None else f"{fidelity}_{kit.name}"
+    loaded = fidelity == "macro" and "r_stage" in macro_parameters(chip.design.card)
     variants = {
-        "opamp": f"opamp_{level}",
+        "opamp": "opamp_macro_loaded" if loaded else f"opamp_{level}",
         "tanh_cell": f"tanh_{level}",
         "target": f"target_{'relative' if readout.relative_target else 'absolute'}",
         "autozero": f"autozero_{'on' if readout.auto_zero else 'off'}",

@@ -209,6 +209,7 @@ _MEANING = {
     "slew": "their slew rate, V/s",
     "v_sat": "magnitude at which their output limits, V",
     "c_in": "their input capacitance, F",
+    "r_stage": "by which a load lowers their gain, ohm",
     "r_out": "their output resistance, ohm",
     "i_q": "their supply current at rest, A",
     "r_word": "a word line's resistance from one cell to the next, ohm",

@@ -25,6 +25,7 @@ from analogdfc.circuit.description import (
 )
 from analogdfc.circuit.numbers import AmplifierNumbers
 from analogdfc.circuit.static import StaticChip, StaticState
+from analogdfc.circuit.static.stages import Stages
 from analogdfc.errors import UserError
 from analogdfc.wires import ArrayPower, array_power, dual_rail
 
@@ -66,6 +67,7 @@ class _Bill:
         self.chip, self.state, self.way, self.duration = chip, state, way, duration
         self.circuit, self.card = chip.chip.circuit, chip.chip.design.card
         self.amplifier, self.numbers = self.card.amplifier, AmplifierNumbers.of(self.card)
+        self.stages = Stages(chip.chip)
         self.items: dict[tuple[str, str], Tensor] = {}
         points, batch = len(way.weights), len(state.x)
         self.currents = {  # out of the amplifiers
@@ -107,7 +109,10 @@ class _Bill:
         output = (volts or self.way.volts)[port.bank]
         if port.node is Node.OUTPUT:
             return output
-        return self.circuit.bank[port.bank].offset - self.numbers.inverse_gain * output
+        bank = self.circuit.bank[port.bank]
+        if self.numbers.r_stage == 0:
+            return bank.offset - self.numbers.inverse_gain * output
+        return bank.offset - self.numbers.inverse_gain_into(self.stages.load(bank.o)) * output
 
     def _source(self, port: Port) -> Tensor:
         """Voltages of sources, which do not move after the release, (batch, n)."""

@@ -149,8 +149,9 @@ class Nodes:
             numbers: the amplifier.
         """
         node, output = held
-        own = (numbers.inverse_omega + first_pole(numbers, s) * numbers.inverse_pole) * inner
-        return Charge(node, own + inverse_gain(numbers, s) * numbers.r_out * output)
+        first = first_pole(numbers, s, self.g_o)
+        own = (numbers.inverse_omega + first * numbers.inverse_pole) * inner
+        return Charge(node, own + inverse_gain(numbers, s, self.g_o) * numbers.r_out * output)
 
     def unstable_poles(self, numbers: AmplifierNumbers, rate: float) -> int:
         """Poles in the right half-plane, of all amplifiers alone.
@@ -179,21 +180,22 @@ class Nodes:
             )
             below = _product(below, over)
         h = _product(
-            line(numbers.inverse_gain, numbers.inverse_omega), line(1.0, numbers.inverse_pole)
+            line(numbers.inverse_gain_into(self.g_o), numbers.inverse_omega),
+            line(1.0, numbers.inverse_pole),
         )
         det = _product(x, _product(h, _sum(below, r * o)))
         det = _sum(det, _product(f, below))
         return _roots_on_the_right(_sum(det, -r * _product(h, _product(f, f))))
 
 
-def first_pole(numbers: AmplifierNumbers, s: Complex) -> Complex:
-    """Inverse of the dominant pole's gain, 1 / A0 + s / omega_t."""
-    return numbers.inverse_gain + s * numbers.inverse_omega
+def first_pole(numbers: AmplifierNumbers, s: Complex, load: Array) -> Complex:
+    """Inverse of the dominant pole's gain, 1 / A0 + s / omega_t, with a load at low frequency."""
+    return numbers.inverse_gain_into(load) + s * numbers.inverse_omega
 
 
-def inverse_gain(numbers: AmplifierNumbers, s: Complex) -> Complex:
+def inverse_gain(numbers: AmplifierNumbers, s: Complex, load: Array) -> Complex:
     """Inverse of the whole gain, with the second pole."""
-    return first_pole(numbers, s) * (1 + s * numbers.inverse_pole)
+    return first_pole(numbers, s, load) * (1 + s * numbers.inverse_pole)
 
 
 def _roots_on_the_right(polynomial: Array) -> int:
@@ -237,7 +239,6 @@ class Stages:
     def __init__(self, nodes: Mapping[str, Nodes], numbers: AmplifierNumbers, s: Complex) -> None:
         self.nodes, self.numbers = nodes, numbers
         self.s = s[..., None, None]
-        self._inverse = inverse_gain(numbers, self.s)
         self._known: dict[str, tuple[Complex, Complex, Complex, Complex]] = {}
 
     def at(self, points: NDArray[np.intp]) -> Stages:
@@ -248,10 +249,13 @@ class Stages:
             out._known[name] = x1, x2, o1, o2
         return out
 
+    def _inverse(self, name: str) -> Complex:
+        return inverse_gain(self.numbers, self.s, self.nodes[name].g_o)
+
     def _coefficients(self, name: str) -> tuple[Complex, Complex, Complex, Complex]:
         """Both voltages per unit of the node's and of the amplifier's right-hand side."""
         if name not in self._known:
-            r, h = self.numbers.r_out, self._inverse
+            r, h = self.numbers.r_out, self._inverse(name)
             x, f, o = self.nodes[name].admittances(self.s)
             back = 1 - h * r * f
             gain = h * (1 + r * o)
@@ -274,7 +278,7 @@ class Stages:
         node = into_x if charge is None else charge.node + into_x
         amplifier = None if charge is None else charge.amplifier
         if into_o is not None:
-            rise = (self.numbers.r_out * self._inverse) * into_o
+            rise = (self.numbers.r_out * self._inverse(name)) * into_o
             amplifier = rise if amplifier is None else amplifier + rise
         if amplifier is None:
             return x1 * node, o1 * node

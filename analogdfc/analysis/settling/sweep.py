@@ -109,7 +109,8 @@ class Paths:
         }
         volts: dict[Port, Array] = {}
         for name, v in inner.items():
-            volts[Port(name, Node.SUMMING)] = -self.numbers.inverse_gain * v
+            loaded = self.numbers.inverse_gain_into(self.nodes[name].g_o)
+            volts[Port(name, Node.SUMMING)] = -loaded * v
             volts[Port(name, Node.OUTPUT)] = moved[name][:, None, None, :]
         held: dict[Port, Complex] = {port: v * 0 + 0 * s for port, v in volts.items()}
         for a, b, y in self.elements:

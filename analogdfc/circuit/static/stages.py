@@ -4,7 +4,7 @@ Kirchhoff's law at a summing node, whose voltage is V_os - V_out / A0':
 
     V_out (G_f + G_S / A0') = G_S V_os - sum G_k V_k - currents of tanh cells,
 
-with G_S the sum of all conductances at the node and A0' = A0 / (1 + R_out G_load).
+with G_S the sum of all conductances at the node and A0' = A0 / (1 + (R_out + R_stage) G_load).
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Stages:
     def __init__(self, chip: Chip, *, ideal: bool = False) -> None:
         self.circuit, self.card = chip.circuit, chip.design.card
         numbers = AmplifierNumbers.of(self.card)
-        self._inverse_gain = 0.0 if ideal else numbers.inverse_gain
-        self._r_out = numbers.r_out
+        self._numbers = numbers
+        self._ideal = ideal or numbers.inverse_gain == 0
 
         self._solved: dict[str, Coupling] = {}
 
@@ -88,9 +88,10 @@ class Stages:
 
     def inverse_gain(self, bank: Bank) -> Tensor:
         """1 / A0', (n,)."""
-        if self._inverse_gain == 0:
+        if self._ideal:
             return torch.zeros(bank.size, dtype=torch.float64)
-        return self._inverse_gain * (1 + self._r_out * self.load(bank.o))
+        load, p = self.load(bank.o), self._numbers
+        return p.inverse_gain_into(load) + p.inverse_gain * p.r_out * load
 
     def ways(self, bank: Bank) -> Iterator[Way]:
         """What conducts at a bank's summing nodes with the switches open, crossbars left out."""
