@@ -1,0 +1,148 @@
+"""Does the behavioural model with a kit's card predict the transistors of the kit?
+
+Run with `python -m benchmarks.transistors`; `--kit generic` needs no kit, `--sizes 16-10-10` takes
+the network that is trained on handwritten digits, some minutes a chip.
+
+Angles are between updates: of the ideal equations, of the behavioural model with the kit's card,
+and of the circuit in transistors. v: rms error of the potentials' way from the free state, over
+that way, of the worst layer.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import click
+import torch
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from analogdfc.cards.technology import Card
+from analogdfc.cases import example, stimuli_for
+from analogdfc.circuit.design import Design
+from analogdfc.comparison import Comparison
+from analogdfc.errors import UserError
+from analogdfc.kits import KITS, get_kit
+from analogdfc.spice.engines import get_simulator
+from analogdfc.study import Cells, Ideal, Model, Study
+from benchmarks._measure import worst_angle
+
+ANGLE_BAR = 0.5
+"""Degrees of the update of the worst layer."""
+
+SIGNAL_BAR = 0.01
+CHIPS = (None, 0, 1, 2)
+
+
+class Row(NamedTuple):
+    """One chip of one kit.
+
+    Attributes:
+        kit: name of the kit.
+        chip: seed of the chip; None for nominal components.
+        to_model: angle from the ideal equations to the behavioural model, in degrees.
+        to_circuit: from them to the circuit.
+        between: from the behavioural model to the circuit, worst layer.
+        potentials: error of the model's potentials, a fraction.
+        seconds: that the circuit took.
+    """
+
+    kit: str
+    chip: int | None
+    to_model: float
+    to_circuit: float
+    between: float
+    potentials: float
+    seconds: float
+
+    @property
+    def met(self) -> bool:
+        """Whether the model is within the bars; what isn't a number is not."""
+        values = ((self.between, ANGLE_BAR), (self.potentials, SIGNAL_BAR))
+        return all(math.isfinite(v) and v <= bar for v, bar in values)
+
+
+def rows(kit: str, sizes: tuple[int, ...], backend: str) -> Iterator[Row]:
+    """All chips of a kit on one sample.
+
+    Args:
+        kit: name of the kit.
+        sizes: neurons of each layer.
+        backend: how ngspice is run.
+
+    Raises:
+        UserError: the kit isn't installed.
+    """
+    model, _ = example(sizes, 0, lambda *_: None)
+    design = Design.of(
+        model.network, model.feedback, Card.load(kit),
+        controller=model.controller, tau_v=model.tau_v,
+    )  # fmt: skip
+    data = stimuli_for(model.network, 1, 0)
+    study, process = Study(design, data.x, data.step), get_kit(kit)
+    ideal = Ideal().run(study)
+    for chip in CHIPS:
+        behavioural = Model(chip).run(study)
+        start = time.perf_counter()
+        circuit = Cells("transistor", get_simulator(backend), chip, 3600.0, kit=process).run(study)
+        seconds = time.perf_counter() - start
+        found = study.parity(circuit, behavioural)
+        to_model, to_circuit = (
+            whole(study.compare("ideal", "other", "deviation", ideal, run))
+            for run in (behavioural, circuit)
+        )
+        potentials = max(
+            error for name, error in found.signals.items()
+            if name.startswith("v") and name.endswith("dev")
+        )  # fmt: skip
+        yield Row(kit, chip, to_model, to_circuit, worst_angle(found), potentials, seconds)
+
+
+def whole(comparison: Comparison) -> float:
+    """Angle of the update of all layers together, in degrees."""
+    return comparison.updates["all"].angle
+
+
+@click.command()
+@click.option("--kit", "kits", multiple=True, type=click.Choice(list(KITS)), help="Only this kit.")
+@click.option("--sizes", default="3-4-2", show_default=True, help="Neurons of each layer.")
+@click.option("--backend", default="batch", show_default=True, help="How ngspice is run.")
+def main(kits: tuple[str, ...], sizes: str, backend: str) -> None:
+    """The behavioural model against transistors."""
+    torch.set_num_threads(1)
+    layers = tuple(map(int, sizes.split("-")))
+    table = Table(title=f"network {sizes}, one sample", title_justify="left")
+    heads = "kit", "chip", "to model", "to circuit", "between", "v, %", "s", ""
+    for k, name in enumerate(heads):
+        table.add_column(name, justify="right" if 1 < k < 7 else "left")
+    missed, notes = False, []
+    for kit in tqdm(kits or list(KITS), desc="kits"):
+        try:
+            for row in rows(kit, layers, backend):
+                missed |= not row.met
+                angles = (f"{a:.3f}" for a in (row.to_model, row.to_circuit, row.between))
+                table.add_row(
+                    kit,
+                    "nominal" if row.chip is None else str(row.chip),
+                    *angles,
+                    f"{100 * row.potentials:.3f}",
+                    f"{row.seconds:.1f}",
+                    "met" if row.met else "MISSED",
+                )
+        except UserError as error:
+            notes.append(f"{kit}: {error}")
+    console = Console(width=100)
+    console.print(table)
+    console.print(f"bars: between {ANGLE_BAR:g} degrees, v {100 * SIGNAL_BAR:g} %")
+    for note in notes:
+        console.print(note)
+    if missed:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
