@@ -250,7 +250,8 @@ class Stages:
         return out
 
     def _inverse(self, name: str) -> Complex:
-        return inverse_gain(self.numbers, self.s, self.nodes[name].g_o)
+        load = self.nodes[name].g_o if self.numbers.r_stage > 0 else np.zeros(1)
+        return inverse_gain(self.numbers, self.s, load)
 
     def _coefficients(self, name: str) -> tuple[Complex, Complex, Complex, Complex]:
         """Both voltages per unit of the node's and of the amplifier's right-hand side."""
