@@ -188,7 +188,10 @@ def test_numbers_of_a_network_that_can_not_hold_are_refused(
     ("arguments", "message"),
     [
         (["compare", "--fidelity", "ideal", "--rung", "static"], "--rung: ideal cells have no"),
-        (["compare", "--fidelity", "ideal", "--until-settled"], "--until-settled: ideal cells"),
+        (
+            ["compare", "--fidelity", "ideal", "--until-settled", "1"],
+            "--until-settled: ideal cells",
+        ),
         (["compare", "--fidelity", "ideal", "--causes"], "--causes: ideal cells have no"),
         (["size", "--no-verify", "--circuits", "3"], "--circuits: --no-verify leaves"),
         (["size", "--no-verify", "--time-limit", "3"], "--time-limit: --no-verify leaves"),

@@ -150,12 +150,10 @@ class _Options:
 @click.option(
     "--until-settled",
     type=Finite(min=0, min_open=True),
-    is_flag=False,
-    flag_value=1.0,
-    metavar="[PERCENT]",
+    metavar="PERCENT",
     help="End all runs where the behavioural model's update has settled, if that is before the end "
     "of --duration: where no layer's has changed, nor would, by more than this many percent over "
-    "the longest of tau_u and tau_v.  [1 where no number is given]",
+    "the longest of tau_u and tau_v; 1 is a good one.",
 )
 @ENGINE
 @click.option(
