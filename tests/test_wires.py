@@ -621,3 +621,24 @@ def test_a_cuda_device_gives_the_same_numbers() -> None:
         torch.testing.assert_close(
             point, NonlinearArray(g, lines, Sinh(0.3)).read(v), rtol=1e-8, atol=1e-18
         )
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_an_array_of_many_chunks_is_that_of_its_levels(
+    both: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 7 x 5 chunks, regions of a few of them, rows above and columns to the right to fill up.
+    monkeypatch.setattr("analogdfc.wires.gathering._ONE", 8)
+    monkeypatch.setattr("analogdfc.wires.gathering._CHUNKS", (8, 6))
+    monkeypatch.setattr("analogdfc.wires.gathering._REGION", 200)
+    monkeypatch.setattr("analogdfc.wires.elimination._LARGE", 5)
+    monkeypatch.setattr("analogdfc.wires.elimination._PANEL", 7)
+    g = torch.rand(2, 41, 29, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    g[:, 3, 4] = 0
+    lines = Lines(r_word=2e3, r_bit=30.0, r_driver=10.0)
+    if both:
+        lines = replace(lines, driven="both", sensed="both")
+    found = Factorised(1e-5 * g, lines, keep=False, terminals=True)
+    levels = Factorised(1e-5 * g, lines, terminals=True)
+    torch.testing.assert_close(found.transfer, levels.transfer, rtol=1e-13, atol=0)
+    torch.testing.assert_close(found.couplings(), levels.couplings(), rtol=1e-13, atol=0)

@@ -10,62 +10,12 @@ import torch
 from torch import Tensor
 
 from analogdfc.wires.elimination import SIDES, Block, Elimination, Workspace, multiply
+from analogdfc.wires.folds import Fold, Leaves, order, padded
+from analogdfc.wires.gathering import Gathering, chunked
 from analogdfc.wires.lines import Lines
 
 _TILE = 16
 """Cells of the blocks inside which node voltages are found by one matrix for all levels."""
-
-
-class _Fold:
-    """Blocks of a grid joined in groups along its rows or along its columns."""
-
-    def __init__(
-        self,
-        grid: Block,
-        factor: int,
-        workspace: Workspace,
-        *,
-        sideways: bool,
-        keep: bool,
-        result: str,
-    ) -> None:
-        self._factor, self._dim = factor, -3 if sideways else -4
-        first, second = ("R", "L") if sideways else ("B", "T")
-        parts = [Block(n, grid.sizes) for n in self._split(grid.n, self._dim)]
-        self._joins = []
-        block = parts[0]
-        for part in parts[1:]:
-            join = Elimination(
-                [(block, first), (part, second)],
-                workspace,
-                keep=keep,
-                result=result if factor == 2 else None,
-            )
-            block = join.take()
-            self._joins.append(join)
-        self.block = block
-
-    def _split(self, x: Tensor, dim: int) -> list[Tensor]:
-        shape = (x.shape[dim] // self._factor, self._factor)
-        start = x.ndim + dim
-        return list(x.reshape(*x.shape[:start], *shape, *x.shape[start + 1 :]).unbind(dim))
-
-    def up(self, current: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Currents (..., grid rows, grid columns, k, t) into the joined blocks; and inside."""
-        first, *others = self._split(current, self._dim)
-        inside = []
-        for join, other in zip(self._joins, others, strict=True):
-            first, inner = join.up([first, other])
-            inside.append(inner)
-        return first, inside
-
-    def down(self, v: Tensor, inside: list[Tensor] | None) -> Tensor:
-        """Voltages of the blocks' terminals from those of the joined ones."""
-        found = []
-        for k in range(len(self._joins) - 1, -1, -1):
-            v, other = self._joins[k].down(v, inside[k] if inside else None)
-            found.append(other)
-        return torch.stack([v, *reversed(found)], self._dim).flatten(self._dim - 1, self._dim)
 
 
 class _Close:
@@ -146,61 +96,49 @@ class Dissection:
     def __init__(
         self, g: Tensor, lines: Lines, *, keep: bool = True, terminals: bool = False
     ) -> None:
-        self._lines, self._cells = lines, g.shape[-2:]
-        rows, columns = g.shape[-2:]
-        both_driven, both_sensed = lines.driven == "both", lines.sensed == "both"
-        tall, row_factors = _padded(rows + both_sensed)
-        wide, column_factors = _padded(columns + both_driven)
-        self._above, self._right = tall - rows, wide - columns
-        grid = self._leaves(g)
-        self._levels: list[_Fold | _Close] = []
+        self._cells = rows, columns = g.shape[-2:]
+        self._levels: list[Fold | _Close] = []
         self._tiles: tuple[int, torch.Size, tuple[int, int]] | None = None
         self._in_tiles: Tensor | None = None
+        both_driven, both_sensed = lines.driven == "both", lines.sensed == "both"
+        if keep:
+            tall, wide = padded(rows + both_sensed), padded(columns + both_driven)
+            leaves = Leaves(g, lines, tall[0], wide[0])
+            grid = self._folded(leaves.whole(), tall[1], wide[1])
+            close = _Close(
+                grid,
+                Workspace(),
+                open_right=not both_driven,
+                open_top=not both_sensed,
+                keep=keep,
+            )
+            self._levels.append(close)
+            whole = close.block
+        else:
+            along = chunked(rows + both_sensed), chunked(columns + both_driven)
+            leaves = Leaves(g, lines, *(n.chunks * n.cells for n in along))
+            whole = Gathering(leaves, *along).whole()
+        self._above, self._right = leaves.above, leaves.right
+        self._sizes = whole.sizes
+        self.transfer = self._transfer(whole)
+        self._whole = whole if terminals else None
+
+    def _folded(self, grid: Block, row_factors: list[int], column_factors: list[int]) -> Block:
+        """Blocks joined until few are left."""
         height = width = 1
         workspace = Workspace()
         for factors in (row_factors, column_factors):
             if factors[-1:] == [2]:  # left to the end, where unconnected ends have been eliminated
                 factors.pop()
-        while row_factors or column_factors:
-            sideways = bool(column_factors) and (width <= height or not row_factors)
-            factor = (column_factors if sideways else row_factors).pop(0)
+        for factor, sideways in order(row_factors, column_factors):
             result = f"level {len(self._levels) % 2}"
-            fold = _Fold(grid, factor, workspace, sideways=sideways, keep=keep, result=result)
+            fold = Fold(grid, factor, workspace, sideways=sideways, keep=True, result=result)
             grid = fold.block
             width, height = (width * factor, height) if sideways else (width, height * factor)
             self._levels.append(fold)
             if self._tiles is None and height * width >= _TILE:
                 self._tiles = (len(self._levels), grid.n.shape[:-2], (height, width))
-        close = _Close(
-            grid, workspace, open_right=not both_driven, open_top=not both_sensed, keep=keep
-        )
-        self._levels.append(close)
-        self._sizes = close.block.sizes
-        self.transfer = self._transfer(close.block)
-        self._whole = close.block if terminals else None
-
-    def _leaves(self, g: Tensor) -> Block:
-        """One cell a block: its word node is the right terminal, its bit node the top one."""
-        lines, (rows, columns) = self._lines, self._cells
-        below, left = [lines.r_bit] * (rows - 1), [lines.r_word] * (columns - 1)
-        if lines.sensed == "both":  # the lead in as many pieces as there are rows to fill up
-            above = [lines.bit_lead / self._above] * self._above
-        else:
-            above = [lines.r_bit] * self._above
-        if lines.driven == "both":
-            right = [lines.word_lead / self._right] * self._right
-        else:
-            right = [lines.r_word] * self._right
-        bit = g.new_tensor([*above, *below, lines.bit_lead]).reciprocal()
-        word = g.new_tensor([lines.word_lead, *left, *right]).reciprocal()
-        shape = (*g.shape[:-2], rows + self._above, columns + self._right)
-        n = g.new_zeros(4, 4, *shape).movedim((0, 1), (-2, -1))
-        for a, b, value in ((0, 2, word), (1, 3, bit[:, None])):
-            n[..., a, b] = value
-            n[..., b, a] = value
-        n[..., self._above :, :columns, 1, 2] = g
-        n[..., self._above :, :columns, 2, 1] = g
-        return Block(n, dict.fromkeys(SIDES, 1))
+        return grid
 
     def _transfer(self, whole: Block) -> Tensor:
         total = torch.zeros((), dtype=whole.n.dtype, device=whole.n.device)
@@ -299,17 +237,3 @@ class Dissection:
                 parts.append(silent if value is None else zero + value)
         v = torch.cat(parts, -1)
         return v[..., None, None, :, :]
-
-
-def _padded(n: int) -> tuple[int, list[int]]:
-    """A length >= n of the form 2^levels times at most 8, and its factors in order of joining."""
-    levels = 0
-    while n > 8 * 2**levels:
-        levels += 1
-    base = -(-n // 2**levels)
-    factors, rest = [], base
-    for prime in (7, 5, 3, 2):
-        while rest % prime == 0:
-            factors.append(prime)
-            rest //= prime
-    return base * 2**levels, factors + [2] * levels

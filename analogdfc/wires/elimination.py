@@ -36,6 +36,12 @@ _SINGULAR = (
     "must not be as far apart as the range of floating-point numbers"
 )
 
+_LARGE = 32
+"""Nodes from which they are eliminated with half the operations of general products."""
+
+_PANEL = 256
+"""Columns of a product that are found at once where its other half is known from them."""
+
 _SMALL = 4
 """Largest matrix that is inverted element by element, over all blocks at once."""
 
@@ -140,24 +146,31 @@ class Elimination:
         for which, source, target in runs:
             outer[..., target] = blocks[which][..., at[which], source]
         ground = outer.sum(-1)
-        half = workspace.empty(None if keep else "half", outer.shape, outer, by_block=by_block)
         n = workspace.empty(result, (*grid, q, q), outer, by_block=by_block)
-        if by_block:
-            root = inverse_root(torch.diag_embed(ground + inner.sum(-1)) - inner)
-            multiply(root, outer, half)
-            multiply(half.mT, half, n)
-            self._kept = (root.mT @ half, root.mT @ root) if keep else None
+        self._kept: tuple[Tensor, Tensor] | None = None
+        if not keep and p >= _LARGE and outer.device.type == "cpu":
+            self._write(n, runs, blocks)
+            matrix = torch.diag_embed(ground + inner.sum(-1)) - inner
+            _add_square(matrix, outer, n, [target for _, _, target in runs])
         else:
-            inverse = _inverse(inner, ground)
-            multiply(inverse, outer, half)
-            multiply(outer.mT, half, n)
-            self._kept = (half, inverse) if keep else None
-        for which, rows, to_rows in runs:
-            for other, columns, to_columns in runs:
-                if other == which:
-                    n[..., to_rows, to_columns] += blocks[which][..., rows, columns]
+            half = workspace.empty(None if keep else "half", outer.shape, outer, by_block=by_block)
+            self._kept = _squared(inner, ground, outer, half, n, keep=keep)
+            for which, rows, to_rows in runs:
+                for other, columns, to_columns in runs:
+                    if other == which:
+                        n[..., to_rows, to_columns] += blocks[which][..., rows, columns]
         n.diagonal(dim1=-2, dim2=-1).zero_()
         self.block: Block | None = Block(n, sizes)
+
+    @staticmethod
+    def _write(n: Tensor, runs: list[tuple[int, slice, slice]], blocks: Sequence[Tensor]) -> None:
+        """The couplings that the parts have by themselves, of each run with itself and earlier."""
+        for k, (which, rows, to_rows) in enumerate(runs):
+            for other, columns, to_columns in runs[: k + 1]:
+                if other == which:
+                    n[..., to_rows, to_columns] = blocks[which][..., rows, columns]
+                else:
+                    n[..., to_rows, to_columns] = 0
 
     def take(self) -> Block:
         """The joined block, which is then forgotten."""
@@ -254,6 +267,62 @@ def inverse_root(matrix: Tensor) -> Tensor:
             raise ConvergenceError(_SINGULAR)
         root[:] = invert(lower, lower=1, overwrite_c=1)[0]
     return torch.from_numpy(out)
+
+
+def _squared(
+    inner: Tensor, ground: Tensor, outer: Tensor, half: Tensor, n: Tensor, *, keep: bool
+) -> tuple[Tensor, Tensor] | None:
+    """Write E^T D^-1 E to n.
+
+    Args:
+        inner: couplings between the shared nodes, (..., p, p), zero diagonal.
+        ground: sums of their couplings to the others, (..., p).
+        outer: E, (..., p, q).
+        half: memory of the same shape.
+        n: the result, (..., q, q).
+        keep: whether more is wanted.
+
+    Returns:
+        D^-1 E and D^-1, where they are.
+    """
+    if inner.shape[-1] <= _SMALL:
+        inverse = _inverse(inner, ground)
+        multiply(inverse, outer, half)
+        multiply(outer.mT, half, n)
+        return (half, inverse) if keep else None
+    root = inverse_root(torch.diag_embed(ground + inner.sum(-1)) - inner)
+    multiply(root, outer, half)
+    multiply(half.mT, half, n)
+    return (root.mT @ half, root.mT @ root) if keep else None
+
+
+def _add_square(matrix: Tensor, outer: Tensor, n: Tensor, runs: Sequence[slice]) -> None:
+    """Add E^T D^-1 E to n, in half the operations of general products; E is lost.
+
+    Args:
+        matrix: D, (..., p, p), without positive elements off the diagonal.
+        outer: E, (..., p, q), >= 0, one matrix after the other.
+        n: what is added to, (..., q, q), whole in the end; before, between the same or to an
+            earlier run.
+        runs: runs of its terminals, one after the other.
+
+    Raises:
+        ConvergenceError: a D that is not positive definite to machine precision.
+    """
+    single = matrix.dtype == torch.float32
+    factorise = scipy.linalg.lapack.spotrf if single else scipy.linalg.lapack.dpotrf
+    for d, e, out in zip(*(t.flatten(0, -3) for t in (matrix, outer, n)), strict=True):
+        factor, failed = factorise(d.numpy().T, lower=1, clean=0, overwrite_a=1)
+        if failed:
+            raise ConvergenceError(_SINGULAR)
+        # E^T L^-T in its place: sums of positive numbers, since L has none off the diagonal.
+        upper = torch.from_numpy(factor).mT
+        torch.linalg.solve_triangular(upper, e.mT, upper=True, left=False, out=e.mT)
+        for run in runs:
+            for k in range(run.start, run.stop, _PANEL):
+                rows = slice(k, min(k + _PANEL, run.stop))
+                out[rows, : rows.stop].addmm_(e[:, rows].mT, e[:, : rows.stop])
+                out[:k, rows] = out[rows, :k].mT
 
 
 def _inverse(inner: Tensor, ground: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from analogdfc.wires.common import CommonBitLines
 from analogdfc.wires.dissection import Dissection
 from analogdfc.wires.lines import Lines
 
+_PIECE = 256
+
 
 class Factorised:
     """The nodal equations of arrays, factorised once for any number of inputs.
@@ -49,7 +51,11 @@ class Factorised:
             Every element is accurate, also where wires conduct 1e8 times better than cells.
         """
         found = self._solver.couplings()
-        found = (found + found.mT) / 2  # the two halves differ in their last digits
+        # The two halves differ in their last digits. Piece by piece, without another such matrix.
+        for k in range(0, found.shape[-1], _PIECE):
+            rows, left = slice(k, k + _PIECE), slice(0, k + _PIECE)
+            mean = (found[..., rows, left] + found[..., left, rows].mT) / 2
+            found[..., rows, left], found[..., left, rows] = mean, mean.mT
         if not self._turned:
             return found
         order = torch.arange(found.shape[-1], device=found.device).flip(0)

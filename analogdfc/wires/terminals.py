@@ -88,6 +88,8 @@ def _seen(
 
     def solve() -> tuple[Array]:
         rows, columns = g.shape
+        if tiling.cut(rows, columns) == ((slice(0, rows), slice(0, columns)),):
+            return (of(cells.unsqueeze(0), lines).numpy()[0],)
         total = np.zeros((rows + columns, rows + columns))
         for tiles, terminals in _equal_tiles(cells, tiling):
             for part, at in zip(of(tiles, lines).numpy(), terminals, strict=True):
@@ -111,8 +113,10 @@ def _equal_tiles(g: Tensor, tiling: Tiling) -> Iterator[tuple[Tensor, list[Index
 
 def _admittances(g: Tensor, lines: Lines) -> Tensor:
     """Admittances of arrays between their terminals, (tiles, terminals, terminals)."""
-    couplings = Factorised(g, lines, keep=False, terminals=True).couplings()
-    return torch.diag_embed(couplings.sum(-1)) - couplings
+    found = Factorised(g, lines, keep=False, terminals=True).couplings()
+    sums = found.sum(-1)
+    found.neg_().diagonal(dim1=-2, dim2=-1).copy_(sums)
+    return found
 
 
 def _wires(g: Tensor, lines: Lines) -> Tensor:
