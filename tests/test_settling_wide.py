@@ -14,7 +14,7 @@ from analogdfc.analysis.settling.krylov import solve
 from analogdfc.analysis.settling.limits import Loops
 from analogdfc.analysis.settling.transfer import Line
 from analogdfc.analysis.settling.waveforms import Waveforms
-from analogdfc.analysis.settling.wide import WideSpectrum
+from analogdfc.analysis.settling.wide import WideLoops, WideSpectrum
 from analogdfc.cards import Card
 from analogdfc.circuit import Chip, Design
 from analogdfc.circuit.static import StaticChip
@@ -41,10 +41,14 @@ def transfer(loops: Loops) -> LoopTransfer:
     return LoopTransfer(loops.chip, loops.point)
 
 
+def wide(loops: Loops) -> WideSpectrum:
+    return WideLoops([transfer(loops)]).spectra()[0]
+
+
 def test_responses_are_those_of_the_whole_loop_gain(loops: Loops) -> None:
     loop = transfer(loops)
     b = np.random.default_rng(0).standard_normal((len(LINE), loop.channels)).astype(complex)
-    found = solve(Line(loop, LINE), np.arange(len(LINE)), b, np.zeros_like(b), 1e-9)
+    found = solve(Line([loop], LINE), np.arange(len(LINE)), b, np.zeros_like(b), 1e-9)
     whole = np.eye(loop.channels) + loop.loop_gain(LINE)[0]
     expected = np.linalg.solve(whole, b[..., None])[..., 0]
     assert np.abs(found - expected).max() < 1e-7 * np.abs(expected).max()
@@ -54,23 +58,23 @@ def test_products_at_some_frequencies_are_those_of_the_loop_gain(loops: Loops) -
     loop = transfer(loops)
     where = np.array([5, 2, 2])
     cut = np.random.default_rng(0).standard_normal((3, loop.channels)).astype(complex)
-    found = Line(loop, LINE).times(cut, where)
+    found = Line([loop], LINE).times(cut, where)
     expected = (loop.loop_gain(LINE[where])[0] @ cut[..., None])[..., 0]
     assert np.abs(found - expected).max() < 1e-7 * np.abs(expected).max()
 
 
 def test_a_wide_loop_settles_as_its_whole_loop_gain_says(loops: Loops) -> None:
-    wide, whole = (
-        Waveforms(found, loops.point, loops.x[0], 0.02, rate=0.3 * found.rate)
-        for found in (WideSpectrum(transfer(loops)), Spectrum(transfer(loops)))
+    known, found = (
+        Waveforms(each, loops.point, loops.x[0], 0.02, rate=0.3 * each.rate)
+        for each in (Spectrum(transfer(loops)), wide(loops))
     )
-    assert wide.spectrum.unstable == whole.spectrum.unstable == 0
-    assert wide.time_of_modes == pytest.approx(whole.time_of_modes, rel=1e-5)
-    assert wide.update_time(0.02) == pytest.approx(whole.update_time(0.02), rel=1e-5)
+    assert known.spectrum.unstable == found.spectrum.unstable == 0
+    assert found.time_of_modes == pytest.approx(known.time_of_modes, rel=1e-5)
+    assert found.update_time(0.02) == pytest.approx(known.update_time(0.02), rel=1e-5)
 
 
 def test_margins_of_a_wide_loop_are_those_of_its_loci_or_a_little_less(loops: Loops) -> None:
-    gain, phase = WideSpectrum(transfer(loops)).margins()
+    gain, phase = wide(loops).margins()
     most_gain, most_phase = Spectrum(transfer(loops)).margins()
     assert 0.95 * most_gain < gain < 1.001 * most_gain
     assert most_phase - math.radians(1) < phase < most_phase + 1e-3
@@ -78,10 +82,9 @@ def test_margins_of_a_wide_loop_are_those_of_its_loci_or_a_little_less(loops: Lo
 
 def test_growing_modes_of_a_wide_loop_are_found() -> None:
     slow = loops_of(3, 4, 4).at_bandwidth(8e5)
-    wide, whole = WideSpectrum(transfer(slow)), Spectrum(transfer(slow))
-    assert wide.unstable > 0
-    known = whole.modes().values
-    for value in wide.modes().values:
+    known, found = Spectrum(transfer(slow)).modes().values, wide(slow)
+    assert found.unstable > 0
+    for value in found.modes().values:
         assert np.abs(known - value).min() < 1e-5 * abs(value)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,46 +29,85 @@ _STRIDE = 16
 _MOST = 176
 """Vectors after which a hull is looked at first, and again, and their bound."""
 
-_SAME = 0.01
+_SAME = 0.015
 """By how much a hull's margins may differ from those of one look before, relatively and in rad."""
 
 _SWEEPS = 1e-4
 """Precision of the sweeps."""
 
 _ROUNDS = 16
-_NEAR = 1.03
-"""Bound on the halvings of the worst interval, and its ratio of frequencies that is enough."""
+_NEAR = 0.08
+"""Bound on the halvings of intervals, and the logarithm of their ends' ratio that is enough."""
+
+_ARC = 0.2
+"""By how many rad a locus may pass the hull of its ends on the unit circle, for a width of 1."""
 
 
-def hull_margins(loop: LoopTransfer, s: Complex) -> tuple[float, float]:
+def hull_margins(loops: Sequence[LoopTransfer], s: Complex) -> list[tuple[float, float]]:
     """Gain margin and phase margin of the hull of the loci; see `LoopSpectrum.margins`.
 
-    Between two frequencies the loci are taken to lie in the hull of those at both.
-
     Args:
-        loop: transfer functions of a batch of one.
+        loops: loops of one chip, each of a batch of one.
         s: points of a line with imaginary part > 0, rising, (points,), in rad/s.
 
     Raises:
-        ConvergenceError: the hull is not found.
+        ConvergenceError: a hull is not found.
     """
-    known = {w: (here, False) for w, here in zip(s.imag, _rough(loop, s), strict=True)}
+    every = [(k, w) for k in range(len(loops)) for w in s.imag]
+    rough = iter(_rough(_space(loops, s[0].real, every)))
+    hulls = [_Hull({w: next(rough) for w in s.imag}) for _ in loops]
     for _ in range(_ROUNDS):
-        line = sorted(known)
-        pairs = itertools.pairwise(known[w][0] for w in line)
-        edges = np.array([edge(np.concatenate(pair)) for pair in pairs])
-        crossing, gap = edges.min(axis=0)
-        found = ((0, crossing < 0), (1, gap < math.pi))
-        worst = {int(edges[:, k].argmin()) for k, there in found if there}
-        new = {line[k + j] for k in worst for j in (0, 1) if not known[line[k + j]][1]}
-        wide = (k for k in worst if line[k + 1] > _NEAR * line[k])
-        new |= {math.sqrt(line[k] * line[k + 1]) for k in wide}
+        new = [(k, w) for k, hull in enumerate(hulls) for w in hull.wanted()]
         if not new:
             break
-        there = np.array(sorted(new))
-        loci = _fine(loop, s[0].real + 1j * there)
-        known |= {w: (here, True) for w, here in zip(there, loci, strict=True)}
-    return (1 / -float(crossing) if crossing < 0 else math.inf), float(gap)
+        for (k, w), loci in zip(new, _fine(_space(loops, s[0].real, new)), strict=True):
+            hulls[k].add(w, loci)
+    return [hull.margins() for hull in hulls]
+
+
+class _Hull:
+    """What is known of one loop's loci along the line.
+
+    Args:
+        rough: loci by frequency, as far as a few vectors tell.
+    """
+
+    def __init__(self, rough: Mapping[float, Complex]) -> None:
+        self._loci, self._fine = dict(rough), set[float]()
+
+    def add(self, w: float, loci: Complex) -> None:
+        """Know the outer loci at a frequency."""
+        self._loci[w] = loci
+        self._fine.add(w)
+
+    def _edges(self) -> tuple[list[float], Array]:
+        """The frequencies, and the edges between each and the next."""
+        line = sorted(self._loci)
+        pairs = itertools.pairwise(self._loci[w] for w in line)
+        return line, np.array([edge(np.concatenate(pair)) for pair in pairs])
+
+    def wanted(self) -> set[float]:
+        """Frequencies at which more must be known where the margins may be least; empty if enough.
+
+        Between two frequencies loci go in arcs, which reach further than the hull of their ends by
+        what grows with the square of the interval.
+        """
+        line, edges = self._edges()
+        widths = np.diff(np.log(line))
+        least = edges.min(axis=0)
+        further = edges[:, 0] * (1 + widths**2), edges[:, 1] - _ARC * widths**2
+        new: set[float] = set()
+        for k in np.flatnonzero((further[0] < least[0]) | (further[1] < least[1])):
+            if widths[k] > _NEAR:
+                new.add(math.sqrt(line[k] * line[k + 1]))
+        for k in edges.argmin(axis=0)[least < (0, math.pi)]:
+            new |= {line[k], line[k + 1]}
+        return new - self._fine
+
+    def margins(self) -> tuple[float, float]:
+        """Gain margin and phase margin."""
+        crossing, gap = self._edges()[1].min(axis=0)
+        return (1 / -float(crossing) if crossing < 0 else math.inf), float(gap)
 
 
 def edge(loci: Complex) -> tuple[float, float]:
@@ -102,31 +142,30 @@ def edge(loci: Complex) -> tuple[float, float]:
     return crossing, gap
 
 
-def _rough(loop: LoopTransfer, s: Complex) -> list[Complex]:
+def _rough(space: Arnoldi) -> list[Complex]:
     """The outer loci as far as a few vectors tell, by frequency."""
-    space = _space(loop, s)
-    for _ in range(min(_ROUGH, loop.channels)):
+    for _ in range(min(_ROUGH, space.size)):
         space.extend(_SWEEPS)
     return _loci(space)
 
 
-def _fine(loop: LoopTransfer, s: Complex) -> list[Complex]:
+def _fine(space: Arnoldi) -> list[Complex]:
     """The outer loci, by frequency.
 
     Raises:
         ConvergenceError: the edge of their hull is not found.
     """
-    space, left = _space(loop, s), np.arange(len(s))
-    out = [np.zeros(0, dtype=complex)] * len(s)
-    edges = np.full((len(s), 2), np.inf)
+    left = np.arange(len(space.where))
+    out = [np.zeros(0, dtype=complex)] * len(left)
+    edges = np.full((len(left), 2), np.inf)
     while space.steps < _MOST:
-        for _ in range(min(_STRIDE if space.steps else _FIRST, loop.channels - space.steps)):
+        for _ in range(min(_STRIDE if space.steps else _FIRST, space.size - space.steps)):
             space.extend(_SWEEPS)
         loci = _loci(space)
         now = np.array([edge(each) for each in loci])
         moved = np.abs(now - edges[left])
         found = (moved[:, 0] <= -_SAME * now[:, 0]) & (moved[:, 1] <= _SAME)
-        found |= space.steps == loop.channels
+        found |= space.steps == space.size
         edges[left] = now
         for k in np.flatnonzero(found):
             out[left[k]] = loci[k]
@@ -137,9 +176,14 @@ def _fine(loop: LoopTransfer, s: Complex) -> list[Complex]:
     raise ConvergenceError(f"the loop's margins were not found within {_MOST} sweeps a frequency")
 
 
-def _space(loop: LoopTransfer, s: Complex) -> Arnoldi:
-    start = np.random.default_rng(0).standard_normal(loop.channels)
-    return Arnoldi(Line(loop, s), np.arange(len(s)), np.broadcast_to(start, (len(s), len(start))))
+def _space(
+    loops: Sequence[LoopTransfer], offset: float, places: Sequence[tuple[int, float]]
+) -> Arnoldi:
+    """Powers of L at frequencies, each of one of the loops, times a random vector."""
+    owner, w = (np.array(each) for each in zip(*places, strict=True))
+    draw = np.random.default_rng(0).standard_normal(loops[0].channels)
+    start = np.broadcast_to(draw, (len(w), len(draw))).astype(complex)
+    return Arnoldi(Line(loops, offset + 1j * w, owner), np.arange(len(w)), start)
 
 
 def _loci(space: Arnoldi) -> list[Complex]:

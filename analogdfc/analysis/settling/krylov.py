@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analogdfc.analysis.settling.rational import Complex
-from analogdfc.analysis.settling.transfer import OVERLOADED, Line
+from analogdfc.analysis.settling.transfer import OVERLOADED, PRECISE, Line
 from analogdfc.errors import ConvergenceError
 
 Array = NDArray[np.float64]
@@ -26,6 +26,12 @@ _ROUNDS = 4
 _ROUGHEST = 1e-2
 _EXACT = 0.1
 """Precision of a sweep: at least, and relative to what may be left over what is left."""
+
+_SURE, _EVERY = 2, 8
+"""First sweeps that are looked after, and how many apart later ones are."""
+
+_NOISE = 1e-13
+"""Changes from one sweep to the next that are those of rounding."""
 
 _ENOUGH = 0.5
 """Part of the residual allowed that the method may leave, so that rough sweeps have the other."""
@@ -59,21 +65,27 @@ class Arnoldi:
         self.projected = np.zeros((len(where), _STEPS + 1, _STEPS), dtype=complex)
 
     @property
+    def size(self) -> int:
+        """Number of channels, n_L."""
+        return int(self._basis.shape[-1])
+
+    @property
     def basis(self) -> Complex:
         """The vectors, (m, steps + 1, n_L)."""
         return self._basis[:, : self.steps + 1]
 
-    def extend(self, tolerance: Array | float | None = None) -> None:
+    def extend(self, tolerance: Array | float) -> None:
         """One vector more at every frequency.
 
         Args:
-            tolerance: of the sweeps, relative, (m,).
+            tolerance: of the sweeps, relative, (m,), as far as some that are looked after tell.
 
         Raises:
             ConvergenceError: a sweep does not converge.
         """
         j = self.steps
-        new = self._line.times(self._basis[:, j], self.where, tolerance)
+        sure = j < _SURE or j % _EVERY == 0
+        new = self._line.times(self._basis[:, j], self.where, tolerance, sure=sure)
         if np.isnan(new).any():
             raise ConvergenceError(OVERLOADED)
         known = self._basis[:, : j + 1]
@@ -163,8 +175,10 @@ def solve(line: Line, where: Places, b: Complex, guess: Complex, tolerance: floa
     at = np.arange(len(where))
     for _ in range(_ROUNDS):
         residual = b[at].astype(complex)
-        if out.any():
-            residual -= out[at] + line.times(out[at], where[at])
+        moved = np.linalg.norm(out[at], axis=-1)
+        if moved.any():
+            exact = np.minimum(_EXACT * tolerance * size[at] / np.maximum(moved, 1e-300), PRECISE)
+            residual -= out[at] + line.times(out[at], where[at], np.maximum(exact, _NOISE))
         left = np.linalg.norm(residual, axis=-1)
         far = ~(left <= tolerance * size[at])
         at = at[far]
@@ -180,6 +194,7 @@ def _corrections(line: Line, where: Places, residual: Complex, bound: Array) -> 
     at, left = np.arange(len(where)), np.linalg.norm(residual, axis=-1)
     space, least = Arnoldi(line, where, residual), _Least(left)
     for j in range(_STEPS):
+        # What is left in the end is seen by products that are sure.
         space.extend(np.minimum(_EXACT * bound[at] / left, _ROUGHEST))
         left = least.add(space.projected, j)
         done = left <= bound[at]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from analogdfc.analysis.settling.modes import Spectrum
 from analogdfc.analysis.settling.spectrum import LoopSpectrum, is_large
 from analogdfc.analysis.settling.sweep import Paths
-from analogdfc.analysis.settling.transfer import LoopTransfer, OperatingPoint
+from analogdfc.analysis.settling.transfer import PRECISE, LoopTransfer, OperatingPoint
 from analogdfc.analysis.settling.waveforms import Waveforms
-from analogdfc.analysis.settling.wide import WideSpectrum
+from analogdfc.analysis.settling.wide import WideLoops
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import check_controller
 from analogdfc.circuit.design import Design
@@ -68,17 +68,33 @@ class Loops:
         """What connects the chip's amplifiers."""
         return Paths.of(self.chip)
 
-    def spectrum(self, k: int) -> LoopSpectrum:
-        """What the loop of sample k does."""
-        loop = LoopTransfer(self.chip, self.point.sample(k), self._paths)
-        return WideSpectrum(loop) if loop.channels > _WIDE else Spectrum(loop)
+    def _transfer(self, k: int, tolerance: float = PRECISE) -> LoopTransfer:
+        return LoopTransfer(self.chip, self.point.sample(k), self._paths, tolerance=tolerance)
+
+    def spectra(self) -> Sequence[LoopSpectrum]:
+        """What the loops of all samples do."""
+        return self._spectra(range(len(self.x)))
+
+    def spectrum(self, k: int, *, rough: bool = False) -> LoopSpectrum:
+        """What the loop of sample k does.
+
+        Args:
+            k: the sample.
+            rough: of a wide loop, only as exact as a settling time within 1e-4 takes.
+        """
+        return self._spectra([k], rough=rough)[0]
+
+    def _spectra(self, samples: Sequence[int], *, rough: bool = False) -> Sequence[LoopSpectrum]:
+        loops = [self._transfer(k) for k in samples]
+        if loops[0].channels > _WIDE:
+            return WideLoops(loops, rough=rough).spectra()
+        return [Spectrum(loop) for loop in loops]
 
     def oscillates(self, k: int) -> bool:
         """Whether the loop of sample k is unstable, for which less precision is enough."""
-        point = self.point.sample(k)
-        loop = LoopTransfer(self.chip, point, self._paths, tolerance=_ROUGH)
+        loop = self._transfer(k, _ROUGH)
         if loop.channels > _WIDE:
-            return self.spectrum(k).unstable > 0
+            return self.spectrum(k, rough=True).unstable > 0
         return Spectrum(loop, rough=True).unstable > 0
 
     def on(self, design: Design, point: OperatingPoint | None = None) -> Loops:
@@ -107,7 +123,7 @@ def elasticities_of(loops: Loops, k: int, base: Waveforms) -> dict[str, float]:
     if base.time_of_modes == 0:
         return found
     for name, changed in _changes(loops, k):
-        spectrum = changed.spectrum(0)
+        spectrum = changed.spectrum(0, rough=True)
         if spectrum.unstable:
             found[name] = math.inf
             continue

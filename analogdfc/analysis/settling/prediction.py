@@ -233,7 +233,7 @@ def _bend(design: Design, state: StaticState) -> Tensor:
 
 def _stable(loops: Loops, band: float) -> tuple[Waveforms, ...]:
     """Waveforms of all samples, unless the loop of one is unstable."""
-    spectra = [loops.spectrum(k) for k in range(len(loops.x))]
+    spectra = loops.spectra()
     for k, spectrum in enumerate(spectra):
         if spectrum.unstable:
             raise ConvergenceError(complaint(loops, k, spectrum))

@@ -189,6 +189,15 @@ class Modal:
         """Values at times, (times, n)."""
         return np.asarray((np.exp(t[:, None] * self.poles) @ self.residues).real)
 
+    def shown(self, s: Complex) -> Array:
+        """Largest size of each term's transform times s along a line, (m,).
+
+        Args:
+            s: the line, (points,).
+        """
+        rise = np.abs(s[:, None] / (s[:, None] - self.poles)).max(axis=0)
+        return np.asarray(rise * np.abs(self.residues).max(axis=1))
+
     def only(self, kept: NDArray[np.bool_]) -> Modal:
         """Some of the terms."""
         return Modal(self.poles[kept], self.residues[kept])

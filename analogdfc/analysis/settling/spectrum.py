@@ -42,6 +42,29 @@ def is_large(chip: Chip) -> bool:
     return chip.circuit.amplifiers > _LARGE
 
 
+def line_of(loop: LoopTransfer, *, rough: bool) -> tuple[float, Complex]:
+    """Points of a line beside the imaginary axis on which all of a loop is seen.
+
+    Args:
+        loop: transfer functions.
+        rough: fewer points.
+
+    Returns:
+        The rate of the slowest part of the algorithm, in rad/s, and points with imaginary
+        part >= 0, rising, (points,), in rad/s.
+    """
+    design = loop.chip.design
+    rate = 1 / design.pace[1]
+    fastest = max(10 / design.tau_v_seconds, 10 * rate)
+    if loop.numbers.inverse_omega > 0:
+        fastest = max(fastest, 1 / loop.numbers.inverse_omega)
+    density = _PER_DECADE_LARGE if rough or is_large(loop.chip) else _PER_DECADE
+    decades = math.log10(10 * fastest / (0.03 * rate))
+    high = np.geomspace(0.03 * rate, 10 * fastest, math.ceil(density * decades))
+    low = np.geomspace(3e-4, 0.015, 5) * rate
+    return rate, _OFFSET * rate + 1j * np.concatenate([[0.0], low, high])
+
+
 class LoopSpectrum(ABC):
     """What one sample's loop does along a line beside the imaginary axis.
 
@@ -56,16 +79,7 @@ class LoopSpectrum(ABC):
 
     def __init__(self, loop: LoopTransfer, *, rough: bool) -> None:
         self.loop = loop
-        design = loop.chip.design
-        self.rate = 1 / design.pace[1]
-        fastest = max(10 / design.tau_v_seconds, 10 * self.rate)
-        if loop.numbers.inverse_omega > 0:
-            fastest = max(fastest, 1 / loop.numbers.inverse_omega)
-        density = _PER_DECADE_LARGE if rough or is_large(loop.chip) else _PER_DECADE
-        decades = math.log10(10 * fastest / (0.03 * self.rate))
-        high = np.geomspace(0.03 * self.rate, 10 * fastest, math.ceil(density * decades))
-        low = np.geomspace(3e-4, 0.015, 5) * self.rate
-        self.s = _OFFSET * self.rate + 1j * np.concatenate([[0.0], low, high])
+        self.rate, self.s = line_of(loop, rough=rough)
 
     @property
     @abstractmethod

@@ -45,7 +45,29 @@ class Term(NamedTuple):
     current: Callable[[Complex, Complex], Complex]
 
 
+class Cells(NamedTuple):
+    """Currents of tanh cells into a node, linear around a state.
+
+    Attributes:
+        port: the node that the cells sense.
+        siemens: their slopes, (batch or 1, points or 1, 1, n).
+    """
+
+    port: Port
+    siemens: Array
+
+    def current(self, volts: Complex, _: Complex) -> Complex:
+        """Of the voltages of the node, (..., n), as that of a `Term`."""
+        out: Complex = -self.siemens * volts
+        return out
+
+    def at(self, points: NDArray[np.intp]) -> Cells:
+        """The same at some of the frequencies."""
+        return self._replace(siemens=self.siemens[:, points])
+
+
 Terms = Mapping[Port, Sequence[Term]]
+Slopes = Mapping[Port, Sequence[Cells]]
 
 
 @dataclass(frozen=True)
@@ -188,7 +210,7 @@ class Sweep:
     """
 
     paths: Paths
-    slopes: Terms
+    slopes: Slopes
     stages: Stages
     cut: Complex
     charges: Mapping[str, Charge]
@@ -202,11 +224,20 @@ class Sweep:
             self._solve(bank)
         return self
 
+    def again(self) -> Sweep:
+        """The next sweep, which knows what runs backwards from this one."""
+        self.last = None
+        return Sweep(self.paths, self.slopes, self.stages, self.cut, self.charges, self).run()
+
     def at(self, points: NDArray[np.intp]) -> Sweep:
-        """The same at some of the frequencies, without charges and the sweep before."""
+        """The same at some of the frequencies, which have slopes of their own each.
+
+        Without charges, and without the sweep before.
+        """
         x, o = ({name: v[:, points] for name, v in node.items()} for node in (self.x, self.o))
         cut, stages = self.cut[:, points], self.stages.at(points)
-        return Sweep(self.paths, self.slopes, stages, cut, {}, None, x, o)
+        slopes = {port: [c.at(points) for c in cells] for port, cells in self.slopes.items()}
+        return Sweep(self.paths, slopes, stages, cut, {}, None, x, o)
 
     def read(self) -> dict[str, Complex]:
         """Outputs of all banks for k = 1, (batch, points, n), with what only the readout sees."""
@@ -226,7 +257,8 @@ class Sweep:
     def _into(self, port: Port) -> Complex | None:
         """Currents into a port from all nodes whose voltage is known; None for none."""
         total: Complex | None = None
-        for term in (*self.paths.into.get(port, ()), *self.slopes.get(port, ())):
+        terms: list[Term | Cells] = [*self.paths.into.get(port, ()), *self.slopes.get(port, ())]
+        for term in terms:
             volts = self._volts(term.port)
             if volts is not None:
                 current = term.current(volts, self.stages.s)

@@ -11,14 +11,14 @@ one before, is found by iteration, so that no matrix is larger than a crossbar.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analogdfc.analysis.settling.stages import Charge, Stages
-from analogdfc.analysis.settling.sweep import Paths, Sweep, Term, Terms
+from analogdfc.analysis.settling.sweep import Cells, Paths, Slopes, Sweep
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import CONTROLLER, Port
 from analogdfc.circuit.static import StaticState
@@ -27,8 +27,13 @@ from analogdfc.errors import ConvergenceError
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
-_TOLERANCE = 1e-8
+PRECISE = 1e-8
+"""Tolerance of sweeps that has no part in any result."""
+
 _SWEEPS = 40
+
+_SAFE = 4
+"""How much more than before a further sweep may change where it is left out."""
 
 _MOST = 2**26
 """Complex numbers that a sweep may hold, 1 GB."""
@@ -95,6 +100,7 @@ class LoopTransfer:
         numbers: the amplifier's parameters.
         paths: what connects the chip's amplifiers.
         cut: name of the amplifiers at which the loop is cut.
+        slopes: currents of the tanh cells at rest.
     """
 
     def __init__(
@@ -103,14 +109,14 @@ class LoopTransfer:
         point: OperatingPoint,
         paths: Paths | None = None,
         *,
-        tolerance: float = _TOLERANCE,
+        tolerance: float = PRECISE,
     ) -> None:
         self.chip, self.point = chip, point
         self.tolerance = tolerance
         self.paths = paths or Paths.of(chip)
         self.numbers = self.paths.numbers
         self.cut = chip.circuit.control.u_minus.bank
-        self._slopes = _slopes(chip, point.rest)
+        self.slopes = _slopes(chip, point.rest)
 
     @property
     def batch(self) -> int:
@@ -149,7 +155,7 @@ class LoopTransfer:
             parts = np.array_split(s, math.ceil(len(s) / most))
             return np.concatenate([self.loop_gain_where_found(part) for part in parts], axis=1)
         unit = np.broadcast_to(np.eye(n, dtype=complex), (self.batch, len(s), n, n))
-        sweep, left = self._settle(self._slopes, self.stages(s), unit, {})
+        sweep, left = self._settle(self.slopes, self.stages(s), unit, {})
         back = sweep.o[self.cut]
         back[left] = np.nan
         return np.swapaxes(-back, -1, -2)
@@ -162,7 +168,7 @@ class LoopTransfer:
                 doesn't converge.
             cut: the vectors, (points, n_L).
         """
-        return Line(self, s).times(cut, np.arange(len(s)))
+        return Line([self], s).times(cut, np.arange(len(s)))
 
     def response(self, s: Complex, cut: Complex | None = None) -> dict[str, Complex]:
         """Deviations from rest after the release, as Laplace transforms.
@@ -185,7 +191,7 @@ class LoopTransfer:
             push = self._open(stages, charges)
             whole = np.eye(self.channels) + self.loop_gain(s)
             cut = np.asarray(np.linalg.solve(whole, push)[..., 0], dtype=np.complex128)
-        return self._found(self._slopes, stages, cut[..., None, :], charges).read()
+        return self._found(self.slopes, stages, cut[..., None, :], charges).read()
 
     def open_response(self, s: Complex) -> Complex:
         """What the amplifiers at the cut would do after the release if nothing went round the loop.
@@ -218,18 +224,6 @@ class LoopTransfer:
         banks = self.chip.circuit.bank
         return {name: v for name, v in found.items() if banks[name].part != CONTROLLER}
 
-    def sweep(self, stages: Stages, cut: Complex, last: Sweep | None = None) -> Sweep:
-        """One sweep around the rest, from voltages given at the cut.
-
-        Args:
-            stages: the equations at some frequencies.
-            cut: the voltages, (batch, points, k, n_L).
-            last: the sweep before, if any.
-        """
-        if last is not None:
-            last.last = None
-        return Sweep(self.paths, self._slopes, stages, cut, {}, last).run()
-
     def unstable_stages(self) -> int:
         """Poles of single amplifiers, open loop, that lie in the right half-plane."""
         rate = 1 / self.chip.design.tau_v_seconds
@@ -249,10 +243,10 @@ class LoopTransfer:
 
     def _open(self, stages: Stages, charges: dict[str, Charge]) -> Complex:
         nothing = self._nothing(stages.s[0, :, 0, 0])
-        return self._found(self._slopes, stages, nothing, charges).o[self.cut][..., 0, :, None]
+        return self._found(self.slopes, stages, nothing, charges).o[self.cut][..., 0, :, None]
 
     def _found(
-        self, slopes: Terms, stages: Stages, cut: Complex, charges: dict[str, Charge]
+        self, slopes: Slopes, stages: Stages, cut: Complex, charges: dict[str, Charge]
     ) -> Sweep:
         sweep, left = self._settle(slopes, stages, cut, charges)
         if left.any():
@@ -260,7 +254,7 @@ class LoopTransfer:
         return sweep
 
     def _settle(
-        self, slopes: Terms, stages: Stages, cut: Complex, charges: dict[str, Charge]
+        self, slopes: Slopes, stages: Stages, cut: Complex, charges: dict[str, Charge]
     ) -> tuple[Sweep, NDArray[np.bool_]]:
         """Sweeps until nothing changes, and the points, (batch, points), where it still does."""
         sweep = Sweep(self.paths, slopes, stages, cut, charges, None).run()
@@ -268,9 +262,7 @@ class LoopTransfer:
         if not self.paths.backward:
             return sweep, left
         for _ in range(_SWEEPS):
-            before = sweep
-            before.last = None
-            sweep = Sweep(self.paths, slopes, stages, cut, charges, before).run()
+            before, sweep = sweep, sweep.again()
             now = sweep.o[self.cut]
             change = np.abs(now - before.o[self.cut]).max(axis=(-1, -2))
             left = ~(change <= self.tolerance * np.abs(now).max(axis=(-1, -2)))
@@ -280,57 +272,82 @@ class LoopTransfer:
 
 
 class Line:
-    """L(s) times vectors, again and again at the same frequencies, for a batch of one.
+    """L(s) times vectors, again and again at the same frequencies, of samples of one chip.
 
     Args:
-        loop: the loop.
+        loops: the loops, each of a batch of one, with the same paths.
         s: complex frequencies, (points,), in radians per second.
+        owner: which of the loops each frequency belongs to, (points,); by default the first.
     """
 
-    def __init__(self, loop: LoopTransfer, s: Complex) -> None:
-        self._loop, self._stages = loop, loop.stages(s)
+    def __init__(
+        self, loops: Sequence[LoopTransfer], s: Complex, owner: NDArray[np.intp] | None = None
+    ) -> None:
+        owner = np.zeros(len(s), dtype=np.intp) if owner is None else owner
+        self._loop = loops[0]
+        self._stages = self._loop.stages(s)
+        self._slopes = {
+            port: [
+                Cells(c.port, np.concatenate([loop.slopes[port][k].siemens for loop in loops], 1))
+                for k, c in enumerate(cells)
+            ]
+            for port, cells in self._loop.slopes.items()
+        }
+        self._slopes = {port: [c.at(owner) for c in cs] for port, cs in self._slopes.items()}
+        # By how much second sweeps have changed the first ones, relatively.
+        self._slip = np.full(len(s), np.nan)
 
     def times(
-        self, cut: Complex, where: NDArray[np.intp], tolerance: Array | float | None = None
+        self,
+        cut: Complex,
+        where: NDArray[np.intp],
+        tolerance: Array | float | None = None,
+        *,
+        sure: bool = True,
     ) -> Complex:
         """L(s) times a vector at some of the frequencies, (k, n_L); nan where there is none.
 
         Args:
             cut: the vectors, (k, n_L).
             where: at which of the frequencies, (k,).
-            tolerance: as that of the loop, if need be less, (k,).
+            tolerance: as that of the loop, by default that, (k,).
+            sure: see by another sweep that it is held; else go by what sweeps have changed before.
         """
-        loop = self._loop
+        loop, name = self._loop, self._loop.cut
         within = np.broadcast_to(loop.tolerance if tolerance is None else tolerance, len(where))
         out = np.full(cut.shape, np.nan, dtype=complex)
+        slopes = {port: [c.at(where) for c in cells] for port, cells in self._slopes.items()}
+        stages = self._stages.at(where)
+        sweep = Sweep(loop.paths, slopes, stages, cut[None, :, None, :], {}, None).run()
+        now = sweep.o[name][0, :, 0, :]
+        done = np.full(len(where), not loop.paths.backward)
+        if not sure:
+            done |= _SAFE * self._slip[where] <= within
         left = np.arange(len(where))
-        sweep = loop.sweep(self._stages.at(where), cut[None, :, None, :])
-        if not loop.paths.backward:
-            return np.asarray(-sweep.o[loop.cut][0, :, 0, :], dtype=np.complex128)
-        for _ in range(_SWEEPS):
-            before, sweep = sweep, loop.sweep(sweep.stages, sweep.cut, sweep)
-            now, last = (each.o[loop.cut][0, :, 0, :] for each in (sweep, before))
-            change = np.abs(now - last).max(axis=-1)
-            done = change <= within[left] * np.abs(now).max(axis=-1)
+        for k in range(_SWEEPS):
             out[left[done]] = -now[done]
             left = left[~done]
             if not len(left):
                 break
-            if done.any():
-                sweep = sweep.at(np.flatnonzero(~done))
+            before = sweep.at(np.flatnonzero(~done)) if done.any() else sweep
+            sweep = before.again()
+            now, last = (each.o[name][0, :, 0, :] for each in (sweep, before))
+            size, change = (np.abs(v).max(axis=-1) for v in (now, now - last))
+            at = where[left]
+            if k == 0:
+                self._slip[at] = np.fmax(self._slip[at], change / size)
+            # What the next sweep would change.
+            more = 1 if sure else np.minimum(1, _SAFE * self._slip[at])
+            done = more * change <= within[left] * size
         return out
 
 
-def _slopes(chip: Chip, volts: Mapping[str, Array]) -> Terms:
+def _slopes(chip: Chip, volts: Mapping[str, Array]) -> Slopes:
     """Currents of the tanh cells at a state, into the summing nodes that they feed."""
     scale, current = chip.design.card.scale.activation, chip.design.card.tanh.current
-    out: dict[Port, list[Term]] = {}
+    out: dict[Port, list[Cells]] = {}
     for cells in chip.circuit.cells:
         v = cells.sign * volts[cells.source.bank] + cells.offset.numpy()
         g = cells.sign * current / scale * (1 - np.tanh(v / scale) ** 2)
-        out.setdefault(cells.into, []).append(_drawn(cells.source, g[:, None, None, :]))
+        out.setdefault(cells.into, []).append(Cells(cells.source, g[:, None, None, :]))
     return out
-
-
-def _drawn(port: Port, siemens: Array) -> Term:
-    return Term(port, lambda v, _: -siemens * v)

@@ -66,10 +66,8 @@ class Waveforms:
         """The slowest mode of the loop, in rad/s."""
         if len(self._modes.values):
             return complex(self._modes.values[0])
-        terms = self._control
-        s = self.spectrum.s[:, None]
-        share = np.abs(s / (s - terms.poles)).max(axis=0) * np.abs(terms.residues).max(axis=1)
-        shown = terms.poles[share > _SHOWN * share.max()]
+        size = self._control.shown(self.spectrum.s)
+        shown = self._control.poles[size > _SHOWN * size.max()]
         return complex(shown[shown.real.argmax()])
 
     def _horizon(self, rate: float) -> Array:
