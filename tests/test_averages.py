@@ -170,3 +170,17 @@ def test_an_ending_is_told_in_words() -> None:
         "the update had settled after 8.25 units of the controller's time: that of no layer had "
         "changed, nor would change, by more than 1 % over 1 of them"
     )
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_an_average_on_a_graphics_processor_is_that_on_the_processor(dtype: torch.dtype) -> None:
+    here, model = pair()
+    there = Behavioural(model.chips, device="cuda", dtype=dtype)
+    found = there.average(here.x, here.step, dt=DT, steps=500, until=Until(0.02))
+    expected = model.average(here.x, here.step, dt=DT, steps=500, until=Until(0.02))
+    assert there.ending is not None
+    assert all(t.is_cuda for update in found for t in update.weights)
+    for one, other in zip(found, expected, strict=True):
+        a, b = _flat(one).cpu(), _flat(other)
+        assert float((a - b).norm() / b.norm()) < (1e-5 if dtype == torch.float64 else 1e-3)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from elsewhere import DEVICE, elsewhere
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from parts import layers
@@ -28,12 +29,13 @@ from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.devices import Devices
 from analogdfc.circuit.static import StaticChip
 from analogdfc.circuit.static import chip as static_chip
+from analogdfc.dynamics import Loop
 from analogdfc.dynamics.reached import SteadyState, steady_state
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import SteadyStateDFC
 from analogdfc.losses import Loss, SoftmaxCrossEntropy, SquaredError
-from analogdfc.network import Network
+from analogdfc.network import Forward, Network
 from analogdfc.onchip.rule import HardwareDFC, ReadingNoise
 
 CARD = Card.load("discrete_100mhz")
@@ -288,6 +290,56 @@ def test_a_sample_without_a_rest_state_is_named(monkeypatch: pytest.MonkeyPatch)
         rule.backward(*samples_of(network))
 
 
+# Another device
+
+
+@pytest.mark.parametrize("devices", [None, PCM])
+@pytest.mark.parametrize("moved_later", [False, True])
+def test_a_step_runs_where_the_network_is(
+    devices: str | None, moved_later: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rests(loop: Loop, base: Forward, target: Tensor, **_: Any) -> SteadyState:
+        u = target - base.output
+        all_ = torch.ones(len(u), dtype=torch.bool, device=u.device)
+        return SteadyState(base, u, all_, u[:, 0], 1, all_, all_)
+
+    monkeypatch.setattr(static_chip, "steady_state", rests)
+    for readout in (READOUTS[0], READOUTS[-1]):
+        network = network_of([4, 5, 3], seed=3)
+        design = chip_of(network, readout=readout).design
+        design = replace(design, devices=None if devices is None else Devices.of(devices))
+        x, y = (t.to(DEVICE) for t in samples_of(network))
+        with elsewhere(monkeypatch):
+            if not moved_later:
+                network.to(DEVICE)
+            rule = HardwareDFC(network, Chip.of(design, 1), noise=NOISE)
+            network.to(DEVICE)
+            found = [rule.outputs(x), rule.backward(x, y), *gradients(network)]
+        assert len(found) == 6
+        assert {t.device.type for t in found} == {DEVICE}
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("noise", [None, NOISE])
+@pytest.mark.parametrize("made_of", ["resistors", PCM, "arrays"])
+def test_the_gradient_on_a_graphics_processor_is_that_on_the_processor(
+    made_of: str, noise: ReadingNoise | None
+) -> None:
+    def found(device: str) -> list[Tensor]:
+        network = network_of([5, 4, 3], seed=1)
+        x, y = (t.to(device) for t in samples_of(network))
+        design = chip_of(network).design
+        if made_of == PCM:
+            design = replace(design, devices=Devices.of(PCM))
+        if made_of == "arrays":
+            network = on_ideal_devices(network)
+        rule = HardwareDFC(network.to(device), Chip.of(design, 1), noise=noise)
+        rule.backward(x, y)
+        return [t.cpu() for t in (rule.outputs(x), *gradients(network))]
+
+    assert_close(found("cuda"), found("cpu"), 1e-9)
+
+
 # Noise of the reading
 
 
@@ -417,6 +469,8 @@ def test_a_network_must_fit_the_chip() -> None:
     ):
         with pytest.raises(UserError):
             HardwareDFC(other, chip)
+    with pytest.raises(UserError, match=r"in torch.float32: a chip is solved in float64$"):
+        HardwareDFC(network_of([4, 3, 2], dtype=torch.float32), chip)
     with pytest.raises(UserError, match="target_stepsize"):
         HardwareDFC(network, chip, target_stepsize=0.0)
     with pytest.raises(UserError, match="one number > 0 for each of 2 layers"):

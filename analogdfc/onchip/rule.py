@@ -49,6 +49,10 @@ class HardwareDFC(LearningRule):
     their conductances as they were read last, and feedback crossbars of the same devices. Else the
     chip is programmed to the network's weights in each step, with the draws of its seed.
 
+    The chip is solved where the network is. What it consists of is folded on the CPU, once, and so
+    are crossbars of devices that aren't an `AnalogNetwork`'s arrays, in each step; random numbers
+    come from the generator's own device.
+
     Args:
         network: the network that learns, float64; its sizes and activations are the chip's.
         chip: the chip; its seed stays. A design gives nominal components; by default it is that of
@@ -100,7 +104,8 @@ class HardwareDFC(LearningRule):
             design = replace(design, limits=tuple(map(float, limits)))
         if design is not chip.design:
             chip = Chip.of(design, chip.seed)
-        self.static = StaticChip.of(chip)
+        # Folded on the CPU, once; what runs in a step is where the network is.
+        self.static = StaticChip.of(chip).to(network.weights[0].device)
         self.target_stepsize = target_stepsize
         self.noise = noise
         self.generator = generator or torch.Generator().manual_seed(0)
@@ -145,12 +150,14 @@ class HardwareDFC(LearningRule):
             UserError: a weight that the conductance window can't hold.
         """
         weights, biases = list(self.network.weights), list(self.network.biases)
-        sums = None
+        static, sums = self.static, None
+        if (device := weights[0].device) != static.loop.weights[0].device:
+            static = static.to(device)
         if isinstance(self.network, AnalogNetwork):
             sums = self.network.pair_sums()
         else:
             self._check_window(weights, biases)
-        self.static = self.static.refolded(weights, biases, sums=sums)
+        self.static = static.refolded(weights, biases, sums=sums)
         return self.static
 
     @torch.no_grad()
@@ -267,7 +274,5 @@ def _check_fit(network: Network, design: Design) -> None:
             f"{design.sizes} with {', '.join(design.activations)}: both must be equal"
         )
     first = network.weights[0]
-    if first.dtype != torch.float64 or first.device.type != "cpu":
-        raise UserError(
-            f"a network in {first.dtype} on {first.device}: a chip is solved in float64 on the CPU"
-        )
+    if first.dtype != torch.float64:
+        raise UserError(f"a network in {first.dtype}: a chip is solved in float64")
