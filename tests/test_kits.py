@@ -352,6 +352,47 @@ def test_amplifier_and_tanh_cell_do_what_the_card_says(kind: type[Kit]) -> None:
     assert -first["i(vdd)"] == pytest.approx(supply, rel=0.03)
 
 
+SWITCHED = """* a hold that tracks 0.25 V, a reset switch across a capacitor, one that carries 1 uA
+{library}
+.param c_hold=1p v_supply=1.65
+Vin in 0 0.25
+Vrst rst 0 PWL(0 1 100n 1 100.05n 0)
+Xhold in out rst hold
+Rs 0 s 1k
+Xreset s c rst switch
+Cint c 0 50p
+Ion 0 w 1u
+Xon w 0 rst switch
+.options reltol=1e-5 gmin=1e-15
+.tran 10n 20u 0 50n
+.end
+"""
+
+
+@ngspice
+@pytest.mark.parametrize("kind", ALL)
+def test_holds_and_switches_inject_little_and_leak_less(kind: type[Kit]) -> None:
+    card = Card.load(kind.name)
+    deck = SWITCHED.format(library=switching(kind))
+    found = get_simulator("batch").run(deck, save=["out", "c", "w"])
+    before, after = np.searchsorted(found.time, [99e-9, 120e-9])
+    out, c, w = (found.signals[name] for name in ("out", "c", "w"))
+    assert out[before] == pytest.approx(0.25, abs=1e-5)
+    assert 1e-7 < abs(out[after] - out[before]) < 1e-4
+    assert abs(out[-1] - out[after]) < 2e-6
+    assert 1e-5 < abs(c[after] - c[before]) < 1e-3
+    assert w[before] / 1e-6 == pytest.approx(card.passive.r_switch, rel=0.05)
+
+
+def switching(kind: type[Kit]) -> str:
+    """The cells that switch, with their transistors."""
+    folder = ROOT / "circuits"
+    text = "".join(
+        (folder / f"{c}_transistor_{kind.name}.lib").read_text() for c in ("hold", "switch")
+    )
+    return text + kind().text(sorted(set(re.findall(r"[np]fet_\w+", text))))
+
+
 def gain_into(card: Card, load: float) -> float:
     """Gain of the card's amplifier with a load in siemens."""
     a = card.amplifier
@@ -378,15 +419,16 @@ def test_model_and_macro_cells_agree_on_a_gain_that_a_load_lowers(seed: int | No
 def test_the_model_with_the_card_of_a_kit_predicts_the_transistors() -> None:
     here = design("generic")
     x, step = torch.tensor([[0.3, -0.5, 0.8]]).double(), torch.tensor([[0.1, -0.1]]).double()
-    study = Study(here, x, step, here.tau_v / 5, 100)
+    study = Study(here, x, step, here.tau_v / 5, 50)
     circuit = Circuit(
         Chip.of(here, 0), "transistor", get_simulator("batch"), kit=get_kit("generic")
     )
-    run = circuit.run(x, step, dt=study.dt, steps=study.steps, tolerances=[10.0])
+    run = circuit.run(x, step, dt=study.dt, steps=study.steps, tolerances=[100.0])
     (model,) = study.behavioural([0])
     found = compare(here, ("circuit", "model"), "parity", run, model)
     assert max(update.angle for update in found.updates.values()) < 0.7
-    assert max(v for name, v in found.signals.items() if name.endswith("dev")) < 0.01
+    # Short after the release, so that what the opening switches kick counts.
+    assert max(v for name, v in found.signals.items() if name.endswith("dev")) < 0.03
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ METERED: Mapping[str, Mapping[str, Meter]] = {
     "target": {"bmt": Meter.SOURCE},
     "autozero": {"ez": Meter.SOURCE},
     "hold": {},
+    "switch": {},
     "pair": {"rp": Meter.DEVICE, "rn": Meter.DEVICE},
     "pair_wired": {
         "rp": Meter.DEVICE,

@@ -45,6 +45,8 @@ def library(
     variants = {
         "opamp": "opamp_macro_loaded" if loaded else f"opamp_{level}",
         "tanh_cell": f"tanh_{level}",
+        "hold": "hold" if kit is None else f"hold_{level}",
+        "switch": "switch" if kit is None else f"switch_{level}",
         "target": f"target_{'relative' if readout.relative_target else 'absolute'}",
         "autozero": f"autozero_{'on' if readout.auto_zero else 'off'}",
     }
