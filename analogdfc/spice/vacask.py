@@ -14,8 +14,9 @@ from typing import ClassVar
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.spice.deck import vector_name
 from analogdfc.spice.diagnosis import RefusedError
+from analogdfc.spice.dialects.base import MODULES
 from analogdfc.spice.dialects.statements import statements
-from analogdfc.spice.dialects.vacask import MODULES, Vacask, quoted
+from analogdfc.spice.dialects.vacask import Vacask, quoted
 from analogdfc.spice.installed import digest_of
 from analogdfc.spice.process import run_limited
 from analogdfc.spice.rawfile import RawPlot, read_rawfile

@@ -8,6 +8,9 @@ from typing import ClassVar
 
 from analogdfc.spice.dialects.statements import Ends, Statement, Subckt
 
+MODULES = "cells.va"
+"""The file of a dialect's Verilog-A modules."""
+
 LINE = 100
 """Length of a line that is folded."""
 
@@ -21,6 +24,7 @@ class Dialect(ABC):
         comment: what a comment starts with.
         extension: of the files' names.
         check: how what is written was checked.
+        modules: Verilog-A that the lines written so far need; it belongs into a file `MODULES`.
     """
 
     name: ClassVar[str]
@@ -28,6 +32,7 @@ class Dialect(ABC):
     comment: ClassVar[str]
     extension: ClassVar[str]
     check: ClassVar[str]
+    modules: str = ""
 
     @abstractmethod
     def lines(self, parts: Iterable[Statement]) -> Iterator[str]:
@@ -38,6 +43,14 @@ class Dialect(ABC):
 
         Raises:
             UserError: something that this dialect can't express.
+        """
+
+    @abstractmethod
+    def saved(self, nodes: Iterable[str]) -> Iterator[str]:
+        """Lines that keep the voltages of nodes.
+
+        Args:
+            nodes: their names, at the top of the circuit.
         """
 
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from analogdfc.errors import UserError
-from analogdfc.spice.dialects.base import Dialect, assigned, cells_of
+from analogdfc.spice.dialects.base import MODULES, assigned
 from analogdfc.spice.dialects.statements import (
     Behaviour,
     Device,
+    Ends,
     Instance,
     Options,
     Parameters,
     Statement,
+    Subckt,
     SwitchModel,
     Transient,
     Waveform,
 )
-from analogdfc.spice.dialects.veriloga import HEADER, SWITCH, module_of
-
-MODULES = "cells.va"
-"""The file of the Verilog-A modules."""
+from analogdfc.spice.dialects.veriloga import WithModules
 
 _BUILT_IN = {
     "r": ("resistor", "r"),
@@ -45,12 +44,8 @@ def _joined(words: Iterable[str]) -> str:
     return " ".join(words)
 
 
-class Vacask(Dialect):
-    """Netlists for VACASK.
-
-    Attributes:
-        modules: Verilog-A modules of the cells written so far; they belong into a file `MODULES`.
-    """
+class Vacask(WithModules):
+    """Netlists for VACASK."""
 
     name = "vacask"
     simulator = "VACASK"
@@ -59,14 +54,9 @@ class Vacask(Dialect):
     check = "run in VACASK, waveforms compared with those of ngspice"
 
     def __init__(self) -> None:
-        self._texts: dict[str, str] = {}
+        super().__init__()
         self._analysis: Transient | None = None
         self._options: dict[str, str] = {}
-
-    @property
-    def modules(self) -> str:
-        """See the class."""
-        return HEADER + "\n".join([SWITCH, *self._texts.values()])
 
     def head(self) -> str:
         """First lines of a deck, behind its title: what it is made of."""
@@ -78,30 +68,19 @@ class Vacask(Dialect):
                 'load "capacitor.osdi"',
                 f'load "{MODULES}"',
                 *(f"model {kind} {kind}" for kind in kinds),
-                *(f"model {name} {name}" for name in self._texts),
+                *(f"model {name} {name}" for name in self.texts),
             ]
         )
 
-    def lines(self, parts: Iterable[Statement]) -> Iterator[str]:
-        """See `Dialect.lines`; the analysis is given by `control`."""
-        for part in cells_of(parts):
-            if not isinstance(part, tuple):
-                yield from self._line(part)
-                continue
-            cell, body = part
-            module, rest = module_of(cell.name, body)
-            yield _joined(["subckt", cell.name, f"({' '.join(cell.pins)})"])
-            if cell.parameters:
-                yield _joined(["parameters", *assigned(cell.parameters, "{}=({})")])
-            if module is not None:
-                self._texts[module.name] = module.text
-                yield from self._line(module.instance())
-            for inner in rest:
-                yield from self._line(inner)
-            yield "ends"
-
-    def _line(self, part: Statement) -> Iterator[str]:
+    def line(self, part: Statement) -> Iterator[str]:
+        """See `WithModules.line`; tolerances and analysis are given by `control`."""
         match part:
+            case Subckt(name, pins, values):
+                yield f"subckt {name} ({' '.join(pins)})"
+                if values:
+                    yield _joined(["parameters", *assigned(values, "{}=({})")])
+            case Ends():
+                yield "ends"
             case Device("s", name, nodes, model):
                 yield f"{name} ({' '.join(nodes)}) {model}"
             case Device(kind, name, nodes, value):
@@ -123,8 +102,10 @@ class Vacask(Dialect):
                 self._analysis = part
             case Behaviour(name):
                 raise UserError(f"{name}: VACASK takes such a source inside a cell alone")
-            case _:
-                raise UserError(f"{part}: VACASK's dialect has nothing like it")
+
+    def saved(self, nodes: Iterable[str]) -> Iterator[str]:
+        """See `Dialect.saved`; here they stand inside the block of the analysis."""
+        yield self.control(f"v({node})" for node in nodes)
 
     def control(self, save: Iterable[str], extra: Mapping[str, str] | None = None) -> str:
         """The block that runs the analysis, to be written behind everything else.

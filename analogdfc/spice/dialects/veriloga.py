@@ -7,11 +7,14 @@ current for them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from analogdfc.errors import UserError
-from analogdfc.spice.dialects.statements import Behaviour, Device, Instance, Statement
+from analogdfc.spice.dialects.base import Dialect, cells_of
+from analogdfc.spice.dialects.statements import Behaviour, Device, Ends, Instance, Statement
 
 SWITCH = """module voltage_switch(p, n, cp, cn);
   inout p, n, cp, cn;
@@ -33,7 +36,7 @@ _FUNCTIONS = {"tanh", "max", "min", "exp", "sqrt", "abs", "ln"}
 _VOLTAGE = re.compile(r"\bv\(\s*(\w+)\s*(?:,\s*(\w+)\s*)?\)")
 _CURRENT = re.compile(r"\bi\(\s*(\w+)\s*\)")
 _NAME = re.compile(r"(?<![\w.])[a-z_]\w*")
-_PIECE = re.compile(rf"{_VOLTAGE.pattern}|{_CURRENT.pattern}|{_NAME.pattern}")
+PIECE = re.compile(rf"{_VOLTAGE.pattern}|{_CURRENT.pattern}|{_NAME.pattern}")
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,50 @@ def module_of(cell: str, body: Sequence[Statement]) -> tuple[Module | None, list
         tuple(names),
         "\n".join(_text(f"{cell}_sources", nodes, [*names], meters, sources)) + "\n",
     ), rest
+
+
+def is_parameter(piece: str) -> bool:
+    """Whether a piece of an expression, as `PIECE` finds them, is the name of a parameter."""
+    return "(" not in piece and piece not in _FUNCTIONS
+
+
+class WithModules(Dialect):
+    """A dialect whose behavioural sources are Verilog-A.
+
+    Attributes:
+        first: line that every file begins with; empty for none.
+    """
+
+    first: ClassVar[str] = ""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        """Verilog-A of the cells written so far, by the name of the module."""
+
+    @property
+    def modules(self) -> str:  # type: ignore[override]
+        """See `Dialect`."""
+        return HEADER + "\n".join([SWITCH, *self.texts.values()])
+
+    def lines(self, parts: Iterable[Statement]) -> Iterator[str]:
+        """See `Dialect.lines`."""
+        for part in cells_of(parts):
+            if not isinstance(part, tuple):
+                yield from self.line(part)
+                continue
+            cell, body = part
+            module, rest = module_of(cell.name, body)
+            yield from self.line(cell)
+            if module is not None:
+                self.texts[module.name] = module.text
+                yield from self.line(module.instance())
+            for inner in rest:
+                yield from self.line(inner)
+            yield from self.line(Ends(cell.name))
+
+    @abstractmethod
+    def line(self, part: Statement) -> Iterator[str]:
+        """The lines of one statement."""
 
 
 def _meters(
@@ -174,6 +221,6 @@ def _rendered(expression: str) -> str:
             return f"V({', '.join(map(_terminal, nodes))})"
         if current := _CURRENT.fullmatch(found[0]):
             return f"I(b_{current[1]})"
-        return found[0] if found[0] in _FUNCTIONS else _parameter(found[0])
+        return _parameter(found[0]) if is_parameter(found[0]) else found[0]
 
-    return _PIECE.sub(render, expression)
+    return PIECE.sub(render, expression)
