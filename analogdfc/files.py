@@ -32,10 +32,15 @@ __all__ = [
     "write_whole",
 ]
 
+TEXTS = frozenset({".toml", ".lib", ".cir", ".net", ".sp", ".scs", ".sim", ".va", ".csv"})
+"""Endings of files that somebody may edit by hand."""
+
 MARK = "written by analogdfc"
 """What every file but a record holds that the program made, so that it is known again."""
 
-_STAMP = re.compile(rf"^[*#;] {MARK}, SHA-256 of the other lines ([0-9a-f]{{64}})\n", re.MULTILINE)
+_STAMP = re.compile(
+    rf"^(?:[*#;]|//) {MARK}, SHA-256 of the other lines ([0-9a-f]{{64}})\n", re.MULTILINE
+)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -89,7 +94,7 @@ def read_whole(path: Path, most: int) -> bytes:
     return content
 
 
-def stamped(text: str, comment: Literal["*", "#", ";"]) -> str:
+def stamped(text: str, comment: Literal["*", "#", ";", "//"]) -> str:
     """A text with a second line that says who wrote it, and by which it is seen to be changed.
 
     Args:
@@ -118,7 +123,7 @@ def owner(path: Path) -> Literal["nobody", "program", "user"]:
     text = content.decode("utf-8", errors="replace")
     found = _STAMP.search(text)
     if found is None:  # a figure, which nobody edits by hand
-        return "user" if path.suffix in (".toml", ".lib", ".cir") else "program"
+        return "user" if path.suffix in TEXTS else "program"
     others = text[: found.start()] + text[found.end() :]
     return "program" if hashlib.sha256(others.encode()).hexdigest() == found[1] else "user"
 

@@ -21,6 +21,7 @@ from analogdfc.cli._design import (
 from analogdfc.cli._given import given, learned_on
 from analogdfc.cli._options import Control, control_options
 from analogdfc.kits import Corner
+from analogdfc.spice.dialects import DIALECTS, get_dialect
 from analogdfc.spice.netlist import FIDELITIES, Fidelity, Netlist
 from analogdfc.spice.testbench import Testbench
 from analogdfc.study import Study
@@ -30,6 +31,7 @@ from analogdfc.verdicts import loop_remarks
 _EXAMPLES = """\b
 Example:
   analogdfc netlist --sizes 3-4-2 -o dfc_3-4-2
+  analogdfc netlist --sizes 3-4-2 --dialect spectre -o dfc_spectre
 """
 
 
@@ -45,6 +47,13 @@ Example:
     help="Level of the amplifier and tanh cells.",
 )
 @pdk_options
+@click.option(
+    "--dialect",
+    type=click.Choice(["ngspice", *DIALECTS]),
+    default="ngspice",
+    show_default=True,
+    help="Language of the netlist; the head of its testbench says how it was checked.",
+)
 @click.option(
     "-o",
     "--output",
@@ -69,6 +78,7 @@ def command(
     fidelity: Fidelity,
     pdk: str | None,
     corner: Corner,
+    dialect: str,
     output: Path,
     force: bool,
     control: Control,
@@ -76,10 +86,12 @@ def command(
 ) -> None:
     """Write the SPICE netlist of a network; needs no simulator.
 
-    Three files: cells.lib (the cell library; swap a cell for one of your process), circuit.cir
-    (crossbars, neurons, controller) and testbench.cir (supplies, one input, analysis), which runs
-    as it is with `ngspice -b -r waveforms.raw testbench.cir`. A network that learned through a
-    chip brings that chip, where no option says otherwise.
+    Four files: cells.lib (the cell library; swap a cell for one of your process), circuit.cir
+    (crossbars, neurons, controller), testbench.cir (supplies, one input, analysis), which runs as
+    it is with `ngspice -b -r waveforms.raw testbench.cir`, and devices.csv (which device stands for
+    which weight). A large circuit has a file an array too. In another --dialect the names end as
+    its files do. A network that learned through a chip brings that chip, where no option says
+    otherwise.
 
     A network on handwritten digits learns them anew each time; --weights takes that of a record,
     such as one of `compare`, instead.
@@ -98,7 +110,8 @@ def command(
     bench = Testbench(
         netlist.chip, samples.x[0], samples.step[0], study.duration, design.tau_v / 10, part
     )
-    written = netlist.write(output, bench.file_text(), force=force)
+    writer = None if dialect == "ngspice" else get_dialect(dialect)
+    written = netlist.write(output, bench.file_text(), dialect=writer, force=force)
     click.echo(f"network {'-'.join(map(str, design.sizes))}, {origin}")
     for remark in (*design.card.remarks, *loop_remarks(study, netlist.chip.seed)):
         click.echo(f"Warning: {remark}")

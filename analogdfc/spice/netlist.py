@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,25 @@ from typing import Literal, NamedTuple
 
 from analogdfc.circuit.chip import Chip
 from analogdfc.errors import UserError
-from analogdfc.files import owner, stamped, write_all
+from analogdfc.files import TEXTS, owner, stamped, write_all
 from analogdfc.kits import Kit
+from analogdfc.spice.dialects import MODULES, Dialect, dialect_files
 from analogdfc.spice.library import library
+from analogdfc.spice.placement import device_lines
 from analogdfc.spice.writer import circuit_text, title
 
 Fidelity = Literal["ideal", "macro", "transistor"]
 FIDELITIES: tuple[Fidelity, ...] = ("ideal", "macro", "transistor")
+
+DEVICES = "devices.csv"
+"""The file that says which device stands for which weight."""
+
+_LARGE = 10_000
+"""Device pairs of a circuit beyond which every array has a file of its own."""
+
+_ARRAY = re.compile(
+    r"^\* [^\n]*\n\.subckt crossbar_(\w+) .*?^\.ends crossbar_\1\n", re.MULTILINE | re.DOTALL
+)
 
 
 class WrittenNetlist(NamedTuple):
@@ -87,35 +100,42 @@ class Netlist:
         texts = library(chip, fidelity, cells, kit), circuit_text(chip, fidelity)
         return cls(chip, fidelity, *texts)
 
-    def write(self, folder: str | Path, testbench: str, *, force: bool = False) -> WrittenNetlist:
-        """Write `cells.lib`, `circuit.cir` and `testbench.cir` into a folder, all of them or none.
+    def write(
+        self,
+        folder: str | Path,
+        testbench: str,
+        *,
+        dialect: Dialect | None = None,
+        force: bool = False,
+    ) -> WrittenNetlist:
+        """Write a folder that a simulator runs as it is: all of its files or none.
 
-        A file that was changed since it was written, such as a cell library with a cell of one's
-        own, is kept. One of an earlier netlist that has no place in this one is removed; waveforms
-        of one are named and left, since whoever simulated it may want them.
+        These are `cells.lib`, `circuit.cir` and `testbench.cir`, or the same under the names that
+        another dialect's have; of a large circuit also a file an array; and `devices.csv`, which
+        device stands for which weight. A file that was changed since it was written, such as a cell
+        library with a cell of one's own, is kept. One of an earlier netlist that has no place in
+        this one is removed; waveforms of one are named and left, since whoever simulated it may
+        want them.
 
         Args:
             folder: is made if it doesn't exist.
             testbench: text of the testbench without includes (see `Testbench.text`).
+            dialect: writer of another dialect than ngspice's.
             force: write over changed files too.
 
         Returns:
             What became of the files.
 
         Raises:
-            UserError: the folder can't be written.
+            UserError: the folder can't be written, or something that the dialect can't express.
         """
-        texts = {
-            "cells.lib": self.cells,
-            "circuit.cir": self.circuit,
-            "testbench.cir": "* Testbench: run with `ngspice -b -r waveforms.raw testbench.cir`\n"
-            f".include cells.lib\n.include circuit.cir\n{testbench}",
-        }
+        texts = self._files(testbench, dialect)
         folder = Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             paths = {
-                folder / name: stamped(text, "*").encode("ascii") for name, text in texts.items()
+                folder / name: stamped(text, _comment(name, dialect)).encode("ascii")
+                for name, text in texts.items()
             }
             kept = tuple(path for path in paths if not force and owner(path) == "user")
             written = {path: content for path, content in paths.items() if path not in kept}
@@ -129,6 +149,26 @@ class Netlist:
         outdated = () if same and not removed else tuple(sorted(folder.glob("*.raw")))
         return WrittenNetlist(tuple(written), kept, removed, outdated)
 
+    def _files(self, testbench: str, dialect: Dialect | None) -> dict[str, str]:
+        """Texts of all files by name."""
+        large = sum(bar.plus.numel() for bar in self.chip.circuit.crossbars) > _LARGE
+        arrays, circuit = _arrays(self.circuit) if large else ({}, self.circuit)
+        devices = {DEVICES: "\n".join([*device_lines(self.chip), ""])}
+        if dialect is not None:
+            parts = {"cells": self.cells, **arrays, "circuit": circuit}
+            return dialect_files(dialect, parts, testbench) | devices
+        parts = {
+            "cells.lib": self.cells,
+            **{f"{name}.cir": text for name, text in arrays.items()},
+            "circuit.cir": circuit,
+        }
+        head = [
+            "* Testbench: run with `ngspice -b -r waveforms.raw testbench.cir`",
+            "* (ngspice 42 and later run it several times faster with `.options klu pivrel=0.1`)",
+            *(f".include {name}" for name in parts),
+        ]
+        return parts | {"testbench.cir": "\n".join([*head, testbench])} | devices
+
     def deck(self, testbench: str) -> str:
         """The whole deck as one text, for a simulator.
 
@@ -138,7 +178,19 @@ class Netlist:
         return f"{title(self.chip, self.fidelity)}\n{self.cells}{self.circuit}{testbench}"
 
 
+def _arrays(circuit: str) -> tuple[dict[str, str], str]:
+    """The arrays of a circuit's text, each with the comment before it, and what is left."""
+    arrays = {f"array_{found[1]}": found[0] for found in _ARRAY.finditer(circuit)}
+    return arrays, _ARRAY.sub("", circuit)
+
+
+def _comment(name: str, dialect: Dialect | None) -> Literal["*", "#", "//"]:
+    if name == DEVICES:
+        return "#"
+    return "//" if name == MODULES or (dialect is not None and dialect.comment == "//") else "*"
+
+
 def _netlists(folder: Path) -> list[Path]:
     """The files of a netlist in a folder that are as they were written."""
-    found = (path for path in sorted(folder.iterdir()) if path.suffix in (".lib", ".cir"))
+    found = (path for path in sorted(folder.iterdir()) if path.suffix in TEXTS - {".toml"})
     return [path for path in found if path.is_file() and owner(path) == "program"]

@@ -15,8 +15,8 @@ from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.spice.deck import vector_name
 from analogdfc.spice.diagnosis import RefusedError
 from analogdfc.spice.dialects.base import MODULES
-from analogdfc.spice.dialects.statements import statements
-from analogdfc.spice.dialects.vacask import Vacask, quoted
+from analogdfc.spice.dialects.statements import Saved, statements
+from analogdfc.spice.dialects.vacask import Vacask
 from analogdfc.spice.installed import digest_of
 from analogdfc.spice.process import run_limited
 from analogdfc.spice.rawfile import RawPlot, read_rawfile
@@ -80,10 +80,10 @@ class VacaskProgram(Simulator):
 
     def _write(self, folder: Path, netlist: str, save: Sequence[str], solver: str) -> None:
         dialect = Vacask()
-        body = "\n".join(dialect.lines(statements(netlist.split("\n")[1:])))
-        saved = dialect.control(_signal(vector_name(signal)) for signal in save)
-        deck = f"analogdfc\n{dialect.head()}\n{body}\n{saved}"
-        (folder / _DECK).write_text(deck, encoding="ascii")
+        kept = [_signal(vector_name(signal)) for signal in save]
+        body = [*dialect.lines([*statements(netlist.split("\n")[1:]), _saved(kept)])]
+        deck = [*dialect.begin("analogdfc"), *body, *dialect.end(), ""]
+        (folder / _DECK).write_text("\n".join(deck), encoding="ascii")
         (folder / MODULES).write_text(dialect.modules, encoding="ascii")
 
     def _execute(
@@ -114,13 +114,18 @@ class VacaskProgram(Simulator):
         ]
 
 
-def _signal(name: str) -> str:
-    """How VACASK saves a signal by the name that ngspice has for it."""
+def _saved(signals: Sequence[tuple[str, str]]) -> Saved:
+    nodes, sources = (tuple(n for kind, n in signals if kind == k) for k in "vi")
+    return Saved(nodes, sources)
+
+
+def _signal(name: str) -> tuple[str, str]:
+    """Whether a signal is a node's voltage or a source's current, and VACASK's name for it."""
     if name.startswith("@"):
         raise UserError(f"save: {name!r}: VACASK has no such signal; nodes and currents of sources")
     if name.endswith("#branch"):
-        return f"i({quoted(_path(name.removesuffix('#branch')))})"
-    return f"v({quoted(_path(name))})"
+        return "i", _path(name.removesuffix("#branch"))
+    return "v", _path(name)
 
 
 def _path(name: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from analogdfc.errors import UserError
 from analogdfc.spice.dialects.base import MODULES, Dialect
+from analogdfc.spice.dialects.files import dialect_files
 from analogdfc.spice.dialects.hspice import Hspice
 from analogdfc.spice.dialects.ltspice import Ltspice
 from analogdfc.spice.dialects.spectre import Spectre
@@ -37,4 +38,13 @@ def get_dialect(name: str) -> Dialect:
     return DIALECTS[name]()
 
 
-__all__ = ["DIALECTS", "MODULES", "Dialect", "Statement", "Vacask", "get_dialect", "statements"]
+__all__ = [
+    "DIALECTS",
+    "MODULES",
+    "Dialect",
+    "Statement",
+    "Vacask",
+    "dialect_files",
+    "get_dialect",
+    "statements",
+]

@@ -45,13 +45,29 @@ class Dialect(ABC):
             UserError: something that this dialect can't express.
         """
 
-    @abstractmethod
-    def saved(self, nodes: Iterable[str]) -> Iterator[str]:
-        """Lines that keep the voltages of nodes.
+    def begin(self, title: str) -> Iterator[str]:
+        """First lines of the file that is run, written when all others are.
 
         Args:
-            nodes: their names, at the top of the circuit.
+            title: what it is.
         """
+        yield f"{self.comment} {title}"
+
+    def head(self) -> Iterator[str]:
+        """First lines of every other file."""
+        yield from ()
+
+    def include(self, file: str) -> str:
+        """The line that includes a file.
+
+        Args:
+            file: its name.
+        """
+        return f'.include "{file}"'
+
+    def end(self) -> Iterator[str]:
+        """Last lines of the file that is run."""
+        yield ".end"
 
 
 def folded(words: Iterable[str], more: str = "+") -> str:

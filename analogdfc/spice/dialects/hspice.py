@@ -9,6 +9,7 @@ from analogdfc.spice.dialects.base import assigned, folded
 from analogdfc.spice.dialects.spicelike import SpiceLike
 from analogdfc.spice.dialects.statements import (
     Behaviour,
+    Saved,
     Statement,
     SwitchModel,
     Transient,
@@ -72,6 +73,6 @@ class Hspice(SpiceLike):
         yield f".option delmax={part.longest}"
         yield f".tran {part.longest} {part.stop}"
 
-    def saved(self, nodes: Iterable[str]) -> Iterator[str]:
-        """See `Dialect.saved`."""
-        yield folded([".probe tran", *(f"v({node})" for node in nodes)])
+    def saved(self, part: Saved) -> str:
+        """See `SpiceLike.saved`."""
+        return folded([".probe tran", *part.words()])

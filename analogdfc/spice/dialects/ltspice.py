@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from analogdfc.spice.dialects.base import assigned, folded
 from analogdfc.spice.dialects.spicelike import SpiceLike
-from analogdfc.spice.dialects.statements import Behaviour, SwitchModel, Transient
+from analogdfc.spice.dialects.statements import Behaviour, Saved, SwitchModel, Transient
 from analogdfc.spice.dialects.veriloga import PIECE, is_parameter
 
 _OPTIONS = ("reltol", "abstol", "vntol", "gmin", "chgtol", "trtol", "temp", "tnom")
@@ -23,7 +23,6 @@ class Ltspice(SpiceLike):
         "its hierarchy, nodes, parameters and values were read back by an independent reader and "
         "compared with ngspice's netlist; LTspice itself was not run"
     )
-    parameters = ("params:",)
 
     def behaviour(self, part: Behaviour) -> str:
         """See `SpiceLike.behaviour`; parameters stand in braces, voltages don't."""
@@ -32,7 +31,7 @@ class Ltspice(SpiceLike):
             return f"{{{found[0]}}}" if is_parameter(found[0]) else found[0]
 
         expression = PIECE.sub(render, part.expression)
-        return f"{part.name} {' '.join(part.nodes)} {part.quantity}={expression}"
+        return f"B{part.name[1:]} {' '.join(part.nodes)} {part.quantity}={expression}"
 
     def model(self, part: SwitchModel) -> Iterator[str]:
         """See `SpiceLike.model`."""
@@ -49,6 +48,6 @@ class Ltspice(SpiceLike):
         yield ".options method=trap"
         yield f".tran 0 {part.stop} 0 {part.longest}"
 
-    def saved(self, nodes: Iterable[str]) -> Iterator[str]:
-        """See `Dialect.saved`."""
-        yield folded([".save", *(f"v({node})" for node in nodes)])
+    def saved(self, part: Saved) -> str:
+        """See `SpiceLike.saved`."""
+        return folded([".save", *part.words()])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from analogdfc.errors import UserError
-from analogdfc.spice.dialects.base import assigned
+from analogdfc.spice.dialects.base import MODULES, assigned
 from analogdfc.spice.dialects.statements import (
     Behaviour,
     Device,
@@ -13,6 +13,7 @@ from analogdfc.spice.dialects.statements import (
     Instance,
     Options,
     Parameters,
+    Saved,
     Statement,
     Subckt,
     SwitchModel,
@@ -44,7 +45,6 @@ class Spectre(WithModules):
         "no independent reader: its Verilog-A was compiled, and the netlist differs from the one "
         "for VACASK, which was run, in the names of built-in parts and the analysis alone"
     )
-    first = "simulator lang=spectre"
 
     def line(self, part: Statement) -> Iterator[str]:
         """See `WithModules.line`."""
@@ -68,7 +68,10 @@ class Spectre(WithModules):
                 yield " ".join(words)
             case SwitchModel(name, threshold, closed, opened):
                 values = {"threshold": threshold, "closed": closed, "open": opened}
-                yield " ".join([f"model {name} voltage_switch", *assigned(values, "{}=({})")])
+                # Models are those of built-in parts: a cell stands for this one.
+                yield f"subckt {name} (p n cp cn)"
+                yield " ".join(["s (p n cp cn) voltage_switch", *assigned(values, "{}=({})")])
+                yield f"ends {name}"
             case Parameters(values):
                 yield " ".join(["parameters", *assigned(values, "{}=({})")])
             case Options(values):
@@ -81,7 +84,24 @@ class Spectre(WithModules):
                 raise UserError(
                     f"{name}: Spectre's dialect takes such a source inside a cell alone"
                 )
+            case Saved(nodes, sources):
+                yield " ".join(["save", *nodes, *(f"{name}:p" for name in sources)])
 
-    def saved(self, nodes: Iterable[str]) -> Iterator[str]:
-        """See `Dialect.saved`."""
-        yield " ".join(["save", *nodes])
+    def begin(self, title: str) -> Iterator[str]:
+        """See `Dialect.begin`."""
+        yield from super().begin(title)
+        yield "simulator lang=spectre"
+        yield "global 0"
+        yield f'ahdl_include "{MODULES}"'
+
+    def head(self) -> Iterator[str]:
+        """See `Dialect.head`."""
+        yield "simulator lang=spectre"
+
+    def include(self, file: str) -> str:
+        """See `Dialect.include`."""
+        return f'include "{file}"'
+
+    def end(self) -> Iterator[str]:
+        """See `Dialect.end`."""
+        yield from ()

@@ -14,6 +14,7 @@ from analogdfc.spice.dialects.statements import (
     Instance,
     Options,
     Parameters,
+    Saved,
     Statement,
     Subckt,
     SwitchModel,
@@ -24,12 +25,26 @@ from analogdfc.spice.dialects.statements import (
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
+def _named(name: str) -> str:
+    # Not every reader takes the letter of a part in lower case.
+    return name[:1].upper() + name[1:]
+
+
+def is_expression(text: str) -> bool:
+    """Whether a value is more than a number.
+
+    Args:
+        text: see `statements.plain`.
+    """
+    return _PLAIN.fullmatch(text) is None
+
+
 class SpiceLike(Dialect):
     """A dialect whose lines begin with the letter of a part.
 
     Attributes:
         braces: what an expression stands in.
-        parameters: what stands before the parameters of a cell.
+        parameters: what stands before the parameters that a cell declares.
     """
 
     comment = "*"
@@ -47,9 +62,9 @@ class SpiceLike(Dialect):
         Args:
             expression: see `statements.plain`.
         """
-        if _PLAIN.fullmatch(expression):
-            return expression
-        return f"{self.braces[0]}{expression}{self.braces[1]}"
+        if is_expression(expression):
+            return f"{self.braces[0]}{expression}{self.braces[1]}"
+        return expression
 
     def line(self, part: Statement) -> Iterator[str]:
         """The lines of one statement."""
@@ -62,17 +77,16 @@ class SpiceLike(Dialect):
             case Parameters(values):
                 yield from (f".param {word}" for word in self._assigned(values))
             case Instance(name, nodes, cell, values):
-                more = [*self.parameters, *self._assigned(values)] if values else []
-                yield folded([name, *nodes, cell, *more])
+                yield folded([_named(name), *nodes, cell, *self._assigned(values)])
             case Device("s", name, nodes, model):
                 yield from self.switch(name, nodes, model)
             case Device("v" | "i", name, nodes, value):
-                yield f"{name} {' '.join(nodes)} dc {self.value(value)}"
+                yield f"{_named(name)} {' '.join(nodes)} dc {self.value(value)}"
             case Device(_, name, nodes, value):
-                yield f"{name} {' '.join(nodes)} {self.value(value)}"
+                yield f"{_named(name)} {' '.join(nodes)} {self.value(value)}"
             case Waveform(name, nodes, points):
                 wave = " ".join(number for point in points for number in point)
-                yield f"{name} {' '.join(nodes)} pwl({wave})"
+                yield f"{_named(name)} {' '.join(nodes)} pwl({wave})"
             case Behaviour():
                 yield self.behaviour(part)
             case SwitchModel():
@@ -81,18 +95,20 @@ class SpiceLike(Dialect):
                 yield from self.options(values)
             case Transient():
                 yield from self.transient(part)
+            case Saved():
+                yield self.saved(part)
 
     def _assigned(self, values: Mapping[str, str]) -> list[str]:
         return assigned({name: self.value(text) for name, text in values.items()})
 
     def switch(self, name: str, nodes: tuple[str, ...], model: str) -> Iterator[str]:
         """The lines of a switch."""
-        yield f"{name} {' '.join(nodes)} {model}"
+        yield f"{_named(name)} {' '.join(nodes)} {model}"
 
     def behaviour(self, part: Behaviour) -> str:
         """The line of a behavioural source."""
         expression = f"{part.quantity}={self.value(part.expression)}"
-        return f"{part.name} {' '.join(part.nodes)} {expression}"
+        return f"{_named(part.name)} {' '.join(part.nodes)} {expression}"
 
     def model(self, part: SwitchModel) -> Iterator[str]:
         """The lines of a switch's model."""
@@ -100,6 +116,10 @@ class SpiceLike(Dialect):
 
     def options(self, values: Mapping[str, str]) -> Iterator[str]:
         """The lines of the tolerances."""
+        raise NotImplementedError
+
+    def saved(self, part: Saved) -> str:
+        """The line that keeps what there is to look at."""
         raise NotImplementedError
 
     def transient(self, part: Transient) -> Iterator[str]:

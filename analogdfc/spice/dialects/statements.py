@@ -118,6 +118,18 @@ class Transient:
     longest: str
 
 
+@dataclass(frozen=True)
+class Saved:
+    """What is kept of an analysis: names of nodes, and of sources whose current is."""
+
+    nodes: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    def words(self) -> list[str]:
+        """The same as 'v(node)' and 'i(source)'."""
+        return [*(f"v({name})" for name in self.nodes), *(f"i({name})" for name in self.sources)]
+
+
 Statement = (
     Subckt
     | Ends
@@ -129,6 +141,7 @@ Statement = (
     | Instance
     | Options
     | Transient
+    | Saved
 )
 
 _NUMBER = re.compile(r"(?<![\w.])(\d+\.?\d*|\.\d+)(e[+-]?\d+)?([a-z]*)", re.IGNORECASE)
@@ -149,7 +162,7 @@ def statements(lines: Iterable[str]) -> Iterator[Statement]:
     for number, line in logical_lines(text):
         found = _read(line)
         if found is None:
-            _refuse(number, line)
+            _refuse(number - 1, line)
         yield from found
 
 
@@ -216,6 +229,13 @@ def _card(word: str, line: str) -> list[Statement] | None:
             return [Options(_assigned(words))]
         case ".tran" if len(words) == 5 and words[3] == "0":
             return [Transient(plain(words[2]), plain(words[4]))]
+        case ".save":
+            names = [re.fullmatch(r"([iv])\((\w+)\)", w.lower()) for w in words[1:]]
+            if None in names:
+                return None
+            found = [(name[1], name[2]) for name in names if name]
+            nodes, sources = ([n for kind, n in found if kind == k] for k in "vi")
+            return [Saved(tuple(nodes), tuple(sources))]
         case ".model":
             return _model(line)
         case ".end":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from analogdfc.errors import UserError
 from analogdfc.spice.dialects.base import MODULES, assigned
@@ -13,6 +13,7 @@ from analogdfc.spice.dialects.statements import (
     Instance,
     Options,
     Parameters,
+    Saved,
     Statement,
     Subckt,
     SwitchModel,
@@ -57,23 +58,22 @@ class Vacask(WithModules):
         super().__init__()
         self._analysis: Transient | None = None
         self._options: dict[str, str] = {}
+        self._saved: list[str] = []
 
-    def head(self) -> str:
-        """First lines of a deck, behind its title: what it is made of."""
+    def begin(self, title: str) -> Iterator[str]:
+        """See `Dialect.begin`; the first line is the title."""
         kinds = [kind for kind, _ in _BUILT_IN.values()]
-        return "\n".join(
-            [
-                "ground 0",
-                'load "resistor.osdi"',
-                'load "capacitor.osdi"',
-                f'load "{MODULES}"',
-                *(f"model {kind} {kind}" for kind in kinds),
-                *(f"model {name} {name}" for name in self.texts),
-            ]
-        )
+        yield title
+        yield "ground 0"
+        yield from (f'load "{file}"' for file in ("resistor.osdi", "capacitor.osdi", MODULES))
+        yield from (f"model {kind} {kind}" for kind in [*kinds, *self.texts])
+
+    def include(self, file: str) -> str:
+        """See `Dialect.include`."""
+        return f'include "{file}"'
 
     def line(self, part: Statement) -> Iterator[str]:
-        """See `WithModules.line`; tolerances and analysis are given by `control`."""
+        """See `WithModules.line`; what the analysis needs is given by `end`."""
         match part:
             case Subckt(name, pins, values):
                 yield f"subckt {name} ({' '.join(pins)})"
@@ -100,36 +100,28 @@ class Vacask(WithModules):
                 self._options |= values
             case Transient():
                 self._analysis = part
+            case Saved(nodes, sources):
+                self._saved += [f"v({quoted(name)})" for name in nodes]
+                self._saved += [f"i({quoted(name)})" for name in sources]
             case Behaviour(name):
                 raise UserError(f"{name}: VACASK takes such a source inside a cell alone")
 
-    def saved(self, nodes: Iterable[str]) -> Iterator[str]:
-        """See `Dialect.saved`; here they stand inside the block of the analysis."""
-        yield self.control(f"v({node})" for node in nodes)
+    def end(self) -> Iterator[str]:
+        """See `Dialect.end`; here: the block that runs the analysis.
 
-    def control(self, save: Iterable[str], extra: Mapping[str, str] | None = None) -> str:
-        """The block that runs the analysis, to be written behind everything else.
-
-        Args:
-            save: signals as VACASK names them.
-            extra: further options.
+        Raises:
+            UserError: there is no analysis.
         """
         if self._analysis is None:
             raise UserError("netlist: no analysis is there")
         options = {_OPTIONS[k]: v for k, v in self._options.items() if k in _OPTIONS}
-        options |= extra or {}
         stop, longest = self._analysis.stop, self._analysis.longest
-        return "\n".join(
-            [
-                "control",
-                "  abort always",
-                f'  options {" ".join(assigned(options))} tran_method="trap" rawfile="binary"',
-                *(f"  save {word}" for word in save),
-                f"  analysis tran1 tran step={longest} stop={stop} maxstep={longest}",
-                "endc",
-                "",
-            ]
-        )
+        yield "control"
+        yield "  abort always"
+        yield f'  options {" ".join(assigned(options))} tran_method="trap" rawfile="binary"'
+        yield from (f"  save {word}" for word in self._saved)
+        yield f"  analysis tran1 tran step={longest} stop={stop} maxstep={longest}"
+        yield "endc"
 
 
 def quoted(name: str) -> str:

@@ -10,7 +10,6 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from analogdfc.errors import UserError
 from analogdfc.spice.dialects.base import Dialect, cells_of
@@ -96,13 +95,7 @@ def is_parameter(piece: str) -> bool:
 
 
 class WithModules(Dialect):
-    """A dialect whose behavioural sources are Verilog-A.
-
-    Attributes:
-        first: line that every file begins with; empty for none.
-    """
-
-    first: ClassVar[str] = ""
+    """A dialect whose behavioural sources are Verilog-A."""
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}

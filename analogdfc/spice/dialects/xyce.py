@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from analogdfc.spice.dialects.base import folded
-from analogdfc.spice.dialects.spicelike import SpiceLike
-from analogdfc.spice.dialects.statements import SwitchModel, Transient
+from analogdfc.spice.dialects.spicelike import SpiceLike, is_expression
+from analogdfc.spice.dialects.statements import (
+    Behaviour,
+    Device,
+    Saved,
+    Statement,
+    SwitchModel,
+    Transient,
+)
 
 _EDGE = 1e-3
 """Volts on either side of the threshold between which Xyce's switch goes from open to closed."""
@@ -23,6 +30,18 @@ class Xyce(SpiceLike):
         "compared with ngspice; Xyce itself was not run"
     )
     parameters = ("params:",)
+
+    def line(self, part: Statement) -> Iterator[str]:
+        """See `SpiceLike.line`; a gain is a number, one that is an expression becomes a source."""
+        match part:
+            case Device("g" | "e" as kind, name, (plus, minus, *control), gain) if is_expression(
+                gain
+            ):
+                quantity = "i" if kind == "g" else "v"
+                expression = f"({gain}) * v({', '.join(control)})"
+                yield from super().line(Behaviour(f"b{name}", (plus, minus), quantity, expression))
+            case _:
+                yield from super().line(part)
 
     def model(self, part: SwitchModel) -> Iterator[str]:
         """See `SpiceLike.model`."""
@@ -43,6 +62,6 @@ class Xyce(SpiceLike):
         """See `SpiceLike.transient`."""
         yield f".tran {part.longest} {part.stop} 0 {part.longest}"
 
-    def saved(self, nodes: Iterable[str]) -> Iterator[str]:
-        """See `Dialect.saved`."""
-        yield folded([".print tran", *(f"v({node})" for node in nodes)])
+    def saved(self, part: Saved) -> str:
+        """See `SpiceLike.saved`."""
+        return folded([".print tran", *part.words()])
