@@ -121,9 +121,8 @@ def test_an_independent_reader_finds_our_values_in_ltspices_dialect(tmp_path: Pa
     whole = [line for line in lines if not line.startswith(("*", ".include"))]
     (tmp_path / "whole.net").write_text("\n".join(["* all in one", *whole]))
     read = spicelib.SpiceEditor(tmp_path / "whole.net")
-    ours = {
-        line.name: line for line in statements(netlist.circuit.split("\n")) if hasattr(line, "cell")
-    }
+    said = statements(netlist.circuit.split("\n"))
+    ours = {one.name: one for one in said if isinstance(one, Instance)}
     for name in ("xn1_1", "xc2"):
         assert read.get_component_value(name.upper()) == ours[name].cell
         assert read.get_component_nodes(name.upper()) == [*ours[name].nodes]

@@ -498,7 +498,7 @@ assert not any(name.startswith("PySpice.") for name in sys.modules)
     environment = {"PATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=120)
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert written == ["cells.lib", "circuit.cir", "testbench.cir"]
+    assert written == ["cells.lib", "circuit.cir", "devices.csv", "testbench.cir"]
 
 
 def test_a_netlist_reads_in_the_order_of_the_signal() -> None:
