@@ -18,6 +18,7 @@ from analogdfc.spice import netlist as netlists
 from analogdfc.spice import testbench as benches
 from analogdfc.spice.batch import BatchProcess
 from analogdfc.spice.dialects import DIALECTS, get_dialect, statements
+from analogdfc.spice.dialects.statements import Instance
 from analogdfc.spice.netlist import Netlist
 from analogdfc.spice.rawfile import read_rawfile
 from analogdfc.spice.vacask import find_vacask

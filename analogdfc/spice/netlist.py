@@ -192,5 +192,5 @@ def _comment(name: str, dialect: Dialect | None) -> Literal["*", "#", "//"]:
 
 def _netlists(folder: Path) -> list[Path]:
     """The files of a netlist in a folder that are as they were written."""
-    found = (path for path in sorted(folder.iterdir()) if path.suffix in TEXTS - {".toml"})
+    found = (path for path in sorted(folder.iterdir()) if path.suffix in TEXTS - {".toml", ".csv"})
     return [path for path in found if path.is_file() and owner(path) == "program"]
