@@ -201,7 +201,7 @@ def test_a_flattened_kit_gives_the_currents_of_the_kit_as_it_is(
     flat = currents(kind(corner).text(NAMES), list(NAMES), tmp_path)
     kit = currents(*as_it_is(kind, corner), tmp_path)
     assert len(flat) == len(kit) == len(NAMES) * len(BIASES)
-    np.testing.assert_allclose(flat, kit, rtol=1e-7)
+    np.testing.assert_allclose(flat, kit, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -364,7 +364,7 @@ Cint c 0 50p
 Ion 0 w 1u
 Xon w 0 rst switch
 .options reltol=1e-5 gmin=1e-15
-.tran 10n 20u 0 50n
+.tran 10n 4u 0 50n
 .end
 """
 
