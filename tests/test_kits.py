@@ -14,6 +14,7 @@ import torch
 from click.testing import CliRunner
 from strategies import network_of
 
+from analogdfc import records
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
@@ -449,6 +450,19 @@ def test_a_command_says_what_goes_with_transistors(
     result = CliRunner().invoke(cli, ["netlist", "--sizes", "2-1", "-o", str(tmp_path), *options])
     assert result.exit_code == 2
     assert message in result.output
+
+
+@ngspice
+def test_a_record_names_the_kit_and_its_card(tmp_path: Path) -> None:
+    record = tmp_path / "compare.h5"
+    options = ["--sizes", "1-1", "--fidelity", "transistor", "--pdk", "generic", "--corner", "ff"]
+    rest = ["--samples", "1", "--duration", "1", "--no-causes", "-o", str(record)]
+    result = CliRunner().invoke(cli, ["compare", *options, *rest])
+    assert result.exit_code == 0, result.output
+    assert "transistor cells" in result.output
+    kept = records.read(record)
+    assert kept.text("kit") == "generic, corner ff"
+    assert kept.text("settings/card") == "generic"
 
 
 def test_the_card_of_a_kit_is_the_default_beside_it(tmp_path: Path) -> None:

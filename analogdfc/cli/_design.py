@@ -236,8 +236,10 @@ def make_kit(fidelity: str, pdk: str | None, corner: Corner, card: str) -> tuple
         if corner != "typical":
             raise UserError("--corner: without --pdk there is no process that has corners")
         return None, card
-    source = click.get_current_context().get_parameter_source("card")
-    return get_kit(pdk, corner), pdk if source is ParameterSource.DEFAULT else card
+    context = click.get_current_context()
+    if context.get_parameter_source("card") is ParameterSource.DEFAULT:
+        card = context.params["card"] = pdk  # a record of the settings has it too
+    return get_kit(pdk, corner), card
 
 
 def read_card(name: str) -> Card:

@@ -227,6 +227,8 @@ def command(
         numbers = results.numbers()
         tree = inputs_tree(model, design, chip.seeds, data) | results.runs_tree(design)
         tree |= {"chip": chip_tree(Chip.of(design, chip.seeds[1])), "settings": settings()}
+        if kit is not None:
+            tree |= {"kit": kit.about}
         records.write(output, {**tree, "results": numbers})
     figure = save_figure(comparison_figure(design, results.runs, chip.seeds), figure_path)
     if as_json:

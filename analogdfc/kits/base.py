@@ -7,7 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -132,6 +132,12 @@ class Kit(ABC):
             UserError: the process has no such size.
         """
 
+    @property
+    def about(self) -> str:
+        """What it is, for people: its name, the corner, and the package that brings it."""
+        about = f"{self.name}, corner {self.corner}{', mismatch' if self.mismatch else ''}"
+        return about if self.package is None else f"{about}, {self.package} {version(self.package)}"
+
     # What is made of it
 
     def text(self, names: Sequence[str]) -> str:
@@ -144,17 +150,17 @@ class Kit(ABC):
             UserError: the kit isn't installed or isn't complete, or lacks a size.
         """
         found = [self._transistor(name) for name in sorted(set(names))]
-        about = f"{self.name}, corner {self.corner}{', mismatch' if self.mismatch else ''}"
-        key = hashlib.sha256("\n".join([about, *(t.name for t in found)]).encode())
-        for path in self.files():
+        files = self.files()  # says what is missing
+        key = hashlib.sha256("\n".join([self.about, *(t.name for t in found)]).encode())
+        for path in files:
             try:
                 key.update(path.read_bytes())
             except OSError as error:
                 raise UserError(f"{path}: can't be read: {error.strerror}") from error
-        return cached(f"{self.name}-{key.hexdigest()[:24]}.lib", lambda: self._made(about, found))
+        return cached(f"{self.name}-{key.hexdigest()[:24]}.lib", lambda: self._made(found))
 
-    def _made(self, about: str, found: list[Transistor]) -> str:
-        lines = [f"* Transistors of {about}: one model a size", *self.notice()]
+    def _made(self, found: list[Transistor]) -> str:
+        lines = [f"* Transistors of {self.about}: one model a size", *self.notice()]
         for one in found:
             lines += self._subcircuit(one, self.flat(one))
         return "\n".join(lines) + "\n"
