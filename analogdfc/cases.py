@@ -22,6 +22,7 @@ __all__ = ["Stimuli", "digits_for", "example", "stimuli_for", "stored"]
 
 EPOCHS = 10
 TRAINING_STEPSIZE = TARGET_STEPSIZE = 0.25
+_RANDOM_STEP = 0.15
 _SIDES = {16: 4, 64: 8}
 """Pixels a side of the digits, by the number of inputs."""
 
@@ -153,27 +154,21 @@ def stimuli_for(network: Network, count: int, seed: int, stepsize: float | None 
         network: the network.
         count: how many samples, >= 1.
         seed: of random samples.
-        stepsize: step lambda of the output target, for digits, by default 0.25; see Meulemans et
-            al. 2021, eq. 3.
+        stepsize: of digits the step lambda of the output target, by default 0.25; see Meulemans et
+            al. 2021, eq. 3. Of random samples the rms of the target steps, by default 0.15.
 
     Raises:
-        UserError: more samples than there are held-out images or than fit the memory, or a
-            stepsize where there are no digits.
+        UserError: more samples than there are held-out images or than fit the memory.
     """
     data = digits_for(network.sizes)
     if data is None:
-        if stepsize is not None:
-            raise UserError(
-                f"`target_stepsize` = {stepsize:g}: it is that of handwritten digits, which don't "
-                f"fit a network {'-'.join(map(str, network.sizes))}; random inputs have target "
-                "steps of 0.15 rms"
-            )
         check_memory(count * sum(network.sizes), f"{count} samples")
         generator = torch.Generator().manual_seed(seed)
         shape = (count, network.sizes[0])
         x = 2 * torch.rand(shape, dtype=torch.float64, generator=generator) - 1
         step = torch.randn(count, network.sizes[-1], dtype=torch.float64, generator=generator)
-        return Stimuli(x, 0.15 * step, f"{count} random inputs, target steps of 0.15 rms")
+        rms = _RANDOM_STEP if stepsize is None else stepsize
+        return Stimuli(x, rms * step, f"{count} random inputs, target steps of {rms:g} rms")
     if count > len(data.x_test):
         raise UserError(f"{count} samples: there are {len(data.x_test)} held-out images")
     stepsize = TARGET_STEPSIZE if stepsize is None else stepsize

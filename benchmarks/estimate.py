@@ -22,6 +22,9 @@ BARS = {
 }
 """Seconds of a processor and gigabytes that a network may take."""
 
+STEPS = {"784-256-32-256-784": "0.05"}
+"""Rms of target steps where the usual ones would drive the controller to its rails."""
+
 
 def spent() -> float:
     """Seconds of a processor that ended processes have taken."""
@@ -39,6 +42,8 @@ def measure(sizes: str) -> None:
         output = Path(folder) / "estimate.h5"
         program = "from analogdfc.cli import main; main()"
         command = [sys.executable, "-c", program, "estimate", "--sizes", sizes]
+        if sizes in STEPS:
+            command += ["--target-stepsize", STEPS[sizes]]
         start, before = time.perf_counter(), spent()
         subprocess.run(
             [*command, "-o", str(output)],

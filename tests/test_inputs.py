@@ -10,10 +10,12 @@ import click
 import h5py
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from analogdfc import records
 from analogdfc.cards import Card
+from analogdfc.cases import stimuli_for
 from analogdfc.cli import COMMANDS, cli
 from analogdfc.errors import UserError
 from analogdfc.network import Network
@@ -113,10 +115,12 @@ def test_a_record_and_sizes_are_two_networks_too() -> None:
     assert "--sizes: the network comes from w.h5" in refused("estimate", "w.h5", "--sizes", "5-5")
 
 
-@pytest.mark.parametrize("command", ["compare", "estimate", "size"])
-def test_a_step_size_that_would_have_no_effect_is_refused(command: str) -> None:
-    message = refused(command, "--sizes", "3-4-2", "--target-stepsize", "1e6")
-    assert "--target-stepsize = 1e+06: it is that of handwritten digits" in message
+def test_the_step_size_of_random_inputs_is_the_rms_of_their_target_steps() -> None:
+    made = Network((3, 4, 200))
+    usual, smaller = stimuli_for(made, 4, 0), stimuli_for(made, 4, 0, 0.01)
+    assert smaller.source == "4 random inputs, target steps of 0.01 rms"
+    assert float(smaller.step.square().mean().sqrt()) == pytest.approx(0.01, rel=0.1)
+    assert torch.allclose(usual.step, 15 * smaller.step)
 
 
 def network(**parts: object) -> Path:

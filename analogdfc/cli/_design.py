@@ -68,7 +68,8 @@ class Duration(click.ParamType[float]):
 TARGET_STEPSIZE = click.option(
     "--target-stepsize",
     type=Finite(min=0, min_open=True),
-    help="Stepsize lambda of the output target, for held-out images.  [default: 0.25]",
+    help="Stepsize lambda of the output target, for held-out images; for random inputs the rms of "
+    "the target steps.  [default: 0.25; 0.15]",
 )
 """How far the target of a sample lies from the output."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from analogdfc.analysis.settling.limits import (
     complaint,
     elasticities_of,
 )
+from analogdfc.analysis.settling.spectrum import is_large
 from analogdfc.analysis.settling.transfer import OperatingPoint
 from analogdfc.analysis.settling.waveforms import Waveforms
 from analogdfc.circuit.chip import Chip
@@ -64,10 +66,6 @@ class Settling:
         time_of_mode: time after which the dominant mode alone stays within the band; nan where
             there is none.
         time_of_modes: the same for the sum of all modes.
-        gain_margin: least factor of the loop's gain, the same in all channels, at which it would
-            oscillate; inf if there is none. Of more than 96 channels both margins are those of the
-            hull of the loci, no larger, to some 2 % and 1 degree.
-        phase_margin: least lag, the same in all channels, at which it would; in degrees.
         bandwidth_ratio: the card's gain-bandwidth over the critical one of the sample with the
             least margin; inf for a loop that is stable with any amplifier tried, None where it was
             not sought (no finite bandwidth, or a large chip).
@@ -85,11 +83,30 @@ class Settling:
     bend: Tensor
     time_of_mode: Tensor
     time_of_modes: Tensor
-    gain_margin: Tensor
-    phase_margin: Tensor
     bandwidth_ratio: float | None
     elasticities: Mapping[str, float]
     waveforms: tuple[Waveforms, ...]
+
+    @cached_property
+    def _margins(self) -> list[tuple[float, float]]:
+        return [w.spectrum.margins() for w in self.waveforms]
+
+    @property
+    def gain_margin(self) -> Tensor:
+        """Least factor of the loop's gain at which it would oscillate, (batch,).
+
+        The same in all channels; inf if there is none. Of more than 96 channels both margins are
+        those of the hull of the loci, no larger, to some 2 % and 1 degree.
+
+        Raises:
+            ConvergenceError: that hull was not found.
+        """
+        return _real(g for g, _ in self._margins)
+
+    @property
+    def phase_margin(self) -> Tensor:
+        """Least lag, the same in all channels, at which it would, (batch,), in degrees."""
+        return _real(math.degrees(p) for _, p in self._margins)
 
     @property
     def linear(self) -> Tensor:
@@ -195,14 +212,15 @@ def predict(
             f"sample {k} (counted from 0): the loop would be stable at its rest, but from the free "
             "state the dynamics don't go there. Take smaller target steps"
         )
-    margins = [w.spectrum.margins() for w in waveforms]
     elasticities: dict[str, float] = {}
     ratio = None
     if limits:
         last = int(np.argmax([w.time_of_modes for w in waveforms]))
         elasticities = elasticities_of(loops, last, waveforms[last])
-        worst = int(np.argmin([min(math.log(g), p) for g, p in margins]))
-        ratio = bandwidth_ratio(loops, worst)
+        if not is_large(chip):
+            margins = (w.spectrum.margins() for w in waveforms)
+            worst = int(np.argmin([min(math.log(g), p) for g, p in margins]))
+            ratio = bandwidth_ratio(loops, worst)
     return Settling(
         design=design,
         band=band,
@@ -212,8 +230,6 @@ def predict(
         bend=_bend(design, state),
         time_of_mode=_real(w.time_of_mode for w in waveforms),
         time_of_modes=_real(w.time_of_modes for w in waveforms),
-        gain_margin=_real(g for g, _ in margins),
-        phase_margin=_real(math.degrees(p) for _, p in margins),
         bandwidth_ratio=ratio,
         elasticities=elasticities,
         waveforms=waveforms,
