@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from analogdfc.activations import get_activation
+from analogdfc.analysis.energy._wide import WideMotion, check_decay
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import CONTROLLER, Bank, Node, Port, Tap
 from analogdfc.circuit.numbers import AmplifierNumbers
@@ -20,8 +21,10 @@ from analogdfc.circuit.static.stages import Stages
 from analogdfc.dynamics import Readings
 from analogdfc.dynamics.loop import Loop
 from analogdfc.dynamics.steady import rest, sensitivity
-from analogdfc.errors import ConvergenceError
 from analogdfc.network import Forward
+
+_DENSE = 500
+"""Signals up to which their matrix's exponential is cheap."""
 
 POINTS = 20
 """Times at which a power is evaluated; their spacing grows with time."""
@@ -188,8 +191,7 @@ class _Modes:
         last_first = range(self.depth, 0, -1)
         paths = [_through(chip.loop, state, i) / chip.control.scale for i in last_first]
         self.potential = torch.cat(paths, dim=-1)  # of the output, over f_1 .. f_L
-        self.matrix = self._matrix(_Lags.of(chip.chip))
-        _check_decay(self.matrix)
+        self._lags = _Lags.of(chip.chip)
 
     def _output(self) -> Tensor:
         """Volts of the output over f_1 .. f_L, (batch, n_L, L n_L)."""
@@ -223,6 +225,19 @@ class _Modes:
                 a[:, here, here - n] += rate
         return a
 
+    def _structure(self, lags: _Lags) -> WideMotion:
+        """The same by what follows what."""
+        design, made = self.chip.chip.design, self.chip.chip.circuit.control.u_minus
+        k = len(self.motion.branches)
+        signal = self.motion.volts[made.bank] * (made.sign / design.card.scale.control)
+        rows = torch.cat(
+            [self.motion.rates * design.seconds, signal[:, None] / lags.control], dim=1
+        )
+        own = torch.nn.functional.pad(rows[..., :k], (0, 1))
+        own[:, -1, -1] -= 1 / lags.control
+        rates = [1 / lags.soma] + [1 / lags.layer] * (self.depth - 1)
+        return WideMotion(own[None], rows[None, :, :, k], self._output(), rates)
+
     def at(self, t: Tensor) -> _Found:
         """Where the chip is at times t, (points,), in units of the controller's time."""
         state, n, k = self.state, self.n, len(self.motion.branches)
@@ -230,8 +245,7 @@ class _Modes:
         before, after = (self._held(volts) for volts in (state.volts_free, state.volts_rest))
         held = [x - y for x, y in zip(before, after, strict=True)]
         z = torch.cat([*held, *[start] * (self.depth + 1)], dim=-1)
-        moved = torch.linalg.matrix_exp(t[:, None, None, None] * self.matrix) @ z[..., None]
-        z = moved.squeeze(-1)
+        z = self._moved(t, z)
         w, copies = z[..., k * n : (k + 1) * n], z[..., (k + 1) * n :]
         first = copies[..., :n]
         late = copies - first.repeat(1, 1, self.depth)
@@ -245,6 +259,15 @@ class _Modes:
             final + first,
             (self.potential @ late[..., None]).squeeze(-1),
         )
+
+    def _moved(self, t: Tensor, z: Tensor) -> Tensor:
+        """The state z, (batch, size), after times, (points, batch, size)."""
+        if z.shape[-1] > _DENSE:
+            return self._structure(self._lags).at(t, z)
+        matrix = self._matrix(self._lags)
+        check_decay(matrix)
+        grown: Tensor = torch.linalg.matrix_exp(t[:, None, None, None] * matrix)
+        return (grown @ z[..., None]).squeeze(-1)
 
     def _held(self, volts: Mapping[str, Tensor]) -> list[Tensor]:
         """Voltages of the branches' capacitors in a state, (batch, n_L), when only leaks flow."""
@@ -271,13 +294,3 @@ def _through(loop: Loop, state: StaticState, i: int) -> Tensor:
     open_ended = (*loop.activations[:-1], get_activation("linear"))
     loop = loop._replace(feedback=feedback, activations=open_ended)
     return sensitivity(loop, layers.v, r=layers.r[1:])
-
-
-def _check_decay(a: Tensor) -> None:
-    growth = torch.linalg.eigvals(a).real.amax(dim=-1)
-    if bool((growth >= 0).any()):
-        b = int(growth.argmax())
-        raise ConvergenceError(
-            f"sample {b} (counted from 0): the loop doesn't settle, its slowest mode grows with "
-            f"{float(growth[b]):.3g} per unit of time; its energy has no closed form"
-        )
