@@ -35,11 +35,14 @@ from analogdfc.files import (
 from analogdfc.plots import save_figure
 from analogdfc.spice.library import library
 
-WITH_FIGURES = ("align", "compare", "crossbar", "estimate", "size", "train")
+WITH_FIGURES = ("align", "compare", "crossbar", "estimate", "montecarlo", "size", "train")
 COMMANDS = {
     "crossbar": ["crossbar", "--size", "3x4"],
     "train": ["train", "--rule", "bp"],
-    **{name: [name] for name in ("align", "compare", "estimate", "size", "verify-theory")},
+    **{
+        name: [name]
+        for name in ("align", "compare", "estimate", "montecarlo", "size", "verify-theory")
+    },
 }
 
 

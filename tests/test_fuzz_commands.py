@@ -41,6 +41,7 @@ COMPUTED = (
     "compare._run",
     "crossbar.measure",
     "estimate._work",
+    "montecarlo._run",
     "netlist.loop_remarks",
     "size.size",
     "train._run",

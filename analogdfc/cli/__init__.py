@@ -36,6 +36,7 @@ COMMANDS = {
     "doctor": "Say what is installed, what is missing and how to install it.",
     "estimate": "Estimate time, energy and area of learning on a chip.",
     "import": "Make a weights file of a network that another program trained.",
+    "montecarlo": "Share of many chips whose update keeps an angle.",
     "netlist": "Write the SPICE netlist of a network; needs no simulator.",
     "rules": "List the learning rules and what each needs.",
     "size": "Find the least circuit whose update keeps an angle.",

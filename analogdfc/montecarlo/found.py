@@ -1,0 +1,145 @@
+"""What many chips say: the share that keeps a bound, and what goes with a large angle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest, spearmanr
+
+from analogdfc.errors import UserError
+from analogdfc.montecarlo.chips import Chips
+
+__all__ = ["Correlation", "Yield"]
+
+CONFIDENCE = 0.95
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_FEWEST = 4
+"""Chips with fewer of which a rank correlation says nothing."""
+
+
+class Correlation(NamedTuple):
+    """How the angle goes with something that chips drew.
+
+    Attributes:
+        name: what they drew; see `drawn_by`.
+        rank: Spearman's rank correlation, -1 to 1.
+        chance: probability of one as large as this of any of all that was drawn, had none of it to
+            do with the angle (Bonferroni).
+    """
+
+    name: str
+    rank: float
+    chance: float
+
+
+@dataclass(frozen=True)
+class Yield:
+    """Chips against a bound.
+
+    Attributes:
+        chips: the chips.
+        max_angle: the bound on the angle of the whole update, in degrees.
+        together: chips that were integrated together.
+        circuits: angles of some of them as circuits, in degrees, by seed.
+
+    Raises:
+        UserError: a bound that isn't positive.
+    """
+
+    chips: Chips
+    max_angle: float
+    together: int
+    circuits: Mapping[int, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.max_angle > 0:
+            raise UserError(f"max_angle = {self.max_angle} degrees: it must be > 0")
+
+    @property
+    def angles(self) -> NDArray[np.float64]:
+        """Angles of the whole update, in degrees, inf for a chip without a result; (chips,)."""
+        whole = self.chips.angles["all"]
+        return np.where(np.isnan(whole), np.inf, whole)
+
+    @property
+    def within(self) -> int:
+        """How many chips keep the bound; one without a result doesn't."""
+        return int((self.angles <= self.max_angle).sum())
+
+    @property
+    def share(self) -> float:
+        """Part of the chips that keeps the bound."""
+        return self.within / len(self.angles)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Ends of the 95 % confidence interval of that part (Wilson's)."""
+        test = binomtest(self.within, len(self.angles))
+        low, high = test.proportion_ci(CONFIDENCE, method="wilson")
+        return float(low), float(high)
+
+    def quantiles(self) -> dict[float, float]:
+        """Quantiles of the whole update's angle, in degrees, by the part of chips below."""
+        # Of the sample itself: nothing lies between a chip and one without a result.
+        found = np.quantile(self.angles, _QUANTILES, method="inverted_cdf")
+        return dict(zip(_QUANTILES, map(float, found), strict=True))
+
+    @cached_property
+    def correlations(self) -> tuple[Correlation, ...]:
+        """How the angle goes with what was drawn, the strongest first; none of too few chips."""
+        angles = self.angles
+        drawn = {name: v for name, v in self.chips.drawn.items() if len(set(v.tolist())) > 1}
+        if len(angles) < _FEWEST or len(set(angles.tolist())) == 1:
+            return ()
+        found = []
+        for name, values in drawn.items():
+            rank, chance = spearmanr(angles, values)
+            found.append(Correlation(name, float(rank), min(1.0, float(chance) * len(drawn))))
+        return tuple(sorted(found, key=lambda c: (-abs(c.rank), c.name)))
+
+    def numbers(self) -> dict[str, Any]:
+        """The results, with units in the names."""
+        angles, (low, high) = self.angles, self.interval
+        out: dict[str, Any] = {
+            "chips": len(angles),
+            "first_chip_seed": self.chips.seeds[0],
+            "chips_together": self.together,
+            "max_angle_degree": self.max_angle,
+            "chips_within": self.within,
+            "yield_percent": 100 * self.share,
+            "yield_95_percent_interval": {"low_percent": 100 * low, "high_percent": 100 * high},
+            "angle_degree": {
+                "least": float(angles.min()),
+                **{f"quantile {100 * q:g} %": value for q, value in self.quantiles().items()},
+                "largest": float(angles.max()),
+            },
+            "median_angle_of_layers_degree": {
+                name: float(np.median(known))
+                for name, values in self.chips.angles.items()
+                if name != "all" and len(known := values[~np.isnan(values)])
+            },
+            "goes_with_the_angle": {
+                c.name: {"rank_correlation": c.rank, "chance": c.chance} for c in self.correlations
+            },
+        }
+        if self.chips.failed:
+            out["without_a_result"] = {f"chip {s}": w for s, w in self.chips.failed.items()}
+        if self.circuits:
+            out["ngspice_macro"] = {
+                f"chip {seed}": {"angle_degree": angle, "behavioural_degree": self.of(seed)}
+                for seed, angle in self.circuits.items()
+            }
+        return out
+
+    def of(self, seed: int) -> float:
+        """Angle of a chip in the behavioural model, in degrees.
+
+        Args:
+            seed: of the chip, one of them.
+        """
+        return float(self.angles[self.chips.seeds.index(seed)])
