@@ -19,6 +19,7 @@ __all__ = [
     "AT_RAILS",
     "AT_REST",
     "UNUSUAL",
+    "bench_tolerance",
     "loop_remarks",
     "remarks",
     "state_at_end",
@@ -135,6 +136,21 @@ def remarks(
     return found
 
 
+def bench_tolerance(study: Study, seed: int | None) -> float:
+    """Error of a time step that a testbench asks for, as a part of the usual one.
+
+    It follows the damping of the loop; of a circuit whose modes aren't looked at (see
+    `loop_remarks`) it is the usual one.
+
+    Args:
+        study: the design and its first sample.
+        seed: seed of the chip; None for nominal components.
+    """
+    if Chip.of(study.design).circuit.amplifiers > _MOST_AMPLIFIERS:
+        return 1.0
+    return study.step_tolerances(seed)[0]
+
+
 def loop_remarks(study: Study, seed: int | None) -> list[str]:
     """Whether a loop doesn't come to rest, or not in time, a sentence; none where all is well.
 
@@ -146,7 +162,8 @@ def loop_remarks(study: Study, seed: int | None) -> list[str]:
     if amplifiers > _MOST_AMPLIFIERS:
         return [
             f"whether the loop comes to rest was not looked at: it has {amplifiers} amplifiers, "
-            f"more than {_MOST_AMPLIFIERS}"
+            f"more than {_MOST_AMPLIFIERS}. The tolerance of a testbench's time steps is the usual "
+            "one; a loop that rings for long needs less"
         ]
     try:
         slowest = study.slowest_mode(seed)

@@ -24,7 +24,7 @@ from analogdfc.sizing.specification import own_values
 from analogdfc.sizing.trial import Problem
 from analogdfc.spice.batch import BatchProcess
 from analogdfc.study import Study
-from analogdfc.verdicts import loop_remarks
+from analogdfc.verdicts import bench_tolerance, loop_remarks
 
 CARD = Card.load("discrete_100mhz")
 
@@ -136,3 +136,9 @@ def test_modes_that_are_only_a_remark_are_left_out_where_they_take_long(
     monkeypatch.setattr(verdicts, "_MOST_AMPLIFIERS", 29)
     (remark,) = loop_remarks(study, 0)
     assert "was not looked at: it has 30 amplifiers, more than 29" in remark
+    assert bench_tolerance(study, 0) == 1.0
+
+
+def test_a_testbench_asks_for_the_time_steps_that_its_loop_needs() -> None:
+    study = Study(design_of(3, 4, 2), normal(1, 1, 3), 0.1 * torch.ones(1, 2).double())
+    assert bench_tolerance(study, 0) == study.step_tolerances(0)[0]

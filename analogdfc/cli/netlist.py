@@ -25,7 +25,7 @@ from analogdfc.spice.dialects import DIALECTS, get_dialect
 from analogdfc.spice.netlist import FIDELITIES, Fidelity, Netlist
 from analogdfc.spice.testbench import Testbench
 from analogdfc.study import Study
-from analogdfc.verdicts import loop_remarks
+from analogdfc.verdicts import bench_tolerance, loop_remarks
 
 # The first line keeps click from wrapping the example.
 _EXAMPLES = """\b
@@ -106,7 +106,7 @@ def command(
     chip = Chip.of(design, made_of.seeds[1])
     netlist = Netlist.of(chip, fidelity, kit=kit)
     study = Study(netlist.chip.design, samples.x, samples.step)
-    (part,) = study.step_tolerances(netlist.chip.seed)
+    part = bench_tolerance(study, netlist.chip.seed)
     bench = Testbench(
         netlist.chip, samples.x[0], samples.step[0], study.duration, design.tau_v / 10, part
     )

@@ -1,0 +1,169 @@
+"""Simulators beside each other, linear solvers beside each other, and the largest circuits.
+
+`python -m benchmarks.engines` (minutes), `--parts engines solvers large netlists`.
+
+engines   ngspice against VACASK on the same netlists: v and u, and the update
+solvers   KLU against Sparse: the worst signal, and CPU seconds
+large     one settle of a circuit with every wire in it: seconds, and the simulator's memory
+netlists  a large network written in every dialect: CPU seconds, memory
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from analogdfc.circuit.chip import Chip
+from analogdfc.comparison import Comparison
+from analogdfc.spice.batch import BatchProcess
+from analogdfc.spice.dialects import DIALECTS
+from analogdfc.spice.netlist import FIDELITIES, Netlist
+from analogdfc.spice.testbench import Testbench
+from analogdfc.spice.vacask import VacaskProgram
+from analogdfc.study import Cells
+from benchmarks._measure import Case, case
+
+ENGINES_BAR = 2e-4
+SOLVERS_BAR = 5e-5
+SPEED_BAR = 3.0
+LARGE = "196-64-10"
+LARGE_BAR = (180.0, 300.0)
+NETLIST = "784-256-256-256-10"
+NETLIST_BAR = (60.0, 1000.0)
+MEGA = 1024.0
+"""Kibibytes, in which the system counts memory, in a mebibyte."""
+
+
+def network(sizes: str, steps: int = 400) -> Case:
+    """A random network with one sample."""
+    return replace(case([int(n) for n in sizes.split("-")], 0, 1), dt=0.05, steps=steps)
+
+
+def children() -> tuple[float, float]:
+    """CPU seconds of the processes that have ended, and the most memory of one, in MiB."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / MEGA
+
+
+def worst_of_both(comparison: Comparison) -> float:
+    """Worst NRMSE of v and u."""
+    return max(v for name, v in comparison.signals.items() if name == "u" or name[0] == "v")
+
+
+def engines() -> Iterator[Sequence[str]]:
+    """Rows: network, level, worst of v and u in %, angle, seconds of each."""
+    for sizes in ("3-4-2", "16-10-10"):
+        here = network(sizes)
+        for fidelity in ("ideal", "macro"):
+            seconds = []
+            runs = {}
+            for simulator in (BatchProcess(), VacaskProgram()):
+                before = children()[0]
+                cells = Cells("macro" if fidelity == "macro" else "ideal", simulator, 0)
+                runs[simulator.program] = cells.run(here)
+                seconds.append(children()[0] - before)
+            one, two = runs.values()
+            found = here.compare("ngspice", "VACASK", "parity", one, two)
+            yield (sizes, fidelity, f"{100 * worst_of_both(found):.4f}",
+                   f"{found.updates['all'].angle:.2g}", *(f"{s:.2f}" for s in seconds))  # fmt: skip
+
+
+def solvers() -> Iterator[Sequence[str]]:
+    """Rows: network, level, worst signal in %, seconds of Sparse and KLU, their ratio."""
+    for sizes, levels in (("3-4-2", FIDELITIES[:2]), ("16-10-10", ("macro",)),
+                          ("30-20-10", ("macro",))):  # fmt: skip
+        here = network(sizes)
+        for fidelity in levels:
+            seconds, runs = [], []
+            for name in ("sparse", "klu"):
+                before = children()[0]
+                cells = Cells(fidelity, BatchProcess(name), 0, time_limit=3600.0)
+                runs.append(cells.run(here))
+                seconds.append(children()[0] - before)
+            found = here.compare("Sparse", "KLU", "parity", *runs)
+            yield (sizes, fidelity, f"{100 * found.worst_signal:.2g}",
+                   *(f"{s:.2f}" for s in seconds), f"{seconds[0] / seconds[1]:.1f}")  # fmt: skip
+
+
+def large() -> Iterator[Sequence[str]]:
+    """Rows: network, unknown lines of the deck, seconds, CPU seconds, MiB of the simulator."""
+    here = network(LARGE)
+    chip = Chip.of(here.design, 0)
+    netlist = Netlist.of(chip, "macro")
+    bench = Testbench(chip, here.x[0], here.step[0], 10.0, 0.1, 100.0)
+    start, before = time.perf_counter(), children()[0]
+    BatchProcess("klu").run(netlist.deck(bench.text()), save=["up1"], time_limit=3600.0)
+    taken, (cpu, memory) = time.perf_counter() - start, children()
+    yield LARGE, f"{taken:.0f}", f"{cpu - before:.0f}", f"{memory:.0f}"
+
+
+def netlists() -> Iterator[Sequence[str]]:
+    """Rows: dialect, CPU seconds, MiB; each in a process of its own."""
+    for name in ("ngspice", *DIALECTS):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-m", "analogdfc", "netlist", "--sizes", NETLIST,
+                       "--dialect", name, "-o", str(Path(folder) / "out")]  # fmt: skip
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            _, status, used = os.wait4(process.pid, 0)
+            if status:
+                raise SystemExit(f"netlist --dialect {name} failed")
+        yield name, f"{used.ru_utime + used.ru_stime:.1f}", f"{used.ru_maxrss / MEGA:.0f}"
+
+
+PARTS: dict[str, tuple[str, tuple[str, ...], Callable[[], Iterator[Sequence[str]]]]] = {
+    "engines": (
+        f"ngspice and VACASK (bar {100 * ENGINES_BAR:g} %)",
+        ("network", "cells", "v and u, %", "update, degree", "ngspice, CPU s", "VACASK, CPU s"),
+        engines,
+    ),
+    "solvers": (
+        f"Sparse and KLU (bars {100 * SOLVERS_BAR:g} %, {SPEED_BAR:g} times on 30-20-10)",
+        ("network", "cells", "worst signal, %", "Sparse, CPU s", "KLU, CPU s", "ratio"),
+        solvers,
+    ),
+    "large": (
+        f"One settle with macro cells and every wire (bars {LARGE_BAR[0]:g} s, "
+        f"{LARGE_BAR[1]:g} MB), steps' tolerance 1e-4",
+        ("network", "s", "CPU s", "MiB"),
+        large,
+    ),
+    "netlists": (
+        f"Netlists of {NETLIST} (bars {NETLIST_BAR[0]:g} s, {NETLIST_BAR[1]:g} MB)",
+        ("dialect", "CPU s", "MiB"),
+        netlists,
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(prog="benchmarks.engines", description=__doc__.split("\n")[0])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS])
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    for part in given.parts:
+        title, columns, rows = PARTS[part]
+        table = Table(title=title, title_justify="left")
+        for column in columns:
+            table.add_column(column, justify="right")
+        for row in tqdm(rows(), desc=part, file=sys.stderr, leave=False):
+            table.add_row(*row)
+        Console().print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
