@@ -146,6 +146,28 @@ def _ngspice() -> list[Finding]:
             library or "not installed",
             "" if library else _system_fix(shared),
         ),
+        *_engines(binary if version else None),
+    ]
+
+
+def _engines(binary: str | None) -> list[Finding]:
+    """What makes simulations faster, or checks them by another program; optional."""
+    from analogdfc.spice.installed import has_klu
+    from analogdfc.spice.vacask import VacaskProgram, find_vacask
+
+    klu = binary is not None and has_klu(binary)
+    note = "" if klu else "ngspice solves with Sparse, several times slower; 42 and later have KLU"
+    vacask = find_vacask()
+    return [
+        Finding("KLU", "", "present" if klu else None, False, klu, note),
+        Finding(
+            "VACASK",
+            "",
+            None if vacask is None else VacaskProgram().version() or "present",
+            False,
+            vacask is not None,
+            vacask or "a second simulator: pip install 'analogdfc[vacask]'",
+        ),
     ]
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from analogdfc.spice.energy import measure_circuit
     from analogdfc.spice.engines import SIMULATORS, get_simulator, ngspice_version
     from analogdfc.spice.netlist import FIDELITIES, Fidelity, Netlist
+    from analogdfc.spice.pyspice import to_pyspice
     from analogdfc.spice.simulation import Simulation, simulate_all
     from analogdfc.spice.simulator import Simulator, Waveforms
     from analogdfc.spice.testbench import Testbench
@@ -30,6 +31,7 @@ else:
                 "Fidelity",
                 "Netlist",
             ),
+            "analogdfc.spice.pyspice": ("to_pyspice",),
             "analogdfc.spice.simulation": (
                 "Simulation",
                 "simulate_all",
@@ -56,4 +58,5 @@ __all__ = [
     "measure_circuit",
     "ngspice_version",
     "simulate_all",
+    "to_pyspice",
 ]

@@ -230,7 +230,11 @@ class LoopTransfer:
         return sum(n.unstable_poles(self.numbers, rate) for n in self.paths.nodes.values())
 
     def stages(self, s: Complex) -> Stages:
-        """The equations of all amplifiers at frequencies."""
+        """The equations of all amplifiers at frequencies.
+
+        Args:
+            s: frequencies, (points,), in rad/s.
+        """
         return Stages(self.paths.nodes, self.numbers, s[None])
 
     def _nothing(self, s: Complex) -> Complex:
