@@ -106,7 +106,9 @@ def test_work_grows_with_time_samples_and_size() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["compare"], ["size", "--trials", "24"]], ids=["compare", "size"]
+    "arguments",
+    [["compare"], ["montecarlo"], ["size", "--trials", "24"]],
+    ids=["compare", "montecarlo", "size"],
 )
 def test_a_command_says_at_once_that_it_will_be_long(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -116,6 +118,7 @@ def test_a_command_says_at_once_that_it_will_be_long(
 
     monkeypatch.setattr(Study, "run", stop)
     monkeypatch.setattr("analogdfc.cli.size.size", stop)
+    monkeypatch.setattr("analogdfc.cli.montecarlo.try_chips", stop)
     monkeypatch.setattr("analogdfc.memory.memory", lambda: 10**15)
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(cli, [*arguments, "--sizes", "2-2-2", "--duration", "4e7"])

@@ -18,13 +18,15 @@ from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.cli import _montecarlo, cli
+from analogdfc.dynamics import Trajectory
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.jobs import Spool
-from analogdfc.montecarlo.chips import Chips, drawn_by, try_chips
+from analogdfc.montecarlo.chips import Chips, Circuits, drawn_by, try_chips, try_circuits
 from analogdfc.montecarlo.figure import yield_figure
 from analogdfc.montecarlo.found import Yield
-from analogdfc.study import Model, Study
+from analogdfc.spice.engines import get_simulator
+from analogdfc.study import Cells, Model, Study
 
 SMALL = ("montecarlo", "--sizes", "2-2-1", "--samples", "1", "--duration", "3", "--jobs", "1")
 
@@ -111,6 +113,28 @@ def test_a_chip_without_a_result_fails_alone_and_keeps_its_reason(
     assert records.read(tmp_path / "r.h5").number("angle_degree/largest") == np.inf
 
 
+def test_a_circuit_that_does_not_converge_does_not_end_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def simulated(cells: Cells, one: Study) -> Trajectory:
+        if cells.seed == 3:
+            raise ConvergenceError("sample 0: time step too small")
+        return Model(cells.seed).run(one)
+
+    monkeypatch.setattr(Cells, "run", simulated)
+    ended: list[None] = []
+    simulator = get_simulator("batch")
+    found = try_circuits(study(), range(2, 5), simulator, progress=lambda: ended.append(None))
+    assert len(ended) == 3
+    assert found.failed == {3: "sample 0: time step too small"}
+    chips = try_chips(study(), range(2, 5))
+    assert found.angles == pytest.approx(
+        {seed: chips.angles["all"][k] for k, seed in enumerate(chips.seeds) if seed != 3}, abs=1e-3
+    )
+    circuits = Yield(chips, 5.0, 20, found).numbers()["ngspice_macro"]
+    assert circuits["chip 3"] == {"without_a_result": "sample 0: time step too small"}
+
+
 def test_the_confidence_interval_is_wilsons() -> None:
     found = Yield(chips([1.0] * 8 + [9.0, np.nan]), 5.0, 20)
     assert found.share == 0.8
@@ -170,10 +194,13 @@ def test_the_table_says_yield_and_what_failed(capsys: pytest.CaptureFixture[str]
     angles = np.array([1.0, 2.0, 3.0, 9.0, np.nan])
     drawn = {"cause": np.arange(5.0)}
     many = Chips(tuple(range(5)), {"all": angles}, drawn, {4: "no operating point"})
-    _montecarlo.show(study().design, "given", "samples", Yield(many, 5.0, 20, {1: 2.25}))
+    _montecarlo.show(
+        study().design, "given", "samples", Yield(many, 5.0, 20, Circuits({1: 2.25}, {0: "slow"}))
+    )
     printed = capsys.readouterr().out
     assert "yield 60 %: 3 of 5 chips are within 5 degrees" in printed
     assert "Warning: chip 4 has no result: no operating point" in printed
+    assert "Warning: chip 0 has no result in SPICE: slow" in printed
     assert "chip 1: 2.250 degrees in SPICE, 2.000 in the model" in printed
 
 

@@ -46,5 +46,7 @@ def show(design: Design, origin: str, samples: str, found: Yield) -> None:
             table.add_row(one.name, f"{one.rank:+.2f}", f"{one.chance:.1g}")
         console.print(table)
         say(_LEGEND, style="dim")
-    for seed, angle in found.circuits.items():
+    for seed, angle in found.circuits.angles.items():
         say(f"chip {seed}: {angle:.3f} degrees in SPICE, {found.of(seed):.3f} in the model")
+    for seed, why in found.circuits.failed.items():
+        say(f"Warning: chip {seed} has no result in SPICE: {why}", "bold")

@@ -44,7 +44,7 @@ from analogdfc.errors import UserError
 from analogdfc.files import beside
 from analogdfc.findings import inputs_tree
 from analogdfc.jobs import Spool, check_spool, processes, spool_beside
-from analogdfc.montecarlo.chips import try_chips, try_circuits
+from analogdfc.montecarlo.chips import Circuits, try_chips, try_circuits
 from analogdfc.montecarlo.figure import yield_figure
 from analogdfc.montecarlo.found import Yield
 from analogdfc.plots import save_figure
@@ -225,7 +225,7 @@ def _run(
                 executor=executor,
                 progress=lambda units: tell("chips", units, options.chips),
             )
-        circuits: dict[int, float] = {}
+        circuits = Circuits({}, {})
         if simulator is not None:
             circuits = try_circuits(
                 study,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,14 +21,14 @@ from torch import Tensor
 from analogdfc.circuit.behavioural import UNKNOWNS, check_solving
 from analogdfc.circuit.chip import Chip
 from analogdfc.dynamics import Trajectory
-from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.errors import ConvergenceError, TimeLimitError, UserError
 from analogdfc.jobs import Progress, Run, Shared, run_kept
 from analogdfc.records import Quantity, Record, Tree
 from analogdfc.spice.simulator import Simulator
 from analogdfc.states import digest
 from analogdfc.study import Cells, Study
 
-__all__ = ["Chips", "drawn_by", "try_chips", "try_circuits"]
+__all__ = ["Chips", "Circuits", "drawn_by", "try_chips", "try_circuits"]
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,18 @@ class Chips:
             all_of("drawn"),
             {int(seed): record.text(f"failed/{seed}") for seed in failed},
         )
+
+
+class Circuits(NamedTuple):
+    """Some chips as circuits of macro cells.
+
+    Attributes:
+        angles: angle of the whole update to the ideal one, in degrees, by the chip's seed.
+        failed: why a chip came to no result, by its seed.
+    """
+
+    angles: Mapping[int, float]
+    failed: Mapping[int, str]
 
 
 def drawn_by(chip: Chip, nominal: Chip) -> dict[str, float]:
@@ -276,7 +289,7 @@ def try_circuits(
     time_limit: float = 600.0,
     jobs: int = 1,
     progress: Callable[[], object] = lambda: None,
-) -> dict[int, float]:
+) -> Circuits:
     """The same of some chips as circuits of macro cells.
 
     Args:
@@ -287,16 +300,17 @@ def try_circuits(
         jobs: simulations at a time.
         progress: called after each chip.
 
-    Returns:
-        Angle of the whole update to the ideal one, in degrees, by the seed.
-
     Raises:
         UserError: the simulator is missing or refuses the netlist.
-        ConvergenceError: a simulation that doesn't converge or doesn't end in time.
     """
-    lot, found = _Lot(study), {}
+    lot = _Lot(study)
+    angles: dict[int, float] = {}
+    failed: dict[int, str] = {}
     for seed in seeds:
-        run = Cells("macro", simulator, seed, time_limit, jobs).run(study)
-        found[seed] = lot.angles(run)["all"]
+        try:
+            run = Cells("macro", simulator, seed, time_limit, jobs).run(study)
+            angles[seed] = lot.angles(run)["all"]
+        except (ConvergenceError, TimeLimitError) as error:
+            failed[seed] = str(error)
         progress()
-    return found
+    return Circuits(angles, failed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, spearmanr
 
 from analogdfc.errors import UserError
-from analogdfc.montecarlo.chips import Chips
+from analogdfc.montecarlo.chips import Chips, Circuits
 
 __all__ = ["Correlation", "Yield"]
 
@@ -45,7 +44,7 @@ class Yield:
         chips: the chips.
         max_angle: the bound on the angle of the whole update, in degrees.
         together: chips that were integrated together.
-        circuits: angles of some of them as circuits, in degrees, by seed.
+        circuits: some of them as circuits.
 
     Raises:
         UserError: a bound that isn't positive.
@@ -54,7 +53,7 @@ class Yield:
     chips: Chips
     max_angle: float
     together: int
-    circuits: Mapping[int, float] = field(default_factory=dict)
+    circuits: Circuits = field(default_factory=lambda: Circuits({}, {}))
 
     def __post_init__(self) -> None:
         if not self.max_angle > 0:
@@ -129,10 +128,13 @@ class Yield:
         }
         if self.chips.failed:
             out["without_a_result"] = {f"chip {s}": w for s, w in self.chips.failed.items()}
-        if self.circuits:
+        if any(self.circuits):
             out["ngspice_macro"] = {
                 f"chip {seed}": {"angle_degree": angle, "behavioural_degree": self.of(seed)}
-                for seed, angle in self.circuits.items()
+                for seed, angle in self.circuits.angles.items()
+            } | {
+                f"chip {seed}": {"without_a_result": why}
+                for seed, why in self.circuits.failed.items()
             }
         return out
 
