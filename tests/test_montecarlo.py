@@ -63,9 +63,14 @@ def test_a_nominal_chip_drew_nothing_and_a_seeded_one_what_its_card_allows() -> 
     design = study().design
     nominal = Chip.of(design)
     assert set(drawn_by(nominal, nominal).values()) == {0.0}
-    many = [drawn_by(Chip.of(design, seed), nominal) for seed in range(200)]
-    squares = [v**2 for one in many for name, v in one.items() if name.startswith("offset")]
-    assert np.sqrt(np.mean(squares)) == pytest.approx(design.card.amplifier.offset, rel=0.1)
+    many = [drawn_by(Chip.of(design, seed), nominal) for seed in range(100)]
+    banks = {f"offset of {bank.name}": bank.offset for bank in nominal.circuit.banks}
+    # Over many chips the mean square is the variance, whatever the number of amplifiers.
+    assert max(map(len, banks.values())) > 1
+    squares = [
+        [one[name] ** 2 for one in many] for name, offset in banks.items() if len(offset) > 1
+    ]
+    assert np.sqrt(np.mean(squares)) == pytest.approx(design.card.amplifier.offset, rel=0.05)
 
 
 def test_chips_that_have_run_are_not_run_again(
