@@ -11,6 +11,7 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor
 
+from analogdfc import records
 from analogdfc.activations import ACTIVATIONS, Activation, register_activation
 from analogdfc.circuit import Chip, Devices
 from analogdfc.cli import cli
@@ -112,6 +113,27 @@ def test_a_cell_of_ones_own_takes_its_place_in_the_netlist_and_runs(tmp_path: Pa
     circuit = Circuit(chip, "macro", get_simulator("batch"), cells={"opamp": file})
     run = circuit.run(here.x, here.step, dt=0.1, steps=20)
     assert torch.isfinite(run.u).all()
+
+
+def test_an_option_puts_a_cell_of_ones_own_into_the_netlist_and_into_the_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.lib").write_text(OWN)
+    common = ["--sizes", "3-4-2", "--cell", "opamp=mine.lib"]
+    result = CliRunner().invoke(cli, ["netlist", *common, "-o", "out"])
+    assert result.exit_code == 0, result.output
+    assert OWN.strip() in Path("out/cells.lib").read_text()
+    short = ["--fidelity", "macro", "--samples", "1", "--duration", "2", "--no-causes"]
+    result = CliRunner().invoke(cli, ["compare", *common, *short, "-o", "out.h5"])
+    assert result.exit_code == 0, result.output
+    record = records.read("out.h5")
+    assert record.text("cells/opamp") == OWN
+    for wrong in ("opamp", "=mine.lib", "opamp="):
+        result = CliRunner().invoke(cli, ["netlist", "--cell", wrong, "-o", "other"])
+        assert result.exit_code == 2
+        assert "a cell and one file, such as opamp=my_opamp.lib" in result.stderr
+    assert not Path("other").exists()
 
 
 def test_a_cell_of_ones_own_may_bring_subcircuits_of_its_own(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -202,6 +202,28 @@ def device_options(command: _Command) -> _Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def own_cells(given: Sequence[str]) -> dict[str, Path]:
+    """Files by the name of the cell whose place they take, as `CELLS` has them."""
+    found: dict[str, Path] = {}
+    for text in given:
+        name, equals, file = text.partition("=")
+        if not (name and equals and file) or name in found:
+            raise UserError(f"--cell {text!r}: a cell and one file, such as opamp=my_opamp.lib")
+        found[name] = Path(file)
+    return found
+
+
+CELLS = click.option(
+    "--cell",
+    "cells",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="SPICE subcircuit of your own in the place of a cell, such as opamp=my_opamp.lib; the "
+    "pins and parameters must be those of the cell. May be given several times.",
+)
+"""Cells of one's own, of commands that make a circuit."""
 
 
 def pdk_options(command: _Command) -> _Command:

@@ -22,6 +22,7 @@ from analogdfc.circuit.averages import Ending, Until
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.cli import _report
+from analogdfc.cli._design import CELLS as OWN_CELLS
 from analogdfc.cli._design import (
     ENGINE,
     JSON,
@@ -36,6 +37,7 @@ from analogdfc.cli._design import (
     make_kit,
     make_model,
     make_stimuli,
+    own_cells,
     pdk_options,
     progress_bar,
 )
@@ -60,6 +62,7 @@ from analogdfc.kits import Corner, Kit
 from analogdfc.plots import comparison_figure, save_figure
 from analogdfc.recorded import chip_tree
 from analogdfc.spice.engines import get_simulator
+from analogdfc.spice.library import read_cell
 from analogdfc.spice.netlist import Fidelity
 from analogdfc.spice.simulator import Simulator
 from analogdfc.study import Cells, Ideal, Model, Realisation, Study
@@ -79,6 +82,7 @@ class _Options:
     fidelity: Fidelity | Literal["both"]
     pdk: str | None
     corner: Corner
+    cells: tuple[str, ...]
     rung: str
     duration: float
     with_causes: bool
@@ -113,6 +117,7 @@ class _Options:
     help="Level of the circuit's cells; both: ideal and macro.",
 )
 @pdk_options
+@OWN_CELLS
 @click.option(
     "--rung",
     type=click.Choice([r.name.lower().replace("_", "-") for r in Rung]),
@@ -211,8 +216,8 @@ def command(
         why = "ideal cells have no imperfections; nothing is run with it"
         modelled = ["rung", "tolerance_angle", "until_settled"]
         refuse(why, *modelled, *(["with_causes"] if options.with_causes else []))
-    figure_path = beside(output, ".png")
-    check_outputs(output, figure_path, read=(weights, card, devices))
+    figure_path, own = beside(output, ".png"), own_cells(options.cells)
+    check_outputs(output, figure_path, read=(weights, card, devices, *own.values()))
     spool_folder = beside(output, ".runs")
     check_spool(spool_folder)
     kit, card = make_kit(options.fidelity, options.pdk, options.corner, card)
@@ -229,6 +234,8 @@ def command(
         tree |= {"chip": chip_tree(Chip.of(design, chip.seeds[1])), "settings": settings()}
         if kit is not None:
             tree |= {"kit": kit.about}
+        if own:
+            tree |= {"cells": {name: read_cell(path) for name, path in own.items()}}
         records.write(output, {**tree, "results": numbers})
     figure = save_figure(comparison_figure(design, results.runs, chip.seeds), figure_path)
     if as_json:
@@ -280,7 +287,16 @@ def _run(
         slowest, missing = _slowest_mode(study, seed)
         realisations.append(Model(seed, rung, angle=options.tolerance_angle))
     realisations += [
-        Cells(level, simulator, seed, options.time_limit, jobs, kit=kit, beside=k > 0)
+        Cells(
+            level,
+            simulator,
+            seed,
+            options.time_limit,
+            jobs,
+            own_cells(options.cells),
+            kit,
+            beside=k > 0,
+        )
         for k, simulator in enumerate(simulators)
         for level in levels
     ]

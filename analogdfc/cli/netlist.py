@@ -10,12 +10,14 @@ import torch
 from analogdfc.cases import stimuli_for
 from analogdfc.circuit.chip import Chip
 from analogdfc.cli._design import (
+    CELLS,
     Switches,
     design_options,
     device_options,
     make_design,
     make_kit,
     make_model,
+    own_cells,
     pdk_options,
 )
 from analogdfc.cli._given import given, learned_on
@@ -47,6 +49,7 @@ Example:
     help="Level of the amplifier and tanh cells.",
 )
 @pdk_options
+@CELLS
 @click.option(
     "--dialect",
     type=click.Choice(["ngspice", *DIALECTS]),
@@ -78,6 +81,7 @@ def command(
     fidelity: Fidelity,
     pdk: str | None,
     corner: Corner,
+    cells: tuple[str, ...],
     dialect: str,
     output: Path,
     force: bool,
@@ -104,7 +108,7 @@ def command(
     design = make_design(model, made_of.card, made_of.switches, made_of.devices)
     samples = stimuli_for(model.network, 1, made_of.seeds[0])
     chip = Chip.of(design, made_of.seeds[1])
-    netlist = Netlist.of(chip, fidelity, kit=kit)
+    netlist = Netlist.of(chip, fidelity, cells=own_cells(cells), kit=kit)
     study = Study(netlist.chip.design, samples.x, samples.step)
     part = bench_tolerance(study, netlist.chip.seed)
     bench = Testbench(

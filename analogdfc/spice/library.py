@@ -89,12 +89,14 @@ def _text(name: str, used_in: str = "") -> str:
         raise UserError(f"{where}cell {name!r} isn't in the cell library{also}") from error
 
 
-def _own(cell: str, path: Path, instead_of: str) -> str:
-    """The text of a file that takes a cell's place, checked: data, never a command.
+def read_cell(path: Path) -> str:
+    """The text of a file with a cell, checked: data, never a command.
+
+    Args:
+        path: the file.
 
     Raises:
-        UserError: it can't be read, holds what a netlist may not, or has no subcircuit with the
-            pins and the parameters of the cell.
+        UserError: it can't be read, or holds what a netlist may not.
     """
     try:
         text = (
@@ -107,9 +109,20 @@ def _own(cell: str, path: Path, instead_of: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: can't read the cell: {error}") from error
     try:
-        check_deck(f"* {cell}\n{text.rstrip()}\n.end\n")
+        check_deck(f"* a cell\n{text.rstrip()}\n.end\n")
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+    return text
+
+
+def _own(cell: str, path: Path, instead_of: str) -> str:
+    """The text of a file that takes a cell's place.
+
+    Raises:
+        UserError: it can't be read, or has no subcircuit with the pins and the parameters of the
+            cell.
+    """
+    text = read_cell(path)
     wanted, found = interfaces(f"*\n{instead_of}")[cell], interfaces(f"*\n{text}").get(cell)
     if found is None or found.pins != wanted.pins:
         what = "there is no such subcircuit" if found is None else f"its pins are {found.pins}"
