@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -560,8 +561,14 @@ def test_program_and_library_tell_their_version(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_pyspice_is_not_imported_into_the_callers_process() -> None:
-    SharedLibrary().run(RC_STEP, save=["out"])
-    assert not any(name.partition(".")[0] == "PySpice" for name in sys.modules)
+    code = f"""
+import subprocess
+import sys
+from analogdfc.spice.shared import SharedLibrary
+SharedLibrary().run({RC_STEP!r}, save=["out"])
+sys.exit(any(name.partition(".")[0] == "PySpice" for name in sys.modules))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 @pytest.mark.parametrize(
