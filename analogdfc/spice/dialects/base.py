@@ -24,7 +24,6 @@ class Dialect(ABC):
         comment: what a comment starts with.
         extension: of the files' names.
         check: how what is written was checked.
-        modules: Verilog-A that the lines written so far need; it belongs into a file `MODULES`.
     """
 
     name: ClassVar[str]
@@ -32,7 +31,11 @@ class Dialect(ABC):
     comment: ClassVar[str]
     extension: ClassVar[str]
     check: ClassVar[str]
-    modules: str = ""
+
+    @property
+    def modules(self) -> str:
+        """Verilog-A that the lines written so far need; it belongs into a file `MODULES`."""
+        return ""
 
     @abstractmethod
     def lines(self, parts: Iterable[Statement]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
@@ -110,18 +111,18 @@ class SpiceLike(Dialect):
         expression = f"{part.quantity}={self.value(part.expression)}"
         return f"{_named(part.name)} {' '.join(part.nodes)} {expression}"
 
+    @abstractmethod
     def model(self, part: SwitchModel) -> Iterator[str]:
         """The lines of a switch's model."""
-        raise NotImplementedError
 
+    @abstractmethod
     def options(self, values: Mapping[str, str]) -> Iterator[str]:
         """The lines of the tolerances."""
-        raise NotImplementedError
 
+    @abstractmethod
     def saved(self, part: Saved) -> str:
         """The line that keeps what there is to look at."""
-        raise NotImplementedError
 
+    @abstractmethod
     def transient(self, part: Transient) -> Iterator[str]:
         """The lines of the analysis."""
-        raise NotImplementedError

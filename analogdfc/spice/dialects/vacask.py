@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from analogdfc.errors import UserError
 from analogdfc.spice.dialects.base import MODULES, assigned
 from analogdfc.spice.dialects.statements import (
-    Behaviour,
-    Device,
     Ends,
-    Instance,
     Options,
-    Parameters,
     Saved,
     Statement,
-    Subckt,
     SwitchModel,
     Transient,
     Waveform,
 )
-from analogdfc.spice.dialects.veriloga import WithModules
+from analogdfc.spice.dialects.veriloga import WithModules, joined
 
-_BUILT_IN = {
-    "r": ("resistor", "r"),
-    "c": ("capacitor", "c"),
-    "e": ("vcvs", "gain"),
-    "g": ("vccs", "gain"),
-    "v": ("vsource", "dc"),
-    "i": ("isource", "dc"),
-}
 _OPTIONS = {
     "reltol": "reltol",
     "abstol": "abstol",
@@ -38,11 +25,6 @@ _OPTIONS = {
     "temp": "temp",
     "tnom": "tnom",
 }
-
-
-def _joined(words: Iterable[str]) -> str:
-    # A statement is one line, however long.
-    return " ".join(words)
 
 
 class Vacask(WithModules):
@@ -62,7 +44,7 @@ class Vacask(WithModules):
 
     def begin(self, title: str) -> Iterator[str]:
         """See `Dialect.begin`; the first line is the title."""
-        kinds = [kind for kind, _ in _BUILT_IN.values()]
+        kinds = [kind for kind, _ in self.built_in.values()]
         yield title
         yield "ground 0"
         yield from (f'load "{file}"' for file in ("resistor.osdi", "capacitor.osdi", MODULES))
@@ -72,30 +54,17 @@ class Vacask(WithModules):
         """See `Dialect.include`."""
         return f'include "{file}"'
 
-    def line(self, part: Statement) -> Iterator[str]:
-        """See `WithModules.line`; what the analysis needs is given by `end`."""
+    def special(self, part: Statement) -> Iterator[str]:
+        """See `WithModules.special`; what the analysis needs is given by `end`."""
         match part:
-            case Subckt(name, pins, values):
-                yield f"subckt {name} ({' '.join(pins)})"
-                if values:
-                    yield _joined(["parameters", *assigned(values, "{}=({})")])
             case Ends():
                 yield "ends"
-            case Device("s", name, nodes, model):
-                yield f"{name} ({' '.join(nodes)}) {model}"
-            case Device(kind, name, nodes, value):
-                built_in, key = _BUILT_IN[kind]
-                yield f"{name} ({' '.join(nodes)}) {built_in} {key}=({value})"
             case Waveform(name, nodes, points):
                 wave = ", ".join(number for point in points for number in point)
                 yield f'{name} ({" ".join(nodes)}) vsource type="pwl" wave=[{wave}]'
-            case Instance(name, nodes, cell, values):
-                yield _joined([name, f"({' '.join(nodes)})", cell, *assigned(values, "{}=({})")])
             case SwitchModel(name, threshold, closed, opened):
                 values = {"threshold": threshold, "closed": closed, "open": opened}
-                yield _joined([f"model {name} voltage_switch", *assigned(values, "{}=({})")])
-            case Parameters(values):
-                yield _joined(["parameters", *assigned(values, "{}=({})")])
+                yield joined(f"model {name} voltage_switch", values)
             case Options(values):
                 self._options |= values
             case Transient():
@@ -103,8 +72,6 @@ class Vacask(WithModules):
             case Saved(nodes, sources):
                 self._saved += [f"v({quoted(name)})" for name in nodes]
                 self._saved += [f"i({quoted(name)})" for name in sources]
-            case Behaviour(name):
-                raise UserError(f"{name}: VACASK takes such a source inside a cell alone")
 
     def end(self) -> Iterator[str]:
         """See `Dialect.end`; here: the block that runs the analysis.

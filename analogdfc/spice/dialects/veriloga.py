@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from analogdfc.errors import UserError
-from analogdfc.spice.dialects.base import Dialect, cells_of
-from analogdfc.spice.dialects.statements import Behaviour, Device, Ends, Instance, Statement
+from analogdfc.spice.dialects.base import Dialect, assigned, cells_of
+from analogdfc.spice.dialects.statements import (
+    Behaviour,
+    Device,
+    Ends,
+    Instance,
+    Parameters,
+    Statement,
+    Subckt,
+)
 
 SWITCH = """module voltage_switch(p, n, cp, cn);
   inout p, n, cp, cn;
@@ -89,20 +98,43 @@ def module_of(cell: str, body: Sequence[Statement]) -> tuple[Module | None, list
     ), rest
 
 
+def joined(words: str, values: Mapping[str, str]) -> str:
+    """A statement with its parameters; it is one line, however long.
+
+    Args:
+        words: what stands before them.
+        values: expressions by name.
+    """
+    return " ".join([words, *assigned(values, "{}=({})")])
+
+
 def is_parameter(piece: str) -> bool:
     """Whether a piece of an expression, as `PIECE` finds them, is the name of a parameter."""
     return "(" not in piece and piece not in _FUNCTIONS
 
 
 class WithModules(Dialect):
-    """A dialect whose behavioural sources are Verilog-A."""
+    """A dialect whose behavioural sources are Verilog-A.
+
+    Attributes:
+        built_in: name of a part's kind, and of its value, by the letter of our netlists.
+    """
+
+    built_in: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "r": ("resistor", "r"),
+        "c": ("capacitor", "c"),
+        "e": ("vcvs", "gain"),
+        "g": ("vccs", "gain"),
+        "v": ("vsource", "dc"),
+        "i": ("isource", "dc"),
+    }
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
         """Verilog-A of the cells written so far, by the name of the module."""
 
     @property
-    def modules(self) -> str:  # type: ignore[override]
+    def modules(self) -> str:
         """See `Dialect`."""
         return HEADER + "\n".join([SWITCH, *self.texts.values()])
 
@@ -122,9 +154,40 @@ class WithModules(Dialect):
                 yield from self.line(inner)
             yield from self.line(Ends(cell.name))
 
-    @abstractmethod
     def line(self, part: Statement) -> Iterator[str]:
-        """The lines of one statement."""
+        """The lines of one statement; of what differs between these languages see `special`.
+
+        Raises:
+            UserError: a behavioural source outside a cell.
+        """
+        match part:
+            case Subckt(name, pins, values):
+                yield f"subckt {name} ({' '.join(pins)})"
+                if values:
+                    yield joined("parameters", values)
+            case Device("s", name, nodes, model):
+                yield f"{name} ({' '.join(nodes)}) {model}"
+            case Device(kind, name, nodes, value):
+                built_in, key = self.built_in[kind]
+                yield f"{name} ({' '.join(nodes)}) {built_in} {key}=({value})"
+            case Instance(name, nodes, cell, values):
+                yield joined(f"{name} ({' '.join(nodes)}) {cell}", values)
+            case Parameters(values):
+                yield joined("parameters", values)
+            case Behaviour(name):
+                raise UserError(
+                    f"{name}: {self.simulator}'s dialect takes such a source inside a cell alone"
+                )
+            case _:
+                yield from self.special(part)
+
+    @abstractmethod
+    def special(self, part: Statement) -> Iterator[str]:
+        """The lines of what `line` doesn't write."""
+
+    def include(self, file: str) -> str:
+        """See `Dialect.include`."""
+        return f'include "{file}"'
 
 
 def _meters(
