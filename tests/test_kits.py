@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import subprocess
 from importlib import metadata
@@ -61,6 +62,15 @@ ALL = [*FOUNDRIES, pytest.param(KITS["generic"], id="generic")]
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ANALOGDFC_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+def test_the_kits_tested_with_are_the_versions_that_the_commands_name() -> None:
+    extras = configparser.ConfigParser()
+    extras.read(ROOT / "setup.cfg")
+    named = extras["options.extras_require"]["gf180"].strip(), SKY130.command.split()[-1]
+    (line,) = re.findall(r"^KITS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert tuple(line.split()) == named
+    assert [name.partition("==")[0] for name in named] == [GF180.package, SKY130.package]
 
 
 # Reading
