@@ -19,6 +19,7 @@ ALLOWED_CARDS = frozenset({
     ".title", ".param", ".func", ".subckt", ".ends", ".model", ".global", ".options", ".option",
     ".opt", ".ic", ".nodeset", ".temp", ".if", ".elseif", ".else", ".endif", ".op", ".tran", ".end",
 })
+ANALYSES = {"op": ".op", "dc": ".dc", "ac": ".ac", "noise": ".noise", "tran": ".tran"}
 _FILE_MODELS = frozenset({
     "d_cosim", "d_process", "d_source", "d_state", "file_source", "filesource", "table2d",
     "table3d",
@@ -26,11 +27,16 @@ _FILE_MODELS = frozenset({
 # fmt: on
 _NAME = r"[\w.#:+\-~!/\[\]@<>]+"
 _SIGNAL = re.compile(rf"(?:(v|i)\(({_NAME})\)|({_NAME}))", re.IGNORECASE | re.ASCII)
+_OF_NOISE = frozenset({"onoise_spectrum", "inoise_spectrum", "onoise_total", "inoise_total"})
 _LINE_LENGTH = 100
 
 
-def check_deck(netlist: str) -> None:
+def check_deck(netlist: str, analysis: str = "tran") -> None:
     """Refuse a deck that isn't self-contained: title line, devices, allowed cards, '.end'.
+
+    Args:
+        netlist: the deck.
+        analysis: what it may ask for beside an operating point, a key of `ANALYSES`.
 
     Raises:
         UserError: a control block or command, an included file, a `.save` line, any other card
@@ -46,14 +52,14 @@ def check_deck(netlist: str) -> None:
     if closing != ".end" or ends != filled[-1:]:
         raise UserError("netlist: the deck must end with one line '.end', and have no other")
     for number, line in enumerate(lines, 1):
-        _check_line(number, line)
+        _check_line(number, line, ALLOWED_CARDS - {".tran"} | {ANALYSES[analysis]})
     for number, line in logical_lines(netlist):
         fields = line.replace("(", " ").lower().split()
         if fields[:1] == [".model"] and len(fields) > 2 and fields[2] in _FILE_MODELS:
             _refuse(number, line, f"the code model '{fields[2]}' opens files")
 
 
-def _check_line(number: int, line: str) -> None:
+def _check_line(number: int, line: str, allowed: frozenset[str]) -> None:
     text = line.strip().lower()
     if any((ord(c) < 32 and c != "\t") or 0xD800 <= ord(c) < 0xE000 for c in line):
         _refuse(number, line, "a control character")
@@ -70,9 +76,9 @@ def _check_line(number: int, line: str) -> None:
         _refuse(number, line, "the first line is the title; ngspice would not read this card")
     if card in (".save", ".probe"):
         _refuse(number, line, "name the signals in `save` instead")
-    if card and card not in ALLOWED_CARDS:
-        allowed = " ".join(sorted(ALLOWED_CARDS))
-        _refuse(number, line, f"a deck must be self-contained; allowed are {allowed}")
+    if card and card not in allowed:
+        known = " ".join(sorted(allowed))
+        _refuse(number, line, f"a deck must be self-contained; allowed are {known}")
 
 
 def _refuse(number: int, line: str, reason: str) -> NoReturn:
@@ -110,7 +116,7 @@ def stop_time(netlist: str) -> float:
     Raises:
         UserError: not exactly one `.tran` line, or one whose times aren't plain numbers.
     """
-    found = [(number, line) for number, line in logical_lines(netlist) if _card(line) == ".tran"]
+    found = [*_cards(netlist, ".tran")]
     if len(found) != 1:
         raise UserError(f"netlist: one line '.tran STEP STOP' is needed, {len(found)} are there")
     number, line = found[0]
@@ -124,6 +130,29 @@ def stop_time(netlist: str) -> float:
             " such as 100u or 1e-4"
         )
     return stop
+
+
+def check_analysis(netlist: str, analysis: str) -> None:
+    """Make sure that a deck asks for one analysis and no other.
+
+    Args:
+        netlist: the deck.
+        analysis: a key of `ANALYSES`.
+
+    Raises:
+        UserError: it asks for none or several of it, or also for another.
+    """
+    for kind, card in ANALYSES.items():
+        found, wanted = len([*_cards(netlist, card)]), kind == analysis
+        if found != wanted:
+            raise UserError(
+                f"netlist: one line {ANALYSES[analysis]!r} and no other analysis is needed; "
+                f"{found} of {card!r} are there"
+            )
+
+
+def _cards(netlist: str, card: str) -> Iterator[tuple[int, str]]:
+    return ((number, line) for number, line in logical_lines(netlist) if _card(line) == card)
 
 
 def vector_name(signal: str) -> str:
@@ -154,7 +183,7 @@ def with_saves(netlist: str, save: Sequence[str]) -> str:
     body = netlist.replace("\r\n", "\n").rstrip()
     lines, current = [body[: -len(".end")].rstrip()], ".save"
     for name in dict.fromkeys(vector_name(signal) for signal in save):
-        if name.startswith("@"):
+        if name.startswith("@") or name in _OF_NOISE:
             word = name
         elif name.endswith("#branch"):
             word = f"i({name.removesuffix('#branch')})"

@@ -1,4 +1,4 @@
-"""A transient analysis: the interface that every simulator has.
+"""An analysis of a circuit: the interface that every simulator has.
 
 How a deck is run is in the engines, one a file; which of them is meant by a name is in
 `analogdfc.spice.engines`. What all have in common is here: what a deck must be, and what a run must
@@ -16,19 +16,42 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analogdfc.errors import ConvergenceError, TimeLimitError, UserError
 from analogdfc.scratch import Scratch
-from analogdfc.spice.deck import check_deck, logical_lines, stop_time, vector_name, with_saves
+from analogdfc.spice.deck import (
+    check_analysis,
+    check_deck,
+    logical_lines,
+    stop_time,
+    vector_name,
+    with_saves,
+)
 from analogdfc.spice.diagnosis import RefusedError, raise_for_messages, reached_time
 from analogdfc.spice.interfaces import mismatch
 from analogdfc.spice.rawfile import RawPlot
 
 DECK_NAME = "deck.cir"
+
+_Found = TypeVar("_Found")
+
+_PLOTS: dict[str, tuple[str, ...]] = {
+    "tran": ("transient",),
+    "op": ("operating point", "op"),
+    "dc": ("dc",),
+    "ac": ("ac",),
+    "noise": ("noise spectral", "noise1"),
+}
+"""What the names of plots begin with, in lower case, by analysis."""
+
+_TOTALS = ("onoise_total", "inoise_total")
+"""Without these, which a second plot has, ngspice ends a noise analysis with an error."""
+
+_AXES = frozenset({"time", "frequency", "v(v-sweep)", "i(i-sweep)", "v-sweep", "i-sweep"})
 _STEPS = re.compile(r"gmin|source stepping|singular matrix", re.IGNORECASE)
 _LEAST_SPACE = 64 * 1024
 """Bytes of a temporary folder below which it counts as full."""
@@ -61,6 +84,25 @@ class Waveforms:
         return tuple(dict.fromkeys(told))
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """What an analysis other than a transient one returns.
+
+    Attributes:
+        points: (points,), float64: frequencies in hertz, or values of the source that is swept, in
+            volts or amperes; a single 0 for an operating point.
+        signals: the signals by the names as asked, each (points,): complex128 in volts or amperes
+            of 'ac', else float64; spectral densities in V/Hz^0.5 of 'noise'.
+        messages: lines that the simulator wrote on the way, warnings among them.
+        made_by: program, version and linear solver, such as 'ngspice 46, KLU'.
+    """
+
+    points: NDArray[np.float64]
+    signals: dict[str, NDArray[Any]]
+    messages: tuple[str, ...] = ()
+    made_by: str = ""
+
+
 class Simulator(ABC):
     """Runs decks, each from a clean state; holds no state between runs.
 
@@ -68,11 +110,13 @@ class Simulator(ABC):
         name: the name by which `get_simulator` knows it.
         program: what it is called in messages.
         solvers: the linear solvers that a run tries, the first that works is taken.
+        analyses: those that `analyse` takes.
     """
 
     name: ClassVar[str]
     program: ClassVar[str] = "the simulator"
     solvers: tuple[str, ...] = ("",)
+    analyses: ClassVar[tuple[str, ...]] = ()
 
     def made_with(self) -> str:
         """What says that another run would be one of the same program and solvers."""
@@ -109,23 +153,66 @@ class Simulator(ABC):
             UserError: a deck that is refused or has a syntax error, a signal that isn't in it, a
                 run past its time limit, ngspice missing or crashed.
         """
-        if not (math.isfinite(time_limit) and time_limit > 0):
-            raise UserError(f"time_limit: {time_limit!r} s must be a finite number above 0")
-        if isinstance(save, str):
-            raise UserError("save: a list of signals is needed, not one text")
+        _check_call(save, time_limit)
         check_deck(netlist)
         stop_time(netlist)
+
+        def attempt(
+            solver: str,
+        ) -> tuple[Sequence[str], NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+            messages, plot = self._attempt(netlist, save, solver, time_limit, progress)
+            return messages, *_extract(plot, save, netlist, self.program)
+
+        (messages, time, signals), made_by = self._first(attempt)
+        return Waveforms(time, signals, tuple(messages), made_by)
+
+    def analyse(
+        self,
+        netlist: str,
+        *,
+        analysis: Literal["op", "dc", "ac", "noise"],
+        save: Sequence[str],
+        time_limit: float = 600.0,
+    ) -> Sweep:
+        """Run the one analysis of a deck that isn't a transient one.
+
+        Args:
+            netlist: as `run` takes it, with one `.op`, `.dc`, `.ac` or `.noise` line.
+            analysis: which of these it has.
+            save: as `run` takes it; of 'noise' 'onoise_spectrum' and 'inoise_spectrum'.
+            time_limit: seconds of wall-clock time after which the run is stopped; > 0.
+
+        Raises:
+            ConvergenceError: no operating point, or a value that isn't finite.
+            UserError: as of `run`, and an engine that has no such analysis.
+        """
+        if analysis not in self.analyses:
+            known = ", ".join(self.analyses) or "the transient one only"
+            raise UserError(f"{self.program}: no analysis {analysis!r} here; there are: {known}")
+        _check_call(save, time_limit)
+        check_deck(netlist, analysis)
+        check_analysis(netlist, analysis)
+
+        def attempt(
+            solver: str,
+        ) -> tuple[Sequence[str], NDArray[np.float64], dict[str, NDArray[Any]]]:
+            kept = [*save, *_TOTALS] if analysis == "noise" else save
+            messages, plot = self._attempt(netlist, kept, solver, time_limit, None, analysis)
+            return messages, *_swept(plot, save, netlist, self.program)
+
+        (messages, points, signals), made_by = self._first(attempt)
+        return Sweep(points, signals, tuple(messages), made_by)
+
+    def _first(self, attempt: Callable[[str], _Found]) -> tuple[_Found, str]:
+        """What the first solver returns that converges, and what says which that was."""
         failed: list[str] = []
         for solver in self.solvers:
             try:
-                messages, plot = self._attempt(netlist, save, solver, time_limit, progress)
-                time, signals = _extract(plot, save, netlist, self.program)
+                return attempt(solver), self._made_by(solver, failed)
             except ConvergenceError:
                 if solver == self.solvers[-1]:
                     raise
                 failed.append(solver)
-                continue
-            return Waveforms(time, signals, tuple(messages), self._made_by(solver, failed))
         raise UserError(f"{self.program}: names no solver")
 
     def _made_by(self, solver: str, failed: Sequence[str]) -> str:
@@ -139,9 +226,10 @@ class Simulator(ABC):
         save: Sequence[str],
         solver: str,
         time_limit: float,
-        progress: Callable[[float], object],
+        progress: Callable[[float], object] | None,
+        analysis: str = "tran",
     ) -> tuple[list[str], RawPlot]:
-        """Messages of a run with one solver, and its transient analysis."""
+        """Messages of a run with one solver, and its one analysis."""
         try:
             with Scratch() as folder:
                 self._write(folder, netlist, save, solver)
@@ -151,11 +239,10 @@ class Simulator(ABC):
                 f"{tempfile.gettempdir()}: the temporary folder can't be used: "
                 f"{error.strerror or error}. Make room there, or name another in TMPDIR"
             ) from error
-        plots = [p for p in found if p.name.startswith("Transient")]
+        plots = [p for p in found if p.name.lower().startswith(_PLOTS[analysis])]
         if len(plots) != 1:
-            raise ConvergenceError(
-                f"{self.program} returned {len(plots)} transient analyses, not one"
-            )
+            what = "transient" if analysis == "tran" else f"{analysis!r}"
+            raise ConvergenceError(f"{self.program} returned {len(plots)} {what} analyses, not one")
         return messages, plots[0]
 
     def _simulate(
@@ -164,19 +251,22 @@ class Simulator(ABC):
         netlist: str,
         save: Sequence[str],
         time_limit: float,
-        progress: Callable[[float], object],
+        progress: Callable[[float], object] | None,
     ) -> tuple[list[str], Sequence[RawPlot]]:
         """Messages and plots of the deck in the folder; an error says all that is known."""
-        stop = stop_time(netlist)
+        stop = 0.0 if progress is None else stop_time(netlist)
 
         def tell() -> None:
-            progress(min((reached_time(folder) or 0.0) / stop, 1.0))
+            if progress is not None:
+                progress(min((reached_time(folder) or 0.0) / stop, 1.0))
 
         try:
             exit_code, messages = self._execute(folder, time_limit, tell)
             raise_for_messages(messages, exit_code, save)
             return messages, self._read(folder)
         except TimeLimitError as error:
+            if progress is None:
+                raise
             reached = reached_time(folder)
             got = 0.0 if reached is None else reached
             raise TimeLimitError(f"{error}. It had simulated {got:.4g} s of {stop:.4g} s") from None
@@ -219,17 +309,44 @@ class Simulator(ABC):
         """Read what `_execute` left in the folder."""
 
 
-def _extract(
-    plot: RawPlot, save: Sequence[str], netlist: str, program: str
-) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-    """Time and the asked signals of a plot, complete and finite, else an error."""
+def _check_call(save: Sequence[str], time_limit: float) -> None:
+    if not (math.isfinite(time_limit) and time_limit > 0):
+        raise UserError(f"time_limit: {time_limit!r} s must be a finite number above 0")
+    if isinstance(save, str):
+        raise UserError("save: a list of signals is needed, not one text")
+
+
+def _columns(plot: RawPlot, save: Sequence[str], netlist: str) -> dict[str, int]:
+    """Columns of a plot by the names of `vector_name`; all that was asked for is among them."""
     columns = {
-        variable if variable == "time" else vector_name(variable): index
+        variable if variable in _AXES else vector_name(variable): index
         for index, variable in enumerate(plot.variables)
     }
     missing = [signal for signal in save if vector_name(signal) not in columns]
     if missing:
         raise UserError(_missing_signals(missing, netlist))
+    return columns
+
+
+def _swept(
+    plot: RawPlot, save: Sequence[str], netlist: str, program: str
+) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
+    """The axis and the asked signals of a plot, finite, else an error."""
+    columns = _columns(plot, save, netlist)
+    axis = next((index for name, index in columns.items() if name in _AXES), None)
+    points = np.zeros(len(plot.values)) if axis is None else np.real(plot.values[:, axis])
+    signals = {s: np.ascontiguousarray(plot.values[:, columns[vector_name(s)]]) for s in save}
+    for name, values in signals.items():
+        if not (len(values) and np.isfinite(values).all()):
+            raise ConvergenceError(f"{program} returned values of {name} that aren't finite")
+    return np.ascontiguousarray(points), signals
+
+
+def _extract(
+    plot: RawPlot, save: Sequence[str], netlist: str, program: str
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+    """Time and the asked signals of a plot, complete and finite, else an error."""
+    columns = _columns(plot, save, netlist)
     if "time" not in columns or np.iscomplexobj(plot.values):
         raise UserError(f"{program} returned no real transient analysis: {', '.join(columns)}")
     time = np.ascontiguousarray(plot.values[:, columns["time"]])
