@@ -1,12 +1,13 @@
-"""What the behavioural model costs: against ngspice, and as networks grow.
+"""What the behavioural model costs: against ngspice, as networks grow, and what makes it cheaper.
 
 `OMP_NUM_THREADS=1 python -m benchmarks.behavioural` (half an hour, most of it the widest network);
 `--parts chips` a part of it.
 
 Runs of 20 tau_u at the usual tolerance, in processes of one thread of their own; seconds are those
 of the CPU, of the run with its release but without imports, and memory is the most that the process
-had. ngspice's are of one sample with macro cells and wires. What grows with the conductances
-has about the same figures in the last two columns of the table of growth.
+had; of the static fold it is what came on top of the libraries. ngspice's are of one sample with
+macro cells and wires. What grows with the conductances has about the same figures in the last two
+columns of the table of growth.
 """
 
 from __future__ import annotations
@@ -26,16 +27,20 @@ from rich.table import Table
 
 from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.static import StaticChip
+from analogdfc.dynamics import Update
 from analogdfc.spice.engines import ngspice_version
 from benchmarks._measure import Case, case
 
 TOLERANCE = 2e-6
-SMALL, LARGE = "16-10-10", "784-256-256-256-10"
+SMALL, LARGE, WIDE = "16-10-10", "784-256-256-256-10", "784-1024-1024-1024-10"
 TILE = 64
 WIDTHS = (64, 128, 256, 512, 1024)
-PARTS = ("ngspice", "chips", "large", "growth")
+PARTS = ("ngspice", "chips", "large", "fold", "cheaper", "growth")
 FASTER, A_CHIP, SECONDS, GIGABYTES = 1000, 0.1, 300, 4
 """Bars: against ngspice 39, seconds of a chip, seconds and memory of the large network."""
+
+FOLD_SECONDS, FOLD_MEGABYTES = 3, 600
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,27 @@ def run(sizes: str, samples: int, chips: int, tile: int) -> Cost:
     return Cost(seconds, most, sum(t.numel() for t in parts), model.integrator.steps)
 
 
+def fold(sizes: str) -> Cost:
+    """Fold a chip, with whole wired arrays, in this process."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    here = made(sizes, 1, 0)
+    chip = Chip.of(here.design, 0)
+    start = time.process_time()
+    StaticChip.of(chip)
+    seconds = time.process_time() - start
+    more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6 - before
+    return Cost(seconds, more, sum(w.numel() for w in here.design.weights), 0)
+
+
 def cost(sizes: str, samples: int, chips: int = 1, tile: int = 0) -> Cost:
     """The same in a process of its own."""
     numbers = map(str, (samples, chips, tile))
-    command = [sys.executable, "-m", "benchmarks.behavioural", "--one", sizes, *numbers]
+    return elsewhere("--one", sizes, *numbers)
+
+
+def elsewhere(*arguments: str) -> Cost:
+    """What this module measures in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.behavioural", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
@@ -118,6 +140,50 @@ def of_large(table: Table) -> bool:
     return found.seconds <= SECONDS and found.gigabytes <= GIGABYTES
 
 
+def of_fold(table: Table) -> bool:
+    """Add the cost of a wide network's static chip."""
+    found = elsewhere("--fold", WIDE)
+    table.add_row(f"{WIDE}, folded: s", f"{found.seconds:.3g}", f"{FOLD_SECONDS}")
+    table.add_row("  memory, MB", f"{1e3 * found.gigabytes:.3g}", f"{FOLD_MEGABYTES}")
+    return found.seconds <= FOLD_SECONDS and 1e3 * found.gigabytes <= FOLD_MEGABYTES
+
+
+def of_cheaper(table: Table) -> bool:
+    """Add what single precision and averages without a record save and lose."""
+    here = made(SMALL, 32, 0)
+    chips = [Chip.of(here.design, 0)]
+    double, single = (Behavioural(chips, dtype=d) for d in (torch.float64, torch.float32))
+    times = {"dt": here.dt, "steps": here.steps}
+
+    def timed(model: Behavioural) -> tuple[Update, float]:
+        start = time.process_time()
+        (update,) = model.average(here.x, here.step, **times)
+        return update, time.process_time() - start
+
+    start = time.process_time()
+    (run,) = double.run(here.x, here.step, **times)
+    recorded, record = Update.of(run, double_sampling=True), time.process_time() - start
+    update, averaged = timed(double)
+    same = Behavioural(chips, tolerance=single.integrator.tolerance)
+    _, coarse = timed(same)
+    _, short = timed(single)
+    assert single.rounding is not None
+    off = max(
+        float((a - b).norm() / b.norm())
+        for a, b in zip(recorded.weights, update.weights, strict=True)
+    )
+    what = f"{SMALL}, 32 samples: update"
+    table.add_row(f"{what} averaged without a record, times faster", f"{record / averaged:.3g}", "")
+    table.add_row("  from that of the record, relative", f"{off:.2g}", "")
+    table.add_row(
+        f"{what} in single precision, with its own check, times faster than in double",
+        f"{coarse / short:.3g}", "",
+    )  # fmt: skip
+    table.add_row("  its error by rounding, relative", f"{single.rounding.error:.2g}", "")
+    table.add_row("  its angle by rounding, degrees", f"{single.rounding.angle:.2g}", "")
+    return True
+
+
 def growth() -> Table:
     """How cost grows with the layers' width."""
     table = Table(title="width-width-width-10, 4 samples, wires in tiles", title_justify="left")
@@ -142,16 +208,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.behavioural", description=__doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS])
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--fold", dest="folded", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     if given.one:
         sizes, *numbers = given.one
         print(json.dumps(vars(run(sizes, *map(int, numbers)))))
         return 0
+    if given.folded:
+        print(json.dumps(vars(fold(given.folded))))
+        return 0
     table = Table(title="The behavioural model", title_justify="left")
     for name in ("what", "measured", "bar"):
         table.add_column(name, justify="left" if name == "what" else "right")
-    rows = {"ngspice": against_ngspice, "chips": of_chips, "large": of_large}
+    rows = {
+        "ngspice": against_ngspice,
+        "chips": of_chips,
+        "large": of_large,
+        "fold": of_fold,
+        "cheaper": of_cheaper,
+    }
     met = [add(table) for name, add in rows.items() if name in given.parts]
     console = Console()
     if met:
