@@ -153,15 +153,14 @@ def of_cheaper(table: Table) -> bool:
     here = made(SMALL, 32, 0)
     chips = [Chip.of(here.design, 0)]
     double, single = (Behavioural(chips, dtype=d) for d in (torch.float64, torch.float32))
-    times = {"dt": here.dt, "steps": here.steps}
 
     def timed(model: Behavioural) -> tuple[Update, float]:
         start = time.process_time()
-        (update,) = model.average(here.x, here.step, **times)
+        (update,) = model.average(here.x, here.step, dt=here.dt, steps=here.steps)
         return update, time.process_time() - start
 
     start = time.process_time()
-    (run,) = double.run(here.x, here.step, **times)
+    (run,) = double.run(here.x, here.step, dt=here.dt, steps=here.steps)
     recorded, record = Update.of(run, double_sampling=True), time.process_time() - start
     update, averaged = timed(double)
     same = Behavioural(chips, tolerance=single.integrator.tolerance)
