@@ -25,7 +25,12 @@ class UserError(Exception):
 
     It is one line, not too long, in which nothing that it quotes is hidden or moves a terminal's
     cursor.
+
+    Attributes:
+        log: what a program wrote that failed, lines; empty where none did.
     """
+
+    log: str = ""
 
     def __str__(self) -> str:
         """The message."""

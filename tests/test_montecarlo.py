@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,15 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.cli import _montecarlo, cli
 from analogdfc.dynamics import Trajectory
-from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.errors import ConvergenceError, TimeLimitError, UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.jobs import Spool
-from analogdfc.montecarlo.chips import Chips, Circuits, drawn_by, try_chips, try_circuits
+from analogdfc.montecarlo.chips import Chips, drawn_by, try_chips
+from analogdfc.montecarlo.circuits import Circuits, circuit_work, try_circuits
 from analogdfc.montecarlo.figure import yield_figure
 from analogdfc.montecarlo.found import Yield
 from analogdfc.spice.engines import get_simulator
-from analogdfc.study import Cells, Model, Study
+from analogdfc.study import Cells, Model, Progress, Study
 
 SMALL = ("montecarlo", "--sizes", "2-2-1", "--samples", "1", "--duration", "3", "--jobs", "1")
 
@@ -118,26 +120,66 @@ def test_a_chip_without_a_result_fails_alone_and_keeps_its_reason(
     assert records.read(tmp_path / "r.h5").number("angle_degree/largest") == np.inf
 
 
+MACRO = Cells("macro", get_simulator("batch"))
+
+
 def test_a_circuit_that_does_not_converge_does_not_end_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def simulated(cells: Cells, one: Study) -> Trajectory:
+    def simulated(cells: Cells, one: Study, progress: Progress) -> Trajectory:
         if cells.seed == 3:
-            raise ConvergenceError("sample 0: time step too small")
+            error = ConvergenceError("time step too small")
+            error.log = "line 1\nline 2"
+            raise error
+        progress("macro cells", 60, 100)
+        progress("macro cells", 100, 100)
         return Model(cells.seed).run(one)
 
     monkeypatch.setattr(Cells, "run", simulated)
-    ended: list[None] = []
-    simulator = get_simulator("batch")
-    found = try_circuits(study(), range(2, 5), simulator, progress=lambda: ended.append(None))
-    assert len(ended) == 3
-    assert found.failed == {3: "sample 0: time step too small"}
+    told: list[int] = []
+    found = try_circuits(study(), range(2, 5), MACRO, progress=told.append)
+    assert told == [60, 40, 60, 40]
+    assert sum(told) == circuit_work(study(), 2)
+    assert found.failed == {3: "sample 1: time step too small"}
+    assert found.logs == {3: "line 1\nline 2"}
     chips = try_chips(study(), range(2, 5))
     assert found.angles == pytest.approx(
         {seed: chips.angles["all"][k] for k, seed in enumerate(chips.seeds) if seed != 3}, abs=1e-3
     )
     circuits = Yield(chips, 5.0, 20, found).numbers()["ngspice_macro"]
-    assert circuits["chip 3"] == {"without_a_result": "sample 0: time step too small"}
+    assert circuits["chip 3"] == {"without_a_result": "sample 1: time step too small"}
+
+
+def test_a_circuit_is_as_far_from_the_ideal_one_as_its_samples_together() -> None:
+    x, step = torch.tensor([[0.4, -0.3], [0.9, 0.2]]), torch.tensor([[0.1], [-0.2]])
+    one = replace(study(), x=x.double(), step=step.double())
+    found = try_circuits(one, [3], MACRO)
+    whole = replace(MACRO, seed=3).run(one)
+    updates = one.compare("ideal", "chip", "deviation", one.ideal(), whole).updates
+    assert found.angles[3] == pytest.approx(updates["all"].angle, abs=1e-6)
+
+
+def test_simulations_that_have_ended_are_not_run_again_and_failed_ones_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[int | None] = []
+    trouble = [3]
+
+    def simulated(cells: Cells, one: Study, progress: Progress) -> Trajectory:
+        ran.append(cells.seed)
+        if cells.seed in trouble:
+            raise TimeLimitError("too slow")
+        return Model(cells.seed).run(one)
+
+    monkeypatch.setattr(Cells, "run", simulated)
+    with Spool(tmp_path / "kept") as spool:
+        first = try_circuits(study(spool), range(2, 5), MACRO)
+        trouble.clear()
+        again = try_circuits(study(spool), range(2, 6), MACRO)
+    assert ran == [2, 3, 4, 3, 5]
+    assert first.failed == {3: "sample 1: too slow"}
+    assert not again.failed
+    assert {seed: again.angles[seed] for seed in (2, 4)} == first.angles
 
 
 def test_the_confidence_interval_is_wilsons() -> None:
@@ -199,13 +241,13 @@ def test_the_table_says_yield_and_what_failed(capsys: pytest.CaptureFixture[str]
     angles = np.array([1.0, 2.0, 3.0, 9.0, np.nan])
     drawn = {"cause": np.arange(5.0)}
     many = Chips(tuple(range(5)), {"all": angles}, drawn, {4: "no operating point"})
-    _montecarlo.show(
-        study().design, "given", "samples", Yield(many, 5.0, 20, Circuits({1: 2.25}, {0: "slow"}))
-    )
+    circuits = Circuits({1: 2.25}, {0: "slow"}, {0: "its log"})
+    _montecarlo.show(study().design, "given", "samples", Yield(many, 5.0, 20, circuits))
     printed = capsys.readouterr().out
     assert "yield 60 %: 3 of 5 chips are within 5 degrees" in printed
     assert "Warning: chip 4 has no result: no operating point" in printed
-    assert "Warning: chip 0 has no result in SPICE: slow" in printed
+    failed = "chip 0 has no result in SPICE: slow; the record has its log in circuits/log/0"
+    assert f"Warning: {failed}" in printed
     assert "chip 1: 2.250 degrees in SPICE, 2.000 in the model" in printed
 
 

@@ -136,8 +136,11 @@ def test_thousands_of_signals_are_all_returned(backend: type[Simulator]) -> None
 def test_a_run_that_does_not_converge_quotes_ngspice(
     backend: type[Simulator], deck: str, quoted: str
 ) -> None:
-    with pytest.raises(ConvergenceError, match=quoted):
+    with pytest.raises(ConvergenceError, match=quoted) as failed:
         backend().run(deck, save=["x" if deck is ESCAPE else "in"])
+    lines = failed.value.log.splitlines()
+    assert any("singular" in line or "too small" in line for line in lines)
+    assert not any("Reference value" in line for line in lines)
 
 
 @both

@@ -49,4 +49,5 @@ def show(design: Design, origin: str, samples: str, found: Yield) -> None:
     for seed, angle in found.circuits.angles.items():
         say(f"chip {seed}: {angle:.3f} degrees in SPICE, {found.of(seed):.3f} in the model")
     for seed, why in found.circuits.failed.items():
-        say(f"Warning: chip {seed} has no result in SPICE: {why}", "bold")
+        log = f"; the record has its log in circuits/log/{seed}" * (seed in found.circuits.logs)
+        say(f"Warning: chip {seed} has no result in SPICE: {why}{log}", "bold")

@@ -44,13 +44,14 @@ from analogdfc.errors import UserError
 from analogdfc.files import beside
 from analogdfc.findings import inputs_tree
 from analogdfc.jobs import Spool, check_spool, processes, spool_beside
-from analogdfc.montecarlo.chips import Circuits, try_chips, try_circuits
+from analogdfc.montecarlo.chips import try_chips
+from analogdfc.montecarlo.circuits import Circuits, circuit_work, try_circuits
 from analogdfc.montecarlo.figure import yield_figure
 from analogdfc.montecarlo.found import Yield
 from analogdfc.plots import save_figure
 from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.simulator import Simulator
-from analogdfc.study import Study
+from analogdfc.study import Cells, Study
 
 # The first line keeps click from wrapping the example.
 _EXAMPLES = """\b
@@ -185,6 +186,8 @@ def command(
         found = _run(design, chip.seeds[1], data, simulator, options, spool)
         numbers = found.numbers()
         tree = inputs_tree(model, design, chip.seeds, data) | {"chips": found.chips.tree()}
+        if simulator is not None:
+            tree |= {"circuits": found.circuits.tree()}
         records.write(output, {**tree, "settings": settings(), "results": numbers})
     figure = save_figure(yield_figure(design, found), figure_path)
     if as_json:
@@ -217,6 +220,7 @@ def _run(
             done[what] += units
             bars.show(what, done[what], total)
 
+        circuits = Circuits({}, {})
         with processes(jobs) as executor:
             chips = try_chips(
                 study,
@@ -225,16 +229,15 @@ def _run(
                 executor=executor,
                 progress=lambda units: tell("chips", units, options.chips),
             )
-        circuits = Circuits({}, {})
-        if simulator is not None:
-            circuits = try_circuits(
-                study,
-                seeds[: options.circuits],
-                simulator,
-                time_limit=options.time_limit,
-                jobs=jobs,
-                progress=lambda: tell("circuits", 1, options.circuits),
-            )
+            if simulator is not None:
+                work = circuit_work(study, options.circuits)
+                circuits = try_circuits(
+                    study,
+                    seeds[: options.circuits],
+                    Cells("macro", simulator, time_limit=options.time_limit),
+                    executor=executor,
+                    progress=lambda units: tell("circuits", units, work),
+                )
     return Yield(chips, options.max_angle, options.together, circuits)
 
 
@@ -243,7 +246,7 @@ def _seconds(study: Study, options: _Options, jobs: int) -> dict[str, float]:
     together = min(options.together, options.chips)
     rounds = -(-options.chips // (together * jobs))
     model = model_seconds(study.design, together * options.samples, study.steps)
-    circuits = options.circuits * -(-options.samples // jobs)
+    circuits = -(-options.circuits * options.samples // jobs)
     return {
         "behavioural model": rounds * model,
         "ngspice, macro cells": circuits * circuit_seconds(study.design, "macro", study.duration),

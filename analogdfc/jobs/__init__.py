@@ -7,7 +7,7 @@ a `Spool`, a folder with a record a run, so that a list that was interrupted goe
 
 from analogdfc.jobs.executors import Processes, Threads, WorkerDiedError, processes
 from analogdfc.jobs.kept import Run, Spool, check_spool, spool_beside
-from analogdfc.jobs.running import results, run_kept, run_tasks
+from analogdfc.jobs.running import outcomes, results, run_kept, run_tasks
 from analogdfc.jobs.task import Progress, Shared, Task
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Threads",
     "WorkerDiedError",
     "check_spool",
+    "outcomes",
     "processes",
     "results",
     "run_kept",

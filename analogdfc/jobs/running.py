@@ -109,20 +109,50 @@ def run_kept(
     """
     if spool is None:
         return list(results(runs, executor, progress))
-    done = {k: spool.find(run) for k, run in enumerate(runs) if run in spool}
+    failed: dict[int, UserError] = {}
+    done: list[Result] = []
+    ended = outcomes(runs, spool, executor, progress)
+    for index, outcome in enumerate(ended):
+        if isinstance(outcome, UserError):
+            failed[index] = outcome
+        else:
+            done.append(outcome)
+    if failed:
+        raise _summary(runs, failed, spool)
+    return done
+
+
+def outcomes(
+    runs: Sequence[Run[Result]],
+    spool: Spool | None,
+    executor: Executor | None = None,
+    progress: Progress = lambda units: None,
+) -> list[Result | UserError]:
+    """What became of runs, in their order: a run that fails alone is among them with its error.
+
+    Such a run doesn't converge, takes too long, or kills its process; it isn't kept, and is tried
+    anew when the list is.
+
+    Args:
+        runs: what to do, each with a key of its own.
+        spool: where results are kept, and found; None keeps none.
+        executor: what does them; see `run_tasks`.
+        progress: see `run_kept`.
+
+    Raises:
+        UserError: what a run raises that says something about the others too.
+    """
+    done: dict[int, Result | UserError] = {}
+    if spool is not None:
+        done.update({k: spool.find(run) for k, run in enumerate(runs) if run in spool})
     if done:
         progress(sum(runs[k].work for k in done))
     left = [k for k in range(len(runs)) if k not in done]
-    failed: dict[int, UserError] = {}
-    for index, result in _ended([Keeping(runs[k], spool) for k in left], executor, progress):
-        if not isinstance(result, UserError):
-            done[left[index]] = result
-        elif isinstance(result, _ITS_OWN):
-            failed[left[index]] = result
-        else:
+    tasks = [runs[k] if spool is None else Keeping(runs[k], spool) for k in left]
+    for index, result in _ended(tasks, executor, progress):
+        if isinstance(result, UserError) and not isinstance(result, _ITS_OWN):
             raise result
-    if failed:
-        raise _summary(runs, failed, spool)
+        done[left[index]] = result
     return [done[k] for k in range(len(runs))]
 
 
@@ -133,10 +163,12 @@ def _summary(runs: Sequence[Run[Result]], failed: dict[int, UserError], spool: S
     others = ", ".join(runs[k].name for k in sorted(failed)[1:])
     more = f"; neither did {others} end well" if others else ""
     kept = len(runs) - len(failed)
-    return type(error)(
+    whole = type(error)(
         f"{named}{more}. {kept} of {len(runs)} runs are kept in {spool.folder}, where the same "
         "command goes on"
     )
+    whole.log = "\n".join(one.log for one in failed.values() if one.log)
+    return whole
 
 
 class _Meter:

@@ -7,20 +7,16 @@ from typing import TYPE_CHECKING
 from analogdfc.lazy import hand_out
 
 if TYPE_CHECKING:
-    from analogdfc.montecarlo.chips import Chips, Circuits, drawn_by, try_chips, try_circuits
+    from analogdfc.montecarlo.chips import Chips, drawn_by, try_chips
+    from analogdfc.montecarlo.circuits import Circuits, circuit_work, try_circuits
     from analogdfc.montecarlo.figure import yield_figure
     from analogdfc.montecarlo.found import Correlation, Yield
 else:
     __getattr__, __dir__ = hand_out(
         __name__,
         {
-            "analogdfc.montecarlo.chips": (
-                "Chips",
-                "Circuits",
-                "drawn_by",
-                "try_chips",
-                "try_circuits",
-            ),
+            "analogdfc.montecarlo.chips": ("Chips", "drawn_by", "try_chips"),
+            "analogdfc.montecarlo.circuits": ("Circuits", "circuit_work", "try_circuits"),
             "analogdfc.montecarlo.figure": ("yield_figure",),
             "analogdfc.montecarlo.found": ("Correlation", "Yield"),
         },
@@ -31,6 +27,7 @@ __all__ = [
     "Circuits",
     "Correlation",
     "Yield",
+    "circuit_work",
     "drawn_by",
     "try_chips",
     "try_circuits",

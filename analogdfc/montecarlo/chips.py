@@ -1,4 +1,4 @@
-"""Chips of one design in the behavioural model, a few at a time, and some of them in SPICE.
+"""Chips of one design in the behavioural model, a few at a time.
 
 A run is some chips of consecutive seeds, integrated together. Only the angles of their updates and
 what they drew are kept of it, so that memory doesn't grow with the number of chips.
@@ -7,11 +7,9 @@ what they drew are kept of it, so that memory doesn't grow with the number of ch
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,14 +19,13 @@ from torch import Tensor
 from analogdfc.circuit.behavioural import UNKNOWNS, check_solving
 from analogdfc.circuit.chip import Chip
 from analogdfc.dynamics import Trajectory
-from analogdfc.errors import ConvergenceError, TimeLimitError, UserError
+from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.jobs import Progress, Run, Shared, run_kept
+from analogdfc.montecarlo.lot import Lot
 from analogdfc.records import Quantity, Record, Tree
-from analogdfc.spice.simulator import Simulator
-from analogdfc.states import digest
-from analogdfc.study import Cells, Study
+from analogdfc.study import Study
 
-__all__ = ["Chips", "Circuits", "drawn_by", "try_chips", "try_circuits"]
+__all__ = ["Chips", "drawn_by", "try_chips"]
 
 
 @dataclass(frozen=True)
@@ -116,18 +113,6 @@ class Chips:
         )
 
 
-class Circuits(NamedTuple):
-    """Some chips as circuits of macro cells.
-
-    Attributes:
-        angles: angle of the whole update to the ideal one, in degrees, by the chip's seed.
-        failed: why a chip came to no result, by its seed.
-    """
-
-    angles: Mapping[int, float]
-    failed: Mapping[int, str]
-
-
 def drawn_by(chip: Chip, nominal: Chip) -> dict[str, float]:
     """How far the components of a chip are from the nominal ones, kind by kind.
 
@@ -165,43 +150,11 @@ def drawn_by(chip: Chip, nominal: Chip) -> dict[str, float]:
     }
 
 
-class _Lot:
-    """A study with what all of its chips are measured against."""
-
-    def __init__(self, study: Study) -> None:
-        self.study = study
-
-    def __reduce__(self) -> tuple[type[_Lot], tuple[Study]]:
-        return _Lot, (self.study,)
-
-    @cached_property
-    def ideal(self) -> Trajectory:
-        return self.study.ideal()
-
-    @cached_property
-    def nominal(self) -> Chip:
-        return Chip.of(self.study.design)
-
-    @cached_property
-    def described(self) -> list[object]:
-        study = self.study
-        return [study.design.sha256, digest(study.x), digest(study.step), study.dt, study.steps]
-
-    @property
-    def layers(self) -> list[str]:
-        return [*map(str, range(1, self.study.design.depth + 1)), "all"]
-
-    def angles(self, run: Trajectory) -> dict[str, float]:
-        """Angle of a run's update to the ideal one, of each layer that has one."""
-        compared = self.study.compare("ideal", "chip", "deviation", self.ideal, run)
-        return {name: update.angle for name, update in compared.updates.items()}
-
-
 @dataclass(frozen=True)
 class _Some(Run[Chips]):
     """Chips that are integrated together."""
 
-    lot: Shared[_Lot]
+    lot: Shared[Lot]
     seeds: tuple[int, ...]
 
     @property
@@ -275,42 +228,7 @@ def try_chips(
         raise UserError(f"{len(seeds)} chips, {together} together: one or more are needed")
     amplifiers = Chip.of(study.design).circuit.amplifiers
     check_solving(UNKNOWNS * amplifiers, min(together, len(seeds)), len(study.x))
-    lot = Shared(_Lot(study))
+    lot = Shared(Lot(study))
     starts = range(0, len(seeds), together)
     runs = [_Some(lot, tuple(seeds[k : k + together])) for k in starts]
     return Chips.joined(run_kept(runs, study.spool, executor, progress))
-
-
-def try_circuits(
-    study: Study,
-    seeds: Sequence[int],
-    simulator: Simulator,
-    *,
-    time_limit: float = 600.0,
-    jobs: int = 1,
-    progress: Callable[[], object] = lambda: None,
-) -> Circuits:
-    """The same of some chips as circuits of macro cells.
-
-    Args:
-        study: see `try_chips`.
-        seeds: of the chips.
-        simulator: how the circuits are run.
-        time_limit: seconds that the simulation of one sample may take.
-        jobs: simulations at a time.
-        progress: called after each chip.
-
-    Raises:
-        UserError: the simulator is missing or refuses the netlist.
-    """
-    lot = _Lot(study)
-    angles: dict[int, float] = {}
-    failed: dict[int, str] = {}
-    for seed in seeds:
-        try:
-            run = Cells("macro", simulator, seed, time_limit, jobs).run(study)
-            angles[seed] = lot.angles(run)["all"]
-        except (ConvergenceError, TimeLimitError) as error:
-            failed[seed] = str(error)
-        progress()
-    return Circuits(angles, failed)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, spearmanr
 
 from analogdfc.errors import UserError
-from analogdfc.montecarlo.chips import Chips, Circuits
+from analogdfc.montecarlo.chips import Chips
+from analogdfc.montecarlo.circuits import Circuits
 
 __all__ = ["Correlation", "Yield"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from analogdfc.errors import ConvergenceError, UserError
@@ -34,6 +34,8 @@ _OTHER_CIRCUIT = re.compile(
 )
 _PROGRESS = re.compile(r"Reference value\s*:\s*([-+.\d]+(?:e[-+]?\d+)?)", re.IGNORECASE)
 _QUOTED_LINES = 4
+_STREAMS = ("messages.txt", "stdout.txt", "stderr.txt")
+_LOG_LINES = 500
 
 
 class RefusedError(UserError):
@@ -91,12 +93,28 @@ def reached_time(folder: Path) -> float | None:
         folder: where ngspice ran; it tells its progress among its messages.
     """
     last = None
-    for name in ("messages.txt", "stdout.txt", "stderr.txt"):
+    for text in _streams(folder):
+        found = _PROGRESS.findall(text)
+        last = float(found[-1]) if found else last
+    return last
+
+
+def written(folder: Path) -> str:
+    """What a run in this folder has written, its last lines, without how far it had got.
+
+    Args:
+        folder: see `reached_time`.
+    """
+    lines = [line.strip() for text in _streams(folder) for line in re.split(r"[\r\n]+", text)]
+    kept = [line for line in lines if line and not _PROGRESS.search(line)]
+    return "\n".join(kept[-_LOG_LINES:])
+
+
+def _streams(folder: Path) -> Iterator[str]:
+    for name in _STREAMS:
         file = folder / name
         if file.exists():
-            found = _PROGRESS.findall(file.read_text("utf-8", errors="replace"))
-            last = float(found[-1]) if found else last
-    return last
+            yield file.read_text("utf-8", errors="replace")
 
 
 def _quote(lines: Sequence[str]) -> str:

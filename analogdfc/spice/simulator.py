@@ -13,7 +13,8 @@ import re
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
@@ -31,7 +32,7 @@ from analogdfc.spice.deck import (
     vector_name,
     with_saves,
 )
-from analogdfc.spice.diagnosis import RefusedError, raise_for_messages, reached_time
+from analogdfc.spice.diagnosis import RefusedError, raise_for_messages, reached_time, written
 from analogdfc.spice.interfaces import mismatch
 from analogdfc.spice.rawfile import RawPlot
 
@@ -161,7 +162,8 @@ class Simulator(ABC):
             solver: str,
         ) -> tuple[Sequence[str], NDArray[np.float64], dict[str, NDArray[np.float64]]]:
             messages, plot = self._attempt(netlist, save, solver, time_limit, progress)
-            return messages, *_extract(plot, save, netlist, self.program)
+            with _logged(lambda: "\n".join(messages)):
+                return messages, *_extract(plot, save, netlist, self.program)
 
         (messages, time, signals), made_by = self._first(attempt)
         return Waveforms(time, signals, tuple(messages), made_by)
@@ -198,7 +200,8 @@ class Simulator(ABC):
         ) -> tuple[Sequence[str], NDArray[np.float64], dict[str, NDArray[Any]]]:
             kept = [*save, *_TOTALS] if analysis == "noise" else save
             messages, plot = self._attempt(netlist, kept, solver, time_limit, None, analysis)
-            return messages, *_swept(plot, save, netlist, self.program)
+            with _logged(lambda: "\n".join(messages)):
+                return messages, *_swept(plot, save, netlist, self.program)
 
         (messages, points, signals), made_by = self._first(attempt)
         return Sweep(points, signals, tuple(messages), made_by)
@@ -233,7 +236,8 @@ class Simulator(ABC):
         try:
             with Scratch() as folder:
                 self._write(folder, netlist, save, solver)
-                messages, found = self._simulate(folder, netlist, save, time_limit, progress)
+                with _logged(lambda: written(folder)):
+                    messages, found = self._simulate(folder, netlist, save, time_limit, progress)
         except OSError as error:
             raise UserError(
                 f"{tempfile.gettempdir()}: the temporary folder can't be used: "
@@ -307,6 +311,16 @@ class Simulator(ABC):
     @abstractmethod
     def _read(self, folder: Path) -> Sequence[RawPlot]:
         """Read what `_execute` left in the folder."""
+
+
+@contextmanager
+def _logged(log: Callable[[], str]) -> Iterator[None]:
+    """Give an error that is raised within the simulator's log."""
+    try:
+        yield
+    except UserError as error:
+        error.log = error.log or log()
+        raise
 
 
 def _check_call(save: Sequence[str], time_limit: float) -> None:
