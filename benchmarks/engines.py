@@ -26,11 +26,14 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.comparison import Comparison
+from analogdfc.errors import UserError
+from analogdfc.kits import KITS, Kit
 from analogdfc.spice.batch import BatchProcess
 from analogdfc.spice.dialects import DIALECTS
-from analogdfc.spice.netlist import FIDELITIES, Netlist
+from analogdfc.spice.netlist import FIDELITIES, Fidelity, Netlist
 from analogdfc.spice.testbench import Testbench
 from analogdfc.spice.vacask import VacaskProgram
 from analogdfc.study import Cells
@@ -43,6 +46,9 @@ LARGE = "196-64-10"
 LARGE_BAR = (180.0, 300.0)
 NETLIST = "784-256-256-256-10"
 NETLIST_BAR = (60.0, 1000.0)
+LIMIT = 3600.0
+"""Seconds that one simulation may take."""
+
 MEGA = 1024.0
 """Kibibytes, in which the system counts memory, in a mebibyte."""
 
@@ -58,6 +64,33 @@ def children() -> tuple[float, float]:
     return used.ru_utime + used.ru_stime, used.ru_maxrss / MEGA
 
 
+def levels(fidelities: Sequence[Fidelity], case: Case) -> Iterator[tuple[str, Cells, Case]]:
+    """Cells of every level, what they are called, and the case on a card that they can do.
+
+    Args:
+        fidelities: levels; transistors in each kit that is installed.
+        case: the case on its own card.
+    """
+    for fidelity in fidelities:
+        if fidelity != "transistor":
+            yield fidelity, Cells(fidelity, BatchProcess(), 0, time_limit=LIMIT), case
+            continue
+        for kit in installed_kits():
+            cells = Cells(fidelity, BatchProcess(), 0, time_limit=LIMIT, kit=kit)
+            yield f"transistor, {kit.name}", cells, case.on(Card.load(kit.name))
+
+
+def installed_kits() -> Iterator[Kit]:
+    """The process kits that are here."""
+    for kind in KITS.values():
+        kit = kind()
+        try:
+            kit.files()
+        except UserError:
+            continue
+        yield kit
+
+
 def worst_of_both(comparison: Comparison) -> float:
     """Worst NRMSE of v and u."""
     return max(v for name, v in comparison.signals.items() if name == "u" or name[0] == "v")
@@ -66,35 +99,31 @@ def worst_of_both(comparison: Comparison) -> float:
 def engines() -> Iterator[Sequence[str]]:
     """Rows: network, level, worst of v and u in %, angle, seconds of each."""
     for sizes in ("3-4-2", "16-10-10"):
-        here = network(sizes)
-        for fidelity in ("ideal", "macro"):
+        for name, cells, here in levels(FIDELITIES, network(sizes)):
             seconds = []
             runs = {}
             for simulator in (BatchProcess(), VacaskProgram()):
                 before = children()[0]
-                cells = Cells("macro" if fidelity == "macro" else "ideal", simulator, 0)
-                runs[simulator.program] = cells.run(here)
+                runs[simulator.program] = replace(cells, simulator=simulator).run(here)
                 seconds.append(children()[0] - before)
             one, two = runs.values()
             found = here.compare("ngspice", "VACASK", "parity", one, two)
-            yield (sizes, fidelity, f"{100 * worst_of_both(found):.4f}",
+            yield (sizes, name, f"{100 * worst_of_both(found):.4f}",
                    f"{found.updates['all'].angle:.2g}", *(f"{s:.2f}" for s in seconds))  # fmt: skip
 
 
 def solvers() -> Iterator[Sequence[str]]:
     """Rows: network, level, worst signal in %, seconds of Sparse and KLU, their ratio."""
-    for sizes, levels in (("3-4-2", FIDELITIES[:2]), ("16-10-10", ("macro",)),
-                          ("30-20-10", ("macro",))):  # fmt: skip
-        here = network(sizes)
-        for fidelity in levels:
+    for sizes, fidelities in (("3-4-2", FIDELITIES), ("16-10-10", FIDELITIES[1:]),
+                              ("30-20-10", FIDELITIES[1:2])):  # fmt: skip
+        for level, cells, here in levels(fidelities, network(sizes)):
             seconds, runs = [], []
             for name in ("sparse", "klu"):
                 before = children()[0]
-                cells = Cells(fidelity, BatchProcess(name), 0, time_limit=3600.0)
-                runs.append(cells.run(here))
+                runs.append(replace(cells, simulator=BatchProcess(name)).run(here))
                 seconds.append(children()[0] - before)
             found = here.compare("Sparse", "KLU", "parity", *runs)
-            yield (sizes, fidelity, f"{100 * found.worst_signal:.2g}",
+            yield (sizes, level, f"{100 * found.worst_signal:.2g}",
                    *(f"{s:.2f}" for s in seconds), f"{seconds[0] / seconds[1]:.1f}")  # fmt: skip
 
 

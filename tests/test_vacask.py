@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from analogdfc.cards.technology import Card
 from analogdfc.errors import UserError
+from analogdfc.kits import KITS
+from analogdfc.spice.dialects import get_dialect
 from analogdfc.spice.dialects.statements import (
     Behaviour,
     Device,
@@ -29,6 +33,8 @@ from analogdfc.study import Cells, Study
 from benchmarks._measure import case
 
 needed = pytest.mark.skipif(find_vacask() is None, reason="VACASK is not installed")
+
+SIZES = ("nfet_10u_1u", "pfet_80u_600n", "nfet_5u_4u")
 
 RC = """step into R = 1 kohm, C = 1 nF
 .param resistance=1k
@@ -73,6 +79,51 @@ def test_both_engines_agree_on_every_signal(fidelity: str) -> None:
     free = [run.free.v for run in found.runs.values()]
     for one, two in zip(*free, strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=1e-10)
+
+
+@needed
+@pytest.mark.parametrize("kit", KITS)
+def test_transistors_agree_in_both_engines(kit: str) -> None:
+    """At bias points: the equations and their defaults are those of the model's version."""
+    try:
+        text = KITS[kit]().text(SIZES)
+    except UserError as error:
+        pytest.skip(str(error))
+    lines = ["transistors at bias points", text]
+    for number, (name, gate) in enumerate(product(SIZES, (0.5, 1.2, 2.0))):
+        sign = 1 if name[0] == "n" else -1
+        lines += [f"Vd{number} d{number} 0 {sign}", f"Vg{number} g{number} 0 {sign * gate}"]
+        lines += [f"X{number} d{number} g{number} 0 0 {name}"]
+    lines += [".options reltol=1e-9 gmin=1e-15 temp=27 tnom=27", ".tran 1n 2n 0 1n", ".end", ""]
+    saved = [f"i(vd{number})" for number in range(3 * len(SIZES))]
+    found = [
+        run.run("\n".join(lines), save=saved).signals
+        for run in (get_simulator("batch"), VacaskProgram())
+    ]
+    ours, theirs = (np.array([one[name][-1] for name in saved]) for one in found)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+@needed
+def test_a_loop_in_transistors_agrees_in_both_engines() -> None:
+    """With switches that open: steps so short that currents of 1e-13 A are rounded off."""
+    here = case((1, 1), 0, 1).on(Card.load("generic"))
+    study = Study(here.design, here.x, here.step, 0.05, 40)
+    cells = Cells("transistor", get_simulator("ngspice"), 0, kit=KITS["generic"]())
+    (parity,) = study.run(cells, replace(cells, simulator=VacaskProgram(), beside=True)).comparisons
+    assert max(parity.signals[name] for name in ("v1", "u")) < 2e-4
+
+
+def test_what_only_ngspice_draws_or_models_is_refused() -> None:
+    drawn = KITS["generic"](mismatch=True).text(["nfet_10u_1u"])
+    with pytest.raises(UserError, match=r"line \d+: .* draws at random"):
+        list(statements(drawn.split("\n")))
+    (model,) = statements([".model old nmos level=1 vto=1"])
+    with pytest.raises(UserError, match="model old: level 1 can't be written for VACASK"):
+        list(get_dialect("vacask").lines([model]))
+    for name in ("xyce", "spectre"):
+        with pytest.raises(UserError, match="old: transistors can't be written for"):
+            list(get_dialect(name).lines([model]))
 
 
 @needed

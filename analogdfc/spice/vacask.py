@@ -32,6 +32,7 @@ _GREETING = re.compile(
     r"This is vacask|\(c\)|https?:|OpenMP|Cadnip|CPUs|Simulating:|Running analysis|Elapsed time",
     re.IGNORECASE,
 )
+_OF_A_MODEL = "OSDI(warn)"
 _QUOTED_LINES = 4
 
 
@@ -95,14 +96,15 @@ class VacaskProgram(Simulator):
             command, folder, {}, time_limit, program=self.program, progress=progress
         )
         told = [line for line in lines if not _GREETING.search(line)]
-        if code or any(_TROUBLE.search(line) for line in told):
+        # What a transistor's model says of its parameters is no more than that, as in ngspice.
+        if code or any(_TROUBLE.search(line) for line in told if not line.startswith(_OF_A_MODEL)):
             words = " / ".join(" ".join(line.split())[:200] for line in told[:_QUOTED_LINES])
             if any(_NOT_CONVERGED.search(line) for line in told):
                 raise ConvergenceError(f"VACASK did not converge: {words}")
             if code < 0:
                 raise UserError(f"VACASK was ended by signal {-code}; it wrote: {words}")
             raise RefusedError(f"VACASK refuses the netlist: {words or f'exit code {code}'}")
-        return 0, told
+        return 0, [line.replace(_OF_A_MODEL, "Warning:") for line in told]
 
     def _read(self, folder: Path) -> Sequence[RawPlot]:
         if not (folder / _RAWFILE).exists():

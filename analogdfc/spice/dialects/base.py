@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
+from analogdfc.errors import UserError
 from analogdfc.spice.dialects.statements import Ends, Statement, Subckt
 
 MODULES = "cells.va"
@@ -71,6 +72,18 @@ class Dialect(ABC):
     def end(self) -> Iterator[str]:
         """Last lines of the file that is run."""
         yield ".end"
+
+
+def without_transistors(simulator: str, name: str) -> UserError:
+    """The error for a transistor in a dialect that has none here.
+
+    Args:
+        simulator: what reads the dialect.
+        name: of the transistor or its model.
+    """
+    return UserError(
+        f"{name}: transistors can't be written for {simulator}; ngspice and VACASK take them"
+    )
 
 
 def folded(words: Iterable[str], more: str = "+") -> str:

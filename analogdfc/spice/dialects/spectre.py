@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from analogdfc.spice.dialects.base import MODULES, assigned
+from analogdfc.spice.dialects.base import MODULES, assigned, without_transistors
 from analogdfc.spice.dialects.statements import (
     Ends,
+    Mosfet,
+    MosModel,
     Options,
     Saved,
     Statement,
@@ -52,6 +54,8 @@ class Spectre(WithModules):
                 yield f"subckt {name} (p n cp cn)"
                 yield joined("s (p n cp cn) voltage_switch", values)
                 yield f"ends {name}"
+            case Mosfet(name) | MosModel(name):
+                raise without_transistors(self.simulator, name)
             case Options(values):
                 known = {_OPTIONS[k]: v for k, v in values.items() if k in _OPTIONS}
                 if known:

@@ -7,12 +7,14 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
-from analogdfc.spice.dialects.base import Dialect, assigned, folded
+from analogdfc.spice.dialects.base import Dialect, assigned, folded, without_transistors
 from analogdfc.spice.dialects.statements import (
     Behaviour,
     Device,
     Ends,
     Instance,
+    Mosfet,
+    MosModel,
     Options,
     Parameters,
     Saved,
@@ -92,6 +94,8 @@ class SpiceLike(Dialect):
                 yield self.behaviour(part)
             case SwitchModel():
                 yield from self.model(part)
+            case Mosfet(name) | MosModel(name):
+                raise without_transistors(self.simulator, name)
             case Options(values):
                 yield from self.options(values)
             case Transient():

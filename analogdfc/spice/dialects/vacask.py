@@ -8,6 +8,8 @@ from analogdfc.errors import UserError
 from analogdfc.spice.dialects.base import MODULES, assigned
 from analogdfc.spice.dialects.statements import (
     Ends,
+    Mosfet,
+    MosModel,
     Options,
     Saved,
     Statement,
@@ -26,6 +28,23 @@ _OPTIONS = {
     "tnom": "tnom",
 }
 
+_MOSFETS = {8: "bsim3v3", 49: "bsim3v3", 14: "bsim4v8", 54: "bsim4v8"}
+"""File of a transistor's equations, by the level that ngspice has for them.
+
+VACASK has BSIM3 3.3 and BSIM4 4.8, both made of ngspice's own.
+"""
+
+_BEFORE_4_6 = {"ud": "1e14"}
+"""Defaults that BSIM4 had before version 4.6, and no longer has: without this one, the currents of
+a kit's transistors differ by 0.2 %.
+"""
+
+_LEAST_ABSTOL = 1e-10
+"""Amperes below which currents can't be told where there are transistors: what a capacitor of some
+picofarads takes in the short steps as a switch opens is rounded off by more than 1e-13 A, and no
+step converges.
+"""
+
 
 class Vacask(WithModules):
     """Netlists for VACASK."""
@@ -41,13 +60,16 @@ class Vacask(WithModules):
         self._analysis: Transient | None = None
         self._options: dict[str, str] = {}
         self._saved: list[str] = []
+        self._equations: set[str] = set()
 
     def begin(self, title: str) -> Iterator[str]:
         """See `Dialect.begin`; the first line is the title."""
         kinds = [kind for kind, _ in self.built_in.values()]
         yield title
         yield "ground 0"
-        yield from (f'load "{file}"' for file in ("resistor.osdi", "capacitor.osdi", MODULES))
+        compiled = [f"spice/{name}.osdi" for name in sorted(self._equations)]
+        loaded = ("resistor.osdi", "capacitor.osdi", *compiled, MODULES)
+        yield from (f'load "{file}"' for file in loaded)
         yield from (f"model {kind} {kind}" for kind in [*kinds, *self.texts])
 
     def include(self, file: str) -> str:
@@ -65,6 +87,10 @@ class Vacask(WithModules):
             case SwitchModel(name, threshold, closed, opened):
                 values = {"threshold": threshold, "closed": closed, "open": opened}
                 yield joined(f"model {name} voltage_switch", values)
+            case MosModel():
+                yield self._model(part)
+            case Mosfet(name, nodes, model, values):
+                yield joined(f"{name} ({' '.join(nodes)}) {model}", values)
             case Options(values):
                 self._options |= values
             case Transient():
@@ -72,6 +98,21 @@ class Vacask(WithModules):
             case Saved(nodes, sources):
                 self._saved += [f"v({quoted(name)})" for name in nodes]
                 self._saved += [f"i({quoted(name)})" for name in sources]
+
+    def _model(self, part: MosModel) -> str:
+        """The line of a model of transistors."""
+        equations = _MOSFETS.get(part.level)
+        if equations is None:
+            known = ", ".join(map(str, _MOSFETS))
+            raise UserError(
+                f"model {part.name}: level {part.level} can't be written for VACASK, which has "
+                f"{known}"
+            )
+        self._equations.add(equations)
+        values = {"type": "1" if part.polarity == "n" else "-1"}
+        if equations == "bsim4v8" and part.version and float(part.version) < 4.6:
+            values |= _BEFORE_4_6
+        return joined(f"model {part.name} sp_{equations}", values | {**part.parameters})
 
     def end(self) -> Iterator[str]:
         """See `Dialect.end`; here: the block that runs the analysis.
@@ -82,6 +123,8 @@ class Vacask(WithModules):
         if self._analysis is None:
             raise UserError("netlist: no analysis is there")
         options = {_OPTIONS[k]: v for k, v in self._options.items() if k in _OPTIONS}
+        if self._equations and "abstol" in options:
+            options["abstol"] = repr(max(float(options["abstol"]), _LEAST_ABSTOL))
         stop, longest = self._analysis.stop, self._analysis.longest
         yield "control"
         yield "  abort always"
