@@ -16,6 +16,7 @@ from analogdfc.datasets._idx import idx
 from analogdfc.datasets._mnist import fashion_mnist, mnist, mnist5000
 from analogdfc.datasets._tasks import linear_teacher, nonlinear_teacher, xor
 from analogdfc.datasets._teacher import student_teacher
+from analogdfc.datasets._yinyang import yin_yang
 from analogdfc.errors import UserError
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "register_dataset",
     "student_teacher",
     "xor",
+    "yin_yang",
 ]
 
 
@@ -120,6 +122,10 @@ DATASETS: dict[str, Entry] = {
     "xor": Entry(
         "exclusive or of two inputs, four samples",
         _Drawn(xor),
+    ),
+    "yin-yang": Entry(
+        "points of the Yin-Yang figure, 4 inputs, 3 classes, 5000 / 1000 / 1000",
+        _Drawn(yin_yang),
     ),
     "linear-30-10": Entry(
         "regression on a random matrix, 30 inputs, 10 outputs",
