@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         observed,
         predict,
     )
+    from analogdfc.analysis.spectra import Bands, LinearNoise
     from analogdfc.analysis.stability import critical_bandwidth, growth_rate, slowest_mode
 else:
     __getattr__, __dir__ = hand_out(
@@ -52,6 +53,7 @@ else:
                 "observed",
                 "predict",
             ),
+            "analogdfc.analysis.spectra": ("Bands", "LinearNoise"),
             "analogdfc.analysis.stability": (
                 "critical_bandwidth",
                 "growth_rate",
@@ -63,7 +65,9 @@ else:
 __all__ = [
     "COMPONENTS",
     "AreaEstimate",
+    "Bands",
     "Energy",
+    "LinearNoise",
     "LoopTransfer",
     "Metered",
     "Observed",

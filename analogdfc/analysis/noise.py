@@ -21,6 +21,7 @@ from torch import Tensor
 
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import CONTROLLER, Bank
+from analogdfc.circuit.noise import BOLTZMANN
 from analogdfc.circuit.numbers import AmplifierNumbers
 from analogdfc.circuit.static.control import outputs_of_currents
 from analogdfc.circuit.static.stages import Stages
@@ -28,9 +29,6 @@ from analogdfc.devices.draws import check_number
 from analogdfc.dynamics import Loop
 from analogdfc.errors import UserError
 from analogdfc.network import Forward
-
-BOLTZMANN = 1.380649e-23
-"""Boltzmann's constant in J / K (SI)."""
 
 TEMPERATURE = 300.0
 """Kelvins of resistors and devices."""

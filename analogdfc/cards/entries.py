@@ -105,6 +105,7 @@ SquareMetre = Annotated[float, BeforeValidator(si("m^2")), Field(gt=0, le=1e-2)]
 FaradPerSquareMetre = Annotated[float, BeforeValidator(si("F/m^2")), Field(gt=0)]
 OhmPerSquareMetre = Annotated[float, BeforeValidator(si("ohm/m^2")), Field(gt=0)]
 VoltPerRootHertz = Annotated[float, BeforeValidator(si("V/Hz^0.5")), Field(gt=0, le=1e-3)]
+AmperePerRootHertz = Annotated[float, BeforeValidator(si("A/Hz^0.5")), Field(gt=0, le=1e-6)]
 
 
 class Section(BaseModel):

@@ -10,6 +10,7 @@ from analogdfc.cards.base import BaseCard
 from analogdfc.cards.entries import (
     IN_SI,
     Ampere,
+    AmperePerRootHertz,
     Farad,
     FaradPerSquareMetre,
     Fraction,
@@ -56,6 +57,8 @@ class Device(Section):
         g_max: highest programmable conductance.
         mismatch: relative standard deviation of a conductance; none by default.
         levels: programmable conductances from g_min to g_max, evenly spaced; any by default.
+        flicker: 1 / f noise of a current I through a device, of the density flicker I^2 / f, beside
+            the thermal noise; none by default. Enters where noise is asked for, as the next ones.
     """
 
     g_unit: Siemens
@@ -63,6 +66,7 @@ class Device(Section):
     g_max: Siemens
     mismatch: Fraction | None = None
     levels: Levels | None = None
+    flicker: Fraction | None = None
 
     @model_validator(mode="after")
     def _window(self) -> Device:
@@ -124,8 +128,10 @@ class Amplifier(Section):
             C_c = sqrt(C_in / (R_f omega_t)).
         saturation: magnitude at which the output stage limits.
         offset: standard deviation of the input offset.
-        noise: white noise referred to the input, in V per root hertz. Enters the noise of an
-            estimated update; waveforms are without noise.
+        noise: white noise referred to the input, in V per root hertz. Waveforms are without noise
+            where none is asked for.
+        noise_corner: frequency below which the noise at the input rises, noise^2 (1 + corner / f);
+            takes effect with a noise.
         pole_capacitance: that the input pair charges at the dominant pole; gives a band of supply
             currents to lay beside `quiescent_current`.
     """
@@ -142,6 +148,7 @@ class Amplifier(Section):
     saturation: Volt | None = None
     offset: Volt | None = None
     noise: VoltPerRootHertz | None = None
+    noise_corner: Hertz | None = None
     pole_capacitance: Farad | None = None
 
     @property
@@ -163,10 +170,12 @@ class Tanh(Section):
     Attributes:
         current: I_t, the largest output current.
         offset: standard deviation of the input offset; none by default.
+        noise: white noise of the output current, in A per root hertz; none by default.
     """
 
     current: Ampere
     offset: Volt | None = None
+    noise: AmperePerRootHertz | None = None
 
 
 class Write(Section):
@@ -225,7 +234,10 @@ _NONE_AT_0 = frozenset(
         ("amplifier", "input_capacitance"),
         ("amplifier", "offset"),
         ("amplifier", "noise"),
+        ("amplifier", "noise_corner"),
+        ("device", "flicker"),
         ("tanh", "offset"),
+        ("tanh", "noise"),
     }
 )
 """Keys whose 0 is what leaving them out is."""

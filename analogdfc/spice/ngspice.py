@@ -57,6 +57,21 @@ class NgSpice(Simulator):
         """See `Simulator.made_with`."""
         return f"ngspice {digest_of(self._file)} {' '.join(self.solvers)}"
 
+    def solvers_of(self, analysis: str) -> tuple[str, ...]:
+        """See `Simulator.solvers_of`; KLU has no noise.
+
+        Args:
+            analysis: one of `analyses`.
+
+        Raises:
+            UserError: noise, where KLU alone was asked for.
+        """
+        if analysis != "noise":
+            return self.solvers
+        if "Sparse" not in self.solvers:
+            raise UserError("solver 'klu': ngspice analyses noise with 'sparse' alone")
+        return ("Sparse",)
+
     def _write(self, folder: Path, netlist: str, save: Sequence[str], solver: str) -> None:
         options = _OPTIONS[solver]
         deck = f"{netlist.rstrip().removesuffix('.end')}{options}\n.end\n" if options else netlist

@@ -165,7 +165,7 @@ class Simulator(ABC):
             with _logged(lambda: "\n".join(messages)):
                 return messages, *_extract(plot, save, netlist, self.program)
 
-        (messages, time, signals), made_by = self._first(attempt)
+        (messages, time, signals), made_by = self._first(attempt, self.solvers)
         return Waveforms(time, signals, tuple(messages), made_by)
 
     def analyse(
@@ -203,17 +203,30 @@ class Simulator(ABC):
             with _logged(lambda: "\n".join(messages)):
                 return messages, *_swept(plot, save, netlist, self.program)
 
-        (messages, points, signals), made_by = self._first(attempt)
+        (messages, points, signals), made_by = self._first(attempt, self.solvers_of(analysis))
         return Sweep(points, signals, tuple(messages), made_by)
 
-    def _first(self, attempt: Callable[[str], _Found]) -> tuple[_Found, str]:
+    def solvers_of(self, analysis: str) -> tuple[str, ...]:
+        """The linear solvers that an analysis tries, the first that works is taken.
+
+        Args:
+            analysis: one of `analyses`.
+
+        Raises:
+            UserError: it has no solver for it.
+        """
+        return self.solvers
+
+    def _first(
+        self, attempt: Callable[[str], _Found], solvers: Sequence[str]
+    ) -> tuple[_Found, str]:
         """What the first solver returns that converges, and what says which that was."""
         failed: list[str] = []
-        for solver in self.solvers:
+        for solver in solvers:
             try:
                 return attempt(solver), self._made_by(solver, failed)
             except ConvergenceError:
-                if solver == self.solvers[-1]:
+                if solver == solvers[-1]:
                     raise
                 failed.append(solver)
         raise UserError(f"{self.program}: names no solver")

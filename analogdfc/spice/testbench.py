@@ -18,6 +18,10 @@ EDGE = 1e-5
 """Duration of each of the two edges of the release, as a part of the design's `pace`."""
 
 
+SITE = ".options chgtol=1e-14 pivtol=1e-13 pivrel=1e-3 temp=27 tnom=27"
+"""What is ngspice's default: a site's settings must not change it."""
+
+
 @dataclass(frozen=True)
 class Testbench:
     """Sources and analysis of one sample.
@@ -93,42 +97,57 @@ class Testbench:
 
     def text(self) -> str:
         """The testbench, to be appended to a netlist; the operating point is the free phase."""
-        circuit, unit = self.chip.circuit, self.design.card.scale.activation
-        supply = number(self.design.card.amplifier.supply)
         # The holds open before the target moves, or they would store a part of the step.
         start, held, end = (number(self._start + k * self._edge) for k in range(3))
-        lines = [
-            "* Supplies and bias rails",
-            f"Vdd vdd 0 {supply}",
-            f"Vss vss 0 -{supply}",
-            *_sources(circuit.names(BIAS.plus), [unit]),
-            *_sources(circuit.names(BIAS.minus), [-unit]),
+        release = [
             "* The release: first the reset opens, then the target steps",
             f"Vrst rst 0 PWL(0 1 {start} 1 {held} 0)",
             f"Vgo go 0 PWL(0 0 {held} 0 {end} 1)",
         ]
-        goal = self.step
-        if not self.design.readout.relative_target:
-            loop = self.design.loop()
-            goal = goal + output(loop, free_state(loop, self.x[None]))[0]
-        lines += _sources(circuit.names(TARGET), (goal * unit).tolist())
-        lines.append("* Inputs on dual rails")
-        plus, minus = (
-            _sources(circuit.names(port), (sign * unit * self.x).tolist())
-            for port, sign in zip(INPUT, (1, -1), strict=True)
-        )
-        lines += [line for pair in zip(plus, minus, strict=True) for line in pair]
+        lines = drives(self.chip, self.x, self.step, release)
         stop = self.release + self.duration * self.design.seconds
         longest = self.max_step * self.design.seconds
         lines += [
             "* Analysis: the operating point is the free phase",
             "* (what is ngspice's default is there too: a site's settings must not change it)",
             f".options {self._tolerances} gmin=1e-15 method=trap maxord=2 trtol=7",
-            ".options chgtol=1e-14 pivtol=1e-13 pivrel=1e-3 temp=27 tnom=27",
+            SITE,
             f".tran {number(longest)} {number(stop)} 0 {number(longest)}",
             ".end",
         ]
         return "\n".join(lines) + "\n"
+
+
+def drives(chip: Chip, x: Tensor, step: Tensor, release: list[str]) -> list[str]:
+    """Lines of all sources of a sample.
+
+    Args:
+        chip: the chip.
+        x: input r_0, (n_0,), dimensionless.
+        step: step of the output target, (n_L,), dimensionless.
+        release: lines of the sources of rst and go.
+    """
+    circuit, design = chip.circuit, chip.design
+    unit, supply = design.card.scale.activation, number(design.card.amplifier.supply)
+    lines = [
+        "* Supplies and bias rails",
+        f"Vdd vdd 0 {supply}",
+        f"Vss vss 0 -{supply}",
+        *_sources(circuit.names(BIAS.plus), [unit]),
+        *_sources(circuit.names(BIAS.minus), [-unit]),
+        *release,
+    ]
+    goal = step
+    if not design.readout.relative_target:
+        loop = design.loop()
+        goal = goal + output(loop, free_state(loop, x[None]))[0]
+    lines += _sources(circuit.names(TARGET), (goal * unit).tolist())
+    lines.append("* Inputs on dual rails")
+    plus, minus = (
+        _sources(circuit.names(port), (sign * unit * x).tolist())
+        for port, sign in zip(INPUT, (1, -1), strict=True)
+    )
+    return lines + [line for pair in zip(plus, minus, strict=True) for line in pair]
 
 
 def _sources(nodes: list[str], volts: list[float]) -> list[str]:

@@ -240,6 +240,9 @@ def _read(line: str) -> list[Statement] | None:
     if kind == "v" and re.search(r"\bpwl\b", line, re.IGNORECASE):
         return _waveform(line)
     words = _words(line)
+    if kind == "r":
+        # These decks have no analysis of noise, in which it would matter.
+        words = [w for w in words if w.lower() != "noisy=0"]
     if kind == "x":
         plain_words = [w for w in words[1:] if "=" not in w]
         *nodes, cell = plain_words
