@@ -1,13 +1,15 @@
 """A circuit at its controlled steady state, for analyses about an operating point.
 
 The operating point of a released circuit knows nothing of what its holds have stored. So here each
-stands where a source outside keeps it, at what the behavioural model has stored in the free phase.
+stands where a source outside keeps it, at what the behavioural model has stored in the free phase,
+or at what a run in time of the circuit itself has (see `analogdfc.spice.rest`).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib import resources
 
 from torch import Tensor
@@ -56,11 +58,16 @@ class HeldBench:
         chip: the chip.
         x: input r_0, (n_0,), dimensionless.
         step: step of the output target, (n_L,), dimensionless.
+        held: what the holds have stored, in volts, by their outputs' nodes; by default what they
+            have in the behavioural model.
+        near: voltages of nodes from which the operating point is sought.
     """
 
     chip: Chip
     x: Tensor
     step: Tensor
+    held: Mapping[str, float] | None = None
+    near: Mapping[str, float] = field(default_factory=dict)
 
     def netlist(self, netlist: Netlist) -> Netlist:
         """The circuit with holds that are kept from outside.
@@ -68,7 +75,7 @@ class HeldBench:
         Args:
             netlist: of the same chip.
         """
-        if not self._kept():
+        if not self.holds():
             return netlist
         found = subcircuit(netlist.cells, "hold")
         held = subcircuit(cell_text("hold_held"), "hold")[0]
@@ -87,30 +94,38 @@ class HeldBench:
             self.step,
             ["* Released, the target step is on", "Vrst rst 0 0", "Vgo go 0 1"],
         )
-        kept = [f"Vheld_{k} {node} 0 {number(v)}" for k, (node, v) in enumerate(self._kept())]
-        if kept:
-            lines += ["* What the holds have stored", *kept]
+        held = self._stored() if self.held is None else self.held
+        if held:
+            lines.append("* What the holds have stored")
+        lines += [f"Vheld_{k} {node} 0 {number(v)}" for k, (node, v) in enumerate(held.items())]
+        lines += [f".nodeset v({node})={number(v)}" for node, v in self.near.items()]
         return "\n".join([*lines, _TOLERANCES, SITE, analysis, ".end", ""])
 
-    def _kept(self) -> list[tuple[str, float]]:
-        """Nodes at the holds' outputs, inside the instances, and their voltages."""
+    def holds(self) -> list[str]:
+        """Nodes at the holds' outputs, inside the instances: those of the targets come first."""
+        readout, circuit = self.chip.design.readout, self.chip.circuit
+        cells = {kind.cell: kind for kind in circuit.instances if kind.part == "controller"}
+        law = next(kind for cell, kind in cells.items() if cell.startswith("control"))
+        kinds = (
+            (cells["error"], "xtarget", readout.relative_target),
+            (law, "xzero", readout.auto_zero),
+        )
+        return [
+            f"x{kind.name.format(k=k)}.{inner}.h"
+            for kind, inner, used in kinds
+            if used
+            for k in range(1, kind.size + 1)
+        ]
+
+    def _stored(self) -> dict[str, float]:
+        """What the holds have stored in the behavioural model."""
         readout, circuit = self.chip.design.readout, self.chip.circuit
         release = Behavioural([self.chip], Rung.FULL).release(self.x[None], self.step[None])
         unit = self.chip.design.card.scale.activation
-        cells = {kind.cell: kind for kind in circuit.instances if kind.part == "controller"}
-        error = cells["error"]
-        law = next(kind for cell, kind in cells.items() if cell.startswith("control"))
-        out: list[tuple[str, float]] = []
+        volts: list[float] = []
         if readout.relative_target:
             target = release.sources[0, 0, -circuit.size(circuit.target) :]
-            stored = -(target + self.step.to(target) * unit)
-            out += [
-                (f"x{error.name.format(k=k)}.xtarget.h", v)
-                for k, v in enumerate(stored.tolist(), start=1)
-            ]
+            volts += (-(target + self.step.to(target) * unit)).tolist()
         if readout.auto_zero:
-            out += [
-                (f"x{law.name.format(k=k)}.xzero.h", v)
-                for k, v in enumerate(release.zero[0, 0].tolist(), start=1)
-            ]
-        return out
+            volts += release.zero[0, 0].tolist()
+        return dict(zip(self.holds(), volts, strict=True))

@@ -126,7 +126,12 @@ def _parameters(chip: Chip, fidelity: str) -> str:
 
 
 def _instances(chip: Chip, kind: Instances) -> Iterator[str]:
-    names = [chip.circuit.names(p) if isinstance(p, Port) else [p] * kind.size for p in kind.pins]
+    names = [
+        chip.circuit.names(p)
+        if isinstance(p, Port)
+        else [p.format(k=k) for k in range(1, kind.size + 1)]
+        for p in kind.pins
+    ]
     for k in range(kind.size):
         values = {name: _component(name, values, k) for name, values in kind.values.items()}
         instance = f"X{kind.name.format(k=k + 1)}"

@@ -6,9 +6,9 @@ import math
 from functools import cached_property
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
+from analogdfc.analysis.settling.margins import Margins, eigenvalues, matched
 from analogdfc.analysis.settling.rational import Complex, poles
 from analogdfc.analysis.settling.spectrum import LoopSpectrum, Modes, between, scaled
 from analogdfc.analysis.settling.transfer import LoopTransfer
@@ -37,7 +37,7 @@ class Spectrum(LoopSpectrum):
     def __init__(self, loop: LoopTransfer, *, rough: bool = False) -> None:
         super().__init__(loop, rough=rough)
         self.gain = loop.loop_gain(self.s)[0]
-        self._loci = _eigenvalues(self.gain)
+        self._loci = eigenvalues(self.gain)
         self._followed: dict[tuple[complex, complex], Complex] = {}
         for _ in range(8):
             places = np.flatnonzero(np.abs(self._turns).max(axis=1) > _TURN)
@@ -51,7 +51,7 @@ class Spectrum(LoopSpectrum):
         order = np.argsort(np.concatenate([self.s, s]).imag)
         gain = self.loop.loop_gain(s)[0]
         self.gain = np.concatenate([self.gain, gain])[order]
-        self._loci = np.concatenate([self._loci, _eigenvalues(gain)])[order]
+        self._loci = np.concatenate([self._loci, eigenvalues(gain)])[order]
         self.s = np.concatenate([self.s, s])[order]
         for name in ("_strands", "_turns", "_seeker", "response", "poles"):
             self.__dict__.pop(name, None)
@@ -93,34 +93,16 @@ class Spectrum(LoopSpectrum):
 
     def margins(self) -> tuple[float, float]:
         """See `LoopSpectrum.margins`."""
-        gain, phase = math.inf, math.pi
-        for a, b in zip(*self._strands, strict=True):
-            # Where a strand crosses the negative real axis.
-            crosses = (a.imag * b.imag < 0) & (np.minimum(a.real, b.real) < 0)
-            if crosses.any():
-                p, q = a[crosses], b[crosses]
-                at = p.real + (q.real - p.real) * p.imag / (p.imag - q.imag)
-                inside = at[(at < 0) & (at > -1)]
-                if len(inside):
-                    gain = min(gain, float(-1 / inside.min()))
-            crosses = (np.abs(a) > 1) != (np.abs(b) > 1)
-            if crosses.any():
-                p, q = np.log(a[crosses]), np.log(b[crosses])
-                turn = (q.imag - p.imag + np.pi) % (2 * np.pi) - np.pi
-                angle = p.imag + turn * p.real / (p.real - q.real)
-                phase = min(phase, float(np.abs(np.abs(angle) % (2 * np.pi) - np.pi).min()))
-        return gain, phase
+        found = Margins.of(*self._strands, self.s.imag)
+        return found.gain, found.phase
 
     @cached_property
     def _strands(self) -> tuple[Complex, Complex]:
-        """Eigenvalues of L at each point and, matched with them, at the next, (points - 1, n_L).
-
-        Matched by distance on a logarithmic scale.
-        """
+        """Eigenvalues of L at each point and, matched with them, at the next, (points - 1, n_L)."""
         places = list(zip(self.s[:-1], self.s[1:], strict=True))
         for k, place in enumerate(places):
             if place not in self._followed:
-                self._followed[place] = _matched(self._loci[k], self._loci[k + 1])
+                self._followed[place] = matched(self._loci[k], self._loci[k + 1])
         return self._loci[:-1], np.stack([self._followed[place] for place in places])
 
     # Time
@@ -186,18 +168,3 @@ class Spectrum(LoopSpectrum):
         share = (w * push).sum(axis=1) / slope
         out: Complex = share[:, None] * v
         return out
-
-
-def _eigenvalues(gain: Complex) -> Complex:
-    """Of L at each point, (points, n_L)."""
-    loci = np.linalg.eigvals(gain)
-    loci[loci == 0] = 1e-300  # a channel without feedback
-    return loci.astype(complex)
-
-
-def _matched(here: Complex, there: Complex) -> Complex:
-    """The loci at the next point in the order of those at this one."""
-    gap = np.log(there[None, :]) - np.log(here[:, None])
-    turn = (gap.imag + np.pi) % (2 * np.pi) - np.pi
-    out: Complex = there[scipy.optimize.linear_sum_assignment(gap.real**2 + turn**2)[1]]
-    return out

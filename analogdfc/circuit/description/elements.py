@@ -268,7 +268,8 @@ class Instances:
         name: name of an instance, with '{k}' for its number from 1.
         part: where they are.
         size: number of instances.
-        pins: what each pin is connected to, in the cell's order: a port, or a global node.
+        pins: what each pin is connected to, in the cell's order: a port, a global node, or the name
+            of a node with '{k}' for the number.
         values: parameters, (n,) each; an infinite resistance is none.
     """
 
