@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -13,11 +15,13 @@ from analogdfc.errors import UserError
 from analogdfc.wires import (
     Lines,
     Tiling,
+    array_energy,
     array_power,
     dual_rail,
     terminal_admittance,
     wire_admittance,
 )
+from analogdfc.wires.iterative import Preconditioned
 from analogdfc.wires.remembered import Remembered
 
 Array = NDArray[np.float64]
@@ -154,6 +158,68 @@ def test_what_a_tiled_array_takes_for_given_voltages_is_that_of_its_admittance(
     np.testing.assert_allclose(found.rows, current[..., :rows], rtol=1e-4, atol=1e-5 * g.max())
     np.testing.assert_allclose(found.wires, lost, rtol=1e-4, atol=1e-9 * g.max())
     np.testing.assert_allclose(found.devices + found.wires, taken, rtol=1e-4)
+
+
+@given(arrays(), resistances, resistances, tilings)
+def test_the_energy_of_an_array_that_moves_is_the_sum_of_its_powers(
+    g: Array, r_word: float, r_bit: float, tiling: Tiling
+) -> None:
+    rng = np.random.default_rng(1)
+    rows = len(g)
+    volts, weights = rng.normal(size=(6, 2, sum(g.shape))), rng.uniform(size=6)
+    given = torch.from_numpy(volts)
+    found = array_energy(
+        torch.from_numpy(g),
+        Lines(r_word=r_word, r_bit=r_bit),
+        given[..., :rows],
+        given[..., rows:],
+        torch.from_numpy(weights),
+        tiling,
+    )
+    current = volts @ terminal_admittance(g, r_word, r_bit, tiling)
+    lost = weights @ ((volts @ wire_admittance(g, r_word, r_bit, tiling)) * volts).sum(axis=-1)
+    taken = weights @ (volts * current).sum(axis=-1)
+    np.testing.assert_allclose(found.rows, current[..., :rows], rtol=1e-9, atol=1e-12 * g.max())
+    np.testing.assert_allclose(found.wires, lost, rtol=1e-4, atol=1e-9 * g.max())
+    np.testing.assert_allclose(found.devices + found.wires, taken, rtol=1e-9)
+
+
+def test_few_directions_of_many_states_are_all_that_is_solved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    solved, voltages = [], Preconditioned.voltages
+
+    def counted(
+        self: Preconditioned, row: torch.Tensor, column: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        solved.append(row.shape[-2])
+        return voltages(self, row, column)
+
+    monkeypatch.setattr(Preconditioned, "voltages", counted)
+    g, lines = torch.full((4, 3), 1e-5, dtype=torch.float64), Lines(r_word=1.0, r_bit=2.0)
+    share = torch.linspace(0, 1, 30, dtype=torch.float64)[:, None, None]
+    ends = torch.from_numpy(np.random.default_rng(2).normal(size=(2, 2, 7)))
+    on_the_way = ends[0] + share * (ends[1] - ends[0])
+    seconds = torch.ones(30, dtype=torch.float64)
+    # A way of one sample between two states, and another that stays where it is.
+    on_the_way[:, 1] = ends[0, 1]
+    array_energy(g, lines, on_the_way[..., :4], on_the_way[..., 4:], seconds)
+    assert sum(solved) == 2 + 1
+
+
+def test_the_arrays_of_a_large_autoencoder_are_all_remembered() -> None:
+    sizes = 784, 256, 32, 256, 784
+    forward = [2 * (n + 1) + m for n, m in itertools.pairwise(sizes)]
+    feedback = [2 * sizes[-1] + m for m in sizes[1:]]
+    room = Remembered()
+
+    def solve(terminals: int) -> None:
+        g = np.full((1, 1), float(room.kept))  # another one each
+        room.get(g, "", lambda: (np.broadcast_to(0.0, (terminals, terminals)),))
+
+    for terminals in (*forward, *feedback):
+        solve(terminals)
+    assert room.kept == sum(8 * n**2 for n in (*forward, *feedback))
 
 
 def test_couplings_may_decay_beyond_the_smallest_number_along_a_line() -> None:

@@ -18,6 +18,7 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.devices import Devices
 from analogdfc.circuit.nodal import NodalEquations
+from analogdfc.circuit.static import StaticChip
 from analogdfc.cost.estimate import (
     CLOSED_FORM,
     WAVEFORMS,
@@ -279,3 +280,20 @@ def test_settling_against_bandwidth_is_that_of_the_scaled_amplifiers() -> None:
     assert points[1].control == pytest.approx(float(own.time), rel=1e-6)
     with pytest.raises(UserError, match="gain_bandwidth"):
         against_bandwidth(design_of(CARD.ideal()), 0, x, step, (1.0,))
+
+
+def test_a_chip_whose_rest_is_known_is_not_solved_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    design, (x, step) = design_of(), samples()
+    state = StaticChip.of(Chip.of(design, 0)).solve(x, step)
+    (before,) = against_bandwidth(design, 0, x[1:], step[1:], (1.0,))
+    closed = estimate(design, 0, x, step, method=CLOSED_FORM)
+
+    def solved(*_: object, **__: object) -> None:
+        raise AssertionError("solved again")
+
+    monkeypatch.setattr(StaticChip, "solve", solved)
+    (after,) = against_bandwidth(design, 0, x[1:], step[1:], (1.0,), state=state.sample(1))
+    assert after.update == pytest.approx(before.update, rel=1e-6)
+    again = estimate(design, 0, x, step, method=CLOSED_FORM, state=state)
+    assert again.joules == closed.joules
+    assert again.update_angle == closed.update_angle

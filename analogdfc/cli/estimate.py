@@ -17,6 +17,7 @@ from analogdfc import records, trees
 from analogdfc.cases import Stimuli
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
+from analogdfc.circuit.static import StaticChip
 from analogdfc.cli import _estimate
 from analogdfc.cli._design import (
     JSON,
@@ -299,12 +300,15 @@ def _work(
             bar.set_description(name)
             bar.update()
 
+        stage("static model")
+        state = StaticChip.of(Chip.of(design, seed)).solve(data.x, data.step)
         found = estimate(
             design,
             seed,
             data.x,
             data.step,
             method=method.replace("-", " ") if method else None,
+            state=state,
             progress=stage,
             **arguments,
         )
@@ -320,6 +324,7 @@ def _work(
                 data.step[slowest : slowest + 1],
                 factors,
                 accuracy=options.accuracy,
+                state=state.sample(slowest),
                 progress=bar.update,
             )
     swept = []

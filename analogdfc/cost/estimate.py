@@ -144,6 +144,7 @@ def estimate(
     learning_rate: float = 0.1,
     method: str | None = None,
     settling: Settling | None = None,
+    state: StaticState | None = None,
     limits: bool = True,
     progress: Callable[[str], object] | None = None,
 ) -> Estimate:
@@ -162,6 +163,7 @@ def estimate(
         learning_rate: of the update, for the number of pulses that write it.
         method: of `METHODS`; by default waveforms of small designs, else the closed form.
         settling: the loop's settling where it is known already.
+        state: free and rest state of this chip for these samples, where they are known already.
         limits: find what limits the settling, and the critical bandwidth.
         progress: called with the name of each stage before it starts.
 
@@ -179,9 +181,10 @@ def estimate(
     say = progress or (lambda _: None)
     failed: list[str] = []
     chip = Chip.of(design, seed)
-    say("static model")
-    static = StaticChip.of(chip)
-    state = static.solve(x, step)
+    if state is None:
+        say("static model")
+        state = StaticChip.of(chip).solve(x, step)
+    static = state.chip
     if settling is None:
         say("settling")
         settling = _settling(design, seed, state, step, failed, limits=limits)
@@ -322,6 +325,7 @@ def against_bandwidth(
     factors: Sequence[float],
     *,
     accuracy: float = 1.0,
+    state: StaticState | None = None,
     progress: Callable[[], object] | None = None,
 ) -> list[AtBandwidth]:
     """Settling while the amplifier is scaled as a whole (`with_bandwidth`).
@@ -333,6 +337,7 @@ def against_bandwidth(
         step: steps of the output target, (batch, n_L).
         factors: of the card's gain-bandwidth.
         accuracy: of the update, in degrees.
+        state: as in `estimate`.
         progress: called after each.
 
     Raises:
@@ -341,7 +346,8 @@ def against_bandwidth(
     own = design.card.amplifier.gain_bandwidth
     if own is None:
         raise UserError("[amplifier] gain_bandwidth: the card has none that could be varied")
-    state = StaticChip.of(Chip.of(design, seed)).solve(x, step)
+    if state is None:
+        state = StaticChip.of(Chip.of(design, seed)).solve(x, step)
     points = []
     for factor in factors:
         other = design.on(with_bandwidth(design.card, factor * own))

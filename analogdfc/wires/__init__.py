@@ -25,11 +25,12 @@ from analogdfc.wires.nonlinear import (
     Selector,
     Sinh,
 )
-from analogdfc.wires.power import ArrayPower, array_power
+from analogdfc.wires.power import ArrayEnergy, ArrayPower, array_energy, array_power
 from analogdfc.wires.terminals import dual_rail, terminal_admittance, wire_admittance
 from analogdfc.wires.tiles import Tiling
 
 __all__ = [
+    "ArrayEnergy",
     "ArrayPower",
     "BranchCurrents",
     "Cell",
@@ -44,6 +45,7 @@ __all__ = [
     "Solution",
     "Tiling",
     "WiredArray",
+    "array_energy",
     "array_power",
     "dual_rail",
     "terminal_admittance",

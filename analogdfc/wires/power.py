@@ -1,4 +1,10 @@
-"""Power in arrays whose terminals are held at known voltages."""
+"""Power in arrays whose terminals are held at known voltages.
+
+What an array takes as a whole follows from its terminals, v^T Y v. How much of it the wires take,
+v^T W v, needs its inner nodes: an integral over many states, sum w v^T W v = tr(W sum w v v^T), is
+found from the few principal directions of that sum. Since 0 <= W <= Y, what Y makes of the other
+directions bounds what is neglected.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +16,17 @@ from torch import Tensor
 from analogdfc.wires.array import Iterative
 from analogdfc.wires.branches import branch_currents
 from analogdfc.wires.lines import Lines
+from analogdfc.wires.terminals import terminal_admittance
 from analogdfc.wires.tiles import Tiling
 
 TOLERANCE = 1e-6
 """Residual of the wires' equations; a power needs no more."""
+
+_NEGLECTED = TOLERANCE / 10
+"""What may be neglected of the wires' energy, relative to it."""
+
+_SLIGHT = 1e-9
+"""What is neglected at first, relative to the whole array's energy."""
 
 _CHUNK = 4_000_000
 """Cells, over all states, whose currents are held at once."""
@@ -31,6 +44,64 @@ class ArrayPower(NamedTuple):
     rows: Tensor
     devices: Tensor
     wires: Tensor
+
+
+class ArrayEnergy(NamedTuple):
+    """What an array takes over many states.
+
+    Attributes:
+        rows: currents from the drivers into the rows, (points, batch, rows), in amperes.
+        devices: energy in the devices, (batch,), in joules.
+        wires: energy in the lines, (batch,), in joules.
+    """
+
+    rows: Tensor
+    devices: Tensor
+    wires: Tensor
+
+
+def array_energy(
+    g: Tensor,
+    lines: Lines,
+    rows: Tensor,
+    columns: Tensor,
+    weights: Tensor,
+    tiling: Tiling | None = None,
+) -> ArrayEnergy:
+    """Integrate what an array takes while its terminals move.
+
+    Args:
+        g: conductances, (rows, columns), in siemens, >= 0.
+        lines: resistances of the lines; nothing in the drivers and the sense amplifiers.
+        rows: voltages of the row drivers, (points, batch, rows), in volts.
+        columns: voltages at the column senses, (points, batch, columns), in volts.
+        weights: seconds that each point stands for, (points,), >= 0.
+        tiling: largest array of which the matrix is made; by default it is one array.
+    """
+    if lines.ideal:
+        power = _without_wires(g, rows, columns)
+        return ArrayEnergy(power.rows, weights @ power.devices, weights @ power.wires)
+    volts = torch.cat([rows, columns], dim=-1)
+    y = terminal_admittance(g.numpy(), lines.r_word, lines.r_bit, tiling)
+    current = torch.from_numpy(volts.numpy() @ y)
+    moving, flowing = (
+        (weights.sqrt()[:, None, None] * x).transpose(0, 1) for x in (volts, current)
+    )
+    taken = moving @ flowing.mT
+    joules, turn = torch.linalg.eigh((taken + taken.mT) / 2)
+    joules, ways = joules.clamp(min=0).flip(-1), turn.flip(-1).mT @ moving
+    total = joules.sum(dim=-1)
+    # What the ways from each on take.
+    left = joules.flip(-1).cumsum(-1).flip(-1)
+    wires, found = torch.zeros_like(total), torch.zeros_like(left, dtype=torch.bool)
+    allowed = _SLIGHT * total
+    while bool((new := (left > allowed[:, None]) & ~found).any()):
+        along = ways[new][None]
+        power = array_power(g, lines, along[..., : len(g)], along[..., len(g) :], tiling)
+        wires = wires.index_add(0, new.nonzero()[:, 0], power.wires[0])
+        found |= new
+        allowed = torch.minimum(allowed, _NEGLECTED * wires)
+    return ArrayEnergy(current[..., : len(g)], total - wires, wires)
 
 
 def array_power(

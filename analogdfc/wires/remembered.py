@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Solved = tuple[Array, ...]
 
-_LARGEST = 2**27
-"""Bytes that are kept: the solutions of a chip of 784-256-256-256-10, three times over."""
+_LARGEST = 2**28
+"""Bytes that are kept: the solutions of a chip of 784-256-32-256-784, and half as many."""
 
 
 class Remembered:

@@ -11,7 +11,6 @@ from torch import Tensor
 from analogdfc.analysis.energy import items
 from analogdfc.analysis.energy._path import Path, path
 from analogdfc.analysis.energy.items import Energy
-from analogdfc.circuit.conductances import Pair
 from analogdfc.circuit.description import (
     BIAS,
     INPUT,
@@ -27,7 +26,7 @@ from analogdfc.circuit.numbers import AmplifierNumbers
 from analogdfc.circuit.static import StaticChip, StaticState
 from analogdfc.circuit.static.stages import Stages
 from analogdfc.errors import UserError
-from analogdfc.wires import ArrayPower, array_power, dual_rail
+from analogdfc.wires import ArrayEnergy, array_energy, array_power, dual_rail
 
 
 def closed_form(chip: StaticChip, state: StaticState, *, duration: float) -> Energy:
@@ -189,16 +188,10 @@ class _Bill:
 
     def _crossbar(self, crossbar: Crossbar) -> None:
         """Count an array: its devices, its wires, and the currents into its rows."""
-        if crossbar.kind is Array.FEEDBACK:
-            devices, taken = Pair(crossbar.plus, crossbar.minus), self._solved
-        else:
-            devices = self.chip.devices(
-                self.circuit.crossbars_of(crossbar.kind).index(crossbar) + 1
-            )
-            taken = self._moving
-        currents, heat, lost = taken(crossbar, devices)
-        self._spend(crossbar.kind.value, crossbar.part, heat)
-        self._spend(items.WIRES, crossbar.part, lost)
+        taken = self._solved if crossbar.kind is Array.FEEDBACK else self._moving
+        currents, devices, wires = taken(crossbar)
+        self._add(crossbar.kind.value, crossbar.part, devices)
+        self._add(items.WIRES, crossbar.part, wires)
         pairs = zip(
             crossbar.rows,
             torch.split(currents, [2 * n for n in crossbar.sizes], dim=-1),
@@ -218,16 +211,13 @@ class _Bill:
         most = max(groups, key=lambda g: g.ndim)
         return torch.cat([g.expand(*most.shape[:-1], g.shape[-1]) for g in groups], dim=-1)
 
-    def _solved(self, crossbar: Crossbar, devices: Pair) -> ArrayPower:
+    def _solved(self, crossbar: Crossbar) -> ArrayEnergy:
         """An array solved at every point."""
-        rows, columns = self._rows(crossbar), self._volts(crossbar.columns)
-        # One state each, or a mean would be added to two.
-        flat = rows.flatten(0, 1)[None], columns.flatten(0, 1)[None]
-        g = torch.from_numpy(dual_rail(*devices))
-        found = array_power(g, crossbar.lines, *flat, crossbar.tiling)
-        return ArrayPower(*(x[0].reshape(*rows.shape[:2], *x.shape[2:]) for x in found))
+        g = torch.from_numpy(dual_rail(crossbar.plus, crossbar.minus))
+        terminals = self._rows(crossbar), self._volts(crossbar.columns)
+        return array_energy(g, crossbar.lines, *terminals, self.way.weights, crossbar.tiling)
 
-    def _moving(self, crossbar: Crossbar, devices: Pair) -> ArrayPower:
+    def _moving(self, crossbar: Crossbar) -> ArrayEnergy:
         """One whose rows move little: a quadratic through the free state, rest and their mean."""
         ends = [self.state.volts_free, self.state.volts_rest]
         driven = any(rail.node is Node.OUTPUT for rails in crossbar.rows for rail in rails)
@@ -235,20 +225,20 @@ class _Bill:
             ends = ends[1:]
         rows = torch.stack([self._rows(crossbar, volts) for volts in ends])
         columns = torch.stack([self._volts(crossbar.columns, volts) for volts in ends])
-        g = torch.from_numpy(dual_rail(*devices))
+        layer = self.circuit.crossbars_of(crossbar.kind).index(crossbar) + 1
+        g = torch.from_numpy(dual_rail(*self.chip.devices(layer)))
         power = array_power(g, crossbar.lines, rows, columns, crossbar.tiling)
+        weights = self.way.weights
         if not driven:
-            points = len(self.way.weights)
-            return ArrayPower(*(x.expand(points, *x.shape[1:]) for x in power))
+            currents = power.rows.expand(len(weights), *power.rows.shape[1:])
+            return ArrayEnergy(currents, *(weights.sum() * x[0] for x in power[1:]))
         now = self._rows(crossbar)
         way = rows[1] - rows[0]
         share = ((now - rows[0]) * way).sum(dim=-1) / way.square().sum(dim=-1).clamp(min=1e-300)
         apart = now - rows[0] - share.unsqueeze(-1) * way
         currents = power.rows[0] + share.unsqueeze(-1) * (power.rows[1] - power.rows[0])
         currents = currents + apart * g.sum(dim=1)
-        return ArrayPower(
-            currents, _quadratic(power.devices, share), _quadratic(power.wires, share)
-        )
+        return ArrayEnergy(currents, *(weights @ _quadratic(x, share) for x in power[1:]))
 
 
 def _quadratic(power: Tensor, s: Tensor) -> Tensor:

@@ -144,9 +144,6 @@ def _changes(loops: Loops, k: int) -> Iterator[tuple[str, Loops]]:
     card = design.card
     if card.amplifier.gain_bandwidth is not None:
         yield BANDWIDTH, loops.at_bandwidth(_MORE * card.amplifier.gain_bandwidth)
-    feedback = tuple(_MORE * q for q in design.feedback)
-    stronger = replace(design, feedback=feedback, scaling=True)  # they may leave the window
-    yield FEEDBACK, loops.on(stronger, loops.point.with_control(loops.chip, _MORE))
     wire = card.wire
     if wire.word is not None or wire.bit is not None or wire.capacitance is not None:
         bare = design.on(card.without("wire resistance", "line capacitance"))
@@ -155,6 +152,10 @@ def _changes(loops: Loops, k: int) -> Iterator[tuple[str, Loops]]:
     for name, controller in _controllers(design.controller):
         if _has_circuit(controller):
             yield name, loops.on(replace(design, controller=controller))
+    # Last, since only its crossbars are solved anew, and take the place of what is remembered.
+    feedback = tuple(_MORE * q for q in design.feedback)
+    stronger = replace(design, feedback=feedback, scaling=True)  # they may leave the window
+    yield FEEDBACK, loops.on(stronger, loops.point.with_control(loops.chip, _MORE))
 
 
 def _controllers(controller: Controller) -> Iterator[tuple[str, Controller]]:

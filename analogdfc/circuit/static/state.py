@@ -54,6 +54,21 @@ class StaticState:
     zero: Tensor
     reached: Tensor
 
+    def sample(self, k: int) -> StaticState:
+        """One sample, as a batch of one."""
+
+        def part(x: Tensor) -> Tensor:
+            return x[k : k + 1]
+
+        def parts(signals: Forward) -> Forward:
+            return Forward(*(tuple(map(part, kind)) for kind in signals))
+
+        return StaticState(
+            self.chip, part(self.x), parts(self.free_pass), parts(self.rest_pass),
+            part(self.free_control), part(self.rest_control), part(self.goal), part(self.zero),
+            part(self.reached),
+        )  # fmt: skip
+
     @cached_property
     def free(self) -> Readings:
         """Measured signals of the free phase, (batch, n_i)."""
