@@ -35,13 +35,23 @@ from analogdfc.files import (
 from analogdfc.plots import save_figure
 from analogdfc.spice.library import library
 
-WITH_FIGURES = ("align", "compare", "crossbar", "estimate", "montecarlo", "size", "train")
+WITH_FIGURES = (
+    "align", "compare", "crossbar", "estimate", "montecarlo", "size", "stability", "train",
+)  # fmt: skip
 COMMANDS = {
     "crossbar": ["crossbar", "--size", "3x4"],
     "train": ["train", "--rule", "bp"],
     **{
         name: [name]
-        for name in ("align", "compare", "estimate", "montecarlo", "size", "verify-theory")
+        for name in (
+            "align",
+            "compare",
+            "estimate",
+            "montecarlo",
+            "size",
+            "stability",
+            "verify-theory",
+        )
     },
 }
 

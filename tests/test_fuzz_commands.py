@@ -44,6 +44,7 @@ COMPUTED = (
     "montecarlo._run",
     "netlist.loop_remarks",
     "size.size",
+    "stability._run",
     "train._run",
     "verify_theory._run",
 )

@@ -72,7 +72,9 @@ def test_a_number_that_is_too_large_to_count_is_refused_by_every_option() -> Non
         assert option in refused(command, option, "9" * 23), (command, option)
 
 
-@pytest.mark.parametrize("command", ["compare", "estimate", "montecarlo", "netlist", "size"])
+@pytest.mark.parametrize(
+    "command", ["compare", "estimate", "montecarlo", "netlist", "size", "stability"]
+)
 @pytest.mark.parametrize("sizes", ["100000-100000-10", "99999999999999999999-4-2"])
 def test_a_network_that_does_not_fit_the_memory_is_refused_before_it_is_made(
     command: str, sizes: str
@@ -103,7 +105,9 @@ def test_a_run_that_does_not_fit_the_memory_is_refused_before_it_begins() -> Non
     assert "2000000000 samples would need" in message
 
 
-@pytest.mark.parametrize("command", ["compare", "estimate", "montecarlo", "netlist", "size"])
+@pytest.mark.parametrize(
+    "command", ["compare", "estimate", "montecarlo", "netlist", "size", "stability"]
+)
 def test_two_networks_at_once_are_refused(command: str) -> None:
     records.write("w.h5", {"network": {"W1": np.ones((2, 3))}})
     message = refused(command, "--weights", "w.h5", "--sizes", "5-5-5", "-o", "out")
@@ -318,7 +322,8 @@ def test_devices_of_a_crossbar_are_drawn_by_the_chips_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["compare", "crossbar", "estimate", "montecarlo", "netlist", "size", "train"]
+    "command",
+    ["compare", "crossbar", "estimate", "montecarlo", "netlist", "size", "stability", "train"],
 )
 def test_every_command_that_draws_a_chip_takes_its_seed(command: str) -> None:
     assert any(o[:2] == (command, "--chip-seed") for o in options())

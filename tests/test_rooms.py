@@ -23,7 +23,7 @@ ORDER = [
     "devices", "cards", "wires", "arrays", "kits",
     "circuit", "analysis", "comparison", "recorded", "findings", "spice", "effort", "study",
     "verdicts", "plots",
-    "digital", "cost", "onchip", "sizing", "montecarlo", "experiments",
+    "digital", "cost", "onchip", "sizing", "montecarlo", "stability", "experiments",
     "cli", "__main__",
 ]  # fmt: skip
 LARGEST = 0.105

@@ -59,6 +59,8 @@ def matched(here: Complex, there: Complex) -> Complex:
         here: loci, (k,), none of them 0.
         there: those of the next point in any order, (k,).
     """
+    if len(here) == 1:
+        return there
     gap = np.log(there[None, :]) - np.log(here[:, None])
     turn = (gap.imag + np.pi) % (2 * np.pi) - np.pi
     out: Complex = there[scipy.optimize.linear_sum_assignment(gap.real**2 + turn**2)[1]]
