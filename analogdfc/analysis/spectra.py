@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Tap
 from analogdfc.circuit.modes import rest
+from analogdfc.circuit.nodal import Sparse
 from analogdfc.circuit.noise import ROOM, Source, noise_sources
 from analogdfc.errors import UserError
 
@@ -29,7 +31,7 @@ Complex = NDArray[np.complex128]
 _FAST = 1e-15
 """Seconds below which a mode's time is none: an algebraic equation."""
 
-PER_DECADE = 24
+PER_DECADE = 10
 """Frequencies of an integral over a spectrum, in each decade."""
 
 _BEYOND = 30.0
@@ -45,12 +47,14 @@ class LinearNoise:
         jacobian: J, of the same shape.
         sources: the sources of noise.
         outputs: number of each bank's output voltages among the unknowns.
+        rest: the unknowns at rest, (unknowns,).
     """
 
     mass: Array
     jacobian: Array
     sources: Sequence[Source]
     outputs: Mapping[str, NDArray[np.intp]]
+    rest: Array
 
     @classmethod
     def of(
@@ -101,6 +105,7 @@ class LinearNoise:
                     temperature=temperature,
                 ),
                 outputs,
+                at.numpy(),
             )
             for jacobian, at, driven in zip(
                 system.jacobian(z)[0], z[0], release.sources[0], strict=True
@@ -153,13 +158,34 @@ class LinearNoise:
             (n, n), in V^2.
         """
         total = np.zeros((probe.shape[1], probe.shape[1]))
+        rows, whites, flickers = self._joined
+        steps = zip(bands.white, bands.flicker, self._adjoints(bands.centres, probe), strict=True)
+        for white, flicker, (_, adjoint) in steps:
+            h: Complex = np.asarray(rows @ adjoint)
+            driven: Complex = np.asarray((white * whites + flicker * flickers) @ h)
+            total += (h.conj().T @ driven).real
+        return total
+
+    def covariances(self, bands: Bands, probe: Array) -> dict[str, Array]:
+        """The same by what makes the noise.
+
+        Args:
+            bands: the bands.
+            probe: the outputs, (unknowns, n).
+
+        Returns:
+            (n, n) each, in V^2, by the sources' names.
+        """
+        width = probe.shape[1]
+        found = {source.name: np.zeros((width, width)) for source in self.sources}
         steps = zip(bands.white, bands.flicker, self._adjoints(bands.centres, probe), strict=True)
         for white, flicker, (_, adjoint) in steps:
             for source in self.sources:
-                h = source.rows.T @ adjoint
+                h: Complex = np.asarray(source.rows.T @ adjoint)
                 density = white * source.white + flicker * source.flicker
-                total += (h.conj().T @ (density @ h)).real
-        return total
+                driven: Complex = np.asarray(density @ h)
+                found[source.name] += (h.conj().T @ driven).real
+        return found
 
     def stationary(self, probe: Array) -> Array:
         """Covariance of outputs by white noise without a limit of its band.
@@ -187,6 +213,16 @@ class LinearNoise:
         seen = q[:, :kept].T @ probe
         found: Array = seen.T @ covariance @ seen
         return found
+
+    @cached_property
+    def _joined(self) -> tuple[Sparse, Sparse, Sparse]:
+        """B^T and the densities of all sources together."""
+        rows = scipy.sparse.vstack([source.rows.T for source in self.sources]).tocsr()
+        white, flicker = (
+            scipy.sparse.block_diag([getattr(source, name) for source in self.sources]).tocsr()
+            for name in ("white", "flicker")
+        )
+        return rows, white, flicker
 
     def _rows(self) -> Array:
         """Columns of B times a root of the white densities."""

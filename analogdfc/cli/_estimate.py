@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from analogdfc.analysis.noisy import NoiseFigures
 from analogdfc.circuit.design import Design
 from analogdfc.cli._console import make_console
 from analogdfc.cli._estimate_training import training_table
@@ -170,6 +171,46 @@ def settling_table(found: Estimate) -> Table:
     return table
 
 
+def noise_table(noise: NoiseFigures, double_sampling: bool) -> Table:
+    """Noise at the controlled steady state, and what it does to the update."""
+    rows = [
+        ("potential v, at one moment", "uV", f"{1e6 * noise.v:.4g}"),
+        ("activation r", "uV", f"{1e6 * noise.r:.4g}"),
+        ("control signal u", "uV", f"{1e6 * noise.u:.4g}"),
+        *(
+            (f"of the variance of v: {name}", "%", f"{100 * share:.3g}")
+            for name, share in noise.shares.items()
+        ),
+    ]
+    if double_sampling:
+        rows += [
+            ("angle of the update, one moment of the free phase subtracted", "degree",
+             f"{noise.angle:.3g}"),
+            ("angle of the update, free phase averaged as long as the settle", "degree",
+             f"{noise.angle_averaged:.3g}"),
+        ]  # fmt: skip
+    else:
+        rows.append(("angle of the update", "degree", f"{noise.angle:.3g}"))
+    rows.append(("sigma of a neuron (Euler-Maruyama)", "1", f"{noise.sigma:.3g}"))
+    table = Table(title="Noise, rms", title_justify="left")
+    table.add_column("quantity", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def show_noise(console: Console, design: Design, noise: NoiseFigures | str) -> None:
+    """Print the noise, or why it isn't known."""
+    if isinstance(noise, str):
+        say(console, f"noise: unknown: {noise}")
+        return
+    console.print(noise_table(noise, design.readout.double_sampling))
+    if design.card.amplifier.noise is None:
+        say(console, "noise of the amplifiers: unknown, the card has no [amplifier] noise")
+
+
 def show(design: Design, origin: str, source: str, work: Costs) -> None:
     """Print everything."""
     console, found = make_console(), work.found
@@ -182,6 +223,7 @@ def show(design: Design, origin: str, source: str, work: Costs) -> None:
     for name, factor in design.shrunk_layers().items():
         say(console, f"{name}: conductances scaled by {factor:.4g} to fit the card's window")
     console.print(settling_table(found))
+    show_noise(console, design, work.noise)
     console.print(energy_table(found))
     for line in unknown_lines(found):
         say(console, line)

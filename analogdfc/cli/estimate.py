@@ -53,9 +53,10 @@ from analogdfc.cost.estimate import (
     METHODS,
     UPDATE,
     against_bandwidth,
+    chip_noise,
     estimate,
 )
-from analogdfc.cost.figures import estimate_figure
+from analogdfc.cost.figures import estimate_figure, noise_figure
 from analogdfc.cost.report import Costs
 from analogdfc.cost.sweep import Parameter, parse, sweep
 from analogdfc.digital import baseline
@@ -179,7 +180,7 @@ class _Options:
     type=click.Path(path_type=Path),
     default=Path("estimate.h5"),
     show_default=True,
-    help="Record to write (HDF5); the figure goes beside it as .png.",
+    help="Record to write (HDF5); the figures go beside it as .png and _noise.png.",
 )
 @bundled("options", _Options)
 def command(
@@ -210,9 +211,10 @@ def command(
     if training.target_accuracy is None:
         refuse("nothing is trained without --target-accuracy", *TRAINING)
     figure_path = beside(output, ".png")
+    noise_path = beside(output, "_noise.png")
     curves_path = [] if training.target_accuracy is None else [beside(output, "_training.png")]
     read = (record, weights, card, devices, training.device)
-    check_outputs(output, figure_path, *curves_path, read=read)
+    check_outputs(output, figure_path, noise_path, *curves_path, read=read)
     spool_folder = beside(output, ".runs")
     check_spool(spool_folder)
     parameters = _parameters(options.sweeps)
@@ -241,6 +243,8 @@ def command(
     written = [output]
     figure = estimate_figure(work.found, work.bandwidths, work.sweeps, chip.seeds)
     written.append(save_figure(figure, figure_path))
+    if not isinstance(work.noise, str):
+        written.append(save_figure(noise_figure(work.found, work.noise, chip.seeds), noise_path))
     if learned is not None:
         curves = convergence_figure(learned.convergence, work.found.seconds, about_design(design))
         written.append(save_figure(curves, beside(output, "_training.png")))
@@ -294,7 +298,7 @@ def _work(
     arguments: dict[str, Any] = {
         name: getattr(options, name) for name in ("accuracy", "until", "learning_rate")
     }
-    with progress_bar("estimate", 3) as bar:
+    with progress_bar("estimate", 4) as bar:
 
         def stage(name: str) -> None:
             bar.set_description(name)
@@ -312,6 +316,8 @@ def _work(
             progress=stage,
             **arguments,
         )
+        stage("noise")
+        noise = chip_noise(found, seed, data.x, data.step)
     bandwidths = []
     if design.card.amplifier.gain_bandwidth is not None:
         slowest = int(found.settling.update_time(options.accuracy).argmax())
@@ -347,4 +353,4 @@ def _work(
             rows += measured(
                 design.sizes, rules, samples=options.training_samples, progress=bar.update
             )
-    return Costs(found, bandwidths, swept, rows, options.training_samples)
+    return Costs(found, bandwidths, swept, rows, options.training_samples, noise)

@@ -21,6 +21,7 @@ from analogdfc.analysis.energy.peripherals import (
     weight_steps,
     writes,
 )
+from analogdfc.analysis.noisy import NoiseFigures, noise_figures
 from analogdfc.analysis.settling import Observed, Settling, observed, predict
 from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
@@ -223,6 +224,29 @@ def estimate(
         area=area(design),
         remarks=tuple(failed),
     )
+
+
+def chip_noise(found: Estimate, seed: int | None, x: Tensor, step: Tensor) -> NoiseFigures | str:
+    """Noise of the chip that an estimate is of, read for as long as it settles.
+
+    Args:
+        found: the estimate.
+        seed: seed of the chip; None for nominal components.
+        x: inputs, (batch, n_0).
+        step: steps of the output target, (batch, n_L).
+
+    Returns:
+        The noise, or why it isn't known.
+    """
+    chip = Chip.of(found.design, seed)
+    if found.design.card.amplifier.gain_bandwidth is None:
+        return "without a limit of the amplifiers' bandwidth it has no bound"
+    if chip.circuit.amplifiers > _MOST_AMPLIFIERS:
+        return f"it is found for up to {_MOST_AMPLIFIERS} amplifiers"
+    try:
+        return noise_figures(chip, x, step, found.settle_time)
+    except ConvergenceError as error:
+        return str(error)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from analogdfc.analysis.energy.items import COMPONENTS, QUIESCENT
+from analogdfc.analysis.noisy import NoiseFigures
 from analogdfc.cost.estimate import AtBandwidth, Estimate
 from analogdfc.cost.sweep import Parameter, Point
 from analogdfc.digital.training import engineering
@@ -56,6 +57,27 @@ def estimate_figure(
         _trade_off(axis, parameter, points)
     for axis in axes[panels:]:
         axis.set_axis_off()
+    return figure
+
+
+@own_settings()
+def noise_figure(
+    found: Estimate, noise: NoiseFigures, seeds: tuple[int, int | None] | None = None
+) -> Figure:
+    """Spectra of v, r and u at the controlled steady state.
+
+    Args:
+        found: the estimate.
+        noise: its noise.
+        seeds: of the samples and of the chip, for the heading; see `plots.about`.
+    """
+    figure = new_figure(7, 4.4)
+    headed(figure, *about(found.design, seeds))
+    axes = figure.subplots()
+    for (name, density), colour in zip(noise.densities.items(), _COLOURS[1:], strict=False):
+        axes.loglog(noise.frequencies, 1e9 * density**0.5, color=colour, label=name)
+    label(axes, "noise at the controlled steady state", "frequency (Hz)", "density (nV / Hz^0.5)")
+    axes.legend(fontsize=8)
     return figure
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from analogdfc.analysis.noisy import NoiseFigures
 from analogdfc.cost.estimate import AtBandwidth, Estimate, energy_band
 from analogdfc.cost.sweep import Cost, Parameter, Point
 from analogdfc.digital import Row
@@ -25,6 +26,7 @@ class Costs:
         sweeps: parameters with their points.
         rows: the digital baseline.
         samples: samples of its training.
+        noise: noise at the controlled steady state, or why it isn't known.
     """
 
     found: Estimate
@@ -32,12 +34,14 @@ class Costs:
     sweeps: Sequence[tuple[Parameter, Sequence[Point]]]
     rows: Sequence[Row]
     samples: int
+    noise: NoiseFigures | str
 
     def numbers(self) -> dict[str, Any]:
         """All numbers: single ones with their unit in the name, columns with their unit."""
         return {
             **_estimate(self.found),
             "settling": _settling(self.found),
+            "noise": _noise(self.noise),
             "bandwidths": _bandwidths(self.bandwidths),
             "sweeps": {p.name: _sweep(p, points) for p, points in self.sweeps},
             **remarks_tree([*self.found.design.card.remarks, *self.found.remarks]),
@@ -130,6 +134,37 @@ def _settling(found: Estimate) -> dict[str, Any]:
     if settling.limit is not None:
         out["limited_by"] = settling.limit
     return out
+
+
+def _noise(noise: NoiseFigures | str) -> dict[str, Any]:
+    """Noise at the controlled steady state, and of the mean update."""
+    if isinstance(noise, str):
+        return {"unknown": noise}
+
+    def drawn(values: Any, unit: str, what: str) -> Quantity:
+        return Quantity(values, unit, what, ("frequency",))
+
+    return {
+        "spectrum": {
+            "frequency_hertz": drawn(noise.frequencies, "Hz", "of the densities"),
+            **{
+                f"{name}_v2_per_hertz": drawn(
+                    density, "V^2/Hz", f"one-sided density of {name}, mean over neurons and samples"
+                )
+                for name, density in noise.densities.items()
+            },
+        },
+        "settle_us": 1e6 * noise.settle,
+        "v_rms_uv": 1e6 * noise.v,
+        "r_rms_uv": 1e6 * noise.r,
+        "u_rms_uv": 1e6 * noise.u,
+        "share_of_v_by_source": dict(noise.shares),
+        "update_rms_percent": 100 * noise.update,
+        "update_rms_averaged_percent": 100 * noise.update_averaged,
+        "update_angle_degree": noise.angle,
+        "update_angle_averaged_degree": noise.angle_averaged,
+        "sigma": noise.sigma,
+    }
 
 
 def _bandwidths(points: Sequence[AtBandwidth]) -> dict[str, Any]:
