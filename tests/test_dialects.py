@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from analogdfc import records
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.numbers import macro_parameters
 from analogdfc.errors import UserError
@@ -20,6 +21,7 @@ from analogdfc.spice.batch import BatchProcess
 from analogdfc.spice.dialects import DIALECTS, get_dialect, statements
 from analogdfc.spice.dialects.statements import Instance
 from analogdfc.spice.netlist import Netlist
+from analogdfc.spice.placement import read_placements
 from analogdfc.spice.rawfile import read_rawfile
 from analogdfc.spice.vacask import find_vacask
 from benchmarks._measure import case
@@ -193,6 +195,29 @@ def test_the_table_of_devices_gives_back_the_weights(tmp_path: Path) -> None:
         assert f"{instance} " in netlist.circuit
     assert {row["from"] for row in rows if row["array"] == "W1"} == {"in1", "in2", "in3", "bias"}
     assert {row["to"] for row in rows if row["array"] == "W1"} == {f"w1_{k}" for k in range(1, 5)}
+
+
+def test_the_record_of_devices_is_their_table(tmp_path: Path) -> None:
+    written(tmp_path, "xyce")
+    found = read_placements(tmp_path / "devices.h5")
+    assert [array.name for array in found] == ["W1", "Q1", "W2", "Q2"]
+    with (tmp_path / "devices.csv").open() as file:
+        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    assert len(rows) == sum(array.plus.size for array in found)
+    arrays = {array.name: array for array in found}
+    for row in rows:
+        array, place = arrays[row["array"]], (int(row["row"]) - 1, int(row["column"]) - 1)
+        assert array.instance(place[0] + 1, place[1] + 1) == row["instance"]
+        assert (array.rows[place[0]], array.columns[place[1]]) == (row["from"], row["to"])
+        numbers = array.plus[place], array.minus[place], array.weight[place]
+        table = [float(row[name]) for name in ("plus_siemens", "minus_siemens", "weight")]
+        assert numbers == pytest.approx(table, rel=1e-15)
+
+
+def test_a_record_without_device_pairs_is_refused(tmp_path: Path) -> None:
+    path = records.write(tmp_path / "x.h5", {"arrays": ["W1"], "device_pairs": {"W2": {"a": 1}}})
+    with pytest.raises(UserError, match="W1"):
+        read_placements(path)
 
 
 def test_a_large_circuit_has_a_file_an_array_and_says_the_same(

@@ -202,7 +202,7 @@ def test_a_netlist_that_nobody_changed_is_replaced_and_what_no_longer_belongs_is
     assert Path("nl/circuit.cir").read_text() != first
     assert "removed nl/old.lib" in result.stdout
     assert {path.name for path in Path("nl").iterdir()} == {
-        "cells.lib", "circuit.cir", "testbench.cir", "devices.csv", "mine.lib"
+        "cells.lib", "circuit.cir", "testbench.cir", "devices.csv", "devices.h5", "mine.lib"
     }  # fmt: skip
 
 

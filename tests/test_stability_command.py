@@ -61,7 +61,7 @@ def test_the_worst_sample_has_the_least_phase_margin_or_a_mode_that_grows() -> N
     s = 2j * np.pi * hertz
 
     def loop(gain: float, unstable: int = 0) -> SampleLoop:
-        values = gain / (s * (1 + s))
+        values = np.asarray(gain / (s * (1 + s)), dtype=np.complex128)
         return SampleLoop(LoopGain(hertz, values[:, None, None]), np.array([-1 + 0j]), unstable)
 
     chip = Chip.of(case((1, 1), 0, 1).design)

@@ -90,12 +90,12 @@ def command(
 ) -> None:
     """Write the SPICE netlist of a network; needs no simulator.
 
-    Four files: cells.lib (the cell library; swap a cell for one of your process), circuit.cir
+    Five files: cells.lib (the cell library; swap a cell for one of your process), circuit.cir
     (crossbars, neurons, controller), testbench.cir (supplies, one input, analysis), which runs as
-    it is with `ngspice -b -r waveforms.raw testbench.cir`, and devices.csv (which device stands for
-    which weight). A large circuit has a file an array too. In another --dialect the names end as
-    its files do. A network that learned through a chip brings that chip, where no option says
-    otherwise.
+    it is with `ngspice -b -r waveforms.raw testbench.cir`, and devices.csv and devices.h5 (which
+    device stands for which weight, as a table and as matrices). A large circuit has a file an array
+    too. In another --dialect the names end as its files do. A network that learned through a chip
+    brings that chip, where no option says otherwise.
 
     A network on handwritten digits learns them anew each time; --weights takes that of a record,
     such as one of `compare`, instead.

@@ -12,16 +12,17 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.errors import UserError
 from analogdfc.files import TEXTS, owner, stamped, write_all
 from analogdfc.kits import Kit
+from analogdfc.records import check_writable
 from analogdfc.spice.dialects import MODULES, Dialect, dialect_files
 from analogdfc.spice.library import library
-from analogdfc.spice.placement import device_lines
+from analogdfc.spice.placement import device_lines, write_placements
 from analogdfc.spice.writer import circuit_text, title
 
 Fidelity = Literal["ideal", "macro", "transistor"]
 FIDELITIES: tuple[Fidelity, ...] = ("ideal", "macro", "transistor")
 
-DEVICES = "devices.csv"
-"""The file that says which device stands for which weight."""
+DEVICES, PLACEMENTS = "devices.csv", "devices.h5"
+"""The files that say which device stands for which weight: as a table, and as matrices."""
 
 _LARGE = 10_000
 """Device pairs of a circuit beyond which every array has a file of its own."""
@@ -111,11 +112,11 @@ class Netlist:
         """Write a folder that a simulator runs as it is: all of its files or none.
 
         These are `cells.lib`, `circuit.cir` and `testbench.cir`, or the same under the names that
-        another dialect's have; of a large circuit also a file an array; and `devices.csv`, which
-        device stands for which weight. A file that was changed since it was written, such as a cell
-        library with a cell of one's own, is kept. One of an earlier netlist that has no place in
-        this one is removed; waveforms of one are named and left, since whoever simulated it may
-        want them.
+        another dialect's have; of a large circuit also a file an array; and `devices.csv` and
+        `devices.h5`, which device stands for which weight. A file that was changed since it was
+        written, such as a cell library with a cell of one's own, is kept. One of an earlier netlist
+        that has no place in this one is removed; waveforms of one are named and left, since whoever
+        simulated it may want them.
 
         Args:
             folder: is made if it doesn't exist.
@@ -133,6 +134,7 @@ class Netlist:
         folder = Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            check_writable(folder / PLACEMENTS)
             paths = {
                 folder / name: stamped(text, _comment(name, dialect)).encode("ascii")
                 for name, text in texts.items()
@@ -146,8 +148,9 @@ class Netlist:
                 path.unlink()
         except OSError as error:
             raise UserError(f"{folder}: can't write the netlist here: {error.strerror}") from error
+        placed = write_placements(folder / PLACEMENTS, self.chip)
         outdated = () if same and not removed else tuple(sorted(folder.glob("*.raw")))
-        return WrittenNetlist(tuple(written), kept, removed, outdated)
+        return WrittenNetlist((*written, placed), kept, removed, outdated)
 
     def _files(self, testbench: str, dialect: Dialect | None) -> dict[str, str]:
         """Texts of all files by name."""

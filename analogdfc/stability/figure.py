@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -59,15 +61,15 @@ def _bode(gain: Axes, phase: Axes, kind: str, model: LoopGain, circuit: LoopGain
     drawn = _least(curves)
     what = "characteristic locus" if kind == "loci" else "channel"
     for colour, k in zip(_COLOURS, drawn, strict=False):
-        style = {"color": colour, "label": f"{what} {k + 1}"}
+        style: dict[str, Any] = {"color": colour, "label": f"{what} {k + 1}"}
         _draw(gain, phase, model, curves[:, k], style)
     if circuit is not None:
         measured: Complex = getattr(circuit, kind)
         every = max(1, round(_per_decade(circuit) / _MARKS))
         for k in drawn:
-            style = {"color": "black", "linestyle": "none", "marker": ".", "markersize": 3.0}
             name = "netlist (.ac)" if k == drawn[0] else "_"
-            _draw(gain, phase, circuit, measured[:, k], style | {"label": name}, every)
+            dots = {"color": "black", "linestyle": "none", "marker": ".", "markersize": 3.0}
+            _draw(gain, phase, circuit, measured[:, k], {**dots, "label": name}, every)
     gain.axhline(0, color="0.6", linewidth=0.8)
     phase.axhline(-180, color="0.6", linewidth=0.8)
     whole = "loci: all channels alike" if kind == "loci" else "channels, the others closed"
@@ -86,7 +88,7 @@ def _draw(
     phase: Axes,
     loop: LoopGain,
     curve: Complex,
-    style: dict[str, object],
+    style: Mapping[str, Any],
     every: int = 1,
 ) -> None:
     decibels = 20 * np.log10(np.abs(curve))
