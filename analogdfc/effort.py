@@ -11,7 +11,7 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.spice.netlist import Fidelity
 
-__all__ = ["circuit_seconds", "comparison_seconds", "long_work", "model_seconds"]
+__all__ = ["circuit_seconds", "comparison_seconds", "in_words", "long_work", "model_seconds"]
 
 LONG = 600.0
 """Seconds of work beyond which it is told before it begins."""
@@ -105,14 +105,19 @@ def long_work(seconds: Mapping[str, float]) -> list[str]:
     whole = sum(seconds.values())
     if whole < LONG:
         return []
-    parts = ", ".join(f"{name} {_time(s)}" for name, s in seconds.items() if s > 0.1 * whole)
+    parts = ", ".join(f"{name} {in_words(s)}" for name, s in seconds.items() if s > 0.1 * whole)
     return [
-        f"this will take about {_time(whole)} ({parts}). A shorter duration, fewer samples or a "
+        f"this will take about {in_words(whole)} ({parts}). A shorter duration, fewer samples or a "
         "smaller network take less"
     ]
 
 
-def _time(seconds: float) -> str:
+def in_words(seconds: float) -> str:
+    """A time for people, such as '2.5 hours'.
+
+    Args:
+        seconds: the time.
+    """
     for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * length:
             return (

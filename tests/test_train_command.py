@@ -81,7 +81,7 @@ def test_the_examples_of_the_help_work_as_typed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shown = re.findall(r"^ +analogdfc (train.*)$", run("--help").stdout, re.MULTILINE)
-    assert len(shown) == 4
+    assert len(shown) == 5
     result = CliRunner().invoke(cli, shown[0].split())
     assert result.exit_code == 0, result.output
     # The others take their data from files and hours; here they get others.
@@ -198,10 +198,11 @@ def test_the_step_of_the_target_can_be_chosen_for_rules_with_one(tmp_path: Path)
     [
         ["--rule", "dfc-ssa", "--feedback", "learned"],
         CHIP,
+        ["--through", "static"],
         [*CHIP, "--devices", "ecram_mo_kim2019", "--lr", "0.02"],
         [*CHIP, "--devices", "pcm_nandakumar2019", "--age", "1h", "--lr", "0.02"],
     ],
-    ids=["dfc-ssa", "chip", "pulsed", "written"],
+    ids=["dfc-ssa", "chip", "steps", "pulsed", "written"],
 )
 def test_an_interrupted_run_says_how_to_resume_and_ends_where_a_whole_one_does(
     options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -556,3 +557,26 @@ def test_a_target_step_that_float32_loses_is_warned_of(rule: str, tmp_path: Path
     assert "raise target_stepsize = 1e-06, or compute in float64 if this isn't" in warned[0]
     assert "target steps were so near to the rounding, in 2 batches" in result.stdout
     assert "Warning" not in run(*small, "-o", tmp_path / "d.h5").stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--rule", "bp", "--through", "static"], "'bp' learns without a circuit"),
+        (["--through", "static", "--duration", 5], "a chip at rest takes no time"),
+        (["--through", "ideal", "--fidelity", "macro"], "--fidelity: needs --through circuit"),
+        (["--waves", "1"], "--waves 1: needs --through"),
+        (["--through", "ideal", "--waves", "a"], "--waves a: numbers of steps"),
+        (
+            ["--through", "circuit", "--sizes", "64-300-10", "--time-limit", 60],
+            "64-300-10 through the circuit: one sample would take about",
+        ),
+    ],
+)
+def test_a_way_that_cannot_be_gone_is_refused_before_training(
+    options: list[Any], message: str, tmp_path: Path
+) -> None:
+    result = run(*options, "--samples", 20, "-o", tmp_path / "t.h5")
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert [*tmp_path.iterdir()] == []

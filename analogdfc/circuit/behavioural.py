@@ -19,7 +19,7 @@ from analogdfc.circuit.description import Description
 from analogdfc.circuit.modes import eigenvalues, rest
 from analogdfc.circuit.nodal import NodalEquations
 from analogdfc.circuit.probes import probes, trajectory
-from analogdfc.circuit.release import Release
+from analogdfc.circuit.release import Release, TargetStep
 from analogdfc.dynamics import Trajectory, Update
 from analogdfc.dynamics.esdirk import ESDIRK, Piece
 from analogdfc.errors import UserError
@@ -200,7 +200,7 @@ class Behavioural:
     def average(
         self,
         x: Tensor,
-        step: Tensor,
+        step: TargetStep,
         *,
         dt: float,
         steps: int,
@@ -212,7 +212,8 @@ class Behavioural:
 
         Args:
             x: inputs, (batch, n_0), dimensionless.
-            step: step of the output target, (batch, n_L).
+            step: step of the output target, (batch, n_L); or what makes it of the r_L that is
+                measured in the free phase, (chips, batch, n_L).
             dt: in units of the controller's time, a time that is short for what is looked for.
             steps: length of the run in units of it.
             trapezoidal: average by the trapezoidal rule over times dt apart, as `Update.of` does of
@@ -253,7 +254,12 @@ class Behavioural:
             whole = (dt * steps if self.ending is None else self.ending.time) / steps, steps
         if self.dtype is not torch.float64:
             self.rounding = self._lost(
-                updates[0], x, step, dt=whole[0], steps=whole[1], trapezoidal=trapezoidal
+                updates[0],
+                x,
+                run.release.step[0],
+                dt=whole[0],
+                steps=whole[1],
+                trapezoidal=trapezoidal,
             )
         return updates
 
@@ -269,13 +275,13 @@ class Behavioural:
         return Rounding.of(single, double)
 
     def _released(
-        self, x: Tensor, step: Tensor, dt: float, steps: int, until: Until | None
+        self, x: Tensor, step: TargetStep, dt: float, steps: int, until: Until | None
     ) -> _Run:
         """A run that is about to begin."""
         if not (dt > 0 and steps >= 1):
             raise UserError(f"dt = {dt}, steps = {steps}: both must be positive")
         self._refuse_gradients(x, step)
-        x, step = self._here(x), self._here(step)
+        x = self._here(x)
         release = self.release(x, step)
         nodes = {name: self.model.columns(name) for name in probes(self.circuit)}
         columns = torch.cat(list(nodes.values()))
@@ -301,6 +307,24 @@ class Behavioural:
             yield piece, 1.0
         if run.watch is not None:
             self.ending = run.watch.ending()
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Output r_L that is measured in the free phase, (chips, batch, n_L), dimensionless.
+
+        Args:
+            x: inputs, (batch, n_0).
+
+        Raises:
+            ConvergenceError: no operating point.
+        """
+        found: list[Tensor] = []
+
+        def step(output: Tensor) -> Tensor:
+            found.append(output)
+            return torch.zeros_like(output)
+
+        self.release(x, step)
+        return found[0]
 
     @property
     def needed(self) -> float:
@@ -340,29 +364,32 @@ class Behavioural:
         z = rest(self.model, x, step, release) if at_rest else release.free
         return eigenvalues(self.model, release, z)
 
-    def release(self, x: Tensor, step: Tensor) -> Release:
+    def release(self, x: Tensor, step: TargetStep) -> Release:
         """The free phase, and the equations that take over from it.
 
         Args:
             x: inputs, (batch, n_0).
-            step: steps of the output target, (batch, n_L).
+            step: steps of the output target, (batch, n_L), or what makes them; see `average`.
 
         Raises:
             UserError: inputs or steps that don't fit or aren't finite, or no samples.
             ConvergenceError: no operating point.
         """
-        check_samples(self.chips[0].design.sizes, x, step, what="target steps")
+        sizes = self.chips[0].design.sizes
+        known = step if isinstance(step, Tensor) else x.new_zeros(len(x), sizes[-1])
+        check_samples(sizes, x, known, what="target steps")
         check_solving(self.model.unknowns, len(self.chips), len(x))
-        if not (torch.isfinite(x).all() and torch.isfinite(step).all()):
+        if not (torch.isfinite(x).all() and torch.isfinite(known).all()):
             raise UserError("inputs and target steps must be finite numbers")
-        return Release.of(self.model, self._here(x), self._here(step))
+        given = self._here(step) if isinstance(step, Tensor) else step
+        return Release.of(self.model, self._here(x), given)
 
-    def _refuse_gradients(self, x: Tensor, step: Tensor) -> None:
+    def _refuse_gradients(self, x: Tensor, step: TargetStep) -> None:
         """Raise an error where a gradient is wanted, which the rests would cut."""
         designs = [chip.design for chip in self.chips]
         parts = {
             "x": (x,),
-            "step": (step,),
+            "step": (step,) if isinstance(step, Tensor) else (),
             "the weights": [t for d in designs for t in (*d.weights, *d.biases)],
             "the feedback": [t for d in designs for t in d.feedback],
         }

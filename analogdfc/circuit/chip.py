@@ -6,14 +6,16 @@ offsets from here, so that a mismatch seed gives the same chip to both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from analogdfc.circuit.assembly import describe
-from analogdfc.circuit.conductances import Crossbar, conductances
+from analogdfc.circuit.conductances import OPEN, Crossbar, Pair, conductances
 from analogdfc.circuit.description import Array, Description
+from analogdfc.circuit.description import Crossbar as Bar
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.streams import standard_normal
 from analogdfc.errors import UserError
@@ -50,6 +52,34 @@ class Chip:
         if seed is not None and seed < 0:
             raise UserError(f"seed {seed}: a seed must be >= 0")
         return cls(design, seed, describe(design, _Draw(design, seed)))
+
+    def holding(
+        self, weights: Sequence[Tensor], biases: Sequence[Tensor], pairs: Sequence[Pair]
+    ) -> Chip:
+        """The same chip with other conductances in its forward crossbars.
+
+        Everything else stays as it was made: amplifiers, capacitors, feedback.
+
+        Args:
+            weights: W_1..W_L that the conductances stand for, (n_i, n_{i-1}).
+            biases: b_1..b_L, (n_i,).
+            pairs: conductances of layers 1..L, (n_i, n_{i-1} + 1) each, bias last, in siemens; one
+                of 0 or less is open.
+
+        Raises:
+            UserError: as `Design`.
+        """
+        layers = iter(pairs)
+
+        def held(bar: Bar) -> Bar:
+            if bar.kind is not Array.FORWARD:
+                return bar
+            plus, minus = (g.clamp(min=OPEN) for g in next(layers))
+            return replace(bar, plus=plus, minus=minus)
+
+        circuit = replace(self.circuit, crossbars=tuple(map(held, self.circuit.crossbars)))
+        design = replace(self.design, weights=tuple(weights), biases=tuple(biases))
+        return Chip(design, self.seed, circuit)
 
 
 class _Draw:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +12,10 @@ from analogdfc.circuit.amplifiers import AmplifierModel
 from analogdfc.dynamics.loop import free_state
 from analogdfc.dynamics.loop import output as free_output
 from analogdfc.dynamics.semilinear import Semilinear
+from analogdfc.errors import UserError
+
+TargetStep = Tensor | Callable[[Tensor], Tensor]
+"""Steps of the output target, (batch, n_L), or what makes them of the output of the free phase."""
 
 
 @dataclass(frozen=True)
@@ -22,26 +27,30 @@ class Release:
         system: the equations from then on.
         sources: voltages of the sources, (chips, batch, sources).
         zero: voltages that the auto-zero has stored, (chips, batch, n_L).
+        step: steps of the output target, (chips, batch, n_L).
     """
 
     free: Tensor
     system: Semilinear
     sources: Tensor
     zero: Tensor
+    step: Tensor
 
     @classmethod
-    def of(cls, model: AmplifierModel, x: Tensor, step: Tensor) -> Release:
+    def of(cls, model: AmplifierModel, x: Tensor, step: TargetStep) -> Release:
         """Of chips on inputs.
 
         Args:
             model: the chips' equations.
             x: inputs, (batch, n_0), on the model's device.
-            step: steps of the output target, (batch, n_L), there too.
+            step: steps of the output target, (batch, n_L), there too; or what makes them of the
+                output r_L that is measured in the free phase, (chips, batch, n_L), dimensionless.
 
         Raises:
+            UserError: steps that aren't finite or have another shape.
             ConvergenceError: no operating point.
         """
-        chips, samples, n_out = len(model.nodal), len(x), step.shape[1]
+        chips, samples, n_out = len(model.nodal), len(x), model.nodal[0].chip.design.sizes[-1]
         units = [n.chip.design.card.scale.activation for n in model.nodal]
         unit = x.new_tensor(units)[:, None, None]
         bias = x.new_tensor([1.0, -1.0]).expand(chips, samples, 2)
@@ -53,11 +62,13 @@ class Release:
         start = held.new_zeros(chips, samples, model.unknowns)
         start = model.relaxed(system).equilibrium(start)
         free = system.equilibrium(start)
-        volts = held + _last(_target(model, x, step, free), held)
+        output = free[..., model.columns(model.nodal[0].chip.circuit.output.bank)]
+        step = _steps(step, output / unit)
+        volts = held + _last(_target(model, x, step, output), held)
         zero = _zero(model, free)
         system, sources = model.system(released=True)
         system = _driven(system, sources, volts).driven(model.error_input(zero))
-        return cls(free, system, volts, zero)
+        return cls(free, system, volts, zero, step)
 
 
 def _driven(system: Semilinear, sources: Tensor, volts: Tensor) -> Semilinear:
@@ -71,9 +82,19 @@ def _last(target: Tensor, like: Tensor) -> Tensor:
     return out
 
 
-def _target(model: AmplifierModel, x: Tensor, step: Tensor, free: Tensor) -> Tensor:
+def _steps(step: TargetStep, output: Tensor) -> Tensor:
+    """The steps of the target, (chips, batch, n_L), for the outputs that are measured."""
+    found = (step if isinstance(step, Tensor) else step(output)).to(output)
+    if found.shape not in (output.shape, output.shape[1:]) or not bool(found.isfinite().all()):
+        raise UserError(
+            f"target steps of shape {tuple(found.shape)}: finite numbers of shape "
+            f"{tuple(output.shape[1:])} are needed"
+        )
+    return found.expand_as(output)
+
+
+def _target(model: AmplifierModel, x: Tensor, step: Tensor, measured: Tensor) -> Tensor:
     """Voltages of the target sources, -r*, (chips, batch, n_L)."""
-    measured = free[..., model.columns(model.nodal[0].chip.circuit.output.bank)]
     out = []
     for c, nodal in enumerate(model.nodal):
         design = nodal.chip.design
@@ -82,7 +103,7 @@ def _target(model: AmplifierModel, x: Tensor, step: Tensor, free: Tensor) -> Ten
         if not design.readout.relative_target:
             loop = design.loop()
             output = free_output(loop, free_state(loop, x.cpu())).to(output) * unit
-        out.append(-(output + step * unit))
+        out.append(-(output + step[c] * unit))
     return torch.stack(out)
 
 

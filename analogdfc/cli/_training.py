@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import click
 import torch
 from rich.table import Table
 
@@ -16,15 +17,21 @@ from analogdfc.cli._console import make_console
 from analogdfc.cli._design import read_devices
 from analogdfc.cli._integrator import integrator_of
 from analogdfc.datasets import Dataset
+from analogdfc.effort import long_work
 from analogdfc.errors import UserError
 from analogdfc.files import exists
+from analogdfc.jobs import Spool
 from analogdfc.learning import DFC, SteadyStateDFC
 from analogdfc.learning.making import arguments
 from analogdfc.onchip.registry import HardwareDFC, get_rule
+from analogdfc.onchip.steps import Steps
 from analogdfc.onchip.substrate import CARD, ChipSubstrate
+from analogdfc.onchip.through import Behaviour, Equations, Simulated, Way
 from analogdfc.presets import load_preset
 from analogdfc.records import Record
-from analogdfc.training import Experiment, Metrics, Plan, Trainer
+from analogdfc.spice.loaded import Loaded
+from analogdfc.spice.netlist import Fidelity
+from analogdfc.training import OPTIMIZERS, Experiment, Metrics, Plan, Trainer
 from analogdfc.training.checkpoints import check_format
 from analogdfc.training.experiment import default_experiment
 from analogdfc.training.metrics import are_classes
@@ -33,13 +40,14 @@ _LEGEND = """\
 loss: of a sample; train: mean during the epoch. error: wrong answers.
 best: the epoch with the best validation figure."""
 _HIDDEN = 32
+_SIMULATED = ("fidelity", "solver", "time_limit")
 
 
 @dataclass(frozen=True)
 class Options:
     """What the command line says of a training; None where it says nothing."""
 
-    rule: str
+    rule: str | None
     preset: str | None
     dataset: str | None
     sizes: tuple[int, ...] | None
@@ -61,6 +69,29 @@ class Options:
     card: str | None
     devices: str | None
     age: float
+    through: str | None
+    duration: float | None
+    fidelity: Fidelity | None
+    solver: str | None
+    time_limit: float | None
+    optimizer: str | None
+    waves: str | None
+    updates: bool
+
+    @property
+    def learns_by(self) -> str:
+        """Name of the rule."""
+        return self.rule or ("dfc-ssa" if self.through is None else "dfc-chip")
+
+    @property
+    def shown(self) -> list[int]:
+        """Numbers of the steps whose waveforms are kept."""
+        try:
+            return [int(word) for word in self.waves.split(",")] if self.waves else []
+        except ValueError as error:
+            raise UserError(
+                f"--waves {self.waves}: numbers of steps with commas between, such as 1,100"
+            ) from error
 
 
 def existing(output: Path, *, resume: bool) -> Record | None:
@@ -109,7 +140,11 @@ def device_of(name: str) -> torch.device:
 
 
 def make_experiment(
-    options: Options, folder: Path | None, dtype: torch.dtype, device: torch.device
+    options: Options,
+    folder: Path | None,
+    dtype: torch.dtype,
+    device: torch.device,
+    spool: Spool | None = None,
 ) -> tuple[Experiment, Dataset]:
     """The experiment that the options ask for, and its data."""
     given: dict[str, Any] = {
@@ -128,7 +163,7 @@ def make_experiment(
         **given,
         plan=_plan(base.plan, options),
         options=_arguments(base, options),
-        substrate=_substrate(options),
+        substrate=_substrate(options, spool),
     )
     data = experiment.load(folder, dtype, device)
     if options.preset is None:
@@ -138,7 +173,7 @@ def make_experiment(
 
 def _base(options: Options, activation: str | tuple[str, ...]) -> Experiment:
     """What other options override: the preset, or what suits the rule."""
-    rule, feedback = options.rule, options.feedback
+    rule, feedback = options.learns_by, options.feedback
     if options.preset is not None:
         base = load_preset(options.preset).experiment(rule, feedback)
     else:
@@ -151,22 +186,71 @@ def _base(options: Options, activation: str | tuple[str, ...]) -> Experiment:
     return base
 
 
-def _substrate(options: Options) -> ChipSubstrate | None:
+def _substrate(options: Options, spool: Spool | None) -> ChipSubstrate | None:
     """The chip that the network learns through; None for a rule that needs none."""
     made_of = read_devices(options.devices, options.age)
-    if issubclass(get_rule(options.rule).rule, HardwareDFC):
-        return ChipSubstrate(card=Card.load(options.card or CARD), devices=made_of)
+    if issubclass(get_rule(options.learns_by).rule, HardwareDFC):
+        card = Card.load(options.card or CARD)
+        return ChipSubstrate(card=card, devices=made_of, through=_way(options, spool))
     for option, value in (
         ("card", options.card),
         ("devices", options.devices),
         ("chip-seed", options.chip_seed),
+        ("through", options.through),
     ):
         if value is not None:
             raise UserError(
-                f"--{option} {value}: the rule {options.rule!r} learns without a circuit; "
+                f"--{option} {value}: the rule {options.learns_by!r} learns without a circuit; "
                 "dfc-chip learns through one"
             )
     return None
+
+
+def _way(options: Options, spool: Spool | None) -> Way | None:
+    """The realisation that updates are taken from; None for the chip at rest."""
+    simulated = [name for name in _SIMULATED if getattr(options, name) is not None]
+    if options.through != "circuit" and simulated:
+        raise UserError(f"--{simulated[0].replace('_', '-')}: needs --through circuit")
+    if options.through in (None, "static"):
+        if options.duration is not None:
+            raise UserError("--duration: a chip at rest takes no time; --through says what does")
+        return None
+    duration = 20.0 if options.duration is None else options.duration
+    if options.through == "ideal":
+        return Equations(duration, spool=spool)
+    if options.through == "behavioural":
+        return Behaviour(duration, spool=spool)
+    simulator = click.get_current_context().with_resource(Loaded(options.solver or "auto"))
+    limit = options.time_limit or 600.0
+    return Simulated(duration, options.fidelity or "macro", simulator, limit, spool=spool)
+
+
+def long_training(trainer: Trainer) -> list[str]:
+    """That a training will take long, a sentence; none where it won't."""
+    rule = trainer.rule
+    if not isinstance(rule, HardwareDFC):
+        return []
+    seconds = rule.way.seconds(rule.static.chip.design)
+    return long_work({f"{trainer.samples} samples": trainer.samples * seconds})
+
+
+def keep_steps(trainer: Trainer, options: Options, old: Record | None) -> None:
+    """Have a training through a realisation keep what its steps learn, after those of a record."""
+    rule, plan = trainer.rule, trainer.plan
+    if options.through is None or not isinstance(rule, HardwareDFC) or not options.updates:
+        if options.waves:
+            raise UserError(f"--waves {options.waves}: needs --through, and steps that are kept")
+        return
+    each = -(-len(trainer.data.x) // plan.batch_size)
+    rule.steps = Steps(rule.network, plan.epochs * each, options.shown)
+    if old is not None:
+        rule.steps.take_up(old)
+
+
+def steps_tree(trainer: Trainer) -> dict[str, Any]:
+    """What a record has of the steps; nothing where none are kept."""
+    steps = trainer.rule.steps if isinstance(trainer.rule, HardwareDFC) else None
+    return {} if steps is None else steps.tree()
 
 
 def _fitted(experiment: Experiment, data: Dataset, options: Options) -> Experiment:
@@ -184,8 +268,10 @@ def _plan(plan: Plan, options: Options) -> Plan:
     given: dict[str, Any] = {
         name: value for name in names if (value := getattr(options, name)) is not None
     }
+    if options.optimizer is not None:
+        given["optimizer"] = OPTIMIZERS[options.optimizer](lr=plan.optimizer.lr)
     if options.lr is not None:
-        given["optimizer"] = replace(plan.optimizer, lr=options.lr)
+        given["optimizer"] = replace(given.get("optimizer", plan.optimizer), lr=options.lr)
     return replace(plan, **given)
 
 

@@ -18,11 +18,13 @@ from analogdfc.cli._options import CHIP_SEED, SEED, Count, Finite, bundled, chec
 from analogdfc.datasets import DATASETS
 from analogdfc.errors import UserError
 from analogdfc.files import beside, working_on
+from analogdfc.jobs import Spool, check_spool, spool_beside
 from analogdfc.onchip.registry import RULES
 from analogdfc.onchip.substrate import CARD
+from analogdfc.onchip.through import WAYS
 from analogdfc.plots import save_figure, training_figure
 from analogdfc.presets import preset_names
-from analogdfc.training import Divergence, Experiment, Trainer, checkpoint_tree, restore
+from analogdfc.training import OPTIMIZERS, Divergence, Experiment, Trainer, checkpoint_tree, restore
 from analogdfc.training.experiment import DTYPES, FEEDBACKS
 
 _OR = "[default: that of the preset, or"
@@ -33,15 +35,55 @@ Examples:
   analogdfc train --preset fashion-mnist --rule dfc-ss --epochs 5 -o fashion.h5
   analogdfc train --preset tp-fashion-mnist --rule ddtp-linear --epochs 5 -o targets.h5
   analogdfc train --rule dfc-chip --devices ecram_mo_kim2019 --lr 0.02 -o chip.h5
+  analogdfc train --through behavioural --samples 100 --epochs 1 -o loop.h5
 """
 
 
 @click.command("train", short_help="Train a network by a learning rule.", epilog=_EXAMPLES)
 @click.option(
     "--rule",
-    default="dfc-ssa",
+    help=f"Learning rule: {', '.join(sorted(RULES))}. `analogdfc rules` says more.  "
+    "[default: dfc-ssa, or dfc-chip with --through]",
+)
+@click.option(
+    "--through",
+    type=click.Choice(WAYS),
+    help="What the update is taken from: the equations, the chip at rest, its model in time, or "
+    "its circuit in ngspice; all from the same weights on the same chip. The record then has what "
+    "every step learned.  [default: static, for the rule dfc-chip]",
+)
+@click.option(
+    "--duration",
+    type=Finite(min=0, min_open=True),
+    help="Length of the controlled phase of a sample, in units of tau_u, where --through goes "
+    "through time.  [default: 20]",
+)
+@click.option(
+    "--fidelity",
+    type=click.Choice(["ideal", "macro"]),
+    help="Level of the circuit's cells, with --through circuit.  [default: macro]",
+)
+@click.option(
+    "--solver",
+    type=click.Choice(["auto", "klu", "sparse"]),
+    help="How ngspice solves its linear equations, with --through circuit.  [default: auto]",
+)
+@click.option(
+    "--time-limit",
+    type=Finite(min=1),
+    help="Seconds that a sample may take in ngspice; a network that would take longer isn't begun "
+    "with.  [default: 600]",
+)
+@click.option(
+    "--waves",
+    metavar="STEP,STEP",
+    help="Keep the waveforms of these steps in the record, the first is 1; needs --through.",
+)
+@click.option(
+    "--updates/--no-updates",
+    default=True,
     show_default=True,
-    help=f"Learning rule: {', '.join(sorted(RULES))}. `analogdfc rules` says more.",
+    help="Keep the weights and the update of every step in the record, where --through is given.",
 )
 @click.option(
     "--preset",
@@ -86,6 +128,11 @@ Examples:
     "--simulate", is_flag=True, help="Let dfc-ss simulate its loop instead of Newton's method."
 )
 @integrator_options
+@click.option(
+    "--optimizer",
+    type=click.Choice(list(OPTIMIZERS)),
+    help=f"What makes a step of an update.  {_OR} adam]",
+)
 @click.option("--epochs", type=Count(1), help=f"Forward epochs.  {_OR} 10]")
 @click.option("--batch-size", type=Count(1), help=f"Mini-batch.  {_OR} 32]")
 @click.option(
@@ -162,13 +209,15 @@ def command(
     click.get_current_context().with_resource(working_on(output))
     old = _training.existing(output, resume=resume)
     place = _training.device_of(device)
-    experiment, data = _training.make_experiment(options, folder, DTYPES[dtype], place)
+    spool = _spool(output, options.through)
+    experiment, data = _training.make_experiment(options, folder, DTYPES[dtype], place, spool)
     trainer = experiment.trainer(data)
-    for note in trainer.rule.notes():
+    for note in [*trainer.rule.notes(), *_training.long_training(trainer)]:
         click.echo(f"Warning: {note}", err=True)
     if old is not None:
         restore(trainer, old, experiment.about())
-    _run(trainer, experiment, output, resumed=old is not None)
+    _training.keep_steps(trainer, options, old)
+    _run(trainer, experiment, output, spool, resumed=old is not None)
     numbers = _training.numbers(trainer, experiment)
     drawn = training_figure(trainer.history, experiment.sizes[-1], _training.title(experiment))
     figure = save_figure(drawn, figure_path)
@@ -179,12 +228,24 @@ def command(
         click.echo(f"wrote {output} and {figure}")
 
 
-def _run(trainer: Trainer, experiment: Experiment, output: Path, *, resumed: bool) -> None:
+def _spool(output: Path, through: str | None) -> Spool | None:
+    """Where the samples of an epoch are kept that take long; None where they don't."""
+    if through in (None, "static"):
+        return None
+    folder = beside(output, ".runs")
+    check_spool(folder)
+    return click.get_current_context().with_resource(spool_beside(folder))
+
+
+def _run(
+    trainer: Trainer, experiment: Experiment, output: Path, spool: Spool | None, *, resumed: bool
+) -> None:
     """Train to the end, with a checkpoint after each epoch."""
 
     def write() -> None:
         tree = checkpoint_tree(trainer, experiment.about())
         further = {**experiment.tree(), "finished": trainer.finished}
+        further |= _training.steps_tree(trainer)
         results = _training.numbers(trainer, experiment)
         results.pop("notes", None)  # the record has them beside the results
         kept = {name: value for name, value in results.items() if value is not None}
@@ -192,6 +253,8 @@ def _run(trainer: Trainer, experiment: Experiment, output: Path, *, resumed: boo
 
     def completed(_: Trainer) -> None:
         write()
+        if spool is not None:
+            spool.clear()  # the record has them now
         bar.write(_training.epoch_line(trainer), file=sys.stderr)
 
     if not resumed or trainer.finished:

@@ -144,11 +144,15 @@ class Spool:
                 "the run is done anew"
             ) from error
 
+    def clear(self) -> None:
+        """Delete the results, which are no longer needed; within the context."""
+        for path in [*self._kept(), *self.folder.glob(".*.part")]:
+            path.unlink(missing_ok=True)
+
     def remove(self) -> None:
         """Delete the results, and the folder where nothing else is in it; within the context."""
         with suppress(OSError):
-            for path in [*self._kept(), *self.folder.glob(".*.part")]:
-                path.unlink()
+            self.clear()
             for name in (_MARK, _LOCK):
                 (self.folder / name).unlink(missing_ok=True)
             self.folder.rmdir()
@@ -208,7 +212,12 @@ def spool_beside(folder: Path, *, keep: bool = False) -> Iterator[Spool]:
         keep: leave it.
     """
     with Spool(folder) as spool:
-        yield spool
+        try:
+            yield spool
+        except BaseException:
+            if not len(spool):
+                spool.remove()
+            raise
         if not keep:
             spool.remove()
 

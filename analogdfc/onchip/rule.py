@@ -16,13 +16,14 @@ from analogdfc.circuit.design import Design
 from analogdfc.circuit.devices import Devices
 from analogdfc.circuit.static import StaticChip, StaticState
 from analogdfc.devices.draws import normal
-from analogdfc.dynamics.loop import free_pass
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning.base import ControlLoop, LearningRule, register
 from analogdfc.losses import Loss
 from analogdfc.network import Network
+from analogdfc.onchip.steps import Steps
 from analogdfc.onchip.substrate import ChipSubstrate
+from analogdfc.onchip.through import AtRest, Goal, Way
 
 __all__ = ["HardwareDFC", "ReadingNoise"]
 
@@ -66,15 +67,20 @@ class HardwareDFC(LearningRule):
         noise: how the update is read, to add the amplifiers' noise to it; None for none.
         generator: source of that noise; by default a new one with seed 0.
         tolerance: residual of Newton's method, relative to the error of the free state.
+        through: the realisation that the update is taken from, see `onchip.through`; by default
+            the chip at rest.
 
     Attributes:
         static: the chip with the weights of the last step.
+        way: the realisation that the update is taken from.
+        steps: keeps what each step learns; None keeps nothing.
 
     Raises:
         UserError: a network of other sizes or activations than the chip's, a value out of range,
             limits that the conductance window can't hold, arrays that aren't differential pairs, a
             chip of other devices than the network's, noise on a card without noise of its
-            amplifiers.
+            amplifiers or of an update that isn't that of a chip at rest, a chip too large for what
+            it should be simulated in.
     """
 
     def __init__(
@@ -88,8 +94,14 @@ class HardwareDFC(LearningRule):
         noise: ReadingNoise | None = None,
         generator: torch.Generator | None = None,
         tolerance: float = 1e-6,
+        through: Way | None = None,
     ) -> None:
         super().__init__(network, loss)
+        if noise is not None and through is not None:
+            raise UserError(
+                f"noise with an update through {through.name!r}: the noise of the reading is that "
+                "of a chip at rest; leave one of them out"
+            )
         if not target_stepsize > 0:
             raise UserError(f"target_stepsize = {target_stepsize}: it must be > 0")
         if chip is None:
@@ -104,12 +116,15 @@ class HardwareDFC(LearningRule):
             design = replace(design, limits=tuple(map(float, limits)))
         if design is not chip.design:
             chip = Chip.of(design, chip.seed)
+        self.way = through or AtRest(self.differences, tolerance)
+        self.way.seconds(design)  # refuses what would take too long
         # Folded on the CPU, once; what runs in a step is where the network is.
         self.static = StaticChip.of(chip).to(network.weights[0].device)
         self.target_stepsize = target_stepsize
         self.noise = noise
         self.generator = generator or torch.Generator().manual_seed(0)
         self.tolerance = tolerance
+        self.steps: Steps | None = None
         self._remarks = chip.design.card.remarks
         self._sigma = None if noise is None else reading_sigma(chip, noise)
 
@@ -132,6 +147,7 @@ class HardwareDFC(LearningRule):
             "devices": None if design.devices is None else _MadeOf.of(design.devices),
             "limits": design.limits,
             "chip_seed": chip.seed,
+            **({"through": way} if (way := self.way.settings()) else {}),
         }
 
     def generators(self) -> dict[str, torch.Generator]:
@@ -163,12 +179,7 @@ class HardwareDFC(LearningRule):
     @torch.no_grad()
     def outputs(self, x: Tensor) -> Tensor:
         """Measured output r_L of the free phase with the network's weights, (batch, n_L)."""
-        static = self.refold()
-        if static.control.follow is None:
-            return static.control.measured(free_pass(static.loop, x).output)
-        # Without auto-zero the reset switch leaves a little of the control signal in the free
-        # phase, which doesn't depend on the step.
-        return static.solve(x, x.new_zeros(len(x), self.network.sizes[-1])).free.r[-1]
+        return self.way.outputs(self.refold(), x)
 
     @torch.no_grad()
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -181,17 +192,15 @@ class HardwareDFC(LearningRule):
             UserError: a weight that the conductance window can't hold.
             ConvergenceError: a sample without a rest state.
         """
-        state = self.refold().solve(
-            x,
-            lambda seen: self.target_stepsize * self.loss.error(seen, y),
-            tolerance=self.tolerance,
-        )
-        pairs = zip(self.differences(state), state.presynaptic, strict=True)
-        for i, (d, r) in enumerate(pairs):
-            d = d / -len(x)
-            self.network.weights[i].grad = d.T @ r
-            self.network.biases[i].grad = d.sum(dim=0)
-        return self.loss.value(state.free.r[-1], y).mean()
+        static, goal = self.refold(), Goal(self.loss, y, self.target_stepsize)
+        reading = self.way.read(static, x, goal)
+        self._write(reading.weights, reading.biases)
+        loss = self.loss.value(reading.output, y).mean()
+        if self.steps is not None:
+            if self.steps.wanted:
+                self.steps.keep_waves(static.chip.design, self.way.shown(static, x, goal))
+            self.steps.add(self.network, float(loss), y, reading)
+        return loss
 
     def differences(self, state: StaticState) -> tuple[Tensor, ...]:
         """d_1..d_L as read, (batch, n_i), with the amplifiers' noise if the rule has any.

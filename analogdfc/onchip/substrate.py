@@ -20,6 +20,7 @@ from analogdfc.devices import DeviceModel
 from analogdfc.errors import check_names
 from analogdfc.feedback import DirectFeedback, Feedback
 from analogdfc.network import Network
+from analogdfc.onchip.through import Way
 from analogdfc.records import Record
 from analogdfc.training.substrate import Placed
 
@@ -104,6 +105,7 @@ class ChipSubstrate:
         tau_v: time constant of the neurons, in units of the controller's time.
         readout: how the chip reads its update.
         writing: how the devices follow a step, and the room that weights have to grow.
+        through: the realisation that updates are taken from; None for the chip at rest.
 
     Raises:
         UserError: what the chip refuses, once a network is placed.
@@ -121,6 +123,7 @@ class ChipSubstrate:
     tau_v: float = 0.2
     readout: Readout = field(default_factory=Readout)
     writing: Writing = field(default_factory=Writing)
+    through: Way | None = None
 
     def place(self, network: Network, seed: int) -> Placed:
         """See `Substrate.place`; the rule is to be `HardwareDFC`.
@@ -133,7 +136,7 @@ class ChipSubstrate:
             UserError: a network that has no place on the chip or its devices.
         """
         if self.devices is None:
-            return Placed(network, {"chip": self.chip(network, seed)})
+            return Placed(network, {"chip": self.chip(network, seed), **self._way})
         devices = self.writing.network(network, self.devices.model, seed)
         made_of = replace(self.devices, scheme=devices.arrays[0].layout.mapping.scheme)
         limits = tuple(float(array.layout.scale.max()) for array in devices.arrays)
@@ -141,7 +144,12 @@ class ChipSubstrate:
         if self.devices.age > 0:
             devices.wait(self.devices.age)
             devices.read()
-        return Placed(devices, {"chip": chip}, partial(self.writing.update, devices))
+        options = {"chip": chip, **self._way}
+        return Placed(devices, options, partial(self.writing.update, devices))
+
+    @property
+    def _way(self) -> dict[str, Any]:
+        return {} if self.through is None else {"through": self.through}
 
     def design(self, network: Network, feedback: Feedback | None = None) -> Design:
         """The design of a network on this chip, with room for its weights to grow.
@@ -190,6 +198,7 @@ class ChipSubstrate:
             "card": self.card.text,
             **({} if self.devices is None else {"devices": self.devices.tree()}),
             "readout": asdict(self.readout),
+            **({} if self.through is None else {"through": self.through.settings()}),
         }
 
     @classmethod
@@ -216,4 +225,5 @@ class ChipSubstrate:
     def __str__(self) -> str:
         """Card and devices, for people."""
         made_of = "" if self.devices is None else f", {self.devices}"
-        return f"card: {self.card.card.name}{made_of}"
+        through = "" if self.through is None else f", through {self.through.name}"
+        return f"card: {self.card.card.name}{made_of}{through}"

@@ -113,6 +113,33 @@ class Circuit:
         found = trajectory(self.netlist.chip, t, x, run, free)
         return replace(found, made_by="; ".join(dict.fromkeys(s.made_by for s in sampled)))
 
+    def outputs(self, x: Tensor) -> Tensor:
+        """Output r_L that is measured in the free phase, (batch, n_L), dimensionless.
+
+        Args:
+            x: inputs, (batch, n_0).
+
+        Raises:
+            UserError: ngspice is missing or refuses the netlist, or inputs that don't fit.
+            ConvergenceError: no operating point.
+        """
+        chip = self.netlist.chip
+        step = x.new_zeros(len(x), chip.design.sizes[-1])
+        check_samples(chip.design.sizes, x, step, what="target steps")
+        tap, unit = chip.circuit.layers[-1].r, chip.design.card.scale.activation
+        nodes = chip.circuit.names(tap.port)
+        found = torch.empty(step.shape, dtype=torch.float64)
+        for k, (sample, zero) in enumerate(zip(x.double().cpu(), step.double().cpu(), strict=True)):
+            bench = Testbench(chip, sample, zero, 1.0, 1.0)
+            deck = self.netlist.deck(bench.free_text())
+            # What a run needs too, so that a loaded circuit needn't be loaded again for it.
+            save = [node for group in bench.signals().values() for node in group]
+            point = self.simulator.analyse(
+                deck, analysis="op", save=save, time_limit=self.time_limit
+            )
+            found[k] = torch.tensor([float(point.signals[node][0]) for node in nodes])
+        return found * (tap.sign / unit)
+
 
 def _counted(progress: Callable[[int], object] | None) -> Progress:
     """Progress in units done since the last call, as one that is told how many are done."""

@@ -25,6 +25,8 @@ _GRACE = 2.0
 _LOOK = 0.2
 """Seconds between two looks at how far a run has got."""
 
+_STREAMS = ("stderr.txt", "stdout.txt")
+
 _running: set[subprocess.Popen[bytes]] = set()
 
 
@@ -58,10 +60,42 @@ def run_limited(
     Raises:
         UserError: it can't be started, or was stopped at the time limit.
     """
+    process = started(command, folder, environment, time_limit + _GRACE)
+    try:
+        exit_code = _wait(process, time_limit, progress)
+    except subprocess.TimeoutExpired:
+        raise TimeLimitError(
+            f"{program or Path(command[0]).name} did not finish within its time limit of "
+            f"{time_limit:g} s and was stopped; nothing is returned. Raise the limit or "
+            "simulate less"
+        ) from None
+    finally:
+        end(process)
+    if (folder / NOT_STARTED).exists():
+        reason = (folder / NOT_STARTED).read_text("utf-8")
+        raise UserError(f"{command[0]}: can't be started: {reason}")
+    streams = (folder / name for name in _STREAMS)
+    text = "\n".join(stream.read_text("utf-8", errors="replace") for stream in streams)
+    return exit_code, [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+
+
+def started(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], time_limit: float
+) -> subprocess.Popen[bytes]:
+    """A program that has been started under the guard; `end` it.
+
+    Args:
+        command: program and arguments.
+        folder: see `run_limited`.
+        environment: see `run_limited`.
+        time_limit: seconds after which the guard stops it.
+
+    Raises:
+        UserError: it can't be started.
+    """
     env = {**settings.environment(), **environment}
-    guarded = [sys.executable, "-I", "-S", str(_GUARD), repr(time_limit + _GRACE), *command]
-    streams = [folder / "stderr.txt", folder / "stdout.txt"]
-    with streams[0].open("wb") as err, streams[1].open("wb") as out:
+    guarded = [sys.executable, "-I", "-S", str(_GUARD), repr(time_limit), *command]
+    with (folder / _STREAMS[0]).open("wb") as err, (folder / _STREAMS[1]).open("wb") as out:
         try:
             process = subprocess.Popen(
                 guarded, cwd=folder, env=env, stdin=subprocess.PIPE, stdout=out, stderr=err,
@@ -69,27 +103,22 @@ def run_limited(
             )  # fmt: skip
         except OSError as error:
             raise UserError(f"{command[0]}: can't be started: {error.strerror}") from error
-        _running.add(process)
-        try:
-            exit_code = _wait(process, time_limit, progress)
-        except subprocess.TimeoutExpired:
-            raise TimeLimitError(
-                f"{program or Path(command[0]).name} did not finish within its time limit of "
-                f"{time_limit:g} s and was stopped; nothing is returned. Raise the limit or "
-                "simulate less"
-            ) from None
-        finally:
-            _running.discard(process)
-            if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-            if process.stdin is not None:
-                process.stdin.close()
-    if (folder / NOT_STARTED).exists():
-        reason = (folder / NOT_STARTED).read_text("utf-8")
-        raise UserError(f"{command[0]}: can't be started: {reason}")
-    text = "\n".join(stream.read_text("utf-8", errors="replace") for stream in streams)
-    return exit_code, [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    _running.add(process)
+    return process
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a program that `started` gave, with all its children, where it still runs.
+
+    Args:
+        process: the program.
+    """
+    _running.discard(process)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _wait(

@@ -95,8 +95,17 @@ class Testbench:
         nodes = [node for group in self.signals().values() for node in group]
         return with_saves(self.text(), [*nodes, "rst", "go", "i(vdd)", "i(vss)"])
 
+    def free_text(self) -> str:
+        """The testbench of the free phase alone: its analysis is the operating point."""
+        return self._text(".op")
+
     def text(self) -> str:
         """The testbench, to be appended to a netlist; the operating point is the free phase."""
+        stop = self.release + self.duration * self.design.seconds
+        longest = self.max_step * self.design.seconds
+        return self._text(f".tran {number(longest)} {number(stop)} 0 {number(longest)}")
+
+    def _text(self, analysis: str) -> str:
         # The holds open before the target moves, or they would store a part of the step.
         start, held, end = (number(self._start + k * self._edge) for k in range(3))
         release = [
@@ -105,14 +114,12 @@ class Testbench:
             f"Vgo go 0 PWL(0 0 {held} 0 {end} 1)",
         ]
         lines = drives(self.chip, self.x, self.step, release)
-        stop = self.release + self.duration * self.design.seconds
-        longest = self.max_step * self.design.seconds
         lines += [
             "* Analysis: the operating point is the free phase",
             "* (what is ngspice's default is there too: a site's settings must not change it)",
             f".options {self._tolerances} gmin=1e-15 method=trap maxord=2 trtol=7",
             SITE,
-            f".tran {number(longest)} {number(stop)} 0 {number(longest)}",
+            analysis,
             ".end",
         ]
         return "\n".join(lines) + "\n"

@@ -220,6 +220,16 @@ class StaticChip:
         made = nominal(design.weights[i - 1], design.biases[i - 1], True)
         return Pair(drawn.plus * now.plus / made.plus, drawn.minus * now.minus / made.minus)
 
+    def programmed(self) -> Chip:
+        """The chip with the conductances that its forward crossbars have now, on the CPU."""
+        weights, biases = (
+            [t.detach().cpu().double() for t in ts] for ts in (self.weights, self.biases)
+        )
+        pairs = [
+            Pair(*(g.detach().cpu() for g in self.devices(i + 1))) for i in range(len(weights))
+        ]
+        return self.chip.holding(weights, biases, pairs)
+
     @property
     def largest(self) -> tuple[float, ...]:
         """Largest weight of each layer that fits into the conductance window."""
