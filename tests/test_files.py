@@ -36,11 +36,13 @@ from analogdfc.plots import save_figure
 from analogdfc.spice.library import library
 
 WITH_FIGURES = (
-    "align", "compare", "crossbar", "estimate", "montecarlo", "size", "stability", "train",
+    "align", "characterise", "compare", "crossbar", "estimate", "montecarlo", "size",
+    "stability", "train",
 )  # fmt: skip
 COMMANDS = {
     "crossbar": ["crossbar", "--size", "3x4"],
     "train": ["train", "--rule", "bp"],
+    "characterise": ["characterise", "opamp"],
     **{
         name: [name]
         for name in (

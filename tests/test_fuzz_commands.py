@@ -38,6 +38,7 @@ for _name in sorted(COMMANDS):  # imported here: an import within a strategy use
 COMPUTED = (
     "align._learn_feedback",
     "align._measure",
+    "characterise.characterise",
     "compare._run",
     "crossbar.measure",
     "estimate._work",

@@ -23,7 +23,8 @@ ORDER = [
     "devices", "cards", "wires", "arrays", "kits",
     "circuit", "analysis", "comparison", "recorded", "findings", "spice", "effort", "study",
     "verdicts", "plots",
-    "digital", "cost", "onchip", "sizing", "montecarlo", "stability", "experiments",
+    "digital", "cost", "onchip", "sizing", "montecarlo", "stability", "characterise",
+    "experiments",
     "cli", "__main__",
 ]  # fmt: skip
 LARGEST = 0.105

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from analogdfc.analysis.noise import difference_deviations, noise_norm
 from analogdfc.cards.technology import Card
+from analogdfc.cards.writing import card_text
 from analogdfc.cases import Stimuli
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design, Readout
@@ -37,7 +38,6 @@ from analogdfc.sizing.polish import Start, margins, polished, unsafe
 from analogdfc.sizing.search import cheapest, front, search
 from analogdfc.sizing.specification import (
     REQUIREMENTS,
-    card_text,
     default_ranges,
     effort,
     grid,

@@ -31,6 +31,7 @@ from analogdfc.errors import RoundingWarning, SimulatorWarning, UserError, reada
 COMMANDS = {
     "align": "Angles of the updates of chosen rules to the ideal updates.",
     "cards": "List all cards, or show one.",
+    "characterise": "Data sheet and technology card of a cell.",
     "compare": "Lay the three realisations of a network side by side.",
     "crossbar": "Error of a matrix product on an array of devices, by cause.",
     "doctor": "Say what is installed, what is missing and how to install it.",

@@ -6,14 +6,14 @@ import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel
 from torch import Tensor
 
 from analogdfc.cards.entries import InSI
 from analogdfc.cards.quantities import quantity
 from analogdfc.cards.technology import Card
+from analogdfc.cards.writing import readers
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.scaling import with_bandwidth
 from analogdfc.cost.estimate import CLOSED_FORM, estimate
@@ -147,14 +147,7 @@ def parameters(card: type[Card] = Card) -> dict[str, str]:
 
 def _entries(card: type[Card]) -> dict[str, InSI]:
     """What reads the numbers of a card, by name."""
-    found = {BANDWIDTH: InSI("Hz")}
-    for section, field in card.model_fields.items():
-        kind = field.annotation
-        if section == "card" or not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-            continue
-        for key, inner in kind.model_fields.items():
-            found[f"{section}.{key}"] = _entry(inner)
-    return found
+    return {BANDWIDTH: InSI("Hz"), **readers(card)}
 
 
 def parse(text: str) -> Parameter:
@@ -235,19 +228,6 @@ def sweep(
         for v in parameter.values
     ]
     return run_kept(runs, spool, executor, progress)
-
-
-def _entry(field: Any) -> InSI:
-    """What reads the number of a field."""
-    found = [field.annotation, *field.metadata]
-    while found:
-        part = found.pop()
-        reader = getattr(part, "func", None)
-        if isinstance(reader, InSI):
-            return reader
-        found.extend(get_args(part))
-        found.extend(getattr(part, "__metadata__", ()))
-    raise AssertionError(f"a field without a unit: {field}")
 
 
 def _value(text: str, entry: InSI, whole: str) -> float:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from analogdfc.cards.writing import card_text
 from analogdfc.circuit.behavioural import UNKNOWNS, check_solving
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
@@ -190,7 +191,7 @@ class Sizing:
         identity = base.card.model_copy(update={"name": f"sized: {base.card.name}"[:120]})
         card = self.design.card.model_copy(update={"card": identity})
         bound = f"sized for an angle of {problem.max_angle:g} degrees, chips: {len(problem.seeds)}"
-        return specification.card_text(card, base, bound)
+        return card_text(card, base, bound)
 
     @property
     def good_chips(self) -> float:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
-import tomllib
 from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
@@ -13,7 +11,6 @@ from analogdfc.cards.quantities import quantity
 from analogdfc.cards.technology import Card
 from analogdfc.cards.units import Kind
 from analogdfc.circuit.scaling import current_ratio
-from analogdfc.cost.sweep import parameters
 from analogdfc.digital.training import engineering
 from analogdfc.errors import UserError
 
@@ -268,33 +265,3 @@ def _number(text: str, requirement: Requirement, where: str) -> float:
     if not enough or (requirement.whole and number % 1):
         raise UserError(f"{where}: {allowed}")
     return number
-
-
-def card_text(card: Card, original: Card, source: str) -> str:
-    """A card as a TOML text.
-
-    Args:
-        card: what is written.
-        original: card whose sources hold where the two have the same number.
-        source: of every other number.
-    """
-    sources = tomllib.loads(original.text)
-    known = parameters()
-    lines = ["[card]"]
-    lines += [f"{key} = {_quoted(getattr(card.card, key))}" for key in ("name", "source")]
-    for section, values in card.model_dump(exclude_none=True).items():
-        if section == "card" or not values:
-            continue
-        lines += ["", f"[{section}]"]
-        for key, value in values.items():
-            same = getattr(getattr(original, section), key) == value
-            old = sources.get(section, {}).get(key, {}).get("source", source)
-            about = _quoted(old if same else source)
-            unit = known[f"{section}.{key}"]
-            lines.append(f'{key} = {{ value = {value!r}, unit = "{unit}", source = {about} }}')
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(text: str) -> str:
-    """A TOML string; JSON's escapes are among TOML's."""
-    return json.dumps(text, ensure_ascii=False)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from codecs import BOM_UTF8
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
+from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.numbers import macro_parameters
 from analogdfc.errors import UserError
@@ -40,26 +41,66 @@ def library(
             can't take its place.
     """
     readout = chip.design.readout
-    level = fidelity if kit is None else f"{fidelity}_{kit.name}"
-    loaded = fidelity == "macro" and "r_stage" in macro_parameters(chip.design.card)
     variants = {
-        "opamp": "opamp_macro_loaded" if loaded else f"opamp_{level}",
-        "tanh_cell": f"tanh_{level}",
-        "hold": "hold" if kit is None else f"hold_{level}",
-        "switch": "switch" if kit is None else f"switch_{level}",
+        **_variants(chip.design.card, fidelity, kit),
         "target": f"target_{'relative' if readout.relative_target else 'absolute'}",
         "autozero": f"autozero_{'on' if readout.auto_zero else 'off'}",
     }
     first = chip.circuit.crossbars[0]
     wired = first.lines.r_word > 0 or first.lines.r_bit > 0
+    texts = _gathered([kind.cell for kind in chip.circuit.instances], variants, own or {}, kit)
+    pair = "crosspoint_wired" if wired else "crosspoint"
+    return "\n".join([*texts, _text(pair), *_processed(texts, kit)])
+
+
+def lone_cell(
+    cell: str,
+    card: Card,
+    fidelity: str,
+    own: Mapping[str, str | Path] | None = None,
+    kit: Kit | None = None,
+) -> str:
+    """Text of one cell, with those inside it and the transistors that they have.
+
+    Args:
+        cell: 'opamp', 'tanh_cell', 'switch' or 'hold'.
+        card: the technology.
+        fidelity: level of the cell.
+        own: files by the name of the cell whose place they take.
+        kit: the process of cells at level 'transistor'.
+
+    Raises:
+        UserError: as `library`.
+    """
+    texts = _gathered([cell], _variants(card, fidelity, kit), own or {}, kit)
+    return "\n".join([*texts, *_processed(texts, kit)])
+
+
+def _variants(card: Card, fidelity: str, kit: Kit | None) -> dict[str, str]:
+    """Files of the cells that there is more than one of."""
+    loaded = fidelity == "macro" and "r_stage" in macro_parameters(card)
+    level = fidelity if kit is None else f"{fidelity}_{kit.name}"
+    return {
+        "opamp": "opamp_macro_loaded" if loaded else f"opamp_{level}",
+        "tanh_cell": f"tanh_{level}",
+        "hold": "hold" if kit is None else f"hold_{level}",
+        "switch": "switch" if kit is None else f"switch_{level}",
+    }
+
+
+def _gathered(
+    cells: Sequence[str],
+    variants: Mapping[str, str],
+    own: Mapping[str, str | Path],
+    kit: Kit | None,
+) -> list[str]:
+    """Texts of cells and of those inside them, each once, without transistors."""
     texts: dict[str, str] = {}
-    transistors: set[str] = set()
-    given = dict(own or {})
-    wanted = [(kind.cell, "") for kind in chip.circuit.instances]
+    given = dict(own)
+    wanted = [(cell, "") for cell in cells]
     while wanted:
         cell, used_in = wanted.pop(0)
         if kit is not None and Transistor.of(cell) is not None:
-            transistors.add(cell)
             continue
         name = variants.get(cell, cell)
         if name not in texts:
@@ -74,9 +115,15 @@ def library(
             f"{', '.join(sorted(name for name, file in variants.items() if file in texts))}, "
             f"{', '.join(sorted(set(texts) - set(variants.values())))}"
         )
-    pair = "crosspoint_wired" if wired else "crosspoint"
-    processed = [] if kit is None else [kit.text(sorted(transistors))]
-    return "\n".join([*texts.values(), _text(pair), *processed])
+    return [*texts.values()]
+
+
+def _processed(texts: Sequence[str], kit: Kit | None) -> list[str]:
+    """The text of the transistors that cells have."""
+    if kit is None:
+        return []
+    inside = [cell for text in texts for cell in _inside(text)]
+    return [kit.text(sorted({cell for cell in inside if Transistor.of(cell) is not None}))]
 
 
 def _text(name: str, used_in: str = "") -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch import Tensor
 
 from analogdfc import __version__
+from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Array, Crossbar, Instances, Port
 from analogdfc.circuit.numbers import macro_parameters
@@ -105,19 +106,30 @@ def _controller(chip: Chip) -> str:
     return ", ".join(words)
 
 
-def _parameters(chip: Chip, fidelity: str) -> str:
-    card = chip.design.card
+def card_parameters(card: Card, fidelity: str, seconds: float) -> dict[str, float]:
+    """Global parameters of the cells of a card.
+
+    Args:
+        card: the technology.
+        fidelity: level of the cells.
+        seconds: time constant of the slowest of what a hold has to keep a value for.
+    """
     values = {
         "s_v": card.scale.activation,
         "s_u": card.scale.control,
         "i_tanh": card.tanh.current,
         "r_switch": card.passive.r_switch,
-        "c_hold": _HOLD_FARADS_PER_SECOND * chip.design.pace[1],
+        "c_hold": _HOLD_FARADS_PER_SECOND * seconds,
         "v_supply": card.amplifier.supply,
     }
     if fidelity == "macro":
         values |= macro_parameters(card)
         values["r_out"] = max(values["r_out"], _LEAST_OHM)
+    return values
+
+
+def _parameters(chip: Chip, fidelity: str) -> str:
+    values = card_parameters(chip.design.card, fidelity, chip.design.pace[1])
     lines = chip.circuit.crossbars[0].lines
     if _wired(chip.circuit.crossbars[0]):
         values["r_word"] = lines.r_word or _LEAST_OHM
