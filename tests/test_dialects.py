@@ -20,10 +20,10 @@ from analogdfc.spice import testbench as benches
 from analogdfc.spice.batch import BatchProcess
 from analogdfc.spice.dialects import DIALECTS, get_dialect, statements
 from analogdfc.spice.dialects.statements import Instance
+from analogdfc.spice.installed import find_vacask
 from analogdfc.spice.netlist import Netlist
 from analogdfc.spice.placement import read_placements
 from analogdfc.spice.rawfile import read_rawfile
-from analogdfc.spice.vacask import find_vacask
 from benchmarks._measure import case
 
 VACASK = find_vacask() or ""

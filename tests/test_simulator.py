@@ -196,6 +196,8 @@ def test_a_simulation_tells_hundredths_as_it_goes() -> None:
             return 0, []
 
     class Deck:
+        modules = ()
+
         def text(self) -> str:
             return ""
 

@@ -28,7 +28,8 @@ from analogdfc.spice.dialects.statements import (
 )
 from analogdfc.spice.dialects.veriloga import module_of
 from analogdfc.spice.engines import get_simulator
-from analogdfc.spice.vacask import VacaskProgram, find_vacask
+from analogdfc.spice.installed import find_vacask
+from analogdfc.spice.vacask import VacaskProgram
 from analogdfc.study import Cells, Study
 from benchmarks._measure import case
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
 from analogdfc.cards.technology import Card
 from analogdfc.errors import UserError
 from analogdfc.kits import Kit
-from analogdfc.spice.library import lone_cell
+from analogdfc.spice.library import Library, lone_cell
+from analogdfc.spice.own import Own
 from analogdfc.spice.simulator import Simulator, Sweep, Waveforms
 from analogdfc.spice.writer import card_parameters, number
 
@@ -44,7 +44,7 @@ class Conditions:
     kit: Kit | None = None
     _: KW_ONLY
     celsius: float = 27.0
-    own: Mapping[str, str | Path] = field(default_factory=dict)
+    own: Own = field(default_factory=dict)
     load: float = 100e3
     load_capacitance: float = 1e-12
     heavy_load: float = 16e3
@@ -100,14 +100,15 @@ class Bench:
         self.cell, self.conditions = cell, conditions
         self._simulator, self._time_limit = simulator, time_limit
         self._level = "macro" if conditions.kit is None else "transistor"
-        self._texts = {False: self._text(conditions.kit)}
+        self._cells = {False: self._library(conditions.kit)}
         self._made: dict[str, None] = {}
 
-    def _text(self, kit: Kit | None) -> str:
+    def _library(self, kit: Kit | None) -> Library:
         c = self.conditions
         values = card_parameters(c.card, self._level, c.card.scale.time)
         lines = [f".param {name}={number(value)}" for name, value in values.items()]
-        return "\n".join([*lines, lone_cell(self.cell, c.card, self._level, c.own, kit)])
+        found = lone_cell(self.cell, c.card, self._level, c.own, kit)
+        return found._replace(text="\n".join([*lines, found.text]))
 
     @property
     def made_by(self) -> str:
@@ -121,13 +122,13 @@ class Bench:
 
     def _deck(self, lines: Sequence[str], analysis: str, mismatch: bool) -> str:
         c = self.conditions
-        if mismatch and mismatch not in self._texts and c.kit is not None:
-            self._texts[mismatch] = self._text(type(c.kit)(c.kit.corner, mismatch=True))
+        if mismatch and mismatch not in self._cells and c.kit is not None:
+            self._cells[mismatch] = self._library(type(c.kit)(c.kit.corner, mismatch=True))
         supply = number(c.card.amplifier.supply)
         return "\n".join(
             [
                 f"* {self.cell}, {' '.join(c.about.split())}",
-                self._texts[mismatch],
+                self._cells[mismatch].text,
                 f"Vdd vdd 0 {supply}",
                 f"Vss vss 0 -{supply}",
                 *lines,
@@ -165,8 +166,9 @@ class Bench:
         with self._named():
             deck = self._deck(lines, card, mismatch)
             found = self._simulator.analyse(
-                deck, analysis=analysis, save=save, time_limit=self._time_limit
-            )
+                deck, analysis=analysis, save=save, time_limit=self._time_limit,
+                modules=self._cells[False].modules,
+            )  # fmt: skip
         self._made[found.made_by] = None
         return found
 
@@ -188,7 +190,10 @@ class Bench:
         card = f".tran {number(longest)} {number(stop)} 0 {number(longest)}"
         with self._named():
             deck = self._deck(lines, card, mismatch=False)
-            found = self._simulator.run(deck, save=save, time_limit=self._time_limit)
+            modules = self._cells[False].modules
+            found = self._simulator.run(
+                deck, save=save, time_limit=self._time_limit, modules=modules
+            )
         self._made[found.made_by] = None
         return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from analogdfc.cli._options import CHIP_SEED, SEED, Control, Finite, as_options,
 from analogdfc.errors import UserError
 from analogdfc.kits import CORNERS, KITS, Corner, Kit, get_kit
 from analogdfc.network import Network
+from analogdfc.spice.own import DEVICE, OwnDevice
 from analogdfc.storage import Model
 
 SIZES = (16, 10, 10)
@@ -204,15 +205,26 @@ def device_options(command: _Command) -> _Command:
     return command
 
 
-def own_cells(given: Sequence[str]) -> dict[str, Path]:
-    """Files by the name of the cell whose place they take, as `CELLS` has them."""
-    found: dict[str, Path] = {}
+def own_cells(given: Sequence[str], parameter: str | None = None) -> dict[str, Path | OwnDevice]:
+    """Files by the name of the cell whose place they take, as `cell_options` have them."""
+    found: dict[str, Path | OwnDevice] = {}
     for text in given:
         name, equals, file = text.partition("=")
         if not (name and equals and file) or name in found:
             raise UserError(f"--cell {text!r}: a cell and one file, such as opamp=my_opamp.lib")
         found[name] = Path(file)
+    device = found.pop(DEVICE, None)
+    if parameter is not None and device is None:
+        raise UserError("--device-parameter: there is no device; --cell device=FILE.va names one")
+    if isinstance(device, Path):
+        name, equals, value = (parameter or "g").partition("=")
+        found[DEVICE] = OwnDevice(device, name.strip(), value if equals else "g")
     return found
+
+
+def cell_files(own: Mapping[str, Path | OwnDevice]) -> list[Path]:
+    """The files of cells of one's own."""
+    return [Path(one.file) if isinstance(one, OwnDevice) else one for one in own.values()]
 
 
 CELLS = click.option(
@@ -220,10 +232,29 @@ CELLS = click.option(
     "cells",
     multiple=True,
     metavar="NAME=FILE",
-    help="SPICE subcircuit of your own in the place of a cell, such as opamp=my_opamp.lib; the "
-    "pins and parameters must be those of the cell. May be given several times.",
+    help="Your own in the place of a cell, with its pins and parameters: a SPICE subcircuit, such "
+    "as opamp=my_opamp.lib, or a module of Verilog-A, opamp=my_opamp.va. In a circuit with "
+    "crossbars device=my_device.va takes the place of their conductances. May be given several "
+    "times.",
 )
-"""Cells of one's own, of commands that make a circuit."""
+"""Cells of one's own."""
+
+
+def cell_options(command: _Command) -> _Command:
+    """The options that put cells of one's own into a circuit; adds them to a command."""
+    options = [
+        CELLS,
+        click.option(
+            "--device-parameter",
+            metavar="NAME=EXPRESSION",
+            help="What a device of --cell device=FILE.va is given: a parameter of its module, and "
+            "an expression of the conductance g in siemens, such as 'x0=ln(1e-4/g)/ln(100)'.  "
+            "[default: g=g]",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def pdk_options(command: _Command) -> _Command:

@@ -15,14 +15,23 @@ from analogdfc.characterise import CELLS as BENCHES
 from analogdfc.characterise import Conditions, Sheet, characterise, characterised
 from analogdfc.characterise.figure import sheet_figure
 from analogdfc.cli import _characterise
-from analogdfc.cli._design import CELLS, ENGINE, JSON, SOLVER, TIME_LIMIT, Bars, own_cells
+from analogdfc.cli._design import (
+    CELLS,
+    ENGINE,
+    JSON,
+    SOLVER,
+    TIME_LIMIT,
+    Bars,
+    cell_files,
+    own_cells,
+)
 from analogdfc.cli._options import SEED, Count, Finite, bundled, check_outputs, refuse, settings
 from analogdfc.errors import UserError
 from analogdfc.files import beside, stamped, write_all
 from analogdfc.kits import CORNERS, KITS, Corner, get_kit
 from analogdfc.plots import save_figure
 from analogdfc.spice.engines import get_simulator
-from analogdfc.spice.library import read_cell
+from analogdfc.spice.own import OwnDevice, own_texts
 
 # The first line keeps click from wrapping the example.
 _EXAMPLES = """\b
@@ -149,7 +158,7 @@ def command(
     cases = _cases(card, own, options)
     paths = [beside(output, f"{end}.toml") for end in _endings(cases)]
     figure_path = beside(output, ".png")
-    check_outputs(output, figure_path, *paths, read=(card, *own.values()))
+    check_outputs(output, figure_path, *paths, read=(card, *cell_files(own)))
     simulator = get_simulator(options.engine, options.solver)
     sheets: list[Sheet] = []
     with Bars() as bars:
@@ -162,7 +171,7 @@ def command(
         "provenance": records.provenance(),
         "settings": settings(),
         "cell": cell,
-        "cells": _texts(own),
+        "cells": own_texts(own),
     }
     for k, (sheet, text) in enumerate(zip(sheets, texts, strict=True)):
         found[f"case{k}"] = {**sheet.tree(), "card": text}
@@ -176,7 +185,7 @@ def command(
     click.echo(f"wrote {output}, {figure} and {', '.join(map(str, paths))}")
 
 
-def _cases(card: str, own: dict[str, Path], options: _Options) -> list[Conditions]:
+def _cases(card: str, own: dict[str, Path | OwnDevice], options: _Options) -> list[Conditions]:
     """Every kit, corner and temperature."""
     context = click.get_current_context()
     default = context.get_parameter_source("card") is ParameterSource.DEFAULT
@@ -197,11 +206,6 @@ def _cases(card: str, own: dict[str, Path], options: _Options) -> list[Condition
         for corner in dict.fromkeys(options.corners)
         for celsius in dict.fromkeys(options.temperatures)
     ]
-
-
-def _texts(own: dict[str, Path]) -> dict[str, str]:
-    """The cells of one's own as they were."""
-    return {name: read_cell(file) for name, file in own.items()}
 
 
 def _endings(cases: list[Conditions]) -> list[str]:

@@ -22,7 +22,6 @@ from analogdfc.circuit.averages import Ending, Until
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.cli import _report
-from analogdfc.cli._design import CELLS as OWN_CELLS
 from analogdfc.cli._design import (
     ENGINE,
     JSON,
@@ -31,6 +30,8 @@ from analogdfc.cli._design import (
     TIME_LIMIT,
     Bars,
     Switches,
+    cell_files,
+    cell_options,
     design_options,
     device_options,
     make_design,
@@ -62,8 +63,8 @@ from analogdfc.kits import Corner, Kit
 from analogdfc.plots import comparison_figure, save_figure
 from analogdfc.recorded import chip_tree
 from analogdfc.spice.engines import get_simulator
-from analogdfc.spice.library import read_cell
 from analogdfc.spice.netlist import Fidelity
+from analogdfc.spice.own import OwnDevice, own_texts
 from analogdfc.spice.simulator import Simulator
 from analogdfc.study import Cells, Ideal, Model, Realisation, Study
 from analogdfc.verdicts import remarks, states_at_end
@@ -83,6 +84,7 @@ class _Options:
     pdk: str | None
     corner: Corner
     cells: tuple[str, ...]
+    device_parameter: str | None
     rung: str
     duration: float
     with_causes: bool
@@ -94,6 +96,11 @@ class _Options:
     solver: str
     jobs: int | None
     time_limit: float
+
+    @property
+    def own(self) -> dict[str, Path | OwnDevice]:
+        """Cells of one's own."""
+        return own_cells(self.cells, self.device_parameter)
 
 
 @click.command(
@@ -117,7 +124,7 @@ class _Options:
     help="Level of the circuit's cells; both: ideal and macro.",
 )
 @pdk_options
-@OWN_CELLS
+@cell_options
 @click.option(
     "--rung",
     type=click.Choice([r.name.lower().replace("_", "-") for r in Rung]),
@@ -216,8 +223,8 @@ def command(
         why = "ideal cells have no imperfections; nothing is run with it"
         modelled = ["rung", "tolerance_angle", "until_settled"]
         refuse(why, *modelled, *(["with_causes"] if options.with_causes else []))
-    figure_path, own = beside(output, ".png"), own_cells(options.cells)
-    check_outputs(output, figure_path, read=(weights, card, devices, *own.values()))
+    figure_path, own = beside(output, ".png"), options.own
+    check_outputs(output, figure_path, read=(weights, card, devices, *cell_files(own)))
     spool_folder = beside(output, ".runs")
     check_spool(spool_folder)
     kit, card = make_kit(options.fidelity, options.pdk, options.corner, card)
@@ -235,7 +242,7 @@ def command(
         if kit is not None:
             tree |= {"kit": kit.about}
         if own:
-            tree |= {"cells": {name: read_cell(path) for name, path in own.items()}}
+            tree |= {"cells": own_texts(own)}
         records.write(output, {**tree, "results": numbers})
     figure = save_figure(comparison_figure(design, results.runs, chip.seeds), figure_path)
     if as_json:
@@ -293,7 +300,7 @@ def _run(
             seed,
             options.time_limit,
             jobs,
-            own_cells(options.cells),
+            options.own,
             kit,
             beside=k > 0,
         )

@@ -152,8 +152,8 @@ def _ngspice() -> list[Finding]:
 
 def _engines(binary: str | None) -> list[Finding]:
     """What makes simulations faster, or checks them by another program; optional."""
-    from analogdfc.spice.installed import has_klu
-    from analogdfc.spice.vacask import VacaskProgram, find_vacask
+    from analogdfc.spice.installed import find_vacask, has_klu
+    from analogdfc.spice.vacask import VacaskProgram
 
     klu = binary is not None and has_klu(binary)
     note = "" if klu else "ngspice solves with Sparse, several times slower; 42 and later have KLU"

@@ -10,8 +10,8 @@ import torch
 from analogdfc.cases import stimuli_for
 from analogdfc.circuit.chip import Chip
 from analogdfc.cli._design import (
-    CELLS,
     Switches,
+    cell_options,
     design_options,
     device_options,
     make_design,
@@ -49,7 +49,7 @@ Example:
     help="Level of the amplifier and tanh cells.",
 )
 @pdk_options
-@CELLS
+@cell_options
 @click.option(
     "--dialect",
     type=click.Choice(["ngspice", *DIALECTS]),
@@ -82,6 +82,7 @@ def command(
     pdk: str | None,
     corner: Corner,
     cells: tuple[str, ...],
+    device_parameter: str | None,
     dialect: str,
     output: Path,
     force: bool,
@@ -108,7 +109,8 @@ def command(
     design = make_design(model, made_of.card, made_of.switches, made_of.devices)
     samples = stimuli_for(model.network, 1, made_of.seeds[0])
     chip = Chip.of(design, made_of.seeds[1])
-    netlist = Netlist.of(chip, fidelity, cells=own_cells(cells), kit=kit)
+    own = own_cells(cells, device_parameter)
+    netlist = Netlist.of(chip, fidelity, cells=own, kit=kit)
     study = Study(netlist.chip.design, samples.x, samples.step)
     part = bench_tolerance(study, netlist.chip.seed)
     bench = Testbench(

@@ -15,7 +15,6 @@ from analogdfc.cases import Stimuli
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.cli import _stability
-from analogdfc.cli._design import CELLS as OWN_CELLS
 from analogdfc.cli._design import (
     ENGINE,
     JSON,
@@ -23,6 +22,8 @@ from analogdfc.cli._design import (
     TARGET_STEPSIZE,
     TIME_LIMIT,
     Switches,
+    cell_files,
+    cell_options,
     design_options,
     device_options,
     make_design,
@@ -49,8 +50,8 @@ from analogdfc.kits import Corner, Kit
 from analogdfc.plots import save_figure
 from analogdfc.recorded import chip_tree
 from analogdfc.spice.engines import get_simulator
-from analogdfc.spice.library import read_cell
 from analogdfc.spice.netlist import Fidelity, Netlist
+from analogdfc.spice.own import OwnDevice, own_texts
 from analogdfc.stability import Stability, bode_figure, stability_of
 
 # The first line keeps click from wrapping the example.
@@ -69,10 +70,16 @@ class _Options:
     pdk: str | None
     corner: Corner
     cells: tuple[str, ...]
+    device_parameter: str | None
     engine: str
     solver: str
     jobs: int | None
     time_limit: float
+
+    @property
+    def own(self) -> dict[str, Path | OwnDevice]:
+        """Cells of one's own."""
+        return own_cells(self.cells, self.device_parameter)
 
 
 @click.command(
@@ -103,7 +110,7 @@ class _Options:
     help="Level of the netlist's cells; of ideal cells the equations are those of ideal cells too.",
 )
 @pdk_options
-@OWN_CELLS
+@cell_options
 @ENGINE
 @SOLVER
 @click.option("--jobs", type=Count(1), help="Simulations at a time.  [default: cores]")
@@ -142,10 +149,20 @@ def command(
     """
     torch.set_num_threads(1)
     if not options.ac:
-        analysed = ("fidelity", "pdk", "corner", "cells", "engine", "solver", "jobs", "time_limit")
+        analysed = (
+            "fidelity",
+            "pdk",
+            "corner",
+            "cells",
+            "device_parameter",
+            "engine",
+            "solver",
+            "jobs",
+            "time_limit",
+        )
         refuse("without --ac no netlist is analysed", *analysed)
-    figure_path, own = beside(output, ".png"), own_cells(options.cells)
-    check_outputs(output, figure_path, read=(weights, card, devices, *own.values()))
+    figure_path, own = beside(output, ".png"), options.own
+    check_outputs(output, figure_path, read=(weights, card, devices, *cell_files(own)))
     kit, card = make_kit(options.fidelity, options.pdk, options.corner, card)
     chip = given(learned_on(weights), card, (seed, chip_seed), switches, devices, age)
     model, origin = make_model(weights, sizes, chip.seeds[0], control)
@@ -159,7 +176,7 @@ def command(
     if kit is not None:
         tree |= {"kit": kit.about}
     if own:
-        tree |= {"cells": {name: read_cell(path) for name, path in own.items()}}
+        tree |= {"cells": own_texts(own)}
     records.write(output, {**tree, "results": trees.as_leaves(numbers)})
     figure = save_figure(bode_figure(design, found, chip.seeds), figure_path)
     if as_json:
@@ -177,8 +194,7 @@ def _run(design: Design, seed: int, data: Stimuli, options: _Options, kit: Kit |
     if not options.ac:
         return stability_of(chip, data.x, data.step)
     simulator = get_simulator(options.engine, options.solver)
-    own = own_cells(options.cells)
-    netlist = Netlist.of(chip, options.fidelity, cells=own, kit=kit)
+    netlist = Netlist.of(chip, options.fidelity, cells=options.own, kit=kit)
     with progress_bar("analyses", len(data.x) * (1 + 2 * design.sizes[-1])) as bar:
         return stability_of(
             netlist.chip,

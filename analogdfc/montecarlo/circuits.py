@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -22,7 +21,7 @@ from analogdfc.errors import UserError
 from analogdfc.jobs import Progress, Run, Shared, outcomes
 from analogdfc.montecarlo.lot import Lot
 from analogdfc.records import Quantity, Record, Tree
-from analogdfc.spice.library import read_cell
+from analogdfc.spice.own import own_texts
 from analogdfc.spice.simulation import PARTS
 from analogdfc.study import Cells, Study
 
@@ -70,7 +69,7 @@ class _One(Run[Tensor]):
 
     def settings(self) -> str:
         cells = self.cells
-        own = {name: _digest(path) for name, path in (cells.cells or {}).items()}
+        own = {name: _digest(text) for name, text in own_texts(cells.cells or {}).items()}
         kit = None if cells.kit is None else cells.kit.about
         circuit = [cells.fidelity, cells.seed, cells.simulator.name, own, kit, self.sample]
         return json.dumps([self.lot.value.described, circuit])
@@ -141,8 +140,8 @@ def try_circuits(
     return Circuits(angles, failed, logs)
 
 
-def _digest(path: str | Path) -> str:
-    return hashlib.sha256(read_cell(Path(path)).encode()).hexdigest()
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def circuit_work(study: Study, chips: int) -> int:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from analogdfc.jobs import Progress, Spool, Threads, run_kept
 from analogdfc.kits import Kit
 from analogdfc.samples import check_samples
 from analogdfc.spice.netlist import Fidelity, Netlist
+from analogdfc.spice.own import Own
 from analogdfc.spice.process import stop_all
 from analogdfc.spice.sample import SampleRun
 from analogdfc.spice.simulator import Simulator
@@ -50,7 +50,7 @@ class Circuit:
         time_limit: float = 600.0,
         jobs: int = 1,
         spool: Spool | None = None,
-        cells: Mapping[str, str | Path] | None = None,
+        cells: Own | None = None,
         kit: Kit | None = None,
     ) -> None:
         self.netlist = Netlist.of(chip, fidelity, cells=cells, kit=kit)
@@ -135,8 +135,9 @@ class Circuit:
             # What a run needs too, so that a loaded circuit needn't be loaded again for it.
             save = [node for group in bench.signals().values() for node in group]
             point = self.simulator.analyse(
-                deck, analysis="op", save=save, time_limit=self.time_limit
-            )
+                deck, analysis="op", save=save, time_limit=self.time_limit,
+                modules=self.netlist.modules,
+            )  # fmt: skip
             found[k] = torch.tensor([float(point.signals[node][0]) for node in nodes])
         return found * (tap.sign / unit)
 

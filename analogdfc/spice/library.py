@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.numbers import macro_parameters
 from analogdfc.errors import UserError
-from analogdfc.files import read_whole
 from analogdfc.kits import Kit, Transistor
-from analogdfc.spice.deck import check_deck
 from analogdfc.spice.interfaces import interfaces, used_cells
+from analogdfc.spice.own import DEVICE, Own, OwnCell, OwnDevice, own_cell, own_pair
+from analogdfc.spice.veriloga import VerilogA
 
-_LARGEST = 2**20
-"""Bytes of the largest file of a cell."""
 
-_ADVICE = {"vos": ", and put it in series with an input, or ignore it"}
+class Library(NamedTuple):
+    """The cells of a circuit.
+
+    Attributes:
+        text: their subcircuits.
+        modules: Verilog-A of one's own that these need.
+    """
+
+    text: str
+    modules: tuple[VerilogA, ...] = ()
 
 
 def library(
     chip: Chip,
     fidelity: str,
-    own: Mapping[str, str | Path] | None = None,
+    own: Own | None = None,
     kit: Kit | None = None,
-) -> str:
-    """Texts of the cells that a chip's circuit needs, each once, those inside others too.
+) -> Library:
+    """The cells that a chip's circuit needs, each once, those inside others too.
 
     Args:
         chip: the chip.
@@ -48,19 +55,24 @@ def library(
     }
     first = chip.circuit.crossbars[0]
     wired = first.lines.r_word > 0 or first.lines.r_bit > 0
-    texts = _gathered([kind.cell for kind in chip.circuit.instances], variants, own or {}, kit)
-    pair = "crosspoint_wired" if wired else "crosspoint"
-    return "\n".join([*texts, _text(pair), *_processed(texts, kit)])
+    given = dict(own or {})
+    device = given.pop(DEVICE, None)
+    pair = OwnCell(_text("crosspoint_wired" if wired else "crosspoint"))
+    if device is not None:
+        own_device = device if isinstance(device, OwnDevice) else OwnDevice(device)
+        pair = own_pair(own_device, pair.text, _extremes(chip))
+    found = _gathered([kind.cell for kind in chip.circuit.instances], variants, given, kit)
+    return _together([*found, pair], kit)
 
 
 def lone_cell(
     cell: str,
     card: Card,
     fidelity: str,
-    own: Mapping[str, str | Path] | None = None,
+    own: Own | None = None,
     kit: Kit | None = None,
-) -> str:
-    """Text of one cell, with those inside it and the transistors that they have.
+) -> Library:
+    """One cell, with those inside it and the transistors that they have.
 
     Args:
         cell: 'opamp', 'tanh_cell', 'switch' or 'hold'.
@@ -72,8 +84,34 @@ def lone_cell(
     Raises:
         UserError: as `library`.
     """
-    texts = _gathered([cell], _variants(card, fidelity, kit), own or {}, kit)
-    return "\n".join([*texts, *_processed(texts, kit)])
+    return _together(_gathered([cell], _variants(card, fidelity, kit), own or {}, kit), kit)
+
+
+def _together(cells: Sequence[OwnCell], kit: Kit | None) -> Library:
+    """Cells with the transistors that they have."""
+    texts = [cell.text for cell in cells]
+    modules = tuple(cell.module for cell in cells if cell.module is not None)
+    _check_names(modules)
+    return Library("\n".join([*texts, *_processed(texts, kit)]), modules)
+
+
+def _check_names(modules: Sequence[VerilogA]) -> None:
+    """Make sure that all files can lie in one folder."""
+    known: dict[str, VerilogA] = {}
+    for module in modules:
+        for name, text in module.texts.items():
+            other = known.setdefault(name.lower(), module)
+            if other.texts.get(name) != text:
+                raise UserError(
+                    f"{module.path}: a file {name!r} comes with {other.path} too, and differs; "
+                    "they go into one folder, so rename one"
+                )
+
+
+def _extremes(chip: Chip) -> tuple[float, float]:
+    """The least and the largest conductance of a chip's crossbars, in siemens."""
+    found = [g for bar in chip.circuit.crossbars for g in (bar.plus, bar.minus)]
+    return min(float(g.min()) for g in found), max(float(g.max()) for g in found)
 
 
 def _variants(card: Card, fidelity: str, kit: Kit | None) -> dict[str, str]:
@@ -91,11 +129,11 @@ def _variants(card: Card, fidelity: str, kit: Kit | None) -> dict[str, str]:
 def _gathered(
     cells: Sequence[str],
     variants: Mapping[str, str],
-    own: Mapping[str, str | Path],
+    own: Own,
     kit: Kit | None,
-) -> list[str]:
-    """Texts of cells and of those inside them, each once, without transistors."""
-    texts: dict[str, str] = {}
+) -> list[OwnCell]:
+    """Cells and those inside them, each once, without transistors."""
+    found: dict[str, OwnCell] = {}
     given = dict(own)
     wanted = [(cell, "") for cell in cells]
     while wanted:
@@ -103,19 +141,22 @@ def _gathered(
         if kit is not None and Transistor.of(cell) is not None:
             continue
         name = variants.get(cell, cell)
-        if name not in texts:
-            texts[name], file = _text(name, used_in), ""
+        if name not in found:
+            found[name], file = OwnCell(_text(name, used_in)), ""
             if cell in given:
-                file = str(given.pop(cell))
-                texts[name] = _own(cell, Path(file), texts[name])
-            wanted += [(inner, file) for inner in _inside(texts[name])]
+                path = given.pop(cell)
+                if isinstance(path, OwnDevice):
+                    raise UserError(f"cell {cell!r}: an OwnDevice takes the place of {DEVICE!r}")
+                file = str(path)
+                found[name] = own_cell(cell, Path(path), found[name].text)
+            wanted += [(inner, file) for inner in _inside(found[name].text)]
     if given:
         raise UserError(
             f"cell {next(iter(given))!r}: the circuit has no such cell; it has "
-            f"{', '.join(sorted(name for name, file in variants.items() if file in texts))}, "
-            f"{', '.join(sorted(set(texts) - set(variants.values())))}"
+            f"{', '.join(sorted(name for name, file in variants.items() if file in found))}, "
+            f"{', '.join(sorted(set(found) - set(variants.values())))}"
         )
-    return [*texts.values()]
+    return [*found.values()]
 
 
 def _processed(texts: Sequence[str], kit: Kit | None) -> list[str]:
@@ -134,54 +175,6 @@ def _text(name: str, used_in: str = "") -> str:
         where = f"{used_in}: " if used_in else ""
         also = ", nor in this file" if used_in else ""
         raise UserError(f"{where}cell {name!r} isn't in the cell library{also}") from error
-
-
-def read_cell(path: Path) -> str:
-    """The text of a file with a cell, checked: data, never a command.
-
-    Args:
-        path: the file.
-
-    Raises:
-        UserError: it can't be read, or holds what a netlist may not.
-    """
-    try:
-        text = (
-            read_whole(path, _LARGEST)
-            .removeprefix(BOM_UTF8)
-            .decode("ascii")
-            .replace("\r\n", "\n")
-            .replace("\r", "\n")
-        )
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: can't read the cell: {error}") from error
-    try:
-        check_deck(f"* a cell\n{text.rstrip()}\n.end\n")
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    return text
-
-
-def _own(cell: str, path: Path, instead_of: str) -> str:
-    """The text of a file that takes a cell's place.
-
-    Raises:
-        UserError: it can't be read, or has no subcircuit with the pins and the parameters of the
-            cell.
-    """
-    text = read_cell(path)
-    wanted, found = interfaces(f"*\n{instead_of}")[cell], interfaces(f"*\n{text}").get(cell)
-    if found is None or found.pins != wanted.pins:
-        what = "there is no such subcircuit" if found is None else f"its pins are {found.pins}"
-        raise UserError(f"{path}: .subckt {cell} needs the pins {wanted.pins}; {what}")
-    missing = [name for name in wanted.parameters if name not in found.parameters]
-    if missing:
-        raise UserError(
-            f"{path}: .subckt {cell} must take the parameter {missing[0]}, which differs from "
-            f"instance to instance: write '{missing[0]}=0' behind its pins"
-            f"{_ADVICE.get(missing[0], '')}"
-        )
-    return text
 
 
 def _inside(text: str) -> list[str]:

@@ -21,6 +21,7 @@ from analogdfc.spice.deck import ANALYSES, logical_lines, vector_name
 from analogdfc.spice.diagnosis import raise_for_messages
 from analogdfc.spice.rawfile import RawPlot, read_rawfile
 from analogdfc.spice.session import Session
+from analogdfc.spice.veriloga import VerilogA
 
 _NUMBER = r"[-+]?\d[^\s=]*"
 _SOURCE = re.compile(rf"v(\S+) (\S+) 0 ({_NUMBER})", re.IGNORECASE)
@@ -67,7 +68,7 @@ class Loaded(BatchProcess):
         super().__init__(solver)
         self.loads = 0
         self._session: Session | None = None
-        self._there: tuple[str, str] | None = None
+        self._there: tuple[str, str, tuple[VerilogA, ...]] | None = None
         self._saved: dict[str, None] = {}
         self._values: dict[str, str] = {}
 
@@ -96,11 +97,12 @@ class Loaded(BatchProcess):
         time_limit: float,
         progress: Callable[[float], object] | None,
         analysis: str = "tran",
+        modules: Sequence[VerilogA] = (),
     ) -> tuple[list[str], RawPlot]:
         """See `Simulator._attempt`."""
         deck = _apart(netlist, analysis)
         try:
-            messages = self._ready(deck, save, solver, time_limit)
+            messages = self._ready(deck, save, solver, time_limit, tuple(modules))
             messages += self._done(deck, save, time_limit)
             assert self._session is not None
             plots = read_rawfile(self._session.folder / _WAVES)
@@ -111,10 +113,18 @@ class Loaded(BatchProcess):
             raise ConvergenceError(f"ngspice returned {len(plots)} analyses, not one")
         return messages, plots[0]
 
-    def _ready(self, deck: _Deck, save: Sequence[str], solver: str, time_limit: float) -> list[str]:
+    def _ready(
+        self,
+        deck: _Deck,
+        save: Sequence[str],
+        solver: str,
+        time_limit: float,
+        modules: tuple[VerilogA, ...],
+    ) -> list[str]:
         """Load the circuit, where another one is there; what was said about that."""
         wanted = dict.fromkeys(map(vector_name, save))
-        there = self._there == (deck.fixed, solver) and not wanted.keys() - self._saved.keys()
+        asked = deck.fixed, solver, modules
+        there = self._there == asked and not wanted.keys() - self._saved.keys()
         if there and deck.values.keys() == self._values.keys():
             return []
         if self._there is None or self._there[0] != deck.fixed:
@@ -123,6 +133,7 @@ class Loaded(BatchProcess):
         self.close()
         scratch = Scratch()
         try:
+            self._load(scratch.path, modules)
             self._write(scratch.path, deck.fixed, list(self._saved), solver)
             self._session = Session(self._file, scratch)
         except BaseException:
@@ -131,7 +142,7 @@ class Loaded(BatchProcess):
         self.loads += 1
         code, messages = self._session.ask([], time_limit)
         raise_for_messages(messages, code, save)
-        self._there = deck.fixed, solver
+        self._there = asked
         # All values are altered, those too that the deck had: a text is read in two ways.
         self._values = dict.fromkeys(deck.values, "")
         return messages

@@ -112,8 +112,9 @@ class _Injection(Task[Sweep]):
         lines.append(f".ac dec {self.band.per_decade} {ends}")
         deck = self.netlist.deck(self.bench.text("\n".join(lines)))
         found = self.simulator.analyse(
-            deck, analysis="ac", save=signals, time_limit=self.time_limit
-        )
+            deck, analysis="ac", save=signals, time_limit=self.time_limit,
+            modules=self.netlist.modules,
+        )  # fmt: skip
         progress(1)
         return found
 

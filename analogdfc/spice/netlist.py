@@ -15,7 +15,9 @@ from analogdfc.kits import Kit
 from analogdfc.records import check_writable
 from analogdfc.spice.dialects import MODULES, Dialect, dialect_files
 from analogdfc.spice.library import library
+from analogdfc.spice.own import Own
 from analogdfc.spice.placement import device_lines, write_placements
+from analogdfc.spice.veriloga import VerilogA, compiled_name
 from analogdfc.spice.writer import circuit_text, title
 
 Fidelity = Literal["ideal", "macro", "transistor"]
@@ -57,12 +59,14 @@ class Netlist:
         fidelity: level of the cells.
         cells: the cell library, a text of subcircuits.
         circuit: parameters, crossbars and instances, without sources or analyses.
+        modules: Verilog-A of one's own that the cells need.
     """
 
     chip: Chip
     fidelity: Fidelity
     cells: str
     circuit: str
+    modules: tuple[VerilogA, ...] = ()
 
     @classmethod
     def of(
@@ -70,7 +74,7 @@ class Netlist:
         chip: Chip,
         fidelity: Fidelity,
         *,
-        cells: Mapping[str, str | Path] | None = None,
+        cells: Own | None = None,
         kit: Kit | None = None,
     ) -> Netlist:
         """Generate the netlist of a chip.
@@ -80,7 +84,8 @@ class Netlist:
                 since ideal cells have no imperfections.
             fidelity: level of the amplifier and tanh cells.
             cells: files of one's own by the name of the cell whose place they take, such as
-                'opamp': a subcircuit of that name with the same pins.
+                'opamp': a subcircuit of that name with the same pins, or in a file '*.va' a module
+                of Verilog-A; or an `OwnDevice` by the name 'device'.
             kit: the process of cells at level 'transistor', and of no other.
 
         Raises:
@@ -98,8 +103,8 @@ class Netlist:
             )
         if kit is not None:
             kit.check_card(chip.design.card)
-        texts = library(chip, fidelity, cells, kit), circuit_text(chip, fidelity)
-        return cls(chip, fidelity, *texts)
+        found = library(chip, fidelity, cells, kit)
+        return cls(chip, fidelity, found.text, circuit_text(chip, fidelity), found.modules)
 
     def write(
         self,
@@ -136,7 +141,7 @@ class Netlist:
             folder.mkdir(parents=True, exist_ok=True)
             check_writable(folder / PLACEMENTS)
             paths = {
-                folder / name: stamped(text, _comment(name, dialect)).encode("ascii")
+                folder / name: stamped(text, self._comment(name, dialect)).encode("ascii")
                 for name, text in texts.items()
             }
             kept = tuple(path for path in paths if not force and owner(path) == "user")
@@ -157,9 +162,11 @@ class Netlist:
         large = sum(bar.plus.numel() for bar in self.chip.circuit.crossbars) > _LARGE
         arrays, circuit = _arrays(self.circuit) if large else ({}, self.circuit)
         devices = {DEVICES: "\n".join([*device_lines(self.chip), ""])}
+        own = self._own()
         if dialect is not None:
+            dialect.take([one.name for one in self.modules])
             parts = {"cells": self.cells, **arrays, "circuit": circuit}
-            return dialect_files(dialect, parts, testbench) | devices
+            return _together(dialect_files(dialect, parts, testbench) | devices, own)
         parts = {
             "cells.lib": self.cells,
             **{f"{name}.cir": text for name, text in arrays.items()},
@@ -168,9 +175,33 @@ class Netlist:
         head = [
             "* Testbench: run with `ngspice -b -r waveforms.raw testbench.cir`",
             "* (ngspice 42 and later run it several times faster with `.options klu pivrel=0.1`)",
+            *self._loading(),
             *(f".include {name}" for name in parts),
         ]
-        return parts | {"testbench.cir": "\n".join([*head, testbench])} | devices
+        return _together(parts | {"testbench.cir": "\n".join([*head, testbench])} | devices, own)
+
+    def _own(self) -> dict[str, str]:
+        """Texts of Verilog-A of one's own by name of file."""
+        return {name: text for one in self.modules for name, text in one.texts.items()}
+
+    def _comment(self, name: str, dialect: Dialect | None) -> Literal["*", "#", "//"]:
+        """What a comment in a file begins with."""
+        if name == DEVICES:
+            return "#"
+        verilog = name == MODULES or name in self._own()
+        return "//" if verilog or (dialect is not None and dialect.comment == "//") else "*"
+
+    def _loading(self) -> list[str]:
+        """Lines of ngspice's testbench by which it loads Verilog-A."""
+        if not self.modules:
+            return []
+        lines = [
+            f"* (before that, compile: `openvaf-r {one.name}` writes {compiled_name(one)}; "
+            "ngspice 46 and others with OSDI load it)"
+            for one in self.modules
+        ]
+        loads = [f"pre_osdi {compiled_name(one)}" for one in self.modules]
+        return [*lines, ".control", "pre_set num_threads=1", *loads, ".endc"]
 
     def deck(self, testbench: str) -> str:
         """The whole deck as one text, for a simulator.
@@ -181,16 +212,23 @@ class Netlist:
         return f"{title(self.chip, self.fidelity)}\n{self.cells}{self.circuit}{testbench}"
 
 
+def _together(files: dict[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """The files of a netlist and those of one's own, in one folder.
+
+    Raises:
+        UserError: one of the latter is called like one of the former.
+    """
+    for name in own:
+        if name in files:
+            raise UserError(f"a netlist has a file {name!r} of its own: rename yours")
+    # The line that says who wrote it comes second: not into the middle of what it says.
+    return files | {name: f"// {name}, as it was given\n{text}" for name, text in own.items()}
+
+
 def _arrays(circuit: str) -> tuple[dict[str, str], str]:
     """The arrays of a circuit's text, each with the comment before it, and what is left."""
     arrays = {f"array_{found[1]}": found[0] for found in _ARRAY.finditer(circuit)}
     return arrays, _ARRAY.sub("", circuit)
-
-
-def _comment(name: str, dialect: Dialect | None) -> Literal["*", "#", "//"]:
-    if name == DEVICES:
-        return "#"
-    return "//" if name == MODULES or (dialect is not None and dialect.comment == "//") else "*"
 
 
 def _netlists(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from analogdfc.errors import UserError
-from analogdfc.spice.installed import digest_of, has_klu
+from analogdfc.spice.installed import digest_of, has_klu, has_osdi
 from analogdfc.spice.settings import write_settings
 from analogdfc.spice.simulator import Simulator
 
@@ -71,6 +71,14 @@ class NgSpice(Simulator):
         if "Sparse" not in self.solvers:
             raise UserError("solver 'klu': ngspice analyses noise with 'sparse' alone")
         return ("Sparse",)
+
+    def _check_modules(self) -> None:
+        """See `Simulator._check_modules`."""
+        if not has_osdi(self._file):
+            raise UserError(
+                f"{self._file}: this ngspice loads no compiled Verilog-A: it was made without "
+                "OSDI. Install a newer one, as 'make ngspice' does, or use the simulator 'vacask'"
+            )
 
     def _write(self, folder: Path, netlist: str, save: Sequence[str], solver: str) -> None:
         options = _OPTIONS[solver]

@@ -119,7 +119,11 @@ def noise_spectrum(
         deck = noisy.deck(bench.text(analysis))
         found.append(
             simulator.analyse(
-                deck, analysis="noise", save=["onoise_spectrum"], time_limit=time_limit
+                deck,
+                analysis="noise",
+                save=["onoise_spectrum"],
+                time_limit=time_limit,
+                modules=netlist.modules,
             )
         )
     density = np.stack([sweep.signals["onoise_spectrum"] for sweep in found], axis=1) ** 2

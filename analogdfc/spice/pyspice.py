@@ -37,10 +37,12 @@ def to_pyspice(netlist: Netlist, testbench: str = "") -> Any:
         A `PySpice.Spice.Netlist.Circuit`.
 
     Raises:
-        UserError: PySpice isn't installed.
+        UserError: PySpice isn't installed, or a cell is Verilog-A.
     """
     if not has_pyspice():
         raise UserError("PySpice is missing. Install it: pip install PySpice")
+    if netlist.modules:
+        raise UserError(f"{netlist.modules[0].path}: PySpice loads no Verilog-A of one's own")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its sources have escapes that Python warns of
         from PySpice.Spice.Netlist import Circuit

@@ -77,7 +77,9 @@ def _check(
     control = bench.chip.circuit.control.u_minus
     nodes = bench.chip.circuit.names(control.port)
     deck = bench.netlist(netlist).deck(bench.text(".op"))
-    found = simulator.analyse(deck, analysis="op", save=nodes, time_limit=time_limit).signals
+    found = simulator.analyse(
+        deck, analysis="op", save=nodes, time_limit=time_limit, modules=netlist.modules
+    ).signals
     wanted = state.volts_rest[control.bank][0]
     bound = _ELSEWHERE * float(wanted.abs().max()) + _NEARBY
     for node, volts in zip(nodes, wanted.tolist(), strict=True):

@@ -73,9 +73,10 @@ class SampleRun(Run[Sample]):
         The time limit isn't: a run that ends within a longer one gives the same.
         """
         deck = self.netlist.deck(self.bench.text())
+        own = [text for module in self.netlist.modules for text in module.texts.values()]
         return json.dumps(
             {
-                "deck": hashlib.sha256(deck.encode()).hexdigest(),
+                "deck": hashlib.sha256("\0".join([deck, *own]).encode()).hexdigest(),
                 "simulator": self.simulator.name,
                 "steps": self.steps,
             }

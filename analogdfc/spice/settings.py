@@ -15,6 +15,7 @@ from pathlib import Path
 
 from analogdfc.spice.deck import logical_lines
 from analogdfc.spice.installed import LIBRARY_VARIABLE
+from analogdfc.spice.veriloga import COMPILED
 
 _PREFIXES = ("SPICE_", "NGSPICE_")
 _SHARED = ("/usr/share/ngspice", "/usr/local/share/ngspice")
@@ -34,10 +35,15 @@ def write_settings(folder: Path, netlist: str) -> None:
 
     Args:
         folder: the folder.
-        netlist: the deck; where it has parts of ngspice's code models, these are loaded.
+        netlist: the deck; where it has parts of ngspice's code models, these are loaded, and what
+            is in the folder of compiled Verilog-A.
     """
     models = "".join(f"codemodel {file}\n" for file in _models(netlist))
-    (folder / "spinit").write_text(f"* analogdfc\n{models}", encoding="utf-8")
+    models += "".join(f"osdi {file.name}\n" for file in sorted(folder.glob(f"*{COMPILED}")))
+    # Compiled Verilog-A is evaluated by as many threads as are said here, not on the command line;
+    # where others want the cores, they wait for each other a hundred times as long as they work.
+    threads = "set num_threads=1\n"
+    (folder / "spinit").write_text(f"* analogdfc\n{threads}{models}", encoding="utf-8")
     (folder / ".spiceinit").write_text("* analogdfc\nset num_threads=1\n", encoding="utf-8")
 
 

@@ -50,7 +50,10 @@ class Simulation(Task[Waveforms]):
 
         # The deck is written here: those of all samples at once may not fit into memory.
         deck = self.netlist.deck(self.bench.text())
-        waves = self.simulator.run(deck, save=self.save, time_limit=self.time_limit, progress=tell)
+        waves = self.simulator.run(
+            deck, save=self.save, time_limit=self.time_limit, progress=tell,
+            modules=self.netlist.modules,
+        )  # fmt: skip
         tell(1.0)
         return waves
 

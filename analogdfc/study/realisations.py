@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
@@ -17,6 +16,7 @@ from analogdfc.dynamics import Readings, Trajectory
 from analogdfc.kits import Kit
 from analogdfc.spice.circuit import Circuit
 from analogdfc.spice.netlist import Fidelity
+from analogdfc.spice.own import Own
 from analogdfc.spice.simulation import PARTS
 from analogdfc.spice.simulator import Simulator
 
@@ -220,7 +220,7 @@ class Cells:
     seed: int | None = None
     time_limit: float = 600.0
     jobs: int = 1
-    cells: Mapping[str, str | Path] | None = None
+    cells: Own | None = None
     kit: Kit | None = None
     fine: bool = False
     beside: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from analogdfc.errors import UserError
@@ -32,6 +32,21 @@ class Dialect(ABC):
     comment: ClassVar[str]
     extension: ClassVar[str]
     check: ClassVar[str]
+
+    def take(self, files: Sequence[str]) -> None:
+        """Take files of Verilog-A that modules of one's own are in.
+
+        Args:
+            files: their names.
+
+        Raises:
+            UserError: this dialect can't name such modules.
+        """
+        if files:
+            raise UserError(
+                f"{files[0]}: Verilog-A of one's own can't be written for {self.simulator}; "
+                "ngspice, VACASK and Spectre take it, or write the cell as a SPICE subcircuit"
+            )
 
     @property
     def modules(self) -> str:

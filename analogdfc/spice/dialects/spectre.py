@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
-from analogdfc.spice.dialects.base import MODULES, assigned, without_transistors
+from analogdfc.spice.dialects.base import MODULES, assigned, cells_of, without_transistors
 from analogdfc.spice.dialects.statements import (
     Ends,
+    ModuleInstance,
+    ModuleModel,
     Mosfet,
     MosModel,
     Options,
@@ -18,6 +20,7 @@ from analogdfc.spice.dialects.statements import (
     Waveform,
 )
 from analogdfc.spice.dialects.veriloga import WithModules, joined
+from analogdfc.spice.veriloga import module_name
 
 _OPTIONS = {"reltol": "reltol", "abstol": "iabstol", "vntol": "vabstol", "gmin": "gmin",
             "temp": "temp", "tnom": "tnom"}  # fmt: skip
@@ -40,6 +43,20 @@ class Spectre(WithModules):
         "g": ("vccs", "gm"),
     }
 
+    def lines(self, parts: Iterable[Statement]) -> Iterator[str]:
+        """See `Dialect.lines`; a module that is called like its cell is the cell."""
+        kept: list[Statement] = []
+        for part in cells_of(parts):
+            if not isinstance(part, tuple):
+                kept.append(part)
+                continue
+            cell, body = part
+            match body:
+                case [ModuleInstance(model=model)] if module_name(model) == cell.name:
+                    continue
+            kept += [cell, *body, Ends(cell.name)]
+        yield from super().lines(kept)
+
     def special(self, part: Statement) -> Iterator[str]:
         """See `WithModules.special`."""
         match part:
@@ -54,6 +71,10 @@ class Spectre(WithModules):
                 yield f"subckt {name} (p n cp cn)"
                 yield joined("s (p n cp cn) voltage_switch", values)
                 yield f"ends {name}"
+            case ModuleInstance(name, nodes, model, values):
+                yield joined(f"{name} ({' '.join(nodes)}) {module_name(model)}", values)
+            case ModuleModel():
+                pass  # a module is named as it is
             case Mosfet(name) | MosModel(name):
                 raise without_transistors(self.simulator, name)
             case Options(values):
@@ -70,7 +91,7 @@ class Spectre(WithModules):
         yield from super().begin(title)
         yield "simulator lang=spectre"
         yield "global 0"
-        yield f'ahdl_include "{MODULES}"'
+        yield from (f'ahdl_include "{file}"' for file in (MODULES, *self.own))
 
     def head(self) -> Iterator[str]:
         """See `Dialect.head`."""

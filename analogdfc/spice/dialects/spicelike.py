@@ -13,6 +13,8 @@ from analogdfc.spice.dialects.statements import (
     Device,
     Ends,
     Instance,
+    ModuleInstance,
+    ModuleModel,
     Mosfet,
     MosModel,
     Options,
@@ -96,6 +98,8 @@ class SpiceLike(Dialect):
                 yield from self.model(part)
             case Mosfet(name) | MosModel(name):
                 raise without_transistors(self.simulator, name)
+            case ModuleInstance(name) | ModuleModel(name):
+                self.take([name])
             case Options(values):
                 yield from self.options(values)
             case Transient():

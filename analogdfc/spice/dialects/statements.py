@@ -14,6 +14,7 @@ from typing import NoReturn
 from analogdfc.errors import UserError, shown
 from analogdfc.kits.expressions import spice_number
 from analogdfc.spice.deck import logical_lines
+from analogdfc.spice.veriloga import model_name
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,24 @@ class MosModel:
 @dataclass(frozen=True)
 class Mosfet:
     """A transistor: drain, gate, source and bulk, its model, and its size and the like."""
+
+    name: str
+    nodes: tuple[str, ...]
+    model: str
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ModuleModel:
+    """The name by which instances name a module of Verilog-A."""
+
+    name: str
+    module: str
+
+
+@dataclass(frozen=True)
+class ModuleInstance:
+    """An instance of a module of Verilog-A: its connections, its model, and its parameters."""
 
     name: str
     nodes: tuple[str, ...]
@@ -166,6 +185,8 @@ Statement = (
     | SwitchModel
     | MosModel
     | Mosfet
+    | ModuleModel
+    | ModuleInstance
     | Device
     | Waveform
     | Behaviour
@@ -247,6 +268,9 @@ def _read(line: str) -> list[Statement] | None:
         plain_words = [w for w in words[1:] if "=" not in w]
         *nodes, cell = plain_words
         return [Instance(word, tuple(nodes), cell.lower(), _assigned(words))]
+    if kind == "n":
+        *nodes, model = (w.lower() for w in words[1:] if "=" not in w)
+        return [ModuleInstance(word, tuple(nodes), model, _assigned(words))]
     if kind == "m":
         bare = [w.lower() for w in words[1:] if "=" not in w]
         if len(bare) != _MOS_NODES + 1:
@@ -288,6 +312,9 @@ def _card(word: str, line: str) -> list[Statement] | None:
 
 
 def _model(line: str) -> list[Statement] | None:
+    if own := re.fullmatch(r"\.model\s+(\w+)\s+(\w+)", line, re.IGNORECASE):
+        name, module = own[1].lower(), own[2].lower()
+        return [ModuleModel(name, module)] if name == model_name(module) else None
     if mos := re.fullmatch(r"\.model\s+(\w+)\s+([np])mos\s+(.*)", line, re.IGNORECASE):
         values = _assigned(["", *_words(mos[3])])
         level = spice_number(values.pop("level", ""))

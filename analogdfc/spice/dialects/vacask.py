@@ -8,6 +8,8 @@ from analogdfc.errors import UserError
 from analogdfc.spice.dialects.base import MODULES, assigned
 from analogdfc.spice.dialects.statements import (
     Ends,
+    ModuleInstance,
+    ModuleModel,
     Mosfet,
     MosModel,
     Options,
@@ -68,7 +70,7 @@ class Vacask(WithModules):
         yield title
         yield "ground 0"
         compiled = [f"spice/{name}.osdi" for name in sorted(self._equations)]
-        loaded = ("resistor.osdi", "capacitor.osdi", *compiled, MODULES)
+        loaded = ("resistor.osdi", "capacitor.osdi", *compiled, MODULES, *self.own)
         yield from (f'load "{file}"' for file in loaded)
         yield from (f"model {kind} {kind}" for kind in [*kinds, *self.texts])
 
@@ -89,7 +91,9 @@ class Vacask(WithModules):
                 yield joined(f"model {name} voltage_switch", values)
             case MosModel():
                 yield self._model(part)
-            case Mosfet(name, nodes, model, values):
+            case ModuleModel(name, module):
+                yield f"model {name} {module}"
+            case Mosfet(name, nodes, model, values) | ModuleInstance(name, nodes, model, values):
                 yield joined(f"{name} ({' '.join(nodes)}) {model}", values)
             case Options(values):
                 self._options |= values

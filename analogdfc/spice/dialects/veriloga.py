@@ -133,6 +133,13 @@ class WithModules(Dialect):
         self.texts: dict[str, str] = {}
         """Verilog-A of the cells written so far, by the name of the module."""
 
+        self.own: tuple[str, ...] = ()
+        """Files of Verilog-A of one's own."""
+
+    def take(self, files: Sequence[str]) -> None:
+        """See `Dialect.take`."""
+        self.own = tuple(files)
+
     @property
     def modules(self) -> str:
         """See `Dialect`."""
