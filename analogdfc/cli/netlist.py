@@ -23,6 +23,7 @@ from analogdfc.cli._design import (
 from analogdfc.cli._given import given, learned_on
 from analogdfc.cli._options import Control, control_options
 from analogdfc.kits import Corner
+from analogdfc.schematics import check_schemdraw, drawings, write_schematics
 from analogdfc.spice.dialects import DIALECTS, get_dialect
 from analogdfc.spice.netlist import FIDELITIES, Fidelity, Netlist
 from analogdfc.spice.testbench import Testbench
@@ -34,6 +35,7 @@ _EXAMPLES = """\b
 Example:
   analogdfc netlist --sizes 3-4-2 -o dfc_3-4-2
   analogdfc netlist --sizes 3-4-2 --dialect spectre -o dfc_spectre
+  analogdfc netlist --sizes 3-4-2 --schematics -o dfc_drawn
 """
 
 
@@ -70,6 +72,12 @@ Example:
     is_flag=True,
     help="Write over files that were changed since they were written; else they are kept.",
 )
+@click.option(
+    "--schematics",
+    is_flag=True,
+    help="Draw every cell with its values as SVG into the folder 'schematics' there; needs "
+    "schemdraw. A folder that has such drawings has them drawn anew without it, too.",
+)
 def command(
     weights: Path | None,
     sizes: tuple[int, ...] | None,
@@ -86,6 +94,7 @@ def command(
     dialect: str,
     output: Path,
     force: bool,
+    schematics: bool,
     control: Control,
     switches: Switches,
 ) -> None:
@@ -102,6 +111,8 @@ def command(
     such as one of `compare`, instead.
     """
     torch.set_num_threads(1)
+    if schematics := schematics or bool(drawings(output)):
+        check_schemdraw()
     kit, card = make_kit(fidelity, pdk, corner, card)
     made_of = given(learned_on(weights), card, (seed, chip_seed), switches, devices, age)
     model, origin = make_model(weights, sizes, made_of.seeds[0], control)
@@ -118,12 +129,13 @@ def command(
     )
     writer = None if dialect == "ngspice" else get_dialect(dialect)
     written = netlist.write(output, bench.file_text(), dialect=writer, force=force)
+    drawn = write_schematics(netlist, output) if schematics else ()
     click.echo(f"network {'-'.join(map(str, design.sizes))}, {origin}")
     for remark in (*design.card.remarks, *loop_remarks(study, netlist.chip.seed)):
         click.echo(f"Warning: {remark}")
     for name, factor in design.shrunk_layers().items():
         click.echo(f"{name}: conductances scaled by {factor:.4g} to fit the window of the card")
-    for file in written.files:
+    for file in (*written.files, *drawn):
         click.echo(f"wrote {file}")
     for file in written.removed:
         click.echo(f"removed {file}, of an earlier netlist")
