@@ -23,7 +23,7 @@ from analogdfc.circuit.description import Tap
 from analogdfc.circuit.modes import rest
 from analogdfc.circuit.nodal import Sparse
 from analogdfc.circuit.noise import ROOM, Source, noise_sources
-from analogdfc.errors import UserError
+from analogdfc.circuit.sequences import check_noise
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -33,6 +33,9 @@ _FAST = 1e-15
 
 PER_DECADE = 10
 """Frequencies of an integral over a spectrum, in each decade."""
+
+_WITHIN = 65
+"""Points within a band over which a weight is integrated."""
 
 _BEYOND = 30.0
 """Frequency up to which spectra are integrated, in gain-bandwidths or second poles."""
@@ -257,7 +260,14 @@ class Bands:
     flicker: Array
 
     @classmethod
-    def of(cls, low: float, high: float, *, mean_over: float | None = None) -> Bands:
+    def of(
+        cls,
+        low: float,
+        high: float,
+        *,
+        mean_over: float | None = None,
+        spacing: float | None = None,
+    ) -> Bands:
         """Bands from 0 to the highest frequency.
 
         Args:
@@ -265,12 +275,18 @@ class Bands:
             high: highest frequency, in hertz.
             mean_over: the noise of a mean over so many seconds, with the weight sinc^2(f T); by
                 default that of one sample.
+            spacing: of sources that follow straight lines between independent values, in seconds,
+                with the weight sinc^4(f spacing); see `circuit.sequences`.
         """
         first = low if mean_over is None else min(low, 1 / mean_over) / 30
         count = round(PER_DECADE * np.log10(high / first)) + 1
         edges = np.concatenate([[0.0], np.geomspace(first, high, count)])
         centres = np.sqrt(np.maximum(edges[:-1], first / 2) * edges[1:])
         white = np.diff(edges if mean_over is None else _mean(edges * mean_over) / mean_over)
+        if spacing is not None:
+            fine = np.linspace(edges[:-1], edges[1:], _WITHIN)
+            white = white * scipy.integrate.simpson(np.sinc(fine * spacing) ** 4, dx=1, axis=0)
+            white = white / (_WITHIN - 1)
         slow = np.where(edges[:-1] >= low * (1 - 1e-9), white / centres, 0.0)
         return cls(centres, white, slow)
 
@@ -289,10 +305,7 @@ def highest_frequency(chip: Chip) -> float:
     Raises:
         UserError: amplifiers without a limit of their bandwidth.
     """
+    check_noise(chip)
     amplifier = chip.design.card.amplifier
-    if amplifier.gain_bandwidth is None:
-        raise UserError(
-            f"{chip.design.card.card.name}: the noise of a waveform is without a bound where "
-            "amplifiers have no limit of their bandwidth; give [amplifier] gain_bandwidth"
-        )
+    assert amplifier.gain_bandwidth is not None
     return _BEYOND * max(amplifier.gain_bandwidth, amplifier.second_pole or 0.0)

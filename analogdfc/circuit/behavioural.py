@@ -20,6 +20,7 @@ from analogdfc.circuit.modes import eigenvalues, rest
 from analogdfc.circuit.nodal import NodalEquations
 from analogdfc.circuit.probes import probes, trajectory
 from analogdfc.circuit.release import Release, TargetStep
+from analogdfc.circuit.sequences import Drive, Sequences, TransientNoise, check_noise
 from analogdfc.dynamics import Trajectory, Update
 from analogdfc.dynamics.esdirk import ESDIRK, Piece
 from analogdfc.errors import UserError
@@ -143,6 +144,7 @@ class Behavioural:
         steps: int,
         until: Until | None = None,
         progress: Callable[[int], object] | None = None,
+        noise: TransientNoise | None = None,
     ) -> list[Trajectory]:
         """Release the controller and follow the waveforms.
 
@@ -154,16 +156,19 @@ class Behavioural:
             until: end the record where the updates of all chips have settled, if that is earlier;
                 `ending` says whether it was.
             progress: called after each interval with the number finished.
+            noise: of the card's densities, from the release on; none by default. The free phase
+                is at rest, without noise.
 
         Returns:
             One trajectory a chip.
 
         Raises:
             ConvergenceError: no operating point, or a step size too small.
-            UserError: a record that is none or too short to see an update settle, or tensors whose
-                gradient is asked for: there is none.
+            UserError: a record that is none or too short to see an update settle, tensors whose
+                gradient is asked for: there is none, or noise of another model than the full one.
         """
         run = self._released(x, step, dt, steps, until)
+        drive = None if noise is None else self._drive(run, noise)
         check_memory(
             run.free.numel() * (steps + 1),
             f"waveforms of {len(x)} samples over {steps} steps",
@@ -171,7 +176,7 @@ class Behavioural:
         )
         history = run.free.new_empty(steps + 1, *run.free.shape)
         done = 0
-        for piece, end in self._pieces(run):
+        for piece, end in self._pieces(run, drive):
             numbers = run.recorded(piece, end)
             if numbers:
                 history[done : numbers.stop] = piece.at(numbers, steps).to(history)
@@ -290,17 +295,39 @@ class Behavioural:
         watch = None if until is None else Watch(until, reader, dt * steps)
         return _Run(release, reader, free, columns, dt, steps, watch)
 
-    def _pieces(self, run: _Run) -> Iterator[tuple[Piece, float]]:
+    def _drive(self, run: _Run, noise: TransientNoise) -> Drive:
+        """The noise of a run."""
+        if self.model.rung is not Rung.FULL or self.dtype is not torch.float64:
+            raise UserError(
+                "noise of waveforms is that of the full amplifier model in double precision"
+            )
+        for chip in self.chips:
+            check_noise(chip)
+        release, seconds = run.release, run.dt * run.steps * self.chips[0].design.seconds
+        drawn = [
+            [
+                Sequences.draw(nodal, z.cpu().numpy(), driven.cpu().numpy(), noise, seconds, b)
+                for b, (z, driven) in enumerate(zip(*both, strict=True))
+            ]
+            for nodal, *both in zip(self.model.nodal, release.free, release.sources, strict=True)
+        ]
+        return Drive(self.model.nodal, drawn, self.model.unknowns)
+
+    def _pieces(self, run: _Run, drive: Drive | None = None) -> Iterator[tuple[Piece, float]]:
         """The steps of a run, each with the part of it up to which the run goes."""
         self.ending = self.rounding = None
-        for piece in self.integrator.pieces(
-            run.release.system.to(self.dtype),
-            run.release.free.to(self.dtype),
-            run.dt * self.chips[0].design.seconds,
-            run.steps,
-            watched=self.model.watched,
-            columns=run.columns,
-        ):
+        spacing = run.dt * self.chips[0].design.seconds
+        system, free = run.release.system.to(self.dtype), run.release.free.to(self.dtype)
+        watched, columns = self.model.watched, run.columns
+        if drive is None:
+            pieces = self.integrator.pieces(
+                system, free, spacing, run.steps, watched=watched, columns=columns
+            )
+        else:
+            pieces = self.integrator.driven(
+                system, free, drive, spacing * run.steps, watched=watched, columns=columns
+            )
+        for piece in pieces:
             if run.watch is not None and run.watch.settled(piece):
                 yield piece, piece.part(run.watch.number, run.watch.checks)
                 break

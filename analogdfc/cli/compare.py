@@ -21,6 +21,7 @@ from analogdfc.circuit.amplifiers import Rung
 from analogdfc.circuit.averages import Ending, Until
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
+from analogdfc.circuit.sequences import TransientNoise
 from analogdfc.cli import _report
 from analogdfc.cli._design import (
     ENGINE,
@@ -29,6 +30,7 @@ from analogdfc.cli._design import (
     TARGET_STEPSIZE,
     TIME_LIMIT,
     Bars,
+    Duration,
     Switches,
     cell_files,
     cell_options,
@@ -91,6 +93,7 @@ class _Options:
     check_steps: bool
     tolerance_angle: float | None
     until_settled: float | None
+    noise: float | None
     engine: str
     engines: str | None
     solver: str
@@ -167,6 +170,14 @@ class _Options:
     "of --duration: where no layer's has changed, nor would, by more than this many percent over "
     "the longest of tau_u and tau_v; 1 is a good one.",
 )
+@click.option(
+    "--noise",
+    type=Duration(),
+    metavar="TIME",
+    help="Waveforms with the noise of the card's densities, the same in the behavioural model and "
+    "with macro cells: sequences from --seed with values that far apart, such as 20ns; densities "
+    "are whole up to some 0.1 / TIME. A hundred times as slow.",
+)
 @ENGINE
 @click.option(
     "--engines",
@@ -221,7 +232,7 @@ def command(
     torch.set_num_threads(1)
     if options.fidelity == "ideal":
         why = "ideal cells have no imperfections; nothing is run with it"
-        modelled = ["rung", "tolerance_angle", "until_settled"]
+        modelled = ["rung", "tolerance_angle", "until_settled", "noise"]
         refuse(why, *modelled, *(["with_causes"] if options.with_causes else []))
     figure_path, own = beside(output, ".png"), options.own
     check_outputs(output, figure_path, read=(weights, card, devices, *cell_files(own)))
@@ -235,7 +246,8 @@ def command(
     design = make_design(model, chip.card, chip.switches, chip.devices)
     data = make_stimuli(model.network, samples, chip.seeds[0], target_stepsize)
     with spool_beside(spool_folder) as spool:
-        results = _run(design, chip.seeds[1], data, simulators, options, spool, kit)
+        noise = None if options.noise is None else TransientNoise(seed, options.noise)
+        results = _run(design, chip.seeds[1], data, simulators, options, spool, kit, noise)
         numbers = results.numbers()
         tree = inputs_tree(model, design, chip.seeds, data) | results.runs_tree(design)
         tree |= {"chip": chip_tree(Chip.of(design, chip.seeds[1])), "settings": settings()}
@@ -263,6 +275,7 @@ def _run(
     options: _Options,
     spool: Spool,
     kit: Kit | None,
+    noise: TransientNoise | None,
 ) -> Findings:
     dt = design.tau_v / 10
     study = Study(design, data.x, data.step, dt, round(options.duration / dt), spool)
@@ -292,7 +305,7 @@ def _run(
     missing: list[str] = []
     if modelled:
         slowest, missing = _slowest_mode(study, seed)
-        realisations.append(Model(seed, rung, angle=options.tolerance_angle))
+        realisations.append(Model(seed, rung, angle=options.tolerance_angle, noise=noise))
     realisations += [
         Cells(
             level,
@@ -303,6 +316,7 @@ def _run(
             options.own,
             kit,
             beside=k > 0,
+            noise=noise,
         )
         for k, simulator in enumerate(simulators)
         for level in levels

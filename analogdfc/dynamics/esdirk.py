@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple
@@ -58,6 +58,8 @@ _LEVELS = 44
 """The shortest step is the whole time / 2^44."""
 _UNIT = 1 << _LEVELS
 _FIRST = 24
+_HALVINGS = 24
+"""The shortest step of a drive's interval is that / 2^24."""
 _SETTLE = 24
 _MORE, _MUCH_MORE = 0.04, 1e-3
 """Error in tolerances below which a step may be twice, or eight times, as long: 2^5 and 8^5 with
@@ -234,6 +236,66 @@ class ESDIRK:
             yield Piece(before, position, step.stages, shown)
             level = _longer(level, position, ratio)
 
+    def driven(
+        self,
+        system: Semilinear,
+        start: Tensor,
+        drive: Sequence[Tensor],
+        whole: float,
+        *,
+        watched: Tensor | None = None,
+        columns: Tensor | None = None,
+    ) -> Iterator[Piece]:
+        """Steps of a system with a drive that follows straight lines between evenly spaced times.
+
+        No step goes beyond a time at which the drive bends.
+
+        Args:
+            system: see `run`, as for all others.
+            start: a state.
+            drive: what is added to the right-hand side at 0, whole / n, ..., whole, each
+                (chips, batch, unknowns); two or more.
+            whole: the whole time.
+            watched: unknowns whose error counts.
+            columns: the unknowns that are wanted.
+
+        Raises:
+            ConvergenceError: see `run`.
+        """
+        solver, place = _Solver(system, self.tolerance), system.place
+        shown = place if columns is None else place[columns]
+        counted = place if watched is None else place[watched]
+        count = len(drive) - 1
+        self.steps = level = 0
+        z, f = solver.settle(start, min(whole / count * 2.0**-_SETTLE, self.settle))
+        before = system.grouped(drive[0])
+        f = f + before
+        for interval in range(count):
+            after, position, unit = system.grouped(drive[interval + 1]), 0, 1 << _HALVINGS
+            while position < unit:
+                part = 2.0**-level
+                at = torch.from_numpy(position / unit + part * C).to(z)[:, None, None, None]
+                h = whole / count * part
+                step = solver.step(z, f, h, torch.lerp(before, after, at))
+                ratio = float(step.error[:, counted].abs().max()) / self.tolerance
+                if not ratio <= 1:
+                    level += 1
+                    if level > _HALVINGS:
+                        reached = (interval + position / unit) / count * whole
+                        raise ConvergenceError(f"time step too small at t = {reached:.4g}")
+                    continue
+                z, f = step.stages[-1], step.slope
+                solver.accepted()
+                self.steps += 1
+                begin, position = position, position + (unit >> level)
+                first, last = (
+                    (interval * unit + p) * _UNIT // (count * unit) for p in (begin, position)
+                )
+                yield Piece(first, last, step.stages, shown)
+                while level and ratio < _MORE and position % (unit >> (level - 1)) == 0:
+                    level, ratio = level - 1, ratio * 32
+            before = after
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -360,8 +422,15 @@ class _Solver:
         self._kept.clear()
         return found, rate(system.linear, system.constant, system.nonlinear, found)
 
-    def step(self, z: Tensor, f: Tensor, h: float) -> _Step:
-        """The stages of a step, the slope at its end and the estimated error."""
+    def step(self, z: Tensor, f: Tensor, h: float, drive: Tensor | None = None) -> _Step:
+        """The stages of a step, the slope at its end and the estimated error.
+
+        Args:
+            z: state at its start.
+            f: slope there.
+            h: length.
+            drive: what is added to the constant at each stage, (stages, chips, n, batch).
+        """
         system, beta = self.system, h * _GAMMA
         channels = system.nonlinear
         stages, slopes = (z.new_empty(len(C), *z.shape) for _ in range(2))
@@ -373,7 +442,8 @@ class _Solver:
         for i in range(1, len(C)):
             base = _sum(h * A[i, :i], slopes[:i]).add_(charge)
             guess = self._guess(inputs, h, i)
-            stages[i] = equations.solve(base + constant, guess, self.close)
+            right = base + constant if drive is None else base + constant + beta * drive[i]
+            stages[i] = equations.solve(right, guess, self.close)
             inputs[i] = channels.inputs(stages[i])
             if not math.isfinite(float(stages[i].sum())):
                 self._last = None  # it leads nowhere

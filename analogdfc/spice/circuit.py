@@ -11,12 +11,15 @@ from torch import Tensor
 
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.probes import trajectory
+from analogdfc.circuit.sequences import TransientNoise
 from analogdfc.dynamics import Trajectory
-from analogdfc.errors import SimulatorWarning
+from analogdfc.errors import SimulatorWarning, UserError
 from analogdfc.jobs import Progress, Spool, Threads, run_kept
 from analogdfc.kits import Kit
 from analogdfc.samples import check_samples
+from analogdfc.spice.driven import WrittenNoise, driven
 from analogdfc.spice.netlist import Fidelity, Netlist
+from analogdfc.spice.ngspice import NgSpice
 from analogdfc.spice.own import Own
 from analogdfc.spice.process import stop_all
 from analogdfc.spice.sample import SampleRun
@@ -36,9 +39,10 @@ class Circuit:
         spool: where finished samples are kept; None keeps none.
         cells: files of one's own by the name of the cell whose place they take.
         kit: the process of cells at level 'transistor'.
+        noise: of the waveforms, from the release on; none by default.
 
     Raises:
-        UserError: as `Netlist.of`.
+        UserError: as `Netlist.of`, or noise where there is none in time (see `driven`).
     """
 
     def __init__(
@@ -52,8 +56,16 @@ class Circuit:
         spool: Spool | None = None,
         cells: Own | None = None,
         kit: Kit | None = None,
+        noise: TransientNoise | None = None,
     ) -> None:
-        self.netlist = Netlist.of(chip, fidelity, cells=cells, kit=kit)
+        if noise is not None and not isinstance(simulator, NgSpice):
+            raise UserError(
+                f"{simulator.program}: no noise in time here, since its sources can't reach into "
+                "cells; take ngspice"
+            )
+        netlist = Netlist.of(chip, fidelity, cells=cells, kit=kit)
+        self.netlist = netlist if noise is None else driven(netlist)
+        self.noise = noise
         self.simulator = simulator
         self.time_limit = time_limit
         self.jobs = jobs
@@ -93,9 +105,10 @@ class Circuit:
         x, step = x.to(torch.float64).cpu(), step.to(torch.float64).cpu()
         # A tenth of tau_v, and never coarser than the record.
         longest = min(design.tau_v / 10, dt)
+        parts = tolerances or [1.0] * len(x)
         benches = [
-            Testbench(self.netlist.chip, a, b, steps * dt, longest, part)
-            for a, b, part in zip(x, step, tolerances or [1.0] * len(x), strict=True)
+            Testbench(self.netlist.chip, a, b, steps * dt, longest, part, self._noise(a, b, k))
+            for k, (a, b, part) in enumerate(zip(x, step, parts, strict=True))
         ]
         runs = [
             SampleRun(self.netlist, bench, self.simulator, self.time_limit, steps, k)
@@ -130,7 +143,7 @@ class Circuit:
         nodes = chip.circuit.names(tap.port)
         found = torch.empty(step.shape, dtype=torch.float64)
         for k, (sample, zero) in enumerate(zip(x.double().cpu(), step.double().cpu(), strict=True)):
-            bench = Testbench(chip, sample, zero, 1.0, 1.0)
+            bench = Testbench(chip, sample, zero, 1.0, 1.0, noise=self._noise(sample, zero, k))
             deck = self.netlist.deck(bench.free_text())
             # What a run needs too, so that a loaded circuit needn't be loaded again for it.
             save = [node for group in bench.signals().values() for node in group]
@@ -140,6 +153,11 @@ class Circuit:
             )  # fmt: skip
             found[k] = torch.tensor([float(point.signals[node][0]) for node in nodes])
         return found * (tap.sign / unit)
+
+    def _noise(self, x: Tensor, step: Tensor, sample: int) -> WrittenNoise | None:
+        if self.noise is None:
+            return None
+        return WrittenNoise(self.netlist, self.noise, x, step, sample)
 
 
 def _counted(progress: Callable[[int], object] | None) -> Progress:

@@ -45,10 +45,10 @@ def with_noise(netlist: Netlist) -> Netlist:
             ohms = e_n**2 / thermal
             corner = card.amplifier.noise_corner or 0.0
             values |= {"r_noise": ohms, "k_noise": e_n**2 * corner / (_CURRENT * ohms) ** 2}
-            cells = _around(cells, "opamp", "opamp_quiet", "opamp_noisy")
+            cells = around(cells, "opamp", "opamp_quiet", "opamp_noisy")
         if (i_n := card.tanh.noise) is not None:
             values["g_noise"] = i_n / (thermal * _OHMS) ** 0.5
-            cells = _around(cells, "tanh_cell", "tanh_quiet", "tanh_noisy")
+            cells = around(cells, "tanh_cell", "tanh_quiet", "tanh_noisy")
     if card.device.flicker is not None:
         values["k_device"] = card.device.flicker
         cells, found = _DEVICE.subn(r"\1 noise_of_device r=\2", cells)
@@ -59,8 +59,15 @@ def with_noise(netlist: Netlist) -> Netlist:
     return replace(netlist, cells="".join(lines) + cells)
 
 
-def _around(cells: str, cell: str, inner: str, outer: str) -> str:
-    """Cells in which one has been renamed and another, which contains it, has its name."""
+def around(cells: str, cell: str, inner: str, outer: str) -> str:
+    """Cells in which one has been renamed and another, which contains it, has its name.
+
+    Args:
+        cells: text of the cells.
+        cell: name of the cell.
+        inner: its new name.
+        outer: file of the library with the other.
+    """
     found = subcircuit(cells, cell)
     text = re.sub(rf"\b{cell}\b(?=( |$))", inner, found[0].splitlines()[0])
     body = found[0].splitlines()[1:-1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
@@ -22,6 +24,19 @@ SITE = ".options chgtol=1e-14 pivtol=1e-13 pivrel=1e-3 temp=27 tnom=27"
 """What is ngspice's default: a site's settings must not change it."""
 
 
+class MoreSources(Protocol):
+    """Sources beside those of a sample, such as noise."""
+
+    def lines(self, edge: float, release: float, seconds: float) -> Iterator[str]:
+        """Sources that start at the release and go on to the end.
+
+        Args:
+            edge: when they leave 0, in seconds, before the release.
+            release: when their first values are reached, in seconds.
+            seconds: how long they go on from there.
+        """
+
+
 @dataclass(frozen=True)
 class Testbench:
     """Sources and analysis of one sample.
@@ -34,6 +49,7 @@ class Testbench:
         max_step: longest time step, in the same unit.
         tolerance: error of a time step as a part of the usual one, 1e-6 of a signal; a loop that
             rings for long needs less (see `analysis.ringing`).
+        noise: of the sample, from the release on; none by default.
     """
 
     chip: Chip
@@ -42,6 +58,7 @@ class Testbench:
     duration: float
     max_step: float
     tolerance: float = 1.0
+    noise: MoreSources | None = None
 
     @property
     def release(self) -> float:
@@ -114,6 +131,9 @@ class Testbench:
             f"Vgo go 0 PWL(0 0 {held} 0 {end} 1)",
         ]
         lines = drives(self.chip, self.x, self.step, release)
+        if self.noise is not None:
+            seconds = self.duration * self.design.seconds
+            lines += self.noise.lines(self._start + self._edge, self.release, seconds)
         lines += [
             "* Analysis: the operating point is the free phase",
             "* (what is ngspice's default is there too: a site's settings must not change it)",

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from analogdfc.circuit.amplifiers import Rung
+from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.sequences import TransientNoise
 from analogdfc.comparison import Kind, ideal_run
 from analogdfc.dynamics import Readings, Trajectory
 from analogdfc.kits import Kit
@@ -41,6 +43,9 @@ PAIRS: tuple[tuple[str, str, Kind], ...] = (
     (IDEAL, CELLS["transistor"], "deviation"),
 )
 """What is laid beside what where both have run: reference, other, and what it means."""
+
+_NOISY = 2e-6
+"""Error of a step of waveforms with noise, in volts; ten times as much adds 2 % to its power."""
 
 Progress = Callable[[str, int, int], object]
 """Called with a realisation's name, how much of it is done, and how much there is."""
@@ -124,6 +129,7 @@ class Model:
         fine: take time steps of a tenth of the error that the loop's damping asks for.
         angle: what the time steps may turn an update by, in degrees, instead of the usual error of
             a step (see `Study.behavioural_to`).
+        noise: of the waveforms, none by default; its steps have a tolerance of their own.
     """
 
     seed: int | None = None
@@ -131,6 +137,7 @@ class Model:
     name: str = BEHAVIOURAL
     fine: bool = False
     angle: float | None = None
+    noise: TransientNoise | None = None
 
     def finer(self) -> Model:
         """The same with a tenth of the tolerance."""
@@ -156,6 +163,17 @@ class Model:
             if progress is not None:
                 progress(self.name, count, study.steps)
 
+        if self.noise is not None:
+            chips = [Chip.of(study.design, self.seed)]
+            model = Behavioural(chips, self.rung, tolerance=_part(self.fine) * _NOISY)
+            return model.run(
+                study.x,
+                study.step,
+                dt=study.dt,
+                steps=study.steps,
+                progress=done,
+                noise=self.noise,
+            )[0]
         if self.angle is not None:
             return study.behavioural_to([self.seed], self.angle, self.rung, progress=done)[0]
         part = _part(self.fine)
@@ -213,6 +231,7 @@ class Cells:
         kit: the process of cells at level 'transistor'.
         fine: take time steps of a tenth of the error that the loop's damping asks for.
         beside: whether it is one in another simulator, laid beside that of the same level without.
+        noise: of the waveforms, none by default; ideal cells have none.
     """
 
     fidelity: Fidelity
@@ -224,6 +243,7 @@ class Cells:
     kit: Kit | None = None
     fine: bool = False
     beside: bool = False
+    noise: TransientNoise | None = None
 
     @property
     def name(self) -> str:
@@ -268,6 +288,7 @@ class Cells:
             spool=study.spool,
             cells=self.cells,
             kit=self.kit,
+            noise=None if self.fidelity == "ideal" else self.noise,
         )
 
         def done(count: int) -> None:
