@@ -4,7 +4,8 @@
 
 Gain margin and phase margin of the worst characteristic locus, the worst difference of any
 channel's, and the dominant poles of the closed loop up to twice its crossover: those of a rational
-fit of the `.ac` against the eigenvalues of the behavioural model. CPU seconds of all that.
+fit of the `.ac` against the eigenvalues of the behavioural model. CPU seconds of all that. Of
+transistors the equations have the card of their kit.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import math
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,18 +27,21 @@ from analogdfc.analysis.loop_gain import LoopGain, loop_gain
 from analogdfc.analysis.settling import OperatingPoint
 from analogdfc.analysis.settling.margins import Margins
 from analogdfc.analysis.settling.rational import Complex
+from analogdfc.cards.technology import Card
 from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.static import StaticChip
+from analogdfc.errors import UserError
+from analogdfc.kits import KITS, Kit, get_kit
 from analogdfc.spice.batch import BatchProcess
 from analogdfc.spice.loop import measure_loop
 from analogdfc.spice.netlist import Fidelity, Netlist
 from benchmarks._measure import Case, case
 
 NETWORKS = ("3-4-2", "4-6-5-4-3")
-CHIPS: tuple[tuple[Fidelity, int | None], ...] = (("ideal", None), ("macro", None), ("macro", 0))
+CHIPS = (None, 0)
 BANDWIDTHS = (100.0, 10.0)
-"""Products of gain-bandwidth and tau_v: that of the card, and one that costs the loop phase."""
+"""Gain-bandwidths in 1 / tau_v: that of the card, and one that costs the loop phase."""
 
 GAIN_BAR = POLE_BAR = 0.03
 PHASE_BAR = 2.0
@@ -75,16 +79,17 @@ class Row(NamedTuple):
         return self.number > 0 and all(value <= bar for value, bar in found)
 
 
-def measure(here: Case, fidelity: Fidelity, seed: int | None) -> Row:
+def measure(here: Case, fidelity: Fidelity, seed: int | None, kit: Kit | None = None) -> Row:
     """Compare one chip on one sample.
 
     Args:
         here: the design and its sample.
         fidelity: level of the cells.
         seed: of the chip.
+        kit: process of cells in transistors.
     """
     start = _cpu()
-    netlist = Netlist.of(Chip.of(here.design, seed), fidelity)
+    netlist = Netlist.of(Chip.of(here.design, seed), fidelity, kit=kit)
     chip = netlist.chip
     circuit = measure_loop(netlist, here.x[0], here.step[0], BatchProcess()).gain
     point = OperatingPoint.of(StaticChip.of(chip).solve(here.x, here.step))
@@ -130,25 +135,22 @@ def main() -> int:
     networks = parser.parse_args().networks
     torch.set_num_threads(1)
     table = Table(title="Margins and poles: .ac against the equations", title_justify="left")
-    for name in ("network", "cells", "chip", "GBW tau_v", "gain margin\n.ac", "equations", "off, %",
+    for name in ("network", "cells", "chip", "gain margin\n.ac", "equations", "off, %",
                  "phase margin\n.ac, deg", "equations\ndeg", "off, deg", "poles", "off, %",
                  "CPU s", ""):  # fmt: skip
-        table.add_column(name, justify="right")
-    todo = [
-        (sizes, product, fidelity, seed)
-        for sizes in networks
-        for product in BANDWIDTHS
-        for fidelity, seed in CHIPS
-        if fidelity != "ideal" or product == BANDWIDTHS[0]
-    ]
-    missed = False
-    for sizes, product, fidelity, seed in tqdm(todo, file=sys.stderr, leave=False):
-        here = case([int(n) for n in sizes.split("-")], 0, 1).at_bandwidth(product)
-        row = measure(here, fidelity, seed)
+        table.add_column(name, justify="right", no_wrap=True)
+    missed, notes = False, []
+    todo = [*_cases(networks)]
+    for sizes, name, seed in tqdm(todo, file=sys.stderr, leave=False):
+        here = case([int(n) for n in sizes.split("-")], 0, 1)
+        try:
+            row = _measured(here, name, seed)
+        except UserError as error:
+            notes.append(f"{name}: {error}")
+            continue
         missed |= not row.met
-        chip = "nominal" if seed is None else str(seed)
         table.add_row(
-            sizes, fidelity, chip, "inf" if fidelity == "ideal" else f"{product:g}",
+            sizes, name, "nominal" if seed is None else str(seed),
             f"{row.circuit.gain:.3f}", f"{row.model.gain:.3f}", f"{100 * row.gain:.3f}",
             f"{row.circuit.degrees:.3f}", f"{row.model.degrees:.3f}", f"{row.phase:.4f}",
             str(row.number), f"{100 * row.poles:.4f}", f"{row.seconds:.1f}",
@@ -159,7 +161,30 @@ def main() -> int:
     console.print(
         f"bars: gain {100 * GAIN_BAR:g} %, phase {PHASE_BAR:g} degrees, poles {100 * POLE_BAR:g} %"
     )
+    for note in notes:
+        console.print(note)
     return int(missed)
+
+
+def _cases(networks: Sequence[str]) -> Iterator[tuple[str, str, int | None]]:
+    """Network, cells and chip of every row."""
+    for sizes in networks:
+        yield sizes, "ideal", None
+        for product in BANDWIDTHS:
+            for seed in CHIPS:
+                yield sizes, f"macro, {product:g} / tau_v", seed
+        for kit in KITS:
+            yield sizes, f"transistor, {kit}", None
+
+
+def _measured(here: Case, name: str, seed: int | None) -> Row:
+    """The row of cells by their name in the table."""
+    level, _, what = name.partition(", ")
+    if level == "transistor":
+        return measure(here.on(Card.load(what)), "transistor", seed, get_kit(what))
+    if level == "macro":
+        return measure(here.at_bandwidth(float(what.partition(" ")[0])), "macro", seed)
+    return measure(here, "ideal", seed)
 
 
 if __name__ == "__main__":

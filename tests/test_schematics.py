@@ -113,6 +113,31 @@ def test_transistors_are_drawn_with_the_nodes_of_their_gates() -> None:
         assert set(part.nodes) <= set(shown.split())
 
 
+MEMRISTOR = """\
+`include "disciplines.vams"
+module ionic(p, n);
+  inout p, n;
+  electrical p, n;
+  (*type="instance"*) parameter real g = 1u;
+  analog I(p, n) <+ g * V(p, n);
+endmodule
+"""
+
+
+def test_a_device_of_ones_own_is_drawn_with_its_parameters(tmp_path: Path) -> None:
+    file = tmp_path / "ionic.va"
+    file.write_text(MEMRISTOR)
+    chip = macro().chip
+    netlist = Netlist.of(chip, "macro", cells={"device": file})
+    pair = next(cell for cell in cells_of(netlist) if cell.name == "pair_wired")
+    devices = {part.name: part for part in pair.parts if part.kind == "n"}
+    bar = chip.circuit.crossbars[0]
+    assert devices["np"].text == f"g = {float(bar.plus[0, 0]):.4g}"
+    assert devices["nn"].text == f"g = {float(bar.minus[0, 0]):.4g}"
+    assert devices["np"].nodes == ("po", "b")
+    assert devices["np"].label in words(draw(pair))
+
+
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [

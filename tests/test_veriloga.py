@@ -12,6 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from analogdfc.analysis.loop_gain import Band
 from analogdfc.circuit.chip import Chip
 from analogdfc.cli import cli
 from analogdfc.errors import UserError
@@ -21,6 +22,7 @@ from analogdfc.spice.compiler import compiled, find_compiler
 from analogdfc.spice.dialects import get_dialect
 from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.installed import find_binary, has_osdi
+from analogdfc.spice.loop import measure_loop
 from analogdfc.spice.netlist import Netlist
 from analogdfc.spice.own import OwnDevice, own_texts
 from analogdfc.spice.pyspice import to_pyspice
@@ -147,6 +149,21 @@ def test_one_option_brings_it_into_the_netlist_that_is_written(
     assert (out / "cells.lib").read_text().count(".subckt opamp ") == 1
     again = CliRunner().invoke(cli, ["netlist", *options])
     assert "kept" not in again.output
+
+
+@loads
+def test_the_loop_of_an_amplifier_of_ones_own_has_the_margins_of_the_librarys(
+    tmp_path: Path,
+) -> None:
+    here, own = case((1, 1), 0, 1), put(tmp_path, "amp.va", AMPLIFIER)
+    found = []
+    for cells in ({}, {"opamp": own}):
+        netlist = Netlist.of(chip(), "macro", cells=cells)
+        band = Band.of(netlist.chip, per_decade=10)
+        loop = measure_loop(netlist, here.x[0], here.step[0], BatchProcess(), band=band)
+        found.append(loop.gain.margins)
+    assert found[1].degrees == pytest.approx(found[0].degrees, abs=0.5)
+    assert found[1].gain > found[0].gain  # it has no second pole
 
 
 @loads

@@ -187,7 +187,7 @@ def _instance(words: list[str]) -> tuple[tuple[str, ...], str, dict[str, str]]:
 def _part(words: list[str], scope: Scope) -> Part:
     name = words[0].lower()
     kind = name[0]
-    if kind == "x":
+    if kind in "xn":  # an instance of a cell, or of a module in Verilog-A
         nodes, cell, given = _instance(words)
         return Part(name, nodes, cell, text=", ".join(_parameters(given, scope)))
     nodes = tuple(word.lower() for word in words[1 : 1 + _NODES.get(kind, 2)])

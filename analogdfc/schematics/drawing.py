@@ -250,7 +250,7 @@ class _Sheet:
         transistor = Transistor.of(part.cell) if part.cell else None
         if transistor is not None:
             self._transistor(at, part)
-        elif part.kind == "x":
+        elif part.kind in "xn":
             self._box(at, part)
         else:
             a, b = (at[0], at[1]), (at[0] + 3.0, at[1])
@@ -271,7 +271,7 @@ class _Sheet:
         self._text((at[0] + 1.0, at[1] - 0.7), f"{part.name}\n{part.cell}")
 
     def _box(self, at: Point, part: Part) -> None:
-        """An instance of a cell that has a drawing of its own."""
+        """An instance of a cell that has a drawing of its own, or of a module in Verilog-A."""
         nodes = textwrap.fill(" ".join(part.nodes), _LETTERS)
         box = self._elm.RBox().endpoints(at, (at[0] + 3.0, at[1]))
         self._add(box.label(f"{part.name}: {part.cell}").label(nodes, loc="bottom", color=_BLUE))

@@ -49,7 +49,9 @@ def at_rest(
     if nodes := bench.holds():
         shortly = _AFTER * design.pace[1] / design.seconds
         deck = netlist.deck(Testbench(chip, x, step, shortly, shortly / 10).text())
-        waves = simulator.run(deck, save=nodes, time_limit=time_limit).signals
+        waves = simulator.run(
+            deck, save=nodes, time_limit=time_limit, modules=netlist.modules
+        ).signals
         bench = replace(bench, held={node: float(waves[node][-1]) for node in nodes})
     _check(bench, netlist, state, simulator, time_limit)
     return bench
