@@ -115,5 +115,5 @@ def test_a_netlist_is_written_without_what_it_does_not_need(tmp_path: Path) -> N
     )
     needless = (*HEAVY, "PySpice", "scipy.optimize", "scipy.interpolate", "scipy.stats",
                 "analogdfc.learning", "analogdfc.training", "analogdfc.sizing")  # fmt: skip
-    assert imported(code, *needless) == {"torch", "scipy", "pydantic"}
+    assert imported(code, *needless) == {"torch", "scipy", "pydantic", "h5py"}
     assert (tmp_path / "circuit.cir").exists()
