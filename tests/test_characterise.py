@@ -22,6 +22,7 @@ from analogdfc.characterise.small_signal import (
     margin,
     white_and_corner,
 )
+from analogdfc.characterise.spread import spread
 from analogdfc.cli import cli
 from analogdfc.errors import UserError
 from analogdfc.kits import SKY130, base, get_kit
@@ -51,7 +52,8 @@ BOLTZMANN, KELVIN = 1.380649e-23, 300.15
 def sheet_of(cell: str, text: str, tmp_path: Path) -> Sheet:
     file = tmp_path / "own.lib"
     file.write_text(text)
-    return characterise(cell, Conditions(CARD, own={cell: file}), get_simulator("batch"))
+    own = {"tanh_cell" if cell == "tanh" else cell: file}
+    return characterise(cell, Conditions(CARD, own=own), get_simulator("batch"))
 
 
 # What is read of an analysis
@@ -103,7 +105,7 @@ def test_white_noise_and_its_corner_are_those_of_the_density() -> None:
 
 def test_a_spread_is_within_its_stated_error() -> None:
     draws = np.random.default_rng(0).normal(0, 2e-3, (4000, 100))
-    found = np.array([opamp_bench.spread(row) for row in draws])
+    found = np.array([spread(row) for row in draws])
     assert found[:, 0].mean() == pytest.approx(2e-3, rel=0.01)
     assert found[:, 0].std() == pytest.approx(found[:, 1].mean(), rel=0.05)
 
@@ -197,6 +199,106 @@ def test_a_cell_that_is_no_amplifier_is_refused_in_a_line(
 ) -> None:
     with pytest.raises(UserError, match=message):
         sheet_of("opamp", f"* own\n{cell}\n", tmp_path)
+
+
+# Tanh cells, switches and holds
+
+TANH = """* 3 uA, 0.3 V, 2 mV, 250 kohm, 5 uA
+.subckt tanh_cell inp inn out vdd vss vos=0
+Bout out vss I = 3u * tanh((V(inp, inn) + {vos} + 2m) * (1 + 4m * (temper - 27)) / 0.3)
+Rinp inp 0 250k noisy=0
+Iq vdd vss 5u
+.ends tanh_cell
+"""
+
+
+@ngspice
+def test_a_tanh_of_known_numbers_gives_them_back(tmp_path: Path) -> None:
+    sheet = sheet_of("tanh", TANH, tmp_path)
+    found = {name: number.value for name, number in sheet.numbers.items()}
+    assert found["scale"] == pytest.approx(0.3, rel=1e-4)
+    assert found["current"] == pytest.approx(3e-6, rel=1e-4)
+    assert found["shape_error"] == pytest.approx(0, abs=0.01)
+    assert found["offset_systematic"] == pytest.approx(2e-3, rel=1e-2)
+    assert found["input_resistance"] == pytest.approx(250e3, rel=1e-4)
+    assert found["scale_drift"] == pytest.approx(-4e-3, rel=0.01)
+    assert found["current_drift"] == pytest.approx(0, abs=1e-6)
+    assert found["supply_current"] == pytest.approx(5e-6, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("law", "message"),
+    [
+        ("-3u * tanh(V(inp, inn) / 0.3)", "inputs may be the wrong way round"),
+        ("3u * V(inp, inn)", r"current doesn't level off within 0.75 V"),
+        ("3u * sin(8 * V(inp, inn))", "is no tanh of its input: the closest one is off by"),
+    ],
+)
+@ngspice
+def test_a_cell_that_is_no_tanh_is_refused(law: str, message: str, tmp_path: Path) -> None:
+    text = TANH.replace(
+        "3u * tanh((V(inp, inn) + {vos} + 2m) * (1 + 4m * (temper - 27)) / 0.3)", law
+    )
+    with pytest.raises(UserError, match=message):
+        sheet_of("tanh", text, tmp_path)
+
+
+SWITCHED = """* 250 ohm, 1 Gohm, 20 fF from the gate
+.subckt switch a b rst
+S1 a b rst 0 own
+Cgate rst b 20f
+.ends switch
+.model own sw(vt=0.5 vh=0 ron=250 roff=1e9)
+"""
+HELD = """* 1 pF, 1 Gohm, 5 fF from the gate, 2 fF from the input
+.subckt hold in out rst
+S1 in c rst 0 own
+Chold c 0 1p
+Cgate rst c 5f
+Cover in c 2f
+Eout out 0 c 0 1
+.ends hold
+.model own sw(vt=0.5 vh=0 ron=1 roff=1e9)
+"""
+
+
+@ngspice
+def test_a_switch_injects_and_leaks_what_its_parts_do(tmp_path: Path) -> None:
+    sheet = sheet_of("switch", SWITCHED, tmp_path)
+    found = {name: number.value for name, number in sheet.numbers.items()}
+    assert found["on_resistance"] == pytest.approx(250, rel=1e-3)
+    assert found["on_resistance_largest"] == pytest.approx(250, rel=1e-3)
+    # Half of its edge the switch is closed; the gate's charge on 10 pF and itself.
+    assert found["injected_charge"] == pytest.approx(-10e-15, rel=0.02)
+    assert found["leakage"] == pytest.approx(CARD.scale.control / 1e9, rel=0.02)
+    assert sheet.entries["passive.r_switch"] == found["on_resistance"]
+
+
+@ngspice
+def test_a_hold_steps_and_droops_by_its_capacitor(tmp_path: Path) -> None:
+    sheet = sheet_of("hold", HELD, tmp_path)
+    found = {name: number.value for name, number in sheet.numbers.items()}
+    held, total = CARD.scale.activation, 1.007e-12
+    assert found["tracking_error"] == pytest.approx(0, abs=1e-5)
+    assert found["held_step"] == pytest.approx(-2.5e-15 / total, rel=0.05)
+    assert found["feedthrough"] == pytest.approx(2e-15 / total, rel=0.05)
+    # Towards the input through 1 Gohm; in 20 us of a time constant of 1 ms.
+    assert found["droop"] == pytest.approx(-2 * held / (1e9 * total), rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("cell", "text", "message"),
+    [
+        ("switch", SWITCHED.replace("ron=250", "ron=1e12"), "doesn't close while rst is 1 V"),
+        ("hold", HELD.replace("Eout out 0 c 0 1", "Eout out 0 c 0 0.5"), "output is 0.125 V"),
+    ],
+)
+@ngspice
+def test_what_does_not_switch_is_refused(
+    cell: str, text: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        sheet_of(cell, text, tmp_path)
 
 
 def test_conditions_out_of_range_are_refused() -> None:

@@ -11,12 +11,19 @@ from analogdfc.characterise.bench import Bench, Conditions
 from analogdfc.characterise.card import characterised
 from analogdfc.characterise.opamp import characterise_opamp
 from analogdfc.characterise.sheet import Curve, Number, Sheet
+from analogdfc.characterise.switching import characterise_hold, characterise_switch
+from analogdfc.characterise.tanh import characterise_tanh
 from analogdfc.errors import check_names
 from analogdfc.spice.simulator import Simulator
 
 __all__ = ["CELLS", "Conditions", "Curve", "Number", "Sheet", "characterise", "characterised"]
 
-CELLS: dict[str, tuple[str, Callable[[Bench], Sheet]]] = {"opamp": ("opamp", characterise_opamp)}
+CELLS: dict[str, tuple[str, Callable[[Bench], Sheet]]] = {
+    "opamp": ("opamp", characterise_opamp),
+    "tanh": ("tanh_cell", characterise_tanh),
+    "switch": ("switch", characterise_switch),
+    "hold": ("hold", characterise_hold),
+}
 """The cells that there are benches for: the names of their subcircuits, and the benches."""
 
 

@@ -101,4 +101,13 @@ _PANELS: dict[str, tuple[_Panel, ...]] = {
             by=(1.0, 1e9),
         ),
     ),
+    "tanh": (
+        _lines("transfer", "current", "input (V)", "current drawn (uA)", by=(1.0, 1e6)),
+        _lines("error", "less the fitted tanh", "input (V)", "error (%)", by=(1.0, 100.0)),
+    ),
+    "switch": (
+        _lines("on-resistance", "closed", "voltage (V)", "resistance (kohm)", by=(1.0, 1e-3)),
+        _lines("opening", "as it opens, on 10 pF", "time (us)", "voltage (mV)", by=(1e6, 1e3)),
+    ),
+    "hold": (_lines("opening", "from track to hold", "time (us)", "output (mV)", by=(1e6, 1e3)),),
 }

@@ -19,11 +19,12 @@ from analogdfc.characterise.small_signal import (
     margin,
     white_and_corner,
 )
+from analogdfc.characterise.spread import spread
 from analogdfc.characterise.steps import Slew, settling, slew
 from analogdfc.errors import UserError
 from analogdfc.spice.writer import number
 
-__all__ = ["characterise_opamp", "spread"]
+__all__ = ["characterise_opamp"]
 
 _NO_LOAD = 1e12
 _CAPACITANCE_AT = 1e6
@@ -256,16 +257,6 @@ def _mismatch(bench: Bench) -> tuple[float | None, float | None]:
     nodes = [f"f{k}" for k in range(bench.drawn)]
     found = bench.sweep("op", lines, ".op", nodes, mismatch=True)
     return spread(np.array([found.signals[node][0] for node in nodes]))
-
-
-def spread(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Standard deviation of a normal quantity from its draws, and the standard error of that.
-
-    Args:
-        values: at least two draws.
-    """
-    sigma = float(np.std(values, ddof=1))
-    return sigma, sigma / math.sqrt(2 * (len(values) - 1))
 
 
 def _noise(bench: Bench, unity: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
