@@ -134,7 +134,7 @@ def chip_tree(chip: Chip) -> dict[str, Any]:
         f"{k:03d}": {
             "part": r.part,
             "from": _port(r.a),
-            "to": _port(r.b),
+            "to": "ground" if r.b is None else _port(r.b),
             "conductance": Quantity(r.siemens.numpy(), "S", "of each resistor", ("part",)),
         }
         for k, r in enumerate(circuit.resistors, start=1)

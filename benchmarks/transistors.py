@@ -1,10 +1,12 @@
-"""Does the behavioural model with a kit's card predict the transistors of the kit?
+"""Does the behavioural model with the card of characterised cells predict their transistors?
 
 Run with `python -m benchmarks.transistors`; `--kit generic` needs no kit, `--sizes 16-10-10` takes
-the network that is trained on handwritten digits, some minutes a chip.
+the network that is trained on handwritten digits, some minutes a chip. Op-amp, tanh cell and switch
+are characterised first, as `analogdfc characterise` does; `--shipped` takes the card that comes
+with the package instead.
 
-Angles are between updates: of the ideal equations, of the behavioural model with the kit's card,
-and of the circuit in transistors. v: rms error of the potentials' way from the free state, over
+Angles are between updates: of the ideal equations, of the behavioural model with the card, and of
+the circuit in transistors. v: rms error of the potentials' way from the free state, over
 that way, of the worst layer.
 """
 
@@ -23,6 +25,7 @@ from tqdm import tqdm
 
 from analogdfc.cards.technology import Card
 from analogdfc.cases import example, stimuli_for
+from analogdfc.characterise import Conditions, characterise, characterised
 from analogdfc.circuit.design import Design
 from analogdfc.comparison import Comparison
 from analogdfc.errors import UserError
@@ -66,11 +69,28 @@ class Row(NamedTuple):
         return all(math.isfinite(v) and v <= bar for v, bar in values)
 
 
-def rows(kit: str, sizes: tuple[int, ...], backend: str) -> Iterator[Row]:
+def card_of(kit: str, backend: str) -> Card:
+    """The card of a kit's cells, characterised at 27 degrees Celsius.
+
+    Args:
+        kit: name of the kit.
+        backend: how ngspice is run.
+
+    Raises:
+        UserError: the kit isn't installed.
+    """
+    base = Card.load(kit)
+    conditions, simulator = Conditions(base, get_kit(kit)), get_simulator(backend)
+    sheets = [characterise(cell, conditions, simulator) for cell in ("opamp", "tanh", "switch")]
+    return Card.parse(characterised(base, sheets))
+
+
+def rows(kit: str, card: Card, sizes: tuple[int, ...], backend: str) -> Iterator[Row]:
     """All chips of a kit on one sample.
 
     Args:
         kit: name of the kit.
+        card: of its cells.
         sizes: neurons of each layer.
         backend: how ngspice is run.
 
@@ -79,7 +99,7 @@ def rows(kit: str, sizes: tuple[int, ...], backend: str) -> Iterator[Row]:
     """
     model, _ = example(sizes, 0, lambda *_: None)
     design = Design.of(
-        model.network, model.feedback, Card.load(kit),
+        model.network, model.feedback, card,
         controller=model.controller, tau_v=model.tau_v,
     )  # fmt: skip
     data = stimuli_for(model.network, 1, 0)
@@ -111,7 +131,8 @@ def whole(comparison: Comparison) -> float:
 @click.option("--kit", "kits", multiple=True, type=click.Choice(list(KITS)), help="Only this kit.")
 @click.option("--sizes", default="3-4-2", show_default=True, help="Neurons of each layer.")
 @click.option("--backend", default="batch", show_default=True, help="How ngspice is run.")
-def main(kits: tuple[str, ...], sizes: str, backend: str) -> None:
+@click.option("--shipped", is_flag=True, help="With the cards that come with the package.")
+def main(kits: tuple[str, ...], sizes: str, backend: str, shipped: bool) -> None:
     """The behavioural model against transistors."""
     torch.set_num_threads(1)
     layers = tuple(map(int, sizes.split("-")))
@@ -122,7 +143,8 @@ def main(kits: tuple[str, ...], sizes: str, backend: str) -> None:
     missed, notes = False, []
     for kit in tqdm(kits or list(KITS), desc="kits"):
         try:
-            for row in rows(kit, layers, backend):
+            card = Card.load(kit) if shipped else card_of(kit, backend)
+            for row in rows(kit, card, layers, backend):
                 missed |= not row.met
                 angles = (f"{a:.3f}" for a in (row.to_model, row.to_circuit, row.between))
                 table.add_row(

@@ -19,7 +19,15 @@ from analogdfc.errors import UserError
 
 CALIBRATION = Path(__file__).parents[1] / "calibration"
 CARDS = sorted(CALIBRATION.glob("*.toml"))
-TEXT = (CALIBRATION / "discrete_100mhz.toml").read_text(encoding="utf-8")
+MEASURED = """[tanh]
+peak_current = { value = 2.1, unit = "uA", source = "assumed" }
+scale = { value = 0.26, unit = "V", source = "assumed" }
+input_resistance = { value = 300, unit = "kohm", source = "assumed" }
+"""
+TEXT = (
+    (CALIBRATION / "discrete_100mhz.toml").read_text(encoding="utf-8").replace("[tanh]\n", MEASURED)
+)
+"""A card with every imperfection."""
 
 UNITS = {
     ("write", "duration"): "s",
@@ -113,7 +121,13 @@ def test_the_prototypes_card_in_si_units() -> None:
             "noise": 1e-8,
             "pole_capacitance": 1e-12,
         },
-        "tanh": {"current": 2e-6, "offset": 1e-3},
+        "tanh": {
+            "current": 2e-6,
+            "offset": 1e-3,
+            "peak_current": 2.1e-6,
+            "scale": 0.26,
+            "input_resistance": 300e3,
+        },
         "write": {"voltage": 2.0, "duration": 1e-8},
         "converters": {"input_dac": 5e-13, "target_dac": 5e-13, "output_adc": 1.7e-12},
         "area": {

@@ -68,6 +68,15 @@ def both(sizes: tuple[int, ...], seed: int) -> tuple[Energy, Metered]:
     return closed(design, seed), metered(design, seed)
 
 
+def test_inputs_of_tanh_cells_take_what_the_amplifiers_before_them_give() -> None:
+    loaded = CARD.replace("tanh", input_resistance=30e3, scale=0.28, peak_current=2.3e-6)
+    design = design_of((3, 4, 2), loaded)
+    ours, theirs = closed(design, 0), metered(design, 0)
+    check(ours, theirs, total=1e-3, item=0.01)
+    without = closed(design_of((3, 4, 2), loaded.replace("tanh", input_resistance=None)), 0)
+    assert float((ours.total / without.total).max()) > 1.001
+
+
 @pytest.mark.parametrize(("sizes", "seed"), [((3, 4, 2), 1), ((3, 4, 2), 2), ((16, 10, 10), 1)])
 def test_every_item_is_that_of_the_waveforms(sizes: tuple[int, ...], seed: int) -> None:
     check(*both(sizes, seed), total=1e-4, item=0.01)

@@ -427,6 +427,27 @@ def test_model_and_macro_cells_agree_on_a_gain_that_a_load_lowers(seed: int | No
 
 
 @ngspice
+def test_model_and_macro_cells_agree_on_tanh_cells_as_they_were_measured() -> None:
+    card = Card.load("generic").replace(
+        "tanh", peak_current=2.1e-6, scale=0.277, input_resistance=300e3
+    )
+    here = design("", card)
+    x, step = torch.tensor([[0.3, -0.5, 0.8]]).double(), torch.tensor([[0.1, -0.1]]).double()
+    study = Study(here, x, step, here.tau_v / 5, 100)
+    circuit = Circuit(Chip.of(here, 0), "macro", get_simulator("batch"))
+    run = circuit.run(x, step, dt=study.dt, steps=study.steps)
+    (model,) = study.behavioural([0])
+    (usual,) = Study(design("generic"), x, step, study.dt, study.steps).behavioural([0])
+    found, other = (
+        compare(here, ("circuit", name), "parity", run, each)
+        for name, each in (("model", model), ("usual", usual))
+    )
+    assert max(update.angle for update in found.updates.values()) < 0.01
+    assert found.worst_signal < 0.005
+    assert other.worst_signal > 0.02
+
+
+@ngspice
 def test_the_model_with_the_card_of_a_kit_predicts_the_transistors() -> None:
     here = design("generic")
     x, step = torch.tensor([[0.3, -0.5, 0.8]]).double(), torch.tensor([[0.1, -0.1]]).double()

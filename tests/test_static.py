@@ -127,6 +127,19 @@ def test_without_wires_every_amplifier_rests_where_its_equations_say(
 
 
 @pytest.mark.parametrize("readout", READOUTS)
+def test_tanh_cells_as_they_were_measured_rest_where_their_equations_say(readout: Readout) -> None:
+    measured = BARE.replace("tanh", peak_current=2.3e-6, scale=0.28, input_resistance=150e3)
+    network = network_of([4, 5, 3], seed=1)
+    given = inputs_of(network)
+    check(chip_of(network, measured, 3, readout), *given, volts=1e-9, relative=1e-8)
+    (usual, found) = (
+        StaticChip.of(chip_of(network, card, 3, readout)).solve(*given).volts_rest
+        for card in (BARE, measured)
+    )
+    assert max(float((usual[bank] - found[bank]).abs().max()) for bank in usual) > 0.01
+
+
+@pytest.mark.parametrize("readout", READOUTS)
 def test_with_wires_too_to_the_second_order_of_their_drop(readout: Readout) -> None:
     network = network_of([16, 10, 10], seed=1)
     chip = chip_of(network, CARD, 3, readout)

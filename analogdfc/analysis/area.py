@@ -113,7 +113,8 @@ def _amounts(chip: Chip) -> dict[str, dict[str, float]]:
         if not c.line:  # of the lines a device has its share
             add(c.part, CAPACITORS, c.farads.sum())
     for r in circuit.resistors:
-        add(r.part, RESISTORS, (1 / r.siemens).sum())
+        if r.b is not None:  # a load to ground is inside a cell
+            add(r.part, RESISTORS, (1 / r.siemens).sum())
     for branch in circuit.branches:
         add(branch.part, CAPACITORS, branch.farads.sum())
         leaks = branch.leak[branch.leak > 0]

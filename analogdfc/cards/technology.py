@@ -168,14 +168,22 @@ class Tanh(Section):
     """Section [tanh]: the cell whose current is I_t tanh(V / scale.activation).
 
     Attributes:
-        current: I_t, the largest output current.
+        current: I_t, the largest output current, for which the resistors behind the cells are made.
         offset: standard deviation of the input offset; none by default.
         noise: white noise of the output current, in A per root hertz; none by default.
+        peak_current: largest output current that a cell really has, at the card's corner and
+            temperature; by default `current`.
+        scale: input of tanh(1) that a cell really has; by default [scale] activation.
+        input_resistance: from either input to ground, which loads the amplifier that drives it;
+            none by default.
     """
 
     current: Ampere
     offset: Volt | None = None
     noise: AmperePerRootHertz | None = None
+    peak_current: Ampere | None = None
+    scale: Volt | None = None
+    input_resistance: Ohm | None = None
 
 
 class Write(Section):
@@ -238,6 +246,7 @@ _NONE_AT_0 = frozenset(
         ("device", "flicker"),
         ("tanh", "offset"),
         ("tanh", "noise"),
+        ("tanh", "input_resistance"),
     }
 )
 """Keys whose 0 is what leaving them out is."""
@@ -257,6 +266,8 @@ IMPERFECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "saturation": (("amplifier", "saturation"),),
     "amplifier offset": (("amplifier", "offset"),),
     "tanh offset": (("tanh", "offset"),),
+    "tanh current and scale": (("tanh", "peak_current"), ("tanh", "scale")),
+    "tanh input resistance": (("tanh", "input_resistance"),),
 }
 """Names of the imperfections, with the keys of the card that set them; all are optional."""
 
@@ -303,6 +314,16 @@ class Card(BaseCard):
     def window(self) -> tuple[float, float]:
         """Lowest and highest programmable conductance, in siemens."""
         return self.device.g_min, self.device.g_max
+
+    @property
+    def tanh_current(self) -> float:
+        """Largest output current of a tanh cell as it is, in amperes."""
+        return self.tanh.peak_current or self.tanh.current
+
+    @property
+    def tanh_scale(self) -> float:
+        """Input of tanh(1) of a tanh cell as it is, in volts."""
+        return self.tanh.scale or self.scale.activation
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -146,7 +146,11 @@ def _fitted(volts: NDArray[np.float64], out: NDArray[np.float64], unit: float) -
     near = np.abs(volts) <= _FITTED * unit
 
     x, y = volts[near] / unit, out[near] / most
-    found = least_squares(lambda p: p[0] * np.tanh((x + p[1]) / p[2]) - y, (1.0, 0.0, 1.0))
+
+    def apart(p: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(p[0] * np.tanh((x + p[1]) / p[2]) - y)
+
+    found = least_squares(apart, (1.0, 0.0, 1.0))
     a, b, s = found.x
     worst = float(np.abs(found.fun).max() / a) if a > 0 and s > 0 else math.inf
     if not worst <= _WORST:

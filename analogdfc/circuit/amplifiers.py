@@ -394,8 +394,8 @@ class AmplifierModel:
     def _tanh(self, nodal: NodalEquations) -> tuple[Array, Array, Array, Array]:
         card, cells = nodal.chip.design.card, nodal.cells
         one = np.ones_like(cells.sign)
-        gain = -card.tanh.current * self._row_scale(nodal)
-        return gain * one, cells.sign, cells.offset, card.scale.activation * one
+        gain = -card.tanh_current * self._row_scale(nodal)
+        return gain * one, cells.sign, cells.offset, card.tanh_scale * one
 
     def _joined(self, groups: list[_Group], tanh: int) -> Channels:
         if not groups:

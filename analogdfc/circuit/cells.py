@@ -32,7 +32,7 @@ def cells_of(nodal: NodalEquations) -> tuple[Index, Index]:
         if a.bank in circuit.bank and b.bank in circuit.bank:
             ends.append((nodal.nodes(a) % n, nodal.nodes(b) % n))
 
-    between = [(r.a, r.b) for r in circuit.resistors]
+    between = [(r.a, r.b) for r in circuit.resistors if r.b is not None]
     between += [(b.a, b.b) for b in circuit.branches]
     between += [(s.a, s.b) for s in circuit.switches]
     for first, second in between:
@@ -47,7 +47,7 @@ def cells_of(nodal: NodalEquations) -> tuple[Index, Index]:
     for cell in circuit.cells:
         ends.append((nodal.bank(cell.source.bank), nodal.bank(cell.into.bank)))
     for kind in circuit.resistors:
-        if kind.zeroed:
+        if kind.zeroed and kind.b is not None:
             join(kind.b, circuit.auto_zero.reference)
             join(kind.a, circuit.auto_zero.reference)
     a, b = (np.concatenate(side) for side in zip(*ends, strict=True))

@@ -242,7 +242,12 @@ class NodalEquations:
     def _elements(self) -> None:
         circuit = self.chip.circuit
         for r in circuit.resistors:
-            kind = Elements(r.part, self.nodes(r.a), self.nodes(r.b), r.siemens.numpy(), r.zeroed)
+            a, siemens = self.nodes(r.a), r.siemens.numpy()
+            if r.b is None:
+                self._siemens.add(a, a, siemens)
+                self.resistors.append(Elements(r.part, a, np.full_like(a, -1), siemens))
+                continue
+            kind = Elements(r.part, a, self.nodes(r.b), siemens, r.zeroed)
             self._siemens.between(*kind[1:4])
             self.resistors.append(kind)
         for c in circuit.capacitors:

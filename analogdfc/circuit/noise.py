@@ -116,7 +116,10 @@ class _Build:
         """Thermal noise of what is outside the crossbars."""
         nodal, stamps = self.nodal, Stamps()
         for kind in nodal.resistors:
-            stamps.between(kind.a, kind.b, kind.value)
+            if (kind.b < 0).all():
+                stamps.add(kind.a, kind.a, kind.value)
+            else:
+                stamps.between(kind.a, kind.b, kind.value)
         if not released:
             for switch in nodal.chip.circuit.switches:
                 a = nodal.nodes(switch.a)

@@ -14,6 +14,8 @@ from analogdfc.cards.technology import Card
 
 _Load = TypeVar("_Load", NDArray[np.float64], Tensor)
 
+_NO_RESISTOR = 1e15
+
 NO_LIMIT = 1e6
 """Volts at which a switched-off limit lies; double precision sees a straight line."""
 
@@ -76,15 +78,23 @@ class AmplifierNumbers:
 
 
 def macro_parameters(card: Card) -> dict[str, float]:
-    """Parameters of the macro cell of an amplifier; an effect that the card lacks is beyond reach.
+    """Parameters of the macro cells; an effect that the card lacks is beyond reach.
 
     Returns:
-        a0, gbw (Hz), f_pole2 (Hz), slew (V/s), v_sat (V), c_in (F), r_out (ohm), i_q (A), and
-        r_stage (ohm) where a load lowers the gain.
+        Of an amplifier a0, gbw (Hz), f_pole2 (Hz), slew (V/s), v_sat (V), c_in (F), r_out (ohm),
+        i_q (A), and r_stage (ohm) where a load lowers the gain; of a tanh cell that differs from
+        what it is designed for i_peak (A), s_tanh (V) and r_tanh (ohm).
     """
     a = card.amplifier.delays
     gbw = a.gain_bandwidth or 1e18
     loaded = {"r_stage": a.stage_resistance} if a.gain and a.stage_resistance else {}
+    t = card.tanh
+    if t.peak_current or t.scale or t.input_resistance:
+        loaded |= {
+            "i_peak": card.tanh_current,
+            "s_tanh": card.tanh_scale,
+            "r_tanh": t.input_resistance or _NO_RESISTOR,
+        }
     return {
         "a0": a.gain or 1e12,
         "gbw": gbw,

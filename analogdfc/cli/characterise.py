@@ -37,7 +37,8 @@ from analogdfc.spice.own import OwnDevice, own_texts
 _EXAMPLES = """\b
 Example:
   analogdfc characterise opamp --pdk generic -o opamp.h5
-  analogdfc compare --sizes 3-4-2 --card opamp.toml
+  analogdfc characterise tanh --pdk generic --card opamp.toml -o cells.h5
+  analogdfc compare --sizes 3-4-2 --card cells.toml
 """
 
 

@@ -25,6 +25,9 @@ class Meter(Enum):
     SINK = auto()
     """A tanh cell's output, from a summing node into the lower supply."""
 
+    LOAD = auto()
+    """A resistor that a cell's input is."""
+
     STORED = auto()
     """A capacitor around an amplifier."""
 
@@ -40,7 +43,12 @@ class Meter(Enum):
 
 METERED: Mapping[str, Mapping[str, Meter]] = {
     "opamp": {"vout": Meter.OUTPUT, "iq": Meter.QUIESCENT, "cin": Meter.STORED},
-    "tanh_cell": {"btail": Meter.TAIL, "bout": Meter.SINK},
+    "tanh_cell": {
+        "btail": Meter.TAIL,
+        "bout": Meter.SINK,
+        "rinp": Meter.LOAD,
+        "rinn": Meter.LOAD,
+    },
     "target": {"bmt": Meter.SOURCE},
     "autozero": {"ez": Meter.SOURCE},
     "hold": {},

@@ -220,6 +220,8 @@ def _of_cell(device: Device, part: str, meter: Meter, supply: float) -> _Probe:
     """What a device of an amplifier or a tanh cell adds to its supplies and its output."""
     if meter is Meter.STORED:
         return _stored(items.CAPACITORS, part, device)
+    if meter is Meter.LOAD:
+        return _dissipated(items.RESISTORS, part, device)
     if meter is Meter.OUTPUT:
         signals = f"i({device.name})", device.nodes[1]
         return _Probe(items.OUTPUT_STAGES, part, signals, partial(_lost, supply))

@@ -116,11 +116,11 @@ def _extremes(chip: Chip) -> tuple[float, float]:
 
 def _variants(card: Card, fidelity: str, kit: Kit | None) -> dict[str, str]:
     """Files of the cells that there is more than one of."""
-    loaded = fidelity == "macro" and "r_stage" in macro_parameters(card)
+    found = macro_parameters(card) if fidelity == "macro" else {}
     level = fidelity if kit is None else f"{fidelity}_{kit.name}"
     return {
-        "opamp": "opamp_macro_loaded" if loaded else f"opamp_{level}",
-        "tanh_cell": f"tanh_{level}",
+        "opamp": "opamp_macro_loaded" if "r_stage" in found else f"opamp_{level}",
+        "tanh_cell": "tanh_macro_measured" if "r_tanh" in found else f"tanh_{level}",
         "hold": "hold" if kit is None else f"hold_{level}",
         "switch": "switch" if kit is None else f"switch_{level}",
     }

@@ -130,9 +130,11 @@ class _Bill:
 
     # What flows and what it costs
 
-    def _flow(self, a: Port, b: Port, current: Tensor) -> None:
-        """Book a current from a to b."""
+    def _flow(self, a: Port, b: Port | None, current: Tensor) -> None:
+        """Book a current from a to b, None for ground."""
         for port, out in ((a, current), (b, -current)):
+            if port is None:
+                continue
             if port.node is Node.OUTPUT:
                 self.currents[port.bank] += out
             elif port.node is Node.SUMMING:
@@ -163,8 +165,9 @@ class _Bill:
 
     def _cell(self, cell: Cells) -> None:
         """Count tanh cells, which sink a part of their current from summing nodes."""
-        scale, current, supply = self.card.scale, self.card.tanh.current, self.amplifier.supply
-        limit = torch.tanh((cell.sign * self._volts(cell.source) + cell.offset) / scale.activation)
+        current, supply = self.card.tanh_current, self.amplifier.supply
+        volts = cell.sign * self._volts(cell.source) + cell.offset
+        limit = torch.tanh(volts / self.card.tanh_scale)
         ground = self._volts(cell.into)
         self._spend(items.TANH, cell.part, current * (supply * (2 - limit) + limit * ground))
         self.inflow[cell.into.bank] -= current * limit

@@ -200,6 +200,8 @@ class _Meter:
     def _across(self, p: Tensor) -> Tensor:
         """Voltages on the resistors; the auto-zero is in series with some."""
         a, b = self._ends
+        if (b < 0).any():  # at ground, which is behind all nodes
+            p = torch.cat([p, torch.zeros_like(p[..., :1])], dim=-1)
         volts = p[..., a] - p[..., b]
         start = 0
         for kind in self.nodals[0].resistors:
@@ -262,11 +264,11 @@ class _Meter:
         card, cells = nodal.chip.design.card, len(self._cells[0])
         drawn = self.given.new_zeros(self.given.shape[1])
         for k in range(cells):
-            most = card.tanh.current * card.amplifier.supply
+            most = card.tanh_current * card.amplifier.supply
             supplied = most * (2 * self.time - self.sunk[c][:, k])
             drawn = drawn + supplied
             part = nodal.cells.part[k]
-            table.add(items.TANH, part, supplied + card.tanh.current * self.taken[c][:, k])
+            table.add(items.TANH, part, supplied + card.tanh_current * self.taken[c][:, k])
         return drawn
 
     def _capacitors(

@@ -348,7 +348,7 @@ class Line:
 
 def _slopes(chip: Chip, volts: Mapping[str, Array]) -> Slopes:
     """Currents of the tanh cells at a state, into the summing nodes that they feed."""
-    scale, current = chip.design.card.scale.activation, chip.design.card.tanh.current
+    scale, current = chip.design.card.tanh_scale, chip.design.card.tanh_current
     out: dict[Port, list[Cells]] = {}
     for cells in chip.circuit.cells:
         v = cells.sign * volts[cells.source.bank] + cells.offset.numpy()

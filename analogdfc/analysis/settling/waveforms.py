@@ -113,7 +113,8 @@ class Waveforms:
         control, siemens = self._circuit.control, {}
         rail = self._circuit.bank[control.u.bank]
         for r in self._circuit.resistors:
-            siemens[frozenset((r.a, r.b))] = r.siemens.numpy()
+            if r.b is not None:
+                siemens[frozenset((r.a, r.b))] = r.siemens.numpy()
         pair = (
             siemens[frozenset((control.u_minus.port, rail.x))],
             siemens[frozenset((rail.x, rail.o))],

@@ -176,6 +176,9 @@ class Builder:
         stage = self.stage(name, part, n, r_t, in_loop=in_loop)
         offset = self.draw.offset(f"{name}.tanh_offset", card.tanh.offset, n)
         self.cells.append(Cells(part, source, stage.bank.x, sign, offset))
+        if card.tanh.input_resistance is not None:
+            load = torch.full((n,), 1 / card.tanh.input_resistance, dtype=torch.float64)
+            self.resistors.append(Resistors(part, source, None, load))
         return stage, offset
 
     def named(self, port: Port, pattern: str) -> Port:

@@ -130,7 +130,8 @@ class Description:
 
     def _drivers(self, x: Port) -> Iterator[str]:
         """Banks whose outputs feed a summing node, its own left out."""
-        ends = [(r.a, r.b) for r in self.resistors] + [(r.a, r.b) for r in self.branches]
+        ends = [(r.a, r.b) for r in self.resistors if r.b is not None]
+        ends += [(r.a, r.b) for r in self.branches]
         for a, b in ends:
             if x in (a, b):
                 other = b if a == x else a

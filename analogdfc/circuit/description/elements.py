@@ -100,14 +100,14 @@ class Resistors:
     Attributes:
         part: where they are.
         a: one end; of the zeroed ones, the end with the stored voltage in series.
-        b: the other end.
+        b: the other end; None for ground.
         siemens: their conductances, (n,).
         zeroed: whether the auto-zero's stored voltage is taken off that of a.
     """
 
     part: str
     a: Port
-    b: Port
+    b: Port | None
     siemens: Tensor
     zeroed: bool = False
 

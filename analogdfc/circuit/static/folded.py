@@ -14,11 +14,19 @@ _Tuple = TypeVar("_Tuple", bound=tuple[Any, ...])
 
 
 class Cell(NamedTuple):
-    """A tanh cell with its amplifier, r = gain tanh(v + input) + offset, (n,), dimensionless."""
+    """A tanh cell with its amplifier, r = gain tanh(slope v + input) + offset, dimensionless.
+
+    Attributes:
+        gain: (n,).
+        input: (n,).
+        offset: (n,).
+        slope: of the cell's input to v: 1 where its scale is that of v.
+    """
 
     gain: Tensor
     input: Tensor
     offset: Tensor
+    slope: float
 
 
 class FoldedLayer(NamedTuple):

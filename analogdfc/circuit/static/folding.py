@@ -40,7 +40,9 @@ def _layer(
     act = act_ff = inv_gain = inv_offset = None
     if taps.r.bank != taps.v.bank:
         act, act_ff = (stages.cell(circuit.bank[tap.bank]) for tap in (taps.r, taps.r_ff))
-        constant = constant + act.input
+        # The loop's potential is the input of its tanh.
+        soma = _Soma(*(act.slope * part for part in soma))
+        constant = soma.constant + act.input
     if taps.r_minus is not None:
         gain, offset = stages.line(circuit.bank[taps.r_minus.bank], taps.r.port)
         inv_gain, inv_offset = -gain, offset / s_v

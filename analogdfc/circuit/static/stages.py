@@ -104,7 +104,7 @@ class Stages:
     def resistors(self, bank: Bank) -> Iterator[Way]:
         """The resistors at a bank's summing nodes."""
         for r in self.circuit.resistors:
-            if bank.x in (r.a, r.b):
+            if r.b is not None and bank.x in (r.a, r.b):
                 yield Way(r.b if r.a == bank.x else r.a, r.siemens, r.zeroed)
 
     def closed(self, bank: Bank) -> Iterator[Way]:
@@ -142,7 +142,9 @@ class Stages:
         The cells' signs undo those of the taps, so that all of it counts positive.
         """
         (cell,) = (c for c in self.circuit.cells if c.into == bank.x)
-        s_v, current = self.card.scale.activation, self.card.tanh.current
+        card = self.card
+        s_v, scale, current = card.scale.activation, card.tanh_scale, card.tanh_current
         total = self.outside(bank)
         d = self.between(bank, bank.o) + total * self.inverse_gain(bank)
-        return Cell(current / (d * s_v), cell.offset / s_v, total * bank.offset / (d * s_v))
+        offset = total * bank.offset / (d * s_v)
+        return Cell(current / (d * s_v), cell.offset / scale, offset, s_v / scale)

@@ -23,10 +23,12 @@ def measured(layers: Sequence[FoldedLayer], signals: Forward) -> Readings:
             r.append(a)
             r_ff.append(v_ff[-1])
             continue
-        v.append(a - layer.act.input)
+        v.append((a - layer.act.input) / layer.act.slope)
         r.append(torch.addcmul(layer.act.offset, c, layer.act.gain))
         cell = layer.act_ff
-        r_ff.append(torch.addcmul(cell.offset, torch.tanh(v_ff[-1] + cell.input), cell.gain))
+        r_ff.append(
+            torch.addcmul(cell.offset, torch.tanh(cell.slope * v_ff[-1] + cell.input), cell.gain)
+        )
     return Readings(v=tuple(v), v_ff=tuple(v_ff), r=tuple(r), r_ff=tuple(r_ff))
 
 
