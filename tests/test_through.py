@@ -10,18 +10,21 @@ import torch
 from torch import Tensor
 
 from analogdfc import records
+from analogdfc.arrays.optimizer import PulsedUpdate
 from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.conductances import conductances
+from analogdfc.circuit.devices import Devices
 from analogdfc.circuit.static import StaticChip
 from analogdfc.datasets import Dataset
 from analogdfc.errors import UserError
 from analogdfc.jobs import Spool
 from analogdfc.measures import angle
 from analogdfc.network import Network
+from analogdfc.onchip.beside import Beside, beside_figure
 from analogdfc.onchip.rule import HardwareDFC
 from analogdfc.onchip.steps import Steps
-from analogdfc.onchip.substrate import ChipSubstrate
+from analogdfc.onchip.substrate import ChipSubstrate, Writing
 from analogdfc.onchip.through import Behaviour, Equations, Goal, Reading, Way
 from analogdfc.training import SGD, Experiment, Plan, Trainer, checkpoint_tree, restore
 
@@ -210,3 +213,68 @@ def test_the_static_chip_is_read_as_it_was() -> None:
         assert grad is not None
         assert torch.equal(grad, (d / -2).T @ r)
     assert float(loss) == float(rule.loss.value(state.free.r[-1], y).mean())
+
+
+def record_of(trainer: Trainer, path: Path) -> records.Record:
+    tree = checkpoint_tree(trainer, {"dataset": "yin-yang", "seed": 0}) | steps_of(trainer).tree()
+    return records.read(records.write(path, tree))
+
+
+def test_two_trainings_lie_beside_each_other_step_by_step(tmp_path: Path) -> None:
+    trainers = [new(way, epochs=1) for way in (None, Equations(SHORT))]
+    for trainer in trainers:
+        trainer.run()
+    pair = [record_of(t, tmp_path / f"{k}.h5") for k, t in enumerate(trainers)]
+    found = Beside.of(*pair)
+    assert found.names == ("static", "ideal")
+    a, b = (torch.cat([t.flatten() for t in t.rule.network.parameters()]) for t in trainers)
+    parts = steps_of(trainers[0]).parts
+    first = torch.cat([parts[n][0].flatten() for n in ("W1", "W2", "b1", "b2")])
+    last = torch.cat(
+        [t.flatten() for t in (*trainers[0].rule.network.weights, *trainers[0].rule.network.biases)]
+    )
+    apart = float(((a - b).norm() / (last - first).norm()).detach())
+    assert found.numbers()["weight_change_error_percent"] == pytest.approx(100 * apart)
+    updates = [
+        torch.cat([steps_of(t).parts[n][1].flatten() for n in ("dW1", "dW2", "db1", "db2")])
+        for t in trainers
+    ]
+    assert found.angle[1] == pytest.approx(angle(*updates), rel=1e-9)
+    assert found.pulses is None
+    assert len(beside_figure(found).axes) == 3
+    itself = Beside.of(pair[0], pair[0])
+    assert itself.numbers()["update_angle_largest_degree"] == 0
+    other = new(None, epochs=2)
+    other.run()
+    with pytest.raises(UserError, match="has 6 steps"):
+        Beside.of(pair[0], record_of(other, tmp_path / "other.h5"))
+    with pytest.raises(UserError, match="holds no steps"):
+        Beside.of(pair[0], records.read(records.write(tmp_path / "n.h5", {"x": 1})))
+
+
+def test_a_pulse_more_does_not_change_the_randomness_of_all_that_follows() -> None:
+    def run(nudge: float, aligned: bool) -> Tensor:
+        devices = Devices.of("ecram_mo_kim2019")
+        made = ChipSubstrate(devices=devices, writing=Writing(aligned=aligned))
+        placed = made.place(network(), 1)
+        assert placed.update is not None
+        rule = HardwareDFC(placed.network, **placed.options)
+        update = placed.update(torch.optim.SGD(placed.network.parameters(), lr=1.0))
+        assert isinstance(update, PulsedUpdate)
+        assert ("aligned" in update.settings()) == aligned
+        steps = Steps(rule.network, 4, (), update)
+        rule.steps = steps
+        for k in range(4):
+            rule.backward(*batch())
+            grad = rule.network.weights[0].grad
+            assert grad is not None
+            grad[0, 0] += nudge * (k == 0)
+            update.step()
+        steps.tree()
+        sent = torch.cat([torch.stack(steps.parts[f"pulses{i}"]).flatten(1) for i in (1, 2)], dim=1)
+        assert int(sent.abs().sum()) == sum(c.up + c.down for c in update.counts) / 2
+        return sent
+
+    assert int((run(0.0, True) != run(0.3, True))[1:].sum()) < int(
+        (run(0.0, False) != run(0.3, False))[1:].sum()
+    )

@@ -20,7 +20,7 @@ from analogdfc.arrays.rounding import (
     Rounding,
     Stochastic,
 )
-from analogdfc.devices.draws import check_number
+from analogdfc.devices.draws import Streams, check_number
 from analogdfc.errors import UserError
 from analogdfc.states import State, checked
 
@@ -102,6 +102,7 @@ class _Stepping(Writer):
     def __init__(self, array: AnalogArray, rounding: Rounding) -> None:
         super().__init__(array)
         self.rounding = rounding
+        self.last: tuple[Tensor, Tensor] | None = None
         self.left = torch.zeros(self._shape(), dtype=array.devices.g.dtype, device=self._place())
 
     def _shape(self) -> tuple[int, ...]:
@@ -136,6 +137,10 @@ class PulseWriter(_Stepping):
         array: the devices.
         rounding: how changes become whole pulses.
 
+    Attributes:
+        last: weights that were pulsed last, as places in the flattened (outputs, inputs), and the
+            steps of each, (slices, n); None before the first pulses.
+
     Raises:
         UserError: devices without pulses, or slices of different significance, which would need a
             carry from one to the next.
@@ -163,11 +168,13 @@ class PulseWriter(_Stepping):
     def apply(self, change: Tensor, now: float, generator: torch.Generator) -> None:
         """Send the pulses; each slice has its own, for a part in equal shares."""
         weights, whole = self._some(change, generator)
+        self.last = weights, whole
         if not len(weights):
             return
         most = math.ceil(2 / self.step)  # takes a weight through the whole window
         self.counts.clipped += int((whole.abs() > most).sum())
         whole = whole.clamp(-most, most).to(torch.int64)
+        self.last = weights, whole
         pulses = self.array.pulse_weights(weights, whole, now, generator)
         self.counts.up += int(pulses.clamp(min=0).sum())
         self.counts.down -= int(pulses.clamp(max=0).sum())
@@ -231,7 +238,7 @@ MODES: dict[str, Callable[[], Rounding] | None] = {
 """Names of the ways to make a step; the ideal one needs no rounding."""
 
 
-_KEPT = ("network", "inner", "mode", "granularity", "period", "writers", "_changes")
+_KEPT = ("network", "inner", "mode", "granularity", "period", "aligned", "writers", "_changes")
 """What an update is made of beside an optimiser's own parts."""
 
 
@@ -252,6 +259,8 @@ class PulsedUpdate(torch.optim.Optimizer):
         granularity: program the devices anew, in multiples of this fraction of the largest
             representable weight, instead of sending pulses; needed for devices without pulses.
         period: seconds between steps, in which the devices age.
+        aligned: draw the randomness of every step and layer from a source of its own, so that two
+            trainings of which one sends a pulse more don't part in all that comes after.
 
     Attributes:
         writers: what moves the devices of layers 1..L; `counts` says what it cost.
@@ -282,6 +291,7 @@ class PulsedUpdate(torch.optim.Optimizer):
         *,
         granularity: float | None = None,
         period: float = 0.0,
+        aligned: bool = False,
     ) -> None:
         if mode not in MODES:
             raise UserError(f"unknown mode {mode!r} of an update; there are {', '.join(MODES)}")
@@ -293,7 +303,7 @@ class PulsedUpdate(torch.optim.Optimizer):
         self.network = network
         self.inner = optimizer
         self.mode, self.granularity = mode, granularity
-        self.period = period
+        self.period, self.aligned = period, aligned
         # Shared, so that a scheduler of either changes the step.
         self.param_groups = optimizer.param_groups
         self.writers = tuple(_writer(a, MODES[mode], granularity) for a in network.arrays)
@@ -328,8 +338,11 @@ class PulsedUpdate(torch.optim.Optimizer):
                 part.copy_(p)
         loss = self.inner.step() if closure is None else self.inner.step(closure)
         network.wait(self.period)
+        source = network.sources.writes
+        streams = Streams(source) if self.aligned else None
         for i, writer in enumerate(self.writers):
-            writer.apply(self._change(i, writer.step), network.time, network.sources.writes)
+            drawn = source if streams is None else streams[f"layer {i + 1}"]
+            writer.apply(self._change(i, writer.step), network.time, drawn)
         network.read()
         return loss
 
@@ -357,7 +370,8 @@ class PulsedUpdate(torch.optim.Optimizer):
 
     def settings(self) -> dict[str, Any]:
         """What decides over its steps, beside the inner optimiser and the devices."""
-        return {"mode": self.mode, "granularity": self.granularity, "period": self.period}
+        told = {"mode": self.mode, "granularity": self.granularity, "period": self.period}
+        return {**told, "aligned": True} if self.aligned else told
 
     def kept(self) -> State:
         """Accumulators and counts of all layers; the devices are the network's."""

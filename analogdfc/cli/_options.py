@@ -142,6 +142,20 @@ def refuse(why: str, *names: str) -> None:
             raise UserError(f"{parameter.opts[0]}: {why}")
 
 
+def refuse_others(why: str, *names: str) -> None:
+    """Refuse all options that are given but some.
+
+    Args:
+        why: they would have no effect, for the message.
+        names: of the arguments of those that may be given.
+
+    Raises:
+        UserError: another one was given.
+    """
+    known = [p.name for p in click.get_current_context().command.params if p.name]
+    refuse(why, *(name for name in known if name not in names))
+
+
 @contextmanager
 def as_options(*names: str) -> Iterator[None]:
     """Arguments that a message of the library names become the options that give them.

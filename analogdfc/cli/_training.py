@@ -12,6 +12,7 @@ import torch
 from rich.table import Table
 
 from analogdfc import records
+from analogdfc.arrays.optimizer import PulsedUpdate
 from analogdfc.cards.technology import Card
 from analogdfc.cli._console import make_console
 from analogdfc.cli._design import read_devices
@@ -25,7 +26,7 @@ from analogdfc.learning import DFC, SteadyStateDFC
 from analogdfc.learning.making import arguments
 from analogdfc.onchip.registry import HardwareDFC, get_rule
 from analogdfc.onchip.steps import Steps
-from analogdfc.onchip.substrate import CARD, ChipSubstrate
+from analogdfc.onchip.substrate import CARD, ChipSubstrate, Writing
 from analogdfc.onchip.through import Behaviour, Equations, Simulated, Way
 from analogdfc.presets import load_preset
 from analogdfc.records import Record
@@ -34,6 +35,7 @@ from analogdfc.spice.netlist import Fidelity
 from analogdfc.training import OPTIMIZERS, Experiment, Metrics, Plan, Trainer
 from analogdfc.training.checkpoints import check_format
 from analogdfc.training.experiment import default_experiment
+from analogdfc.training.loop import FORWARD
 from analogdfc.training.metrics import are_classes
 
 _LEGEND = """\
@@ -191,7 +193,10 @@ def _substrate(options: Options, spool: Spool | None) -> ChipSubstrate | None:
     made_of = read_devices(options.devices, options.age)
     if issubclass(get_rule(options.learns_by).rule, HardwareDFC):
         card = Card.load(options.card or CARD)
-        return ChipSubstrate(card=card, devices=made_of, through=_way(options, spool))
+        # Two trainings through two realisations must not part at the first pulse that differs.
+        writing = Writing(aligned=options.through is not None)
+        way = _way(options, spool)
+        return ChipSubstrate(card=card, devices=made_of, writing=writing, through=way)
     for option, value in (
         ("card", options.card),
         ("devices", options.devices),
@@ -242,7 +247,9 @@ def keep_steps(trainer: Trainer, options: Options, old: Record | None) -> None:
             raise UserError(f"--waves {options.waves}: needs --through, and steps that are kept")
         return
     each = -(-len(trainer.data.x) // plan.batch_size)
-    rule.steps = Steps(rule.network, plan.epochs * each, options.shown)
+    update = trainer.optimizers[FORWARD]
+    pulsed = update if isinstance(update, PulsedUpdate) else None
+    rule.steps = Steps(rule.network, plan.epochs * each, options.shown, pulsed)
     if old is not None:
         rule.steps.take_up(old)
 

@@ -53,8 +53,10 @@ from analogdfc.cli._options import (
     check_outputs,
     control_options,
     refuse,
+    refuse_others,
     settings,
 )
+from analogdfc.cli._steps import compare_steps
 from analogdfc.comparison import Cause, Comparison
 from analogdfc.effort import comparison_seconds, long_work
 from analogdfc.errors import ConvergenceError, SimulatorWarning, UserError
@@ -94,6 +96,7 @@ class _Options:
     tolerance_angle: float | None
     until_settled: float | None
     noise: float | None
+    steps: tuple[Path, Path] | None
     engine: str
     engines: str | None
     solver: str
@@ -178,6 +181,15 @@ class _Options:
     "with macro cells: sequences from --seed with values that far apart, such as 20ns; densities "
     "are whole up to some 0.1 / TIME. A hundred times as slow.",
 )
+@click.option(
+    "--steps",
+    type=click.Path(path_type=Path),
+    nargs=2,
+    metavar="FILE FILE",
+    help="Lay two trainings of `analogdfc train --through` beside each other instead, step by "
+    "step: learning curves, distance of the weights, angle of every update; the first is the "
+    "reference. Only -o and --json go with it.",
+)
 @ENGINE
 @click.option(
     "--engines",
@@ -230,6 +242,10 @@ def command(
     command goes on with them where it was interrupted, or where some took too long.
     """
     torch.set_num_threads(1)
+    if options.steps:
+        refuse_others("--steps lays two records beside each other", "steps", "output", "as_json")
+        compare_steps(options.steps, output, as_json=as_json)
+        return
     if options.fidelity == "ideal":
         why = "ideal cells have no imperfections; nothing is run with it"
         modelled = ["rung", "tolerance_angle", "until_settled", "noise"]

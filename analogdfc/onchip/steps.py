@@ -1,7 +1,7 @@
 """What every step of a training through a chip learned, for its record and to be laid side by side.
 
 A step is that of a mini-batch. Kept are its loss and share of right answers, the weights before it,
-the update that was read, and the waveforms of those that were asked for.
+the update that was read, the pulses on the devices, and the waveforms of those that were asked for.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analogdfc.arrays.optimizer import PulsedUpdate, PulseWriter
 from analogdfc.circuit.design import Design
 from analogdfc.dynamics import Trajectory
 from analogdfc.errors import UserError
@@ -31,6 +32,7 @@ _WHAT = {
     "b": ("biases b{i} before the step", _DIMS[:2]),
     "dW": ("update of W{i} as it was read, mean over the mini-batch, before a rate", _DIMS),
     "db": ("update of b{i} as it was read, mean over the mini-batch, before a rate", _DIMS[:2]),
+    "pulses": ("pulses on the devices of layer {i} in the step, up or down, bias last", _DIMS),
 }
 
 
@@ -41,19 +43,27 @@ class Steps:
         network: the network that learns.
         expected: how many there will be, for which there must be memory.
         waves: numbers of those whose waveforms are kept, the first is 1.
+        update: sends the pulses; None where nothing does.
 
     Attributes:
         loss: mean loss of each mini-batch before its update.
         right: share of right answers in it.
         samples: samples in it.
-        parts: by name ('W1', 'b1', 'dW1', 'db1', ...) the tensor of each step.
+        parts: by name ('W1', 'b1', 'dW1', 'db1', ...) the tensor of each step; 'pulses1', ... of
+            devices that are pulsed, bias last, the sum of a weight's slices.
         runs: waveforms by the number of the step, with the design that ran.
 
     Raises:
         UserError: a number below 1, or more steps than this machine's memory holds.
     """
 
-    def __init__(self, network: Network, expected: int, waves: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        network: Network,
+        expected: int,
+        waves: Collection[int] = (),
+        update: PulsedUpdate | None = None,
+    ) -> None:
         if any(number < 1 for number in waves):
             raise UserError(f"waves {sorted(waves)}: steps are counted from 1")
         self.waves = frozenset(waves)
@@ -67,6 +77,12 @@ class Steps:
             for kind, p in zip("Wb", layer, strict=True)
             for d in ("", "d")
         }
+        writers = () if update is None else update.writers
+        self._pulsed = {
+            f"pulses{i}": w for i, w in enumerate(writers, start=1) if isinstance(w, PulseWriter)
+        }
+        for name, writer in self._pulsed.items():
+            self._shapes[name] = writer.array.stored().shape
         check_memory(
             expected * sum(shape.numel() for shape in self._shapes.values()),
             f"the weights and updates of {expected} steps",
@@ -92,6 +108,7 @@ class Steps:
             y: its labels, (batch, n_L).
             reading: what was read.
         """
+        self._collect()
         self.loss.append(loss)
         right = reading.output.argmax(dim=-1) == y.argmax(dim=-1)
         self.right.append(float(right.double().mean()))
@@ -105,6 +122,15 @@ class Steps:
             for i, tensor in enumerate(tensors, start=1):
                 self.parts[f"{kind}{i}"].append(tensor.detach().cpu().clone())
 
+    def _collect(self) -> None:
+        """Take over the pulses that the last step has sent."""
+        for name, writer in self._pulsed.items():
+            if len(self.parts[name]) < len(self) and writer.last is not None:
+                weights, steps = writer.last
+                dense = torch.zeros(self._shapes[name], dtype=torch.float64)
+                dense.view(-1)[weights.cpu()] = steps.sum(dim=0).to(dense)
+                self.parts[name].append(dense)
+
     def keep_waves(self, design: Design, run: Trajectory) -> None:
         """Keep the waveforms of the next step.
 
@@ -116,6 +142,7 @@ class Steps:
 
     def tree(self) -> dict[str, Any]:
         """The branches 'steps' and 'waves' of a record."""
+        self._collect()
         steps: dict[str, Any] = {
             "loss": Quantity(self.loss, "1", "of the mini-batch before its update", ("step",)),
             "right": Quantity(self.right, "1", "share of right answers in it", ("step",)),

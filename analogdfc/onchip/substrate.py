@@ -51,11 +51,13 @@ class Writing:
         granularity: smallest change that is written; by default `GRANULARITY` for a device without
             pulses.
         headroom: largest representable weight, in units of the largest initial one of a layer.
+        aligned: draw every step's randomness from a source of its own, see `PulsedUpdate`.
     """
 
     mode: str | None = None
     granularity: float | None = None
     headroom: float = 6.0
+    aligned: bool = False
 
     def network(self, network: Network, model: DeviceModel, seed: int) -> AnalogNetwork:
         """The network on devices that are programmed to its weights.
@@ -82,7 +84,9 @@ class Writing:
             UserError: a mode that the device doesn't have.
         """
         made = self._made(network.arrays[0].model)
-        return PulsedUpdate(network, inner, made.mode, granularity=made.granularity)
+        return PulsedUpdate(
+            network, inner, made.mode, granularity=made.granularity, aligned=self.aligned
+        )
 
     def _made(self, model: DeviceModel) -> _Made:
         granularity = self.granularity

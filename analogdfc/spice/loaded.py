@@ -89,6 +89,10 @@ class Loaded(BatchProcess):
             self._session.close()
         self._session = self._there = None
 
+    def cpu_seconds(self) -> float:
+        """CPU time that the program has taken since it was started; 0 where none runs."""
+        return 0.0 if self._session is None else self._session.cpu_seconds()
+
     def _attempt(
         self,
         netlist: str,

@@ -85,6 +85,18 @@ class Session:
             )
         return self._process.returncode or 1, self._messages()
 
+    def cpu_seconds(self) -> float:
+        """CPU time of the program so far."""
+        ticks = 0
+        for process in self._children():
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def _children(self) -> list[str]:
+        guard = self._process.pid
+        return Path(f"/proc/{guard}/task/{guard}/children").read_text().split()
+
     def close(self) -> None:
         """End the program and remove its folder."""
         if self._reply < 0:
