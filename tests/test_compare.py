@@ -282,3 +282,23 @@ def test_simulations_that_have_ended_are_kept_and_not_done_again(
 
 def test_the_record_says_what_its_numbers_are(compared: tuple[Path, Result]) -> None:
     assert unlabelled(compared[0]) == []
+
+
+def test_two_trainings_are_laid_beside_each_other_by_the_command(tmp_path: Path) -> None:
+    arguments = ["--dataset", "digits", "--sizes", "64-3-10", "--samples", "4", "--epochs", "1"]
+    files = [str(tmp_path / f"{k}.h5") for k in range(2)]
+    for path, rate in zip(files, ("0.1", "0.2"), strict=True):
+        made = CliRunner().invoke(
+            cli, ["train", "--through", "static", *arguments, "--lr", rate, "-o", path]
+        )
+        assert made.exit_code == 0, made.output
+    output = tmp_path / "c.h5"
+    result = CliRunner().invoke(cli, ["compare", "--steps", *files, "-o", str(output), "--json"])
+    assert result.exit_code == 0, result.output
+    numbers = json.loads(result.stdout)
+    assert (numbers["steps"], numbers["update_angle_largest_degree"]) == (1, 0)
+    assert numbers["weight_change_error_percent"] == pytest.approx(100)
+    assert output.with_suffix(".png").exists()
+    refused = CliRunner().invoke(cli, ["compare", "--steps", *files, "--duration", "5"])
+    assert refused.exit_code == 2
+    assert "--duration: --steps lays two records beside each other" in refused.stderr

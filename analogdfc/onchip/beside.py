@@ -73,7 +73,7 @@ class Beside:
 
     @classmethod
     def of(cls, reference: Record, other: Record) -> Beside:
-        """Of two records of `analogdfc train --through`.
+        """Of two records of trainings through a chip.
 
         Args:
             reference: the record that the other is measured against.
@@ -195,8 +195,7 @@ def _running(values: Array) -> Array:
 def _settings(record: Record) -> dict[str, Any]:
     if f"{KEY}/loss" not in record:
         raise UserError(
-            f"{record.path}: holds no steps; a training through a realisation of a chip has them "
-            "(`analogdfc train --through`)"
+            f"{record.path}: holds no steps; a training through a realisation of a chip has them"
         )
     try:
         found = json.loads(record.text("settings"))
