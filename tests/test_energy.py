@@ -166,6 +166,13 @@ def test_model_and_ngspice_agree_on_every_item_of_a_settle(seed: int) -> None:
     assert_same_energy(case(SMALL, seed, 1), seed)
 
 
+def test_model_and_ngspice_agree_on_what_tanh_cells_as_they_were_measured_take() -> None:
+    here = case(SMALL, 1, 1)
+    tanh = {"peak_current": 2.3e-6, "scale": 0.28, "input_resistance": 30e3}
+    assert_same_energy(here.on(here.design.card.replace("tanh", **tanh)), 1)
+
+
+
 def test_model_and_ngspice_agree_on_every_item_in_a_larger_network() -> None:
     assert_same_energy(case(LARGE, 0, 1), 0)
 
