@@ -172,7 +172,6 @@ def test_model_and_ngspice_agree_on_what_tanh_cells_as_they_were_measured_take()
     assert_same_energy(here.on(here.design.card.replace("tanh", **tanh)), 1)
 
 
-
 def test_model_and_ngspice_agree_on_every_item_in_a_larger_network() -> None:
     assert_same_energy(case(LARGE, 0, 1), 0)
 

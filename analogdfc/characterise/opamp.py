@@ -19,7 +19,7 @@ from analogdfc.characterise.small_signal import (
     margin,
     white_and_corner,
 )
-from analogdfc.characterise.spread import spread
+from analogdfc.characterise.spread import drawn, spread
 from analogdfc.characterise.steps import Slew, settling, slew
 from analogdfc.errors import UserError
 from analogdfc.spice.writer import number
@@ -91,9 +91,7 @@ def characterise_opamp(bench: Bench) -> Sheet:
         **_gains(bench, loop, loaded, bandwidth, here),
         **_large(swing, rates, step.seconds),
         "offset_systematic": Number("offset, systematic", rest[1], "V", "mV"),
-        "offset_sigma": Number(
-            f"offset, mismatch of {bench.drawn}", offset_sigma, "V", "mV", offset_error
-        ),
+        **drawn(bench.drawn, offset_sigma, offset_error),
         "noise_white": Number("input noise, white", white, "V/Hz^0.5", "nV/Hz^0.5"),
         "noise_corner": Number("input noise, 1/f corner", corner, "Hz", "kHz"),
         "supply_current": Number("supply current at rest", rest[0], "A", "uA"),

@@ -11,7 +11,7 @@ from scipy.optimize import least_squares
 
 from analogdfc.characterise.bench import Bench
 from analogdfc.characterise.sheet import Curve, Number, Sheet
-from analogdfc.characterise.spread import spread
+from analogdfc.characterise.spread import drawn, spread
 from analogdfc.errors import UserError
 from analogdfc.spice.writer import number
 
@@ -74,7 +74,7 @@ def characterise_tanh(bench: Bench) -> Sheet:
         "current": Number("largest current", fit.current, "A", "uA"),
         "shape_error": Number("shape error, of the largest current", 100 * fit.shape, "%"),
         "offset_systematic": Number("offset, systematic", fit.offset, "V", "mV"),
-        "offset_sigma": Number(f"offset, mismatch of {bench.drawn}", sigma, "V", "mV", error),
+        **drawn(bench.drawn, sigma, error),
         "input_resistance": Number("input resistance", resistance, "ohm", "kohm"),
         "scale_drift": Number(
             "scale, temperature coefficient", _drift(cold.scale, hot.scale), "1/K"
