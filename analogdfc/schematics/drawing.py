@@ -32,11 +32,10 @@ _ACROSS = 3
 _BLUE = "#0072B2"
 """Of the names of nodes."""
 
-_CROSSPOINTS: dict[str, dict[str, Point]] = {
-    "pair": {"rp": (0, 0), "rn": (0, -3), "col": (4, -3)},
-    "pair_wired": {"pi": (0, 0), "po": (4, 0), "b": (8, 0), "ci": (8, 3.5), "co": (8, -3.5),
-                   "ni": (0, -3.5), "no": (4, -3.5)},
-}  # fmt: skip
+_CROSSPOINTS = {
+    "pair": "rp 0 0, rn 0 -3, col 4 -3",
+    "pair_wired": "pi 0 0, po 4 0, b 8 0, ci 8 3.5, co 8 -3.5, ni 0 -3.5, no 4 -3.5",
+}
 """Where the nodes of a crosspoint are: rows from the left, its column from above."""
 
 _LETTERS = 30
@@ -145,7 +144,7 @@ class _Sheet:
         for line in (f"{cell.name}, as {cell.instance}", f"pins: {pins}"):
             self._add(self._elm.Label().at((-4.0, self._y)).label(line, halign="left"))
             self._y -= 0.8
-        places = _CROSSPOINTS.get(cell.name, {})
+        places = _places(cell.name)
         if places and all(node in places for part in cell.parts for node in part.nodes):
             self._crosspoint(cell, places)
             return
@@ -299,6 +298,12 @@ class _Sheet:
     def _text(self, at: Point, text: str, colour: str = "black") -> None:
         style = {"halign": "left", "fontsize": 10, "color": colour}
         self._add(self._elm.Label().at(at).label(_folded(text), **style))
+
+
+def _places(cell: str) -> dict[str, Point]:
+    """Where the nodes of a crosspoint are; nothing for another cell."""
+    words = (node.split() for node in _CROSSPOINTS.get(cell, "").split(",") if node)
+    return {name: (float(x), float(y)) for name, x, y in words}
 
 
 def _folded(text: str) -> str:
