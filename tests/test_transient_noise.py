@@ -164,6 +164,11 @@ def test_a_seed_and_a_spacing_must_make_sense(values: tuple[int, float]) -> None
         TransientNoise(*values)
 
 
+def test_more_intervals_than_a_run_gets_through_are_refused() -> None:
+    with pytest.raises(UserError, match="10000000 intervals; at most 1000000 are allowed"):
+        TransientNoise(0, 1e-12).count(1e-5)
+
+
 def test_noise_is_that_of_the_full_model() -> None:
     with pytest.raises(UserError, match="full amplifier model"):
         Behavioural([chip_of()], Rung.TWO_LAG).run(*stimuli(), dt=0.1, steps=1, noise=NOISE)

@@ -25,6 +25,9 @@ from analogdfc.memory import check_memory
 
 Array = NDArray[np.float64]
 
+_MOST = 1_000_000
+"""Intervals of a run, which take some milliseconds each."""
+
 
 @dataclass(frozen=True)
 class TransientNoise:
@@ -51,8 +54,18 @@ class TransientNoise:
         check_number("temperature", self.temperature, "K", low=0.0, open_low=True)
 
     def count(self, seconds: float) -> int:
-        """Intervals of a run of that length, each at most `spacing`."""
-        return max(1, int(np.ceil(seconds / self.spacing * (1 - 1e-9))))
+        """Intervals of a run of that length, each at most `spacing`.
+
+        Raises:
+            UserError: more than any run gets through.
+        """
+        count = max(1, int(np.ceil(seconds / self.spacing * (1 - 1e-9))))
+        if count > _MOST:
+            raise UserError(
+                f"spacing of the noise {self.spacing:g} s: a run of {seconds:g} s would have "
+                f"{count} intervals; at most {_MOST} are allowed, {seconds / _MOST:.3g} s each"
+            )
+        return count
 
 
 @dataclass(frozen=True, eq=False)

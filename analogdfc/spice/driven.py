@@ -14,12 +14,16 @@ from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.description import Instances, Port
 from analogdfc.circuit.sequences import Sequences, TransientNoise
 from analogdfc.errors import UserError
+from analogdfc.memory import check_memory
 from analogdfc.spice.deck import logical_lines
 from analogdfc.spice.held import subcircuit
 from analogdfc.spice.netlist import Netlist
 from analogdfc.spice.noise import around
 
 Array = NDArray[np.float64]
+
+_NUMBERS = 20
+"""Numbers that the text of a value takes, in all its forms."""
 
 _A_LINE = 4
 """Points of a waveform that stand in one line."""
@@ -84,6 +88,11 @@ class WrittenNoise:
             self.noise,
             seconds,
             self.sample,
+        )
+        check_memory(
+            _NUMBERS * len(drawn.nodes) * (2 * nodal.amplifiers + drawn.series.shape[1]),
+            "a netlist with noise",
+            "A wider spacing or a shorter time needs less",
         )
         times = np.concatenate([[0, edge], release + drawn.spacing * np.arange(len(drawn.nodes))])
         yield f"* Noise of seed {self.noise.seed}, a value in {drawn.spacing:.4g} s"
