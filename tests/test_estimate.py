@@ -294,6 +294,10 @@ def test_a_chip_whose_rest_is_known_is_not_solved_again(monkeypatch: pytest.Monk
     monkeypatch.setattr(StaticChip, "solve", solved)
     (after,) = against_bandwidth(design, 0, x[1:], step[1:], (1.0,), state=state.sample(1))
     assert after.update == pytest.approx(before.update, rel=1e-6)
+    monkeypatch.setattr("analogdfc.cost.estimate.predict", solved)
+    assert against_bandwidth(design, 0, x, step, (1.0,), state=state, known=after) == [after]
+    monkeypatch.undo()  # the closed form predicts
+    monkeypatch.setattr(StaticChip, "solve", solved)
     again = estimate(design, 0, x, step, method=CLOSED_FORM, state=state)
     assert again.joules == closed.joules
     assert again.update_angle == closed.update_angle

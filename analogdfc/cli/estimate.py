@@ -52,6 +52,7 @@ from analogdfc.cost.estimate import (
     ENDS,
     METHODS,
     UPDATE,
+    AtBandwidth,
     against_bandwidth,
     chip_noise,
     estimate,
@@ -319,8 +320,11 @@ def _work(
         stage("noise")
         noise = chip_noise(found, seed, data.x, data.step)
     bandwidths = []
-    if design.card.amplifier.gain_bandwidth is not None:
-        slowest = int(found.settling.update_time(options.accuracy).argmax())
+    hertz = design.card.amplifier.gain_bandwidth
+    if hertz is not None:
+        updates = found.settling.update_time(options.accuracy)
+        slowest = int(updates.argmax())
+        times = float(found.settling.time[slowest]), float(updates[slowest])
         factors = _FACTORS if Chip.of(design).circuit.amplifiers < _LARGE else _FEW_FACTORS
         with progress_bar("bandwidths", len(factors)) as bar:
             bandwidths = against_bandwidth(
@@ -331,6 +335,7 @@ def _work(
                 factors,
                 accuracy=options.accuracy,
                 state=state.sample(slowest),
+                known=AtBandwidth(hertz, *times),
                 progress=bar.update,
             )
     swept = []

@@ -350,6 +350,7 @@ def against_bandwidth(
     *,
     accuracy: float = 1.0,
     state: StaticState | None = None,
+    known: AtBandwidth | None = None,
     progress: Callable[[], object] | None = None,
 ) -> list[AtBandwidth]:
     """Settling while the amplifier is scaled as a whole (`with_bandwidth`).
@@ -362,6 +363,7 @@ def against_bandwidth(
         factors: of the card's gain-bandwidth.
         accuracy: of the update, in degrees.
         state: as in `estimate`.
+        known: the point of the factor 1, where it is known already.
         progress: called after each.
 
     Raises:
@@ -372,16 +374,19 @@ def against_bandwidth(
         raise UserError("[amplifier] gain_bandwidth: the card has none that could be varied")
     if state is None:
         state = StaticChip.of(Chip.of(design, seed)).solve(x, step)
-    points = []
-    for factor in factors:
-        other = design.on(with_bandwidth(design.card, factor * own))
+
+    def point(hertz: float) -> AtBandwidth:
+        other = design.on(with_bandwidth(design.card, hertz))
         try:
             found = predict(other, seed, x, step, limits=False, state=state)
         except ConvergenceError as error:
-            points.append(AtBandwidth(factor * own, math.nan, math.nan, str(error)))
-        else:
-            times = float(found.time.max()), float(found.update_time(accuracy).max())
-            points.append(AtBandwidth(factor * own, *times))
+            return AtBandwidth(hertz, math.nan, math.nan, str(error))
+        times = float(found.time.max()), float(found.update_time(accuracy).max())
+        return AtBandwidth(hertz, *times)
+
+    points = []
+    for factor in factors:
+        points.append(known if known and factor == 1 else point(factor * own))
         if progress is not None:
             progress()
     return points

@@ -228,13 +228,13 @@ def _modes(n: int, r: float, lead: float, both: bool, cell: float) -> tuple[Arra
     diagonal[[0, -1]] -= 1
     diagonal[0] += r / lead
     diagonal[-1] += both * r / lead
-    most = min(n, _MOST_MODES) - 1
-    values, vectors = scipy.linalg.eigh_tridiagonal(
-        diagonal, np.full(n - 1, -1.0), select="i", select_range=(0, most)
+    chain = diagonal, np.full(n - 1, -1.0)
+    smooth = scipy.linalg.eigvalsh_tridiagonal(
+        *chain, select="v", select_range=(-1.0, r * _SMOOTH * cell)
     )
-    values = np.maximum(values, 0) / r
-    count = max(int(np.searchsorted(values, _SMOOTH * cell)), min(n, 8))
-    return values[:count], np.asarray(vectors[:, :count], dtype=np.float64)
+    count = min(max(len(smooth), 8), _MOST_MODES, n)
+    values, vectors = scipy.linalg.eigh_tridiagonal(*chain, select="i", select_range=(0, count - 1))
+    return np.maximum(values, 0) / r, np.asarray(vectors, dtype=np.float64)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

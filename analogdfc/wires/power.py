@@ -2,8 +2,8 @@
 
 What an array takes as a whole follows from its terminals, v^T Y v. How much of it the wires take,
 v^T W v, needs its inner nodes: an integral over many states, sum w v^T W v = tr(W sum w v v^T), is
-found from the few principal directions of that sum. Since 0 <= W <= Y, what Y makes of the other
-directions bounds what is neglected.
+found from the few principal directions of that sum. Since 0 <= W <= Y, what Y makes of the others
+bounds the error of dividing that like what is known.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from analogdfc.wires.array import Iterative
 from analogdfc.wires.branches import branch_currents
+from analogdfc.wires.iterative import Preconditioned
 from analogdfc.wires.lines import Lines
 from analogdfc.wires.terminals import terminal_admittance
 from analogdfc.wires.tiles import Tiling
@@ -22,11 +23,9 @@ from analogdfc.wires.tiles import Tiling
 TOLERANCE = 1e-6
 """Residual of the wires' equations; a power needs no more."""
 
-_NEGLECTED = TOLERANCE / 10
-"""What may be neglected of the wires' energy, relative to it."""
-
-_SLIGHT = 1e-9
-"""What is neglected at first, relative to the whole array's energy."""
+_SLIGHT = 1e-2
+"""Energy, relative to the whole array's, of directions that are left until it is known how much of
+it the wires take."""
 
 _CHUNK = 4_000_000
 """Cells, over all states, whose currents are held at once."""
@@ -93,14 +92,16 @@ def array_energy(
     total = joules.sum(dim=-1)
     # What the ways from each on take.
     left = joules.flip(-1).cumsum(-1).flip(-1)
-    wires, found = torch.zeros_like(total), torch.zeros_like(left, dtype=torch.bool)
-    allowed = _SLIGHT * total
-    while bool((new := (left > allowed[:, None]) & ~found).any()):
+    solved, wires = torch.zeros_like(left, dtype=torch.bool), torch.zeros_like(total)
+    array, allowed = _Wired(g, lines, tiling), _SLIGHT * total
+    while bool((new := (left > allowed[:, None]) & ~solved).any()):
         along = ways[new][None]
-        power = array_power(g, lines, along[..., : len(g)], along[..., len(g) :], tiling)
+        power = array.power(along[..., : len(g)], along[..., len(g) :])
         wires = wires.index_add(0, new.nonzero()[:, 0], power.wires[0])
-        found |= new
-        allowed = torch.minimum(allowed, _NEGLECTED * wires)
+        solved |= new
+        allowed = TOLERANCE * wires
+    known = (joules * solved).sum(dim=-1)
+    wires = wires + (total - known) * wires / known.clamp(min=1e-300)
     return ArrayEnergy(current[..., : len(g)], total - wires, wires)
 
 
@@ -121,33 +122,51 @@ def array_power(
     """
     if lines.ideal:
         return _without_wires(g, _with_mean(rows), _with_mean(columns))
-    total: ArrayPower | None = None
-    for inputs, outputs in (tiling or Tiling()).cut(*g.shape):
-        part = _tile(g[inputs, outputs], lines, rows[..., inputs], columns[..., outputs])
-        if total is None:
-            current = part.rows.new_zeros(*part.rows.shape[:-1], rows.shape[-1])
-            total = ArrayPower(current, 0 * part.devices, 0 * part.wires)
-        total.rows[..., inputs] += part.rows
-        total = ArrayPower(total.rows, total.devices + part.devices, total.wires + part.wires)
-    assert total is not None
-    return total
+    return _Wired(g, lines, tiling).power(rows, columns)
 
 
-def _tile(g: Tensor, lines: Lines, rows: Tensor, columns: Tensor) -> ArrayPower:
-    solver = Iterative(TOLERANCE).solver(g, lines)
-    states, k = rows.shape[:2]
-    size = max(1, _CHUNK // (states * g.numel()))
-    found = []
-    for first in range(0, k, size):
-        chosen = slice(first, first + size)
-        word, bit = solver.voltages(rows[:, chosen], columns[:, chosen])
-        over = _with_mean(word - bit)
-        currents = branch_currents(g * over, lines)
-        heat = (currents.cell * over).sum((-2, -1))
-        lost = lines.r_word * currents.word[..., :-1].square().sum((-2, -1))
-        lost = lost + lines.r_bit * currents.bit[..., 1:, :].square().sum((-2, -1))
-        found.append(ArrayPower(currents.word[..., 0], heat, lost))
-    return ArrayPower(*(torch.cat(parts, dim=1) for parts in zip(*found, strict=True)))
+class _Wired:
+    """An array whose lines resist, tile by tile.
+
+    Args:
+        g: conductances, (rows, columns), in siemens, >= 0.
+        lines: resistances of the lines.
+        tiling: as in `array_power`.
+    """
+
+    def __init__(self, g: Tensor, lines: Lines, tiling: Tiling | None) -> None:
+        method = Iterative(TOLERANCE)
+        self._lines = lines
+        self._tiles = [
+            (inputs, outputs, g[inputs, outputs], method.solver(g[inputs, outputs], lines))
+            for inputs, outputs in (tiling or Tiling()).cut(*g.shape)
+        ]
+
+    def power(self, rows: Tensor, columns: Tensor) -> ArrayPower:
+        """See `array_power`."""
+        current = torch.zeros_like(_with_mean(rows))
+        devices = wires = torch.zeros_like(current[..., 0])
+        for inputs, outputs, g, solver in self._tiles:
+            part = self._tile(g, solver, rows[..., inputs], columns[..., outputs])
+            current[..., inputs] += part.rows
+            devices, wires = devices + part.devices, wires + part.wires
+        return ArrayPower(current, devices, wires)
+
+    def _tile(self, g: Tensor, solver: Preconditioned, rows: Tensor, columns: Tensor) -> ArrayPower:
+        lines = self._lines
+        states, k = rows.shape[:2]
+        size = max(1, _CHUNK // (states * g.numel()))
+        found = []
+        for first in range(0, k, size):
+            chosen = slice(first, first + size)
+            word, bit = solver.voltages(rows[:, chosen], columns[:, chosen])
+            over = _with_mean(word - bit)
+            currents = branch_currents(g * over, lines)
+            heat = (currents.cell * over).sum((-2, -1))
+            lost = lines.r_word * currents.word[..., :-1].square().sum((-2, -1))
+            lost = lost + lines.r_bit * currents.bit[..., 1:, :].square().sum((-2, -1))
+            found.append(ArrayPower(currents.word[..., 0], heat, lost))
+        return ArrayPower(*(torch.cat(parts, dim=1) for parts in zip(*found, strict=True)))
 
 
 def _with_mean(x: Tensor) -> Tensor:

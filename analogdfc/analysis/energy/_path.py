@@ -257,7 +257,7 @@ class _Modes:
             volts,
             final + w,
             final + first,
-            (self.potential @ late[..., None]).squeeze(-1),
+            (self.potential @ late.movedim(0, -1)).movedim(-1, 0),
         )
 
     def _moved(self, t: Tensor, z: Tensor) -> Tensor:

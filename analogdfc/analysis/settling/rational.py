@@ -187,7 +187,10 @@ class Modal:
 
     def at(self, t: Array) -> Array:
         """Values at times, (times, n)."""
-        return np.asarray((np.exp(t[:, None] * self.poles) @ self.residues).real)
+        # The real part alone, as one product of real matrices.
+        terms = np.exp(t[:, None] * self.poles)
+        both = np.concatenate([terms.real, terms.imag], axis=1)
+        return np.asarray(both @ np.concatenate([self.residues.real, -self.residues.imag]))
 
     def shown(self, s: Complex) -> Array:
         """Largest size of each term's transform times s along a line, (m,).
