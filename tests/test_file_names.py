@@ -27,7 +27,8 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - NO_RECORD))
 def test_a_record_whose_name_is_not_utf_8_is_refused_before_the_work(command: str) -> None:
-    file = ["model.pt"] if command == "import" else []
+    first = {"import": ["model.pt"], "characterise": ["opamp"]}
+    file = first.get(command, [])
     result = CliRunner().invoke(cli, [command, *file, "-o", f"{LATIN}.h5"])
     assert result.exit_code == 2, result.output
     assert "caf\\xe9.h5: isn't UTF-8, as every text in a record is" in result.output
