@@ -29,11 +29,12 @@ from tqdm import tqdm
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.comparison import Comparison
-from analogdfc.errors import UserError
+from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.kits import KITS, Kit
 from analogdfc.spice.batch import BatchProcess
 from analogdfc.spice.dialects import DIALECTS
 from analogdfc.spice.netlist import FIDELITIES, Fidelity, Netlist
+from analogdfc.spice.simulator import Simulator
 from analogdfc.spice.testbench import Testbench
 from analogdfc.spice.vacask import VacaskProgram
 from analogdfc.study import Cells
@@ -96,20 +97,36 @@ def worst_of_both(comparison: Comparison) -> float:
     return max(v for name, v in comparison.signals.items() if name == "u" or name[0] == "v")
 
 
+def beside(
+    cells: Cells, simulators: Sequence[Simulator], here: Case
+) -> tuple[Comparison | None, list[str]]:
+    """A circuit in two simulators, the first as the reference, and CPU seconds of each.
+
+    One that doesn't converge is said to, and then there is nothing to compare.
+    """
+    runs, seconds = [], []
+    for simulator in simulators:
+        before = children()[0]
+        try:
+            runs.append(replace(cells, simulator=simulator).run(here))
+        except ConvergenceError:
+            seconds.append("no rest")
+        else:
+            seconds.append(f"{children()[0] - before:.2f}")
+    both = len(runs) == len(simulators)
+    return here.compare("one", "other", "parity", *runs) if both else None, seconds
+
+
 def engines() -> Iterator[Sequence[str]]:
     """Rows: network, level, worst of v and u in %, angle, seconds of each."""
     for sizes in ("3-4-2", "16-10-10"):
         for name, cells, here in levels(FIDELITIES, network(sizes)):
-            seconds = []
-            runs = {}
-            for simulator in (BatchProcess(), VacaskProgram()):
-                before = children()[0]
-                runs[simulator.program] = replace(cells, simulator=simulator).run(here)
-                seconds.append(children()[0] - before)
-            one, two = runs.values()
-            found = here.compare("ngspice", "VACASK", "parity", one, two)
-            yield (sizes, name, f"{100 * worst_of_both(found):.4f}",
-                   f"{found.updates['all'].angle:.2g}", *(f"{s:.2f}" for s in seconds))  # fmt: skip
+            found, seconds = beside(cells, (BatchProcess(), VacaskProgram()), here)
+            worst, angle = "", ""
+            if found is not None:
+                worst = f"{100 * worst_of_both(found):.4f}"
+                angle = f"{found.updates['all'].angle:.2g}"
+            yield (sizes, name, worst, angle, *seconds)
 
 
 def solvers() -> Iterator[Sequence[str]]:
@@ -117,14 +134,13 @@ def solvers() -> Iterator[Sequence[str]]:
     for sizes, fidelities in (("3-4-2", FIDELITIES), ("16-10-10", FIDELITIES[1:]),
                               ("30-20-10", FIDELITIES[1:2])):  # fmt: skip
         for level, cells, here in levels(fidelities, network(sizes)):
-            seconds, runs = [], []
-            for name in ("sparse", "klu"):
-                before = children()[0]
-                runs.append(replace(cells, simulator=BatchProcess(name)).run(here))
-                seconds.append(children()[0] - before)
-            found = here.compare("Sparse", "KLU", "parity", *runs)
-            yield (sizes, level, f"{100 * found.worst_signal:.2g}",
-                   *(f"{s:.2f}" for s in seconds), f"{seconds[0] / seconds[1]:.1f}")  # fmt: skip
+            each = BatchProcess("sparse"), BatchProcess("klu")
+            found, seconds = beside(cells, each, here)
+            worst, ratio = "", ""
+            if found is not None:
+                worst = f"{100 * found.worst_signal:.2g}"
+                ratio = f"{float(seconds[0]) / float(seconds[1]):.1f}"
+            yield (sizes, level, worst, *seconds, ratio)
 
 
 def large() -> Iterator[Sequence[str]]:

@@ -1,9 +1,9 @@
 """Does the behavioural model with the card of characterised cells predict their transistors?
 
-Run with `python -m benchmarks.transistors`; `--kit generic` needs no kit, `--sizes 16-10-10` takes
-the network that is trained on handwritten digits, some minutes a chip. Op-amp, tanh cell and switch
-are characterised first, as `analogdfc characterise` does; `--shipped` takes the card that comes
-with the package instead.
+Run with `python -m benchmarks.transistors`: chips of 3-4-2 in every kit, and one of 16-10-10 on
+gf180, which is trained on handwritten digits. `--kit generic` needs no kit; `--sizes 16-10-10` has
+all its chips, some minutes each. Op-amp, tanh cell and switch are characterised first, as
+`analogdfc characterise` does; `--shipped` takes the card that comes with the package instead.
 
 Angles are between updates: of the ideal equations, of the behavioural model with the card, and of
 the circuit in transistors. v: rms error of the potentials' way from the free state, over
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import click
@@ -39,6 +39,8 @@ ANGLE_BAR = 0.5
 
 SIGNAL_BAR = 0.01
 CHIPS = (None, 0, 1, 2)
+TRAINED = "16-10-10", "gf180", (0,)
+"""The network that is trained, on which kit, and which chips of it."""
 
 
 class Row(NamedTuple):
@@ -46,6 +48,7 @@ class Row(NamedTuple):
 
     Attributes:
         kit: name of the kit.
+        sizes: neurons of each layer.
         chip: seed of the chip; None for nominal components.
         to_model: angle from the ideal equations to the behavioural model, in degrees.
         to_circuit: from them to the circuit.
@@ -55,6 +58,7 @@ class Row(NamedTuple):
     """
 
     kit: str
+    sizes: str
     chip: int | None
     to_model: float
     to_circuit: float
@@ -85,19 +89,22 @@ def card_of(kit: str, backend: str) -> Card:
     return Card.parse(characterised(base, sheets))
 
 
-def rows(kit: str, card: Card, sizes: tuple[int, ...], backend: str) -> Iterator[Row]:
-    """All chips of a kit on one sample.
+def rows(
+    kit: str, card: Card, sizes: str, chips: Sequence[int | None], backend: str
+) -> Iterator[Row]:
+    """Chips of a kit on one sample.
 
     Args:
         kit: name of the kit.
         card: of its cells.
         sizes: neurons of each layer.
+        chips: their seeds; None for nominal components.
         backend: how ngspice is run.
 
     Raises:
         UserError: the kit isn't installed.
     """
-    model, _ = example(sizes, 0, lambda *_: None)
+    model, _ = example(tuple(map(int, sizes.split("-"))), 0, lambda *_: None)
     design = Design.of(
         model.network, model.feedback, card,
         controller=model.controller, tau_v=model.tau_v,
@@ -105,7 +112,7 @@ def rows(kit: str, card: Card, sizes: tuple[int, ...], backend: str) -> Iterator
     data = stimuli_for(model.network, 1, 0)
     study, process = Study(design, data.x, data.step), get_kit(kit)
     ideal = Ideal().run(study)
-    for chip in CHIPS:
+    for chip in chips:
         behavioural = Model(chip).run(study)
         start = time.perf_counter()
         circuit = Cells("transistor", get_simulator(backend), chip, 3600.0, kit=process).run(study)
@@ -119,7 +126,7 @@ def rows(kit: str, card: Card, sizes: tuple[int, ...], backend: str) -> Iterator
             error for name, error in found.signals.items()
             if name.startswith("v") and name.endswith("dev")
         )  # fmt: skip
-        yield Row(kit, chip, to_model, to_circuit, worst_angle(found), potentials, seconds)
+        yield Row(kit, sizes, chip, to_model, to_circuit, worst_angle(found), potentials, seconds)
 
 
 def whole(comparison: Comparison) -> float:
@@ -129,26 +136,32 @@ def whole(comparison: Comparison) -> float:
 
 @click.command()
 @click.option("--kit", "kits", multiple=True, type=click.Choice(list(KITS)), help="Only this kit.")
-@click.option("--sizes", default="3-4-2", show_default=True, help="Neurons of each layer.")
+@click.option("--sizes", help="Neurons of each layer, of all chips of this network alone.")
 @click.option("--backend", default="batch", show_default=True, help="How ngspice is run.")
 @click.option("--shipped", is_flag=True, help="With the cards that come with the package.")
-def main(kits: tuple[str, ...], sizes: str, backend: str, shipped: bool) -> None:
+def main(kits: tuple[str, ...], sizes: str | None, backend: str, shipped: bool) -> None:
     """The behavioural model against transistors."""
     torch.set_num_threads(1)
-    layers = tuple(map(int, sizes.split("-")))
-    table = Table(title=f"network {sizes}, one sample", title_justify="left")
-    heads = "kit", "chip", "to model", "to circuit", "between", "v, %", "s", ""
+    plan: list[tuple[str, str, Sequence[int | None]]]
+    plan = [(sizes or "3-4-2", kit, CHIPS) for kit in kits or KITS]
+    if sizes is None and TRAINED[1] in (kits or KITS):
+        plan.append(TRAINED)
+    table = Table(title="one sample", title_justify="left")
+    heads = "kit", "network", "chip", "to model", "to circuit", "between", "v, %", "s", ""
     for k, name in enumerate(heads):
-        table.add_column(name, justify="right" if 1 < k < 7 else "left")
+        table.add_column(name, justify="right" if 2 < k < 8 else "left")
     missed, notes = False, []
-    for kit in tqdm(kits or list(KITS), desc="kits"):
+    cards: dict[str, Card] = {}
+    for network, kit, chips in tqdm(plan, desc="kits"):
         try:
-            card = Card.load(kit) if shipped else card_of(kit, backend)
-            for row in rows(kit, card, layers, backend):
+            card = cards.get(kit) or (Card.load(kit) if shipped else card_of(kit, backend))
+            cards[kit] = card
+            for row in rows(kit, card, network, chips, backend):
                 missed |= not row.met
                 angles = (f"{a:.3f}" for a in (row.to_model, row.to_circuit, row.between))
                 table.add_row(
                     kit,
+                    network,
                     "nominal" if row.chip is None else str(row.chip),
                     *angles,
                     f"{100 * row.potentials:.3f}",

@@ -150,15 +150,25 @@ def test_a_cell_of_ones_own_may_bring_subcircuits_of_its_own(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        (OWN.replace(" vdd vss", ""), "needs the pins"),
-        (OWN.replace(" vos=0", ""), r"bad.lib: .*must take the parameter vos.*write 'vos=0'"),
+        (OWN.replace(" vdd vss", ""), "line 2: .subckt opamp needs the pins"),
+        (
+            OWN.replace(" vos=0", ""),
+            r"bad.lib, line 2: .*must take the parameter vos.*'vos=0'",
+        ),
         (
             OWN.replace("Ra a 0", "Xa a 0 leak r="),
             r"bad.lib: cell 'leak' isn't .* nor in this file",
         ),
         (OWN.replace("opamp", "amplifier"), "there is no such subcircuit"),
-        (OWN + ".control\nshell touch owned\n.endc\n", "is refused"),
-        (OWN + ".include /etc/passwd\n", "is refused"),
+        (OWN + ".control\nshell touch owned\n.endc\n", r"bad.lib, line 8: '.control' is refused"),
+        (OWN + ".include /etc/passwd\n", "line 8: .*an include stays in its folder"),
+        (OWN + ".include '../x.lib'\n", "line 8: .*an include stays in its folder"),
+        (OWN + ".inc other.lib\n", "line 8: .*there is no such file"),
+        (OWN + ".include bad.lib\n", "line 8: includes itself"),
+        (
+            OWN.replace("Ra a 0", "Ma a b 0 0 npn w=1u\nRa a 0"),
+            "line 4: .*names the model 'npn', which isn't there; add '.model npn",
+        ),
     ],
 )
 def test_a_cell_that_cannot_take_the_place_is_refused(text: str, why: str, tmp_path: Path) -> None:
@@ -167,6 +177,17 @@ def test_a_cell_that_cannot_take_the_place_is_refused(text: str, why: str, tmp_p
     chip = Chip.of(case((3, 4, 2), 0, 1).design, 0)
     with pytest.raises(UserError, match=why):
         Netlist.of(chip, "macro", cells={"opamp": file})
+
+
+def test_what_a_cell_includes_comes_along_from_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "opamp_own.lib"
+    (tmp_path / "models.lib").write_text(".model leak d(is=1e-15)\n")
+    diode = "Dleak a 0 leak\nRa a 0"
+    file.write_text('.include "models.lib"\n' + OWN.replace("Ra a 0", diode))
+    chip = Chip.of(case((1, 1), 0, 1).design, 0)
+    cells = Netlist.of(chip, "macro", cells={"opamp": file}).cells
+    assert cells.index(".model leak d(is=1e-15)") < cells.index(".subckt opamp")
+    assert ".include" not in cells
 
 
 def test_a_place_that_the_circuit_does_not_have_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from analogdfc.circuit.numbers import macro_parameters
 from analogdfc.errors import UserError
 from analogdfc.kits import Kit, Transistor
 from analogdfc.spice.interfaces import interfaces, used_cells
-from analogdfc.spice.own import DEVICE, Own, OwnCell, OwnDevice, own_cell, own_pair
+from analogdfc.spice.own import DEVICE, Own, OwnCell, OwnDevice, check_models, own_cell, own_pair
 from analogdfc.spice.veriloga import VerilogA
 
 
@@ -92,7 +92,11 @@ def _together(cells: Sequence[OwnCell], kit: Kit | None) -> Library:
     texts = [cell.text for cell in cells]
     modules = tuple(cell.module for cell in cells if cell.module is not None)
     _check_names(modules)
-    return Library("\n".join([*texts, *_processed(texts, kit)]), modules)
+    whole = "\n".join([*texts, *_processed(texts, kit)])
+    for cell in cells:
+        if cell.path is not None:
+            check_models(cell.text, cell.path, whole)
+    return Library(whole, modules)
 
 
 def _check_names(modules: Sequence[VerilogA]) -> None:

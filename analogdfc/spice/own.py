@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import re
-from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from analogdfc.errors import UserError, shown
-from analogdfc.files import read_whole
 from analogdfc.kits.expressions import Scope
 from analogdfc.spice.deck import check_deck, logical_lines
-from analogdfc.spice.interfaces import interfaces
+from analogdfc.spice.interfaces import interfaces, plain_words
+from analogdfc.spice.sources import included, source_text
 from analogdfc.spice.veriloga import ENDING, VerilogA, instance, model_line
 
 DEVICE = "device"
 """The name by which a device of a crossbar is replaced."""
 
-_LARGEST = 2**20
-"""Bytes of the largest file of a cell."""
+_INCLUDE = re.compile(r"\s*\.inc(?:lude)?\s+(\S.*?)\s*", re.IGNORECASE)
+_DEEPEST = 10
+_MODEL_WORDS = {"m": (5,), "d": (3,), "j": (4,), "q": (4, 5), "s": (5,), "w": (4,)}
+"""Where a part's model may stand in its line, by the letter of its kind."""
 
 _ADVICE = {"vos": ", and put it in series with an input, or ignore it"}
 _CONDUCTANCE = "g"
@@ -34,10 +35,12 @@ class OwnCell(NamedTuple):
     Attributes:
         text: its subcircuit.
         module: the Verilog-A that this needs.
+        path: its file; None of one of the library.
     """
 
     text: str
     module: VerilogA | None = None
+    path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -116,17 +119,55 @@ def own_cell(cell: str, path: Path, instead_of: str) -> OwnCell:
         return OwnCell("\n".join([*lines, ""]), file)
     text = _subcircuit(path)
     found = interfaces(f"*\n{text}").get(cell)
-    if found is None or found.pins != wanted.pins:
-        what = "there is no such subcircuit" if found is None else f"its pins are {found.pins}"
-        raise UserError(f"{path}: .subckt {cell} needs the pins {wanted.pins}; {what}")
+    if found is None:
+        raise UserError(
+            f"{path}: .subckt {cell} needs the pins {wanted.pins}; there is no such subcircuit"
+        )
+    where = f"{path}, line {_line_of(cell, text)}"
+    if found.pins != wanted.pins:
+        raise UserError(
+            f"{where}: .subckt {cell} needs the pins {wanted.pins}; its pins are {found.pins}"
+        )
     missing = [name for name in wanted.parameters if name not in found.parameters]
     if missing:
         raise UserError(
-            f"{path}: .subckt {cell} must take the parameter {missing[0]}, which differs from "
+            f"{where}: .subckt {cell} must take the parameter {missing[0]}, which differs from "
             f"instance to instance: write '{missing[0]}=0' behind its pins"
             f"{_ADVICE.get(missing[0], '')}"
         )
-    return OwnCell(text)
+    return OwnCell(text, path=path)
+
+
+def _line_of(cell: str, text: str) -> int:
+    """Number of the line on which a subcircuit begins."""
+    return next(
+        number - 1
+        for number, line in logical_lines(f"*\n{text}")
+        if line.lower().split()[:2] == [".subckt", cell]
+    )
+
+
+def check_models(text: str, path: Path, others: str) -> None:
+    """Make sure that a cell's models are there.
+
+    Args:
+        text: of the cell.
+        path: its file.
+        others: the whole library.
+
+    Raises:
+        UserError: one isn't; the message has file, line and remedy.
+    """
+    known = set(re.findall(r"^\s*\.model\s+(\S+)", others.lower(), re.MULTILINE))
+    for number, line in logical_lines(f"*\n{text}"):
+        words = plain_words(line)
+        places = _MODEL_WORDS.get(words[0][0], ())
+        named = [words[k] for k in places if k < len(words) and "=" not in words[k]]
+        if places and named and not known.intersection(named):
+            raise UserError(
+                f"{path}, line {number - 1}: {shown(line[:60])} names the model {named[0]!r}, "
+                f"which isn't there; add '.model {named[0]} ...' to the file"
+            )
 
 
 def own_pair(device: OwnDevice, instead_of: str, conductances: Sequence[float]) -> OwnCell:
@@ -202,19 +243,26 @@ def _read(path: Path) -> str:
     return "\n".join([own[1], *(f"// {name}\n{text}" for name, text in others)])
 
 
-def _subcircuit(path: Path) -> str:
+def _subcircuit(path: Path, depth: int = 0) -> str:
+    """The text of a file in SPICE's language, with those that it includes in their places."""
+    lines, names = source_text(path).rstrip().split("\n"), {}
+    for k, line in enumerate(lines):
+        if found := _INCLUDE.fullmatch(line):
+            names[k] = included(path, k + 1, line.strip(), found[1].strip("\"'"))
+            lines[k] = "*"
+            if depth == _DEEPEST:
+                raise UserError(f"{path}, line {k + 1}: includes itself, or too many files")
     try:
-        text = (
-            read_whole(path, _LARGEST)
-            .removeprefix(BOM_UTF8)
-            .decode("ascii")
-            .replace("\r\n", "\n")
-            .replace("\r", "\n")
-        )
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: can't read the cell: {error}") from error
-    try:
-        check_deck(f"* a cell\n{text.rstrip()}\n.end\n")
+        check_deck("\n".join(["* a cell", *lines, ".end", ""]))
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    return text
+        raise UserError(f"{path}, {_own_line(str(error))}") from error
+    for k, name in names.items():
+        lines[k] = f"* {name.name}\n{_subcircuit(name, depth + 1)}".rstrip()
+    return "\n".join([*lines, ""])
+
+
+def _own_line(message: str) -> str:
+    """A message with the number of a line of a file, which had a title before it."""
+    return re.sub(
+        r"^netlist, line (\d+)", lambda found: f"line {max(int(found[1]) - 1, 1)}", message
+    )

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from analogdfc.errors import UserError, shown
-from analogdfc.files import read_whole
+from analogdfc.spice.sources import included, refuse, source_text
 
 ENDING = ".va"
 """What the name of a file with Verilog-A ends in."""
@@ -25,7 +25,6 @@ STANDARD = ("constants.vams", "disciplines.vams")
 """The files that every compiler brings."""
 
 _MODEL = "_module"
-_LARGEST = 2**22
 _MOST_FILES = 20
 
 # fmt: off
@@ -148,7 +147,7 @@ class VerilogA:
                 continue
             if len(texts) == _MOST_FILES:
                 raise UserError(f"{path}: includes more than {_MOST_FILES} files")
-            texts[name] = _text(path.parent, name)
+            texts[name] = _text(path.parent / name)
             wanted += _included(path.parent / name, texts[name])
         return cls(path, texts)
 
@@ -250,20 +249,10 @@ def module_name(model: str) -> str:
     return model.removesuffix(_MODEL)
 
 
-def _text(folder: Path, name: str) -> str:
-    path = folder / name
-    try:
-        content = read_whole(path, _LARGEST).removeprefix(b"\xef\xbb\xbf")
-        text = content.decode("ascii").replace("\r\n", "\n").replace("\r", "\n")
-    except OSError as error:
-        raise UserError(f"{path}: can't read the cell: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}, line {line}: a character that isn't ASCII") from error
+def _text(path: Path) -> str:
+    text = source_text(path)
     if (control := re.search(r"[\0-\x08\x0b-\x1f\x7f]", text)) is not None:
-        _refuse(path, text.count("\n", 0, control.start()) + 1, control[0], "a control character")
-    if path.resolve().parent != folder.resolve():
-        raise UserError(f"{path}: leads out of its folder; put the file itself there")
+        refuse(path, text.count("\n", 0, control.start()) + 1, control[0], "a control character")
     return text
 
 
@@ -272,27 +261,14 @@ def _included(path: Path, text: str) -> Iterator[str]:
     for found in _TOKEN.finditer(text):
         line = text.count("\n", 0, found.start()) + 1
         if (name := found["include"]) is not None:
-            if name in STANDARD:
-                continue
-            if not re.fullmatch(r"\w[\w.-]*", name):
-                _refuse(
-                    path, line, found[0],
-                    "an include stays in its folder; put the file beside this one and name it "
-                    "without a path",
-                )  # fmt: skip
-            if not (path.parent / name).is_file():
-                _refuse(path, line, found[0], f"there is no such file in {path.parent}")
-            yield name
+            if name not in STANDARD:
+                yield included(path, line, found[0], name).name
         elif found["directive"] == "include":
-            _refuse(path, line, found[0], "an include names its file in quotes")
+            refuse(path, line, found[0], "an include names its file in quotes")
         elif (system := found["system"]) is not None and system not in _SYSTEM:
-            _refuse(path, line, found[0], "a model opens no files and runs no programs")
+            refuse(path, line, found[0], "a model opens no files and runs no programs")
         elif found["odd"] is not None:
-            _refuse(path, line, found[0], "this is never closed, or begins an escaped name")
-
-
-def _refuse(path: Path, line: int, what: str, why: str) -> NoReturn:
-    raise UserError(f"{path}, line {line}: {shown(what[:60])} is refused: {why}")
+            refuse(path, line, found[0], "this is never closed, or begins an escaped name")
 
 
 def _modules(text: str) -> dict[str, Module]:
