@@ -148,7 +148,7 @@ def large() -> Iterator[Sequence[str]]:
     here = network(LARGE)
     chip = Chip.of(here.design, 0)
     netlist = Netlist.of(chip, "macro")
-    bench = Testbench(chip, here.x[0], here.step[0], 10.0, 0.1, 100.0)
+    bench = Testbench(chip, here.x[0], here.step[0], duration=10.0, max_step=0.1, tolerance=100.0)
     start, before = time.perf_counter(), children()[0]
     BatchProcess("klu").run(netlist.deck(bench.text()), save=["up1"], time_limit=3600.0)
     taken, (cpu, memory) = time.perf_counter() - start, children()

@@ -102,7 +102,9 @@ def reference_texts(reference: Reference) -> tuple[Netlist, Testbench]:
     design = design_of(reference_model())
     x, step = reference_sample()
     netlist = Netlist.of(Chip.of(design, reference.seed), reference.fidelity)
-    return netlist, Testbench(netlist.chip, x[0], step[0], DT * STEPS, min(DT, TAU_V / 10))
+    return netlist, Testbench(
+        netlist.chip, x[0], step[0], duration=DT * STEPS, max_step=min(DT, TAU_V / 10)
+    )
 
 
 def reference_tree(reference: Reference) -> dict[str, Any]:

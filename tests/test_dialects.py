@@ -55,7 +55,7 @@ def written(folder: Path, name: str, sizes: tuple[int, ...] = (3, 4, 2)) -> Netl
     here = case(sizes, 0, 1)
     chip = Chip.of(here.design, 0)
     netlist = Netlist.of(chip, "macro")
-    bench = benches.Testbench(chip, here.x[0], here.step[0], 2.0, 0.05)
+    bench = benches.Testbench(chip, here.x[0], here.step[0], duration=2.0, max_step=0.05)
     netlist.write(folder, bench.file_text(), dialect=get_dialect(name))
     return netlist
 
@@ -71,7 +71,7 @@ def test_what_is_written_for_vacask_runs_there(tmp_path: Path) -> None:
     subprocess.run([VACASK, "-n", "1", "testbench.sim"], cwd=tmp_path, check=True, timeout=60)
     (plot,) = read_rawfile(tmp_path / "tran1.raw")
     here = case((3, 4, 2), 0, 1)
-    bench = benches.Testbench(netlist.chip, here.x[0], here.step[0], 2.0, 0.05)
+    bench = benches.Testbench(netlist.chip, here.x[0], here.step[0], duration=2.0, max_step=0.05)
     nodes = ["up1", "v2_2"]
     ours = BatchProcess().run(netlist.deck(bench.text()), save=nodes)
     for node in nodes:
@@ -226,7 +226,9 @@ def test_a_large_circuit_has_a_file_an_array_and_says_the_same(
     here = case((3, 4, 2), 0, 1)
     chip = Chip.of(here.design, 0)
     netlist = Netlist.of(chip, "ideal")
-    bench = benches.Testbench(netlist.chip, here.x[0], here.step[0], 2.0, 0.05).file_text()
+    bench = benches.Testbench(
+        netlist.chip, here.x[0], here.step[0], duration=2.0, max_step=0.05
+    ).file_text()
     netlist.write(tmp_path / "one", bench)
     monkeypatch.setattr(netlists, "_LARGE", 1)
     netlist.write(tmp_path / "many", bench)

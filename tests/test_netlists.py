@@ -493,7 +493,7 @@ from analogdfc.spice.testbench import Testbench
 network = Network([3, 4, 2], generator=torch.Generator().manual_seed(0))
 design = Design.of(network, DirectFeedback.transposed(network), Card.load("discrete_100mhz"))
 netlist = Netlist.of(Chip.of(design, 0), "macro")
-bench = Testbench(netlist.chip, torch.ones(3), torch.ones(2), 1.0, 0.02)
+bench = Testbench(netlist.chip, torch.ones(3), torch.ones(2), duration=1.0, max_step=0.02)
 netlist.write(sys.argv[1], bench.text())
 assert not any(name.startswith("PySpice.") for name in sys.modules)
 """

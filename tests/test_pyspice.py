@@ -20,7 +20,9 @@ from benchmarks._measure import case
 def made() -> tuple[Netlist, benches.Testbench]:
     here = case((3, 4, 2), 0, 1)
     chip = Chip.of(here.design, 0)
-    return Netlist.of(chip, "macro"), benches.Testbench(chip, here.x[0], here.step[0], 2.0, 0.05)
+    return Netlist.of(chip, "macro"), benches.Testbench(
+        chip, here.x[0], here.step[0], duration=2.0, max_step=0.05
+    )
 
 
 @pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::DeprecationWarning")

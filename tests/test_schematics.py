@@ -51,7 +51,9 @@ def test_there_is_a_drawing_for_every_cell_in_use() -> None:
 
 def test_values_are_those_that_the_simulator_has() -> None:
     netlist, here = macro(), case((3, 4, 2), 0, 1)
-    bench = benches.Testbench(netlist.chip, here.x[0], here.step[0], 1.0, 0.1).text()
+    bench = benches.Testbench(
+        netlist.chip, here.x[0], here.step[0], duration=1.0, max_step=0.1
+    ).text()
     deck = netlist.deck(re.sub(r"^\.tran .*$", ".op", bench, flags=re.M))
     parts = {
         f"@{part.kind}.{cell.instance}.{part.name}[{QUANTITY[part.kind]}]": part.value

@@ -79,6 +79,29 @@ def with_bandwidth(card: Card, gain_bandwidth: float, *, current: bool = False) 
     )
 
 
+def with_supply(card: Card, supply: float) -> Card:
+    """The card at another supply voltage.
+
+    An amplifier's output keeps the distance from the rails that it has. What else follows the
+    supply, such as a current that is biased by a resistor, a card doesn't know.
+
+    Args:
+        card: the card.
+        supply: magnitude of either supply, in volts.
+
+    Raises:
+        UserError: a supply that leaves an amplifier's output nothing.
+    """
+    a = card.amplifier
+    saturation = None if a.saturation is None else a.saturation + supply - a.supply
+    if saturation is not None and saturation <= 0:
+        raise UserError(
+            f"supply = {supply:g} V: the amplifiers of {card.card.name} keep "
+            f"{a.supply - (a.saturation or 0.0):g} V from either rail, so that nothing is left"
+        )
+    return card.replace("amplifier", supply=supply, saturation=saturation)
+
+
 def current_band(amplifier: Amplifier) -> tuple[float, float] | None:
     """Least and most supply current of well designed amplifiers of this bandwidth, in amperes.
 

@@ -20,5 +20,18 @@ def standard_normal(seed: int, name: str, shape: tuple[int, ...]) -> Tensor:
         name: what is drawn.
         shape: of the result.
     """
-    stream = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    return torch.from_numpy(stream.standard_normal(shape))
+    return torch.from_numpy(_stream(seed, name).standard_normal(shape))
+
+
+def draw_seed(seed: int, name: str) -> int:
+    """Seed for another program that draws, from 1 to 2^31 - 1.
+
+    Args:
+        seed: the chip's, >= 0.
+        name: what is drawn.
+    """
+    return int(_stream(seed, name).integers(1, 2**31))
+
+
+def _stream(seed: int, name: str) -> np.random.Generator:
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])

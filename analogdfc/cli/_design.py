@@ -17,12 +17,14 @@ from analogdfc.cards.technology import Card
 from analogdfc.cases import Stimuli, example, stimuli_for, stored
 from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.devices import Devices
-from analogdfc.cli._options import CHIP_SEED, SEED, Control, Finite, as_options, bundled
+from analogdfc.cli._options import CHIP_SEED, SEED, Control, Finite, as_options, bundled, refuse
 from analogdfc.errors import UserError
 from analogdfc.kits import CORNERS, KITS, Corner, Kit, get_kit
 from analogdfc.network import Network
 from analogdfc.spice.own import DEVICE, OwnDevice
+from analogdfc.spice.testbench import USUAL_CELSIUS
 from analogdfc.storage import Model
+from analogdfc.study import Condition
 
 SIZES = (16, 10, 10)
 
@@ -277,6 +279,33 @@ def pdk_options(command: _Command) -> _Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def condition_options(command: _Command) -> _Command:
+    """The options that say where one chip works, beside the corner; adds them to a command."""
+    return TEMPERATURE(SUPPLY(command))
+
+
+TEMPERATURE = click.option(
+    "--temperature",
+    type=Finite(min=-55, max=175),
+    default=USUAL_CELSIUS,
+    show_default=True,
+    help="Temperature of the circuit in degrees Celsius, which transistors know; needs --pdk.",
+)
+SUPPLY = click.option(
+    "--supply",
+    type=Finite(min=0, min_open=True),
+    help="Magnitude of either supply in volts: moves the amplifiers' rails, and in transistors "
+    "all that follows it.  [default: the card's]",
+)
+
+
+def make_condition(corner: Corner, temperature: float, supply: float | None) -> Condition:
+    """Where a chip works, as the options say."""
+    if click.get_current_context().params["pdk"] is None:
+        refuse("without --pdk there are no transistors, which alone know it", "temperature")
+    return Condition(corner, temperature, supply)
 
 
 def make_kit(fidelity: str, pdk: str | None, corner: Corner, card: str) -> tuple[Kit | None, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.table import Table
 
 from analogdfc.circuit.design import Design
@@ -47,7 +49,42 @@ def show(design: Design, origin: str, samples: str, found: Yield) -> None:
         console.print(table)
         say(_LEGEND, style="dim")
     for seed, angle in found.circuits.angles.items():
-        say(f"chip {seed}: {angle:.3f} degrees in SPICE, {found.of(seed):.3f} in the model")
+        same = "" if found.circuits.drawn else f", {found.of(seed):.3f} in the model"
+        say(f"chip {seed}: {angle:.3f} degrees in SPICE{same}")
+    if found.medians is not None:
+        say(
+            f"median angle in SPICE {found.medians.circuits}, in the model {found.medians.model} "
+            f"(95 % confidence); chance of a difference like this: {found.medians.chance:.2g}"
+        )
     for seed, why in found.circuits.failed.items():
         log = f"; the record has its log in circuits/log/{seed}" * (seed in found.circuits.logs)
         say(f"Warning: chip {seed} has no result in SPICE: {why}{log}", "bold")
+
+
+def show_conditions(design: Design, origin: str, samples: str, found: Sequence[Yield]) -> None:
+    """Print a row for every condition under which chips were tried."""
+    console = make_console()
+
+    def say(text: str, style: str = "") -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True, style=style)
+
+    seeds = found[0].chips.seeds
+    say(f"network {'-'.join(map(str, design.sizes))}, {origin}")
+    say(f"{samples}; {len(seeds)} chips from seed {seeds[0]}; card: {design.card.card.name}")
+    bound = f"within {found[0].max_angle:g} degrees"
+    table = Table("condition", title_justify="left", title="Chips; medians in degrees")
+    for name in (f"model, {bound}", "median", f"circuits, {bound}", "median"):
+        table.add_column(name, justify="right")
+    for one in found:
+        modelled = [f"{100 * one.share:.4g} %", f"{one.quantiles()[0.5]:.3g}"]
+        simulated = ["", ""]
+        if one.medians is not None:
+            middle = one.medians.circuits
+            angles = one.circuits.angles.values()
+            within = sum(angle <= one.max_angle for angle in angles)
+            simulated = [f"{within} of {middle.chips}", f"{middle.value:.3g}"]
+        table.add_row(str(one.condition), *modelled, *simulated)
+    console.print(table)
+    for one in found:
+        for seed, why in one.circuits.failed.items():
+            say(f"Warning: {one.condition}: chip {seed} has no result in SPICE: {why}", "bold")

@@ -34,8 +34,10 @@ from analogdfc.cli._design import (
     Switches,
     cell_files,
     cell_options,
+    condition_options,
     design_options,
     device_options,
+    make_condition,
     make_design,
     make_kit,
     make_model,
@@ -87,6 +89,8 @@ class _Options:
     fidelity: Fidelity | Literal["both"]
     pdk: str | None
     corner: Corner
+    temperature: float
+    supply: float | None
     cells: tuple[str, ...]
     device_parameter: str | None
     rung: str
@@ -130,6 +134,7 @@ class _Options:
     help="Level of the circuit's cells; both: ideal and macro.",
 )
 @pdk_options
+@condition_options
 @cell_options
 @click.option(
     "--rung",
@@ -255,12 +260,14 @@ def command(
     spool_folder = beside(output, ".runs")
     check_spool(spool_folder)
     kit, card = make_kit(options.fidelity, options.pdk, options.corner, card)
+    case = make_condition(options.corner, options.temperature, options.supply)
     chip = given(learned_on(weights), card, (seed, chip_seed), switches, devices, age)
     simulators = _simulators(options)
     model, origin = make_model(weights, sizes, chip.seeds[0], control)
     origin += chip.note
-    design = make_design(model, chip.card, chip.switches, chip.devices)
+    design = make_design(model, case.placed(chip.card), chip.switches, chip.devices)
     data = make_stimuli(model.network, samples, chip.seeds[0], target_stepsize)
+    case.check(Study(design, data.x, data.step))
     with spool_beside(spool_folder) as spool:
         noise = None if options.noise is None else TransientNoise(seed, options.noise)
         results = _run(design, chip.seeds[1], data, simulators, options, spool, kit, noise)
@@ -333,6 +340,7 @@ def _run(
             kit,
             beside=k > 0,
             noise=noise,
+            celsius=options.temperature,
         )
         for k, simulator in enumerate(simulators)
         for level in levels

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import click
 import torch
 
 from analogdfc import records, trees
+from analogdfc.cards.technology import Card
 from analogdfc.cases import Stimuli
 from analogdfc.circuit.design import Design
 from analogdfc.cli import _montecarlo
@@ -22,11 +25,14 @@ from analogdfc.cli._design import (
     TIME_LIMIT,
     Bars,
     Switches,
+    cell_options,
     design_options,
     device_options,
     make_design,
+    make_kit,
     make_model,
     make_stimuli,
+    own_cells,
 )
 from analogdfc.cli._given import given, learned_on
 from analogdfc.cli._options import (
@@ -44,14 +50,16 @@ from analogdfc.errors import UserError
 from analogdfc.files import beside
 from analogdfc.findings import inputs_tree
 from analogdfc.jobs import Spool, check_spool, processes, spool_beside
+from analogdfc.kits import CORNERS, KITS, Corner, Kit, get_kit
 from analogdfc.montecarlo.chips import try_chips
 from analogdfc.montecarlo.circuits import Circuits, circuit_work, try_circuits
-from analogdfc.montecarlo.figure import yield_figure
+from analogdfc.montecarlo.figure import conditions_figure, yield_figure
 from analogdfc.montecarlo.found import Yield
 from analogdfc.plots import save_figure
 from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.simulator import Simulator
-from analogdfc.study import Cells, Study
+from analogdfc.spice.testbench import USUAL_CELSIUS
+from analogdfc.study import Cells, Condition, Study, conditions
 
 # The first line keeps click from wrapping the example.
 _EXAMPLES = """\b
@@ -71,6 +79,14 @@ class _Options:
     duration: float
     together: int
     circuits: int
+    fidelity: Literal["macro", "transistor"]
+    pdk: str | None
+    mismatch: Literal["card", "kit"]
+    corners: tuple[Corner, ...]
+    temperatures: tuple[float, ...]
+    supplies: tuple[float, ...]
+    cells: tuple[str, ...]
+    device_parameter: str | None
     jobs: int | None
     engine: str
     solver: str
@@ -126,8 +142,54 @@ class _Options:
     type=Count(0),
     default=0,
     show_default=True,
-    help="Chips, the first ones, that are also simulated as circuits of macro cells.",
+    help="Chips, the first ones, that are also simulated as circuits.",
 )
+@click.option(
+    "--fidelity",
+    type=click.Choice(["macro", "transistor"]),
+    default="macro",
+    show_default=True,
+    help="Level of the circuits' cells.",
+)
+@click.option(
+    "--pdk",
+    type=click.Choice(list(KITS)),
+    help="Process kit of cells at level transistor; its card is then the default.",
+)
+@click.option(
+    "--mismatch",
+    type=click.Choice(["card", "kit"]),
+    default="card",
+    show_default=True,
+    help="What the circuits' amplifiers and tanh cells deviate by: offsets as the card says, or "
+    "every transistor as the kit's statistical models do, repeatably from the chip's seed.",
+)
+@click.option(
+    "--corner",
+    "corners",
+    type=click.Choice(CORNERS),
+    multiple=True,
+    default=("typical",),
+    show_default=True,
+    help="Corner of the process, NMOS first; several are tried each.",
+)
+@click.option(
+    "--temperature",
+    "temperatures",
+    type=Finite(min=-55, max=175),
+    multiple=True,
+    default=(USUAL_CELSIUS,),
+    show_default=True,
+    help="Temperature in degrees Celsius, which transistors know; several are tried each.",
+)
+@click.option(
+    "--supply",
+    "supplies",
+    type=Finite(min=0, min_open=True),
+    multiple=True,
+    help="Magnitude of either supply in volts; several are tried each.  [default: the card's]",
+)
+@cell_options
 @click.option("--jobs", type=Count(1), help="Processes at work.  [default: cores]")
 @ENGINE
 @SOLVER
@@ -162,6 +224,9 @@ def command(
     the bound, with the confidence interval of that share, and what of that which a chip drew goes
     with a large angle. A chip that comes to no result doesn't keep the bound.
 
+    Several corners, temperatures and supplies are tried in every combination. The model knows of
+    them what the supply leaves to the amplifiers' outputs; transistors know all.
+
     Chips that have run are kept in a folder beside the output until all have: the same command
     goes on with them where it was interrupted.
     """
@@ -171,8 +236,14 @@ def command(
             f"--circuits {options.circuits}: there are {options.chips} chips; take as many or fewer"
         )
     if options.circuits == 0:
-        refuse("no chip is simulated as a circuit; needs --circuits", "engine", "solver")
-        refuse("no chip is simulated as a circuit; needs --circuits", "time_limit")
+        own = "cells", "device_parameter"
+        of_circuits = "engine", "solver", "time_limit", "fidelity", "pdk", *own
+        refuse("no chip is simulated as a circuit; needs --circuits", *of_circuits)
+    if options.fidelity != "transistor":
+        of_transistors = "corners", "temperatures", "mismatch"
+        refuse("it acts on transistors; needs --circuits, --fidelity transistor", *of_transistors)
+    _, card = make_kit(options.fidelity, options.pdk, "typical", card)
+    cases = conditions(options.corners, options.temperatures, options.supplies or (None,))
     figure_path, folder = beside(output, ".png"), beside(output, ".runs")
     check_outputs(output, figure_path, read=(weights, card, devices))
     check_spool(folder)
@@ -182,72 +253,105 @@ def command(
     origin += chip.note
     design = make_design(model, chip.card, chip.switches, chip.devices)
     data = make_stimuli(model.network, options.samples, chip.seeds[0], options.target_stepsize)
+    lots = _lots(design, data, options, cases)
     with spool_beside(folder) as spool:
-        found = _run(design, chip.seeds[1], data, simulator, options, spool)
-        numbers = found.numbers()
-        tree = inputs_tree(model, design, chip.seeds, data) | {"chips": found.chips.tree()}
-        if simulator is not None:
-            tree |= {"circuits": found.circuits.tree()}
+        found = _run(lots, chip.seeds[1], simulator, options, spool)
+        numbers = found[0].numbers()
+        tree = inputs_tree(model, design, chip.seeds, data)
+        if len(found) == 1:
+            tree |= found[0].tree()
+        else:
+            tree |= {"conditions": {str(one.condition): one.tree() for one in found}}
+            numbers = {str(one.condition): one.numbers() for one in found}
         records.write(output, {**tree, "settings": settings(), "results": numbers})
-    figure = save_figure(yield_figure(design, found), figure_path)
+    one = len(found) == 1
+    drawn = yield_figure(design, found[0]) if one else conditions_figure(design, found)
+    figure = save_figure(drawn, figure_path)
     if as_json:
         about = {"network": "-".join(map(str, design.sizes)), "origin": origin}
         whole = {**about, "seed": chip.seeds[0], "samples": data.source, **numbers}
         click.echo(json.dumps(trees.as_json(whole), indent=2))
     else:
-        _montecarlo.show(design, origin, data.source, found)
+        if one:
+            _montecarlo.show(design, origin, data.source, found[0])
+        else:
+            _montecarlo.show_conditions(design, origin, data.source, found)
         click.echo(f"wrote {output} and {figure}")
 
 
-def _run(
-    design: Design,
-    first: int,
-    data: Stimuli,
-    simulator: Simulator | None,
-    options: _Options,
-    spool: Spool,
-) -> Yield:
+_Lots = dict[Condition, tuple[Study, Kit | None]]
+"""What is run under each condition, and of which process transistors are."""
+
+
+def _lots(design: Design, data: Stimuli, options: _Options, cases: Sequence[Condition]) -> _Lots:
     dt = design.tau_v / 10
-    study = Study(design, data.x, data.step, dt, round(options.duration / dt), spool)
+    whole = Study(design, data.x, data.step, dt, round(options.duration / dt))
+    studies = {case: case.on(whole) for case in cases}
+    return {case: (one, _kit(case, options, one.design.card)) for case, one in studies.items()}
+
+
+def _run(
+    lots: _Lots, first: int, simulator: Simulator | None, options: _Options, spool: Spool
+) -> list[Yield]:
     jobs = options.jobs or os.cpu_count() or 1
-    for remark in long_work(_seconds(study, options, jobs)):
+    for remark in long_work(_seconds(next(iter(lots.values()))[0], options, len(lots), jobs)):
         click.echo(f"Warning: {remark}", err=True)
     seeds = range(first, first + options.chips)
-    done = {"chips": 0, "circuits": 0}
-    with Bars() as bars:
+    found = []
+    with Bars() as bars, processes(jobs) as executor:
 
-        def tell(what: str, units: int, total: int) -> None:
-            done[what] += units
-            bars.show(what, done[what], total)
+        def counter(what: str, total: int) -> Callable[[int], None]:
+            done = 0
 
-        circuits = Circuits({}, {})
-        with processes(jobs) as executor:
+            def tell(units: int) -> None:
+                nonlocal done
+                done += units
+                bars.show(what, done, total)
+
+            return tell
+
+        for case, (whole, kit) in lots.items():
+            study = replace(whole, spool=spool)
+            about = f", {case}" if len(lots) > 1 else ""
+            tell = counter(f"chips{about}", options.chips)
             chips = try_chips(
-                study,
-                seeds,
-                together=options.together,
-                executor=executor,
-                progress=lambda units: tell("chips", units, options.chips),
+                study, seeds, together=options.together, executor=executor, progress=tell
             )
+            circuits = Circuits({}, {})
             if simulator is not None:
-                work = circuit_work(study, options.circuits)
-                circuits = try_circuits(
-                    study,
-                    seeds[: options.circuits],
-                    Cells("macro", simulator, time_limit=options.time_limit),
-                    executor=executor,
-                    progress=lambda units: tell("circuits", units, work),
+                cells = Cells(
+                    options.fidelity,
+                    simulator,
+                    time_limit=options.time_limit,
+                    cells=own_cells(options.cells, options.device_parameter),
+                    kit=kit,
+                    celsius=case.celsius,
                 )
-    return Yield(chips, options.max_angle, options.together, circuits)
+                tell = counter(f"circuits{about}", circuit_work(study, options.circuits))
+                some = seeds[: options.circuits]
+                circuits = try_circuits(study, some, cells, executor=executor, progress=tell)
+            found.append(Yield(chips, options.max_angle, options.together, circuits, case))
+    return found
 
 
-def _seconds(study: Study, options: _Options, jobs: int) -> dict[str, float]:
-    """Time that the work takes, in seconds, by what is done."""
+def _kit(case: Condition, options: _Options, card: Card) -> Kit | None:
+    """The process kit of the circuits, once it has been seen to do what the card says."""
+    if options.pdk is None:
+        return None
+    kit = get_kit(options.pdk, case.corner, mismatch=options.mismatch == "kit")
+    kit.check_card(card)
+    kit.files()
+    return kit
+
+
+def _seconds(study: Study, options: _Options, times: int, jobs: int) -> dict[str, float]:
+    """Time that the work takes under so many conditions, in seconds, by what is done."""
     together = min(options.together, options.chips)
     rounds = -(-options.chips // (together * jobs))
     model = model_seconds(study.design, together * options.samples, study.steps)
-    circuits = -(-options.circuits * options.samples // jobs)
+    circuits = times * -(-options.circuits * options.samples // jobs)
+    level = options.fidelity
     return {
-        "behavioural model": rounds * model,
-        "ngspice, macro cells": circuits * circuit_seconds(study.design, "macro", study.duration),
+        "behavioural model": times * rounds * model,
+        f"ngspice, {level} cells": circuits * circuit_seconds(study.design, level, study.duration),
     }

@@ -12,8 +12,10 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.cli._design import (
     Switches,
     cell_options,
+    condition_options,
     design_options,
     device_options,
+    make_condition,
     make_design,
     make_kit,
     make_model,
@@ -51,6 +53,7 @@ Example:
     help="Level of the amplifier and tanh cells.",
 )
 @pdk_options
+@condition_options
 @cell_options
 @click.option(
     "--dialect",
@@ -89,6 +92,8 @@ def command(
     fidelity: Fidelity,
     pdk: str | None,
     corner: Corner,
+    temperature: float,
+    supply: float | None,
     cells: tuple[str, ...],
     device_parameter: str | None,
     dialect: str,
@@ -117,15 +122,23 @@ def command(
     made_of = given(learned_on(weights), card, (seed, chip_seed), switches, devices, age)
     model, origin = make_model(weights, sizes, made_of.seeds[0], control)
     origin += made_of.note
-    design = make_design(model, made_of.card, made_of.switches, made_of.devices)
+    case = make_condition(corner, temperature, supply)
+    design = make_design(model, case.placed(made_of.card), made_of.switches, made_of.devices)
     samples = stimuli_for(model.network, 1, made_of.seeds[0])
     chip = Chip.of(design, made_of.seeds[1])
     own = own_cells(cells, device_parameter)
     netlist = Netlist.of(chip, fidelity, cells=own, kit=kit)
     study = Study(netlist.chip.design, samples.x, samples.step)
+    case.check(study)
     part = bench_tolerance(study, netlist.chip.seed)
     bench = Testbench(
-        netlist.chip, samples.x[0], samples.step[0], study.duration, design.tau_v / 10, part
+        netlist.chip,
+        samples.x[0],
+        samples.step[0],
+        duration=study.duration,
+        max_step=design.tau_v / 10,
+        tolerance=part,
+        celsius=temperature,
     )
     writer = None if dialect == "ngspice" else get_dialect(dialect)
     written = netlist.write(output, bench.file_text(), dialect=writer, force=force)

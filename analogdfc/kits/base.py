@@ -24,6 +24,9 @@ _NAME = re.compile(r"([np])fet_(\w+?)_(\w+)")
 _DIFFUSION = 0.5e-6
 """Length of a drawn source or drain, in metres: contacts with what keeps them from the gate."""
 
+_SUPPLIES = 0.85, 1.1
+"""Least and largest supply of a kit's cells, as a part of that which they are for."""
+
 _OF_A_BIN = frozenset({"lmin", "lmax", "wmin", "wmax"})
 _LINE = 100
 
@@ -96,6 +99,7 @@ class Kit(ABC):
             kilohms.
         tanh_scale: volts that are one unit of v in its tanh cell.
         tanh_current: largest current of its tanh cell, in amperes.
+        draws: imperfections of a card that its mismatch takes the place of.
     """
 
     name: ClassVar[str]
@@ -105,6 +109,7 @@ class Kit(ABC):
     swing: ClassVar[float]
     tanh_scale: ClassVar[float] = 0.25
     tanh_current: ClassVar[float] = 2e-6
+    draws: ClassVar[tuple[str, ...]] = ("amplifier offset", "tanh offset")
 
     def __init__(self, corner: Corner = "typical", mismatch: bool = False) -> None:
         check_names([corner], CORNERS, "corner")
@@ -209,16 +214,18 @@ class Kit(ABC):
         """
         a, where = card.amplifier, f"{card.card.name}: "
         instead = f"; take the card {self.name!r}"
-        if abs(a.supply - self.supply) > 0.05 * self.supply:
+        low, high = (part * self.supply for part in _SUPPLIES)
+        if not low <= a.supply <= high:
             raise UserError(
                 f"{where}[amplifier] supply = {a.supply:g} V: the transistors of {self.name} are "
-                f"for +-{self.supply:g} V{instead}"
+                f"for +-{self.supply:g} V, and work from {low:g} to {high:g} V{instead}"
             )
-        if a.saturation is None or a.saturation > 1.001 * self.swing:
+        swing = self.swing + a.supply - self.supply  # what an output keeps from the rails stays
+        if a.saturation is None or a.saturation > 1.001 * swing:
             what = "is missing" if a.saturation is None else f"= {a.saturation:g} V"
             raise UserError(
-                f"{where}[amplifier] saturation {what}: the supply of +-{self.supply:g} V can't "
-                f"hold more than {self.swing:g} V at the output of {self.name}'s amplifier{instead}"
+                f"{where}[amplifier] saturation {what}: the supply of +-{a.supply:g} V can't "
+                f"hold more than {swing:g} V at the output of {self.name}'s amplifier{instead}"
             )
         for what, wanted, own, unit in (
             ("[scale] activation", card.scale.activation, self.tanh_scale, "V"),

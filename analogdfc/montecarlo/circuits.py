@@ -21,7 +21,8 @@ from analogdfc.errors import UserError
 from analogdfc.jobs import Progress, Run, Shared, outcomes
 from analogdfc.montecarlo.lot import Lot
 from analogdfc.records import Quantity, Record, Tree
-from analogdfc.spice.own import own_texts
+from analogdfc.spice.netlist import Fidelity
+from analogdfc.spice.own import OwnDevice, own_texts
 from analogdfc.spice.simulation import PARTS
 from analogdfc.study import Cells, Study
 
@@ -35,11 +36,16 @@ class Circuits(NamedTuple):
         angles: angle of the whole update to the ideal one, in degrees, by the chip's seed.
         failed: why a chip came to no result, by its seed.
         logs: what the simulator wrote of such a chip, by its seed; none where it wrote nothing.
+        fidelity: level of their cells.
+        drawn: whether their transistors were drawn by the kit, so that no chip of the model has
+            the same.
     """
 
     angles: Mapping[int, float]
     failed: Mapping[int, str]
     logs: Mapping[int, str] = {}
+    fidelity: Fidelity = "macro"
+    drawn: bool = False
 
     def tree(self) -> Tree:
         """They as a branch of a record."""
@@ -70,8 +76,17 @@ class _One(Run[Tensor]):
     def settings(self) -> str:
         cells = self.cells
         own = {name: _digest(text) for name, text in own_texts(cells.cells or {}).items()}
+        device = [repr(one) for one in (cells.cells or {}).values() if isinstance(one, OwnDevice)]
         kit = None if cells.kit is None else cells.kit.about
-        circuit = [cells.fidelity, cells.seed, cells.simulator.name, own, kit, self.sample]
+        circuit: list[object] = [
+            cells.fidelity,
+            cells.seed,
+            cells.simulator.name,
+            own,
+            kit,
+            cells.celsius,
+        ]
+        circuit += [cells.rough, device, self.sample]
         return json.dumps([self.lot.value.described, circuit])
 
     def made_with(self) -> str:
@@ -106,7 +121,7 @@ def try_circuits(
     executor: Executor | None = None,
     progress: Callable[[int], object] = lambda units: None,
 ) -> Circuits:
-    """Run chips of a design as circuits.
+    """Run chips of a design as circuits, in time steps that are enough for their updates.
 
     Args:
         study: the design, with what it runs on and the spool that keeps finished simulations.
@@ -120,7 +135,8 @@ def try_circuits(
     """
     lot = Shared(Lot(study))
     samples = range(len(study.x))
-    runs = [_One(lot, replace(cells, seed=seed, jobs=1), k) for seed in seeds for k in samples]
+    each = [replace(cells, seed=seed, jobs=1, rough=True) for seed in seeds]
+    runs = [_One(lot, one, k) for one in each for k in samples]
     ended = outcomes(runs, study.spool, executor, progress)
     found = iter(ended)
     angles: dict[int, float] = {}
@@ -137,7 +153,8 @@ def try_circuits(
             continue
         whole = torch.stack([one for one in updates.values() if isinstance(one, Tensor)])
         angles[seed] = lot.value.angle(whole.mean(dim=0))
-    return Circuits(angles, failed, logs)
+    drawn = cells.kit is not None and cells.kit.mismatch
+    return Circuits(angles, failed, logs, cells.fidelity, drawn)
 
 
 def _digest(text: str) -> str:

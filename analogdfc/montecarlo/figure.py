@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from analogdfc.circuit.design import Design
@@ -36,6 +38,36 @@ def yield_figure(design: Design, found: Yield) -> Figure:
     histogram, causes = figure.subplots(1, 2)
     _histogram(histogram, found)
     _correlations(causes, found)
+    return figure
+
+
+@own_settings()
+def conditions_figure(design: Design, found: Sequence[Yield]) -> Figure:
+    """Angles of chips under several conditions: all of the model, and each of the circuits.
+
+    Args:
+        design: the design.
+        found: its chips under each condition.
+    """
+    figure = new_figure(9, 2 + 0.4 * len(found))
+    network, *card = about(design)
+    headed(figure, f"{network}, chips under {len(found)} conditions", ", ".join(card))
+    axes = figure.subplots()
+    for row, one in enumerate(found):
+        low, _, middle, _, high = one.quantiles().values()
+        if np.isfinite(high):
+            name = "model: 5 to 95 % of the chips, and their median" if row == 0 else None
+            axes.plot([low, high], [row, row], color="#0072B2", linewidth=6, alpha=0.4, label=name)
+        if np.isfinite(middle):
+            axes.plot([middle], [row], "|", color="#0072B2", markersize=14)
+        angles = list(one.circuits.angles.values())
+        name = "circuits" if row == 0 else None
+        axes.plot(angles, [row] * len(angles), ".", color="#009E73", label=name)
+    axes.axvline(found[0].max_angle, color="#D55E00", linestyle="--", label="bound")
+    axes.set_yticks(range(len(found)), [str(one.condition) for one in found], fontsize=8)
+    axes.invert_yaxis()
+    label(axes, "update of a chip against the ideal one", "angle (degrees)", "")
+    axes.legend(fontsize=8)
     return figure
 
 

@@ -13,10 +13,12 @@ from scipy.stats import binomtest, spearmanr
 from analogdfc.errors import UserError
 from analogdfc.montecarlo.chips import Chips
 from analogdfc.montecarlo.circuits import Circuits
+from analogdfc.montecarlo.medians import CONFIDENCE, Medians
+from analogdfc.records import Tree
+from analogdfc.study import Condition
 
 __all__ = ["Correlation", "Yield"]
 
-CONFIDENCE = 0.95
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _FEWEST = 4
 """Chips with fewer of which a rank correlation says nothing."""
@@ -46,6 +48,7 @@ class Yield:
         max_angle: the bound on the angle of the whole update, in degrees.
         together: chips that were integrated together.
         circuits: some of them as circuits.
+        condition: where they work.
 
     Raises:
         UserError: a bound that isn't positive.
@@ -55,6 +58,7 @@ class Yield:
     max_angle: float
     together: int
     circuits: Circuits = field(default_factory=lambda: Circuits({}, {}))
+    condition: Condition = field(default_factory=Condition)
 
     def __post_init__(self) -> None:
         if not self.max_angle > 0:
@@ -88,6 +92,12 @@ class Yield:
         # Of the sample itself: nothing lies between a chip and one without a result.
         found = np.quantile(self.angles, _QUANTILES, method="inverted_cdf")
         return dict(zip(_QUANTILES, map(float, found), strict=True))
+
+    @cached_property
+    def medians(self) -> Medians | None:
+        """Median angles in SPICE and in the model; None where no chip was a circuit."""
+        angles = [*self.circuits.angles.values(), *(np.inf for _ in self.circuits.failed)]
+        return Medians.of(np.array(angles), self.angles) if angles else None
 
     @cached_property
     def correlations(self) -> tuple[Correlation, ...]:
@@ -129,15 +139,29 @@ class Yield:
         }
         if self.chips.failed:
             out["without_a_result"] = {f"chip {s}": w for s, w in self.chips.failed.items()}
-        if any(self.circuits):
-            out["ngspice_macro"] = {
-                f"chip {seed}": {"angle_degree": angle, "behavioural_degree": self.of(seed)}
-                for seed, angle in self.circuits.angles.items()
-            } | {
-                f"chip {seed}": {"without_a_result": why}
-                for seed, why in self.circuits.failed.items()
+        if self.medians is not None:
+            out[f"ngspice_{self.circuits.fidelity}"] = self._circuits()
+            out["medians"] = {
+                "ngspice": self.medians.circuits.numbers(),
+                "behavioural": self.medians.model.numbers(),
+                "chance": self.medians.chance,
             }
         return out
+
+    def tree(self) -> Tree:
+        """The chips, and the circuits where there are any, as branches of a record."""
+        some = {"circuits": self.circuits.tree()} if self.medians is not None else {}
+        return {"chips": self.chips.tree(), **some}
+
+    def _circuits(self) -> dict[str, dict[str, Any]]:
+        """Chips as circuits, by name."""
+        found: dict[str, dict[str, Any]] = {}
+        for seed, angle in self.circuits.angles.items():
+            same = {} if self.circuits.drawn else {"behavioural_degree": self.of(seed)}
+            found[f"chip {seed}"] = {"angle_degree": angle, **same}
+        for seed, why in self.circuits.failed.items():
+            found[f"chip {seed}"] = {"without_a_result": why}
+        return found
 
     def of(self, seed: int) -> float:
         """Angle of a chip in the behavioural model, in degrees.

@@ -24,7 +24,7 @@ from analogdfc.spice.own import Own
 from analogdfc.spice.process import stop_all
 from analogdfc.spice.sample import SampleRun
 from analogdfc.spice.simulator import Simulator
-from analogdfc.spice.testbench import Testbench
+from analogdfc.spice.testbench import USUAL_CELSIUS, Testbench
 
 
 class Circuit:
@@ -40,9 +40,11 @@ class Circuit:
         cells: files of one's own by the name of the cell whose place they take.
         kit: the process of cells at level 'transistor'.
         noise: of the waveforms, from the release on; none by default.
+        celsius: temperature of the circuit, in degrees Celsius.
 
     Raises:
-        UserError: as `Netlist.of`, or noise where there is none in time (see `driven`).
+        UserError: as `Netlist.of`, or noise where there is none in time (see `driven`), or a
+            kit's mismatch in a simulator that can't draw it.
     """
 
     def __init__(
@@ -57,11 +59,17 @@ class Circuit:
         cells: Own | None = None,
         kit: Kit | None = None,
         noise: TransientNoise | None = None,
+        celsius: float = USUAL_CELSIUS,
     ) -> None:
         if noise is not None and not isinstance(simulator, NgSpice):
             raise UserError(
                 f"{simulator.program}: no noise in time here, since its sources can't reach into "
                 "cells; take ngspice"
+            )
+        if kit is not None and kit.mismatch and not simulator.draws:
+            raise UserError(
+                f"mismatch of the kit {kit.name!r}: {simulator.program} can't draw it from a seed; "
+                "ngspice can"
             )
         netlist = Netlist.of(chip, fidelity, cells=cells, kit=kit)
         self.netlist = netlist if noise is None else driven(netlist)
@@ -70,6 +78,7 @@ class Circuit:
         self.time_limit = time_limit
         self.jobs = jobs
         self.spool = spool
+        self.celsius = celsius
 
     def run(
         self,
@@ -79,6 +88,7 @@ class Circuit:
         dt: float,
         steps: int,
         tolerances: Sequence[float] | None = None,
+        longest: float | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> Trajectory:
         """Release the controller and follow the waveforms, one simulation a sample.
@@ -90,6 +100,8 @@ class Circuit:
             steps: number of intervals recorded.
             tolerances: error of a time step as a part of the usual one, for each sample; 1 by
                 default.
+            longest: time step, in units of the controller's time; by default a tenth of tau_v, and
+                never coarser than the record.
             progress: called as it goes with how much is simulated, in hundredths of a sample.
 
         Raises:
@@ -103,11 +115,20 @@ class Circuit:
         design = self.netlist.chip.design
         check_samples(design.sizes, x, step, what="target steps")
         x, step = x.to(torch.float64).cpu(), step.to(torch.float64).cpu()
-        # A tenth of tau_v, and never coarser than the record.
-        longest = min(design.tau_v / 10, dt)
+        if longest is None:
+            longest = min(design.tau_v / 10, dt)
         parts = tolerances or [1.0] * len(x)
         benches = [
-            Testbench(self.netlist.chip, a, b, steps * dt, longest, part, self._noise(a, b, k))
+            Testbench(
+                self.netlist.chip,
+                a,
+                b,
+                duration=steps * dt,
+                max_step=longest,
+                tolerance=part,
+                noise=self._noise(a, b, k),
+                celsius=self.celsius,
+            )
             for k, (a, b, part) in enumerate(zip(x, step, parts, strict=True))
         ]
         runs = [
@@ -143,7 +164,9 @@ class Circuit:
         nodes = chip.circuit.names(tap.port)
         found = torch.empty(step.shape, dtype=torch.float64)
         for k, (sample, zero) in enumerate(zip(x.double().cpu(), step.double().cpu(), strict=True)):
-            bench = Testbench(chip, sample, zero, 1.0, 1.0, noise=self._noise(sample, zero, k))
+            bench = Testbench(
+                chip, sample, zero, duration=1.0, max_step=1.0, noise=self._noise(sample, zero, k)
+            )
             deck = self.netlist.deck(bench.free_text())
             # What a run needs too, so that a loaded circuit needn't be loaded again for it.
             save = [node for group in bench.signals().values() for node in group]

@@ -79,7 +79,7 @@ def measure_circuit(
     netlist = Netlist.of(chip, "macro")
     longest = longest or design.tau_v / 10
     benches = [
-        Testbench(netlist.chip, a, b, duration, longest)
+        Testbench(netlist.chip, a, b, duration=duration, max_step=longest)
         for a, b in zip(x.double().cpu(), step.double().cpu(), strict=True)
     ]
     probes, sources = _probes(chip, netlist.deck(benches[0].text()))

@@ -19,7 +19,7 @@ from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.errors import UserError
 from analogdfc.spice.netlist import Netlist
-from analogdfc.spice.testbench import SITE, drives
+from analogdfc.spice.testbench import drives, site_options
 from analogdfc.spice.writer import number
 
 _TOLERANCES = ".options reltol=1e-6 abstol=1e-13 vntol=1e-9 gmin=1e-15"
@@ -99,7 +99,7 @@ class HeldBench:
             lines.append("* What the holds have stored")
         lines += [f"Vheld_{k} {node} 0 {number(v)}" for k, (node, v) in enumerate(held.items())]
         lines += [f".nodeset v({node})={number(v)}" for node, v in self.near.items()]
-        return "\n".join([*lines, _TOLERANCES, SITE, analysis, ".end", ""])
+        return "\n".join([*lines, _TOLERANCES, site_options(), analysis, ".end", ""])
 
     def holds(self) -> list[str]:
         """Nodes at the holds' outputs, inside the instances: those of the targets come first."""

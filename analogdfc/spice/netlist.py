@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.streams import draw_seed
 from analogdfc.errors import UserError
 from analogdfc.files import TEXTS, owner, stamped, write_all
 from analogdfc.kits import Kit
@@ -79,6 +80,9 @@ class Netlist:
     ) -> Netlist:
         """Generate the netlist of a chip.
 
+        Where the kit draws every transistor anew, from the chip's seed, cells have no offsets of
+        the card beside theirs.
+
         Args:
             chip: the chip; at level 'ideal' its nominal components with ideal wires are written,
                 since ideal cells have no imperfections.
@@ -90,7 +94,7 @@ class Netlist:
 
         Raises:
             UserError: an unknown level, a cell that can't take the place, a process that is missing
-                or too much, or that can't do what the card says.
+                or too much, or that can't do what the card says, or mismatch of a nominal chip.
         """
         if fidelity not in FIDELITIES:
             raise UserError(f"unknown fidelity {fidelity!r}; there are {', '.join(FIDELITIES)}")
@@ -103,8 +107,16 @@ class Netlist:
             )
         if kit is not None:
             kit.check_card(chip.design.card)
+        drawn = ""
+        if kit is not None and kit.mismatch:
+            seed = chip.seed
+            if seed is None:
+                raise UserError("a nominal chip has no mismatch: give it a seed, or the kit none")
+            chip = Chip.of(chip.design.without(*kit.draws), seed)
+            number = draw_seed(seed, kit.name)
+            drawn = f"* Mismatch of the transistors\n.options seed={number}\n"
         found = library(chip, fidelity, cells, kit)
-        return cls(chip, fidelity, found.text, circuit_text(chip, fidelity), found.modules)
+        return cls(chip, fidelity, found.text, drawn + circuit_text(chip, fidelity), found.modules)
 
     def write(
         self,

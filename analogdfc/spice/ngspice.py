@@ -34,6 +34,7 @@ class NgSpice(Simulator):
     """
 
     program: ClassVar[str] = "ngspice"
+    draws: ClassVar[bool] = True
     analyses: ClassVar[tuple[str, ...]] = ("op", "dc", "ac", "noise")
 
     def __init__(self, solver: str = "auto") -> None:

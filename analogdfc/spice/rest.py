@@ -48,7 +48,9 @@ def at_rest(
     bench = HeldBench(chip, x, step, {}, _near(state))
     if nodes := bench.holds():
         shortly = _AFTER * design.pace[1] / design.seconds
-        deck = netlist.deck(Testbench(chip, x, step, shortly, shortly / 10).text())
+        deck = netlist.deck(
+            Testbench(chip, x, step, duration=shortly, max_step=shortly / 10).text()
+        )
         waves = simulator.run(
             deck, save=nodes, time_limit=time_limit, modules=netlist.modules
         ).signals

@@ -114,12 +114,14 @@ class Simulator(ABC):
         program: what it is called in messages.
         solvers: the linear solvers that a run tries, the first that works is taken.
         analyses: those that `analyse` takes.
+        draws: whether it draws random parameters, `agauss`, and `.options seed` repeats them.
     """
 
     name: ClassVar[str]
     program: ClassVar[str] = "the simulator"
     solvers: tuple[str, ...] = ("",)
     analyses: ClassVar[tuple[str, ...]] = ()
+    draws: ClassVar[bool] = False
 
     def made_with(self) -> str:
         """What says that another run would be one of the same program and solvers."""

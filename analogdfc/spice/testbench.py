@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Protocol
 
 from torch import Tensor
@@ -13,15 +13,27 @@ from analogdfc.circuit.description import BIAS, INPUT, TARGET
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.probes import probes
 from analogdfc.dynamics.loop import free_state, output
+from analogdfc.errors import UserError
 from analogdfc.spice.deck import with_saves
 from analogdfc.spice.writer import number
+
+USUAL_CELSIUS = 27.0
+"""Temperature at which models and cards hold unless they say otherwise, in degrees Celsius."""
+
+_CELSIUS = (-55.0, 175.0)
+"""Range in which a model of a transistor means something."""
 
 EDGE = 1e-5
 """Duration of each of the two edges of the release, as a part of the design's `pace`."""
 
 
-SITE = ".options chgtol=1e-14 pivtol=1e-13 pivrel=1e-3 temp=27 tnom=27"
-"""What is ngspice's default: a site's settings must not change it."""
+def site_options(celsius: float = USUAL_CELSIUS) -> str:
+    """What is ngspice's default but for the temperature: a site's settings must not change it.
+
+    Args:
+        celsius: temperature of the circuit, in degrees Celsius.
+    """
+    return f".options chgtol=1e-14 pivtol=1e-13 pivrel=1e-3 temp={celsius:g} tnom=27"
 
 
 class MoreSources(Protocol):
@@ -50,15 +62,29 @@ class Testbench:
         tolerance: error of a time step as a part of the usual one, 1e-6 of a signal; a loop that
             rings for long needs less (see `analysis.ringing`).
         noise: of the sample, from the release on; none by default.
+        celsius: temperature of the circuit, in degrees Celsius; transistors know it.
+
+    Raises:
+        UserError: a temperature that no transistor works at.
     """
 
     chip: Chip
     x: Tensor
     step: Tensor
+    _: KW_ONLY
     duration: float
     max_step: float
     tolerance: float = 1.0
     noise: MoreSources | None = None
+    celsius: float = USUAL_CELSIUS
+
+    def __post_init__(self) -> None:
+        low, high = _CELSIUS
+        if not low <= self.celsius <= high:
+            raise UserError(
+                f"celsius = {self.celsius:g}: models of transistors hold from {low:g} to {high:g} "
+                "degrees Celsius"
+            )
 
     @property
     def release(self) -> float:
@@ -138,7 +164,7 @@ class Testbench:
             "* Analysis: the operating point is the free phase",
             "* (what is ngspice's default is there too: a site's settings must not change it)",
             f".options {self._tolerances} gmin=1e-15 method=trap maxord=2 trtol=7",
-            SITE,
+            site_options(self.celsius),
             analysis,
             ".end",
         ]

@@ -7,6 +7,7 @@
 A realisation says how a design runs; all return a `Trajectory`, so any two can be compared.
 """
 
+from analogdfc.study.conditions import Condition, conditions
 from analogdfc.study.realisations import (
     BEHAVIOURAL,
     CELLS,
@@ -30,6 +31,7 @@ __all__ = [
     "PAIRS",
     "STATIC",
     "Cells",
+    "Condition",
     "Ideal",
     "Model",
     "Progress",
@@ -38,4 +40,5 @@ __all__ = [
     "Stepped",
     "Study",
     "StudyResult",
+    "conditions",
 ]

@@ -21,6 +21,7 @@ from analogdfc.spice.netlist import Fidelity
 from analogdfc.spice.own import Own
 from analogdfc.spice.simulation import PARTS
 from analogdfc.spice.simulator import Simulator
+from analogdfc.spice.testbench import USUAL_CELSIUS
 
 if TYPE_CHECKING:
     from analogdfc.study.study import Study
@@ -34,6 +35,9 @@ CELLS: Mapping[Fidelity, str] = {
     "transistor": "transistor cells",
 }
 """Names of the circuit's realisations by the level of its cells."""
+
+_ROUGH = 30.0
+"""Error of a time step that leaves an update as it is, as a part of the usual one."""
 
 PAIRS: tuple[tuple[str, str, Kind], ...] = (
     (CELLS["ideal"], IDEAL, "parity"),
@@ -232,6 +236,9 @@ class Cells:
         fine: take time steps of a tenth of the error that the loop's damping asks for.
         beside: whether it is one in another simulator, laid beside that of the same level without.
         noise: of the waveforms, none by default; ideal cells have none.
+        celsius: temperature of the circuit, in degrees Celsius.
+        rough: take long time steps of thirty times the usual error, which turn an update by less
+            than 0.001 degrees and take a fraction of the time.
     """
 
     fidelity: Fidelity
@@ -244,6 +251,8 @@ class Cells:
     fine: bool = False
     beside: bool = False
     noise: TransientNoise | None = None
+    celsius: float = USUAL_CELSIUS
+    rough: bool = False
 
     @property
     def name(self) -> str:
@@ -258,7 +267,7 @@ class Cells:
 
     def finer(self) -> Cells:
         """The same with a tenth of the tolerance."""
-        return replace(self, fine=True)
+        return replace(self, fine=not self.rough, rough=False)
 
     def tolerance(self, study: Study) -> float:
         """Error of a step that a run may have, as a part of the usual one, of all samples.
@@ -270,7 +279,8 @@ class Cells:
 
     def _tolerances(self, study: Study) -> list[float]:
         found = study.step_tolerances(self.seed, ideal=self.fidelity == "ideal")
-        return [_part(self.fine) * part for part in found]
+        allowed = _ROUGH if self.rough else _part(self.fine)
+        return [allowed * part for part in found]
 
     def run(self, study: Study, progress: Progress | None = None) -> Trajectory:
         """Simulate one sample after another.
@@ -289,6 +299,7 @@ class Cells:
             cells=self.cells,
             kit=self.kit,
             noise=None if self.fidelity == "ideal" else self.noise,
+            celsius=self.celsius,
         )
 
         def done(count: int) -> None:
@@ -301,6 +312,7 @@ class Cells:
             dt=study.dt,
             steps=study.steps,
             tolerances=self._tolerances(study),
+            longest=study.design.tau_v if self.rough else None,
             progress=done,
         )
 
