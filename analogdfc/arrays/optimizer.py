@@ -140,6 +140,7 @@ class PulseWriter(_Stepping):
     Attributes:
         last: weights that were pulsed last, as places in the flattened (outputs, inputs), and the
             steps of each, (slices, n); None before the first pulses.
+        aligned: draw the noise of every device whether it is pulsed or not, at the cost of all.
 
     Raises:
         UserError: devices without pulses, or slices of different significance, which would need a
@@ -161,6 +162,7 @@ class PulseWriter(_Stepping):
         super().__init__(array, rounding)
         scheme = layout.mapping.scheme
         self.step = model.pulses.mean_step(model.window) * scheme.step(model.window)
+        self.aligned = False
 
     def _shape(self) -> tuple[int, ...]:
         return self.array.layout.shape[0], *super()._shape()
@@ -175,9 +177,29 @@ class PulseWriter(_Stepping):
         self.counts.clipped += int((whole.abs() > most).sum())
         whole = whole.clamp(-most, most).to(torch.int64)
         self.last = weights, whole
-        pulses = self.array.pulse_weights(weights, whole, now, generator)
+        if self.aligned:
+            pulses = self._in_rounds(weights, whole, now, generator)
+        else:
+            pulses = self.array.pulse_weights(weights, whole, now, generator)
         self.counts.up += int(pulses.clamp(min=0).sum())
         self.counts.down -= int(pulses.clamp(max=0).sum())
+
+    def _in_rounds(
+        self, weights: Tensor, whole: Tensor, now: float, generator: torch.Generator
+    ) -> Tensor:
+        """The same pulses, the first on all devices, then the second, and so on.
+
+        Each round draws the noise of all devices, pulsed or not, from a source of its own: what
+        one device gets doesn't depend on which others are pulsed.
+        """
+        layout, streams = self.array.layout, Streams(generator)
+        steps = whole.new_zeros(len(whole), *self._shape()[-2:])
+        steps.flatten(1)[:, weights] = whole
+        pulses = layout.mapping.scheme.pulses(steps, layout.outputs)
+        for k in range(int(pulses.abs().max())):
+            now_sent = pulses.sign() * (pulses.abs() > k)
+            self.array.pulse(now_sent, now, streams[f"pulse {k + 1}"])
+        return pulses
 
 
 class ReprogramWriter(_Stepping):
@@ -307,6 +329,9 @@ class PulsedUpdate(torch.optim.Optimizer):
         # Shared, so that a scheduler of either changes the step.
         self.param_groups = optimizer.param_groups
         self.writers = tuple(_writer(a, MODES[mode], granularity) for a in network.arrays)
+        for writer in self.writers:
+            if isinstance(writer, PulseWriter):
+                writer.aligned = aligned
         # Kept, since fresh memory of this size costs as much as the arithmetic on it.
         self._changes = [torch.empty_like(a.stored()) for a in network.arrays]
 
