@@ -36,7 +36,7 @@ def scaled(factor: float) -> Chip:
 
 def bench(chip: Chip, shift: float, duration: float = 1.0) -> Bench:
     x, step = torch.tensor([0.3 + shift, -0.2]).double(), torch.tensor([0.1 - shift]).double()
-    return Bench(chip, x, step, duration, 0.02)
+    return Bench(chip, x, step, duration=duration, max_step=0.02)
 
 
 def run(simulator: Simulator, factor: float, shift: float, duration: float = 1.0) -> Waveforms:

@@ -276,7 +276,7 @@ def netlist_of(
 def bench_of(design: Design) -> str:
     x = torch.linspace(-1, 1, design.sizes[0], dtype=torch.float64)
     step = torch.full((design.sizes[-1],), 0.1, dtype=torch.float64)
-    return Bench(Chip.of(design), x, step, 1.0, 0.02).text()
+    return Bench(Chip.of(design), x, step, duration=1.0, max_step=0.02).text()
 
 
 @settings(max_examples=25)

@@ -170,7 +170,7 @@ def test_the_loop_of_an_amplifier_of_ones_own_has_the_margins_of_the_librarys(
 def test_a_netlist_with_verilog_a_says_how_to_compile_it_and_then_runs(tmp_path: Path) -> None:
     here = case((1, 1), 0, 1)
     netlist = Netlist.of(chip(), "macro", cells={"opamp": put(tmp_path, "amp.va", AMPLIFIER)})
-    bench = Bench(netlist.chip, here.x[0], here.step[0], 1.0, 0.1).file_text()
+    bench = Bench(netlist.chip, here.x[0], here.step[0], duration=1.0, max_step=0.1).file_text()
     netlist.write(tmp_path / "out", bench)
     text = (tmp_path / "out" / "testbench.cir").read_text()
     (said,) = re.findall(r"compile: `openvaf-r (\S+)` writes amp.osdi", text)
@@ -341,7 +341,7 @@ def test_two_files_of_one_name_cannot_lie_in_one_folder(tmp_path: Path) -> None:
         Netlist.of(chip(), "macro", cells=dict(zip(("opamp", "device"), files, strict=True)))
     taken = Netlist.of(chip(), "macro", cells={"opamp": put(tmp_path, "cells.va", AMPLIFIER)})
     here = case((1, 1), 0, 1)
-    bench = Bench(taken.chip, here.x[0], here.step[0], 1.0, 0.1).file_text()
+    bench = Bench(taken.chip, here.x[0], here.step[0], duration=1.0, max_step=0.1).file_text()
     with pytest.raises(UserError, match=r"a netlist has a file 'cells.va' of its own"):
         taken.write(tmp_path / "out", bench, dialect=get_dialect("vacask"))
 
@@ -350,7 +350,7 @@ def test_who_cannot_load_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     own = put(tmp_path, "amp.va", AMPLIFIER)
     netlist = Netlist.of(chip(), "macro", cells={"opamp": own})
     here = case((1, 1), 0, 1)
-    bench = Bench(netlist.chip, here.x[0], here.step[0], 1.0, 0.1)
+    bench = Bench(netlist.chip, here.x[0], here.step[0], duration=1.0, max_step=0.1)
     for name in ("xyce", "ltspice", "hspice"):
         with pytest.raises(UserError, match=r"amp.va: Verilog-A of one's own can't be written for"):
             netlist.write(tmp_path / name, bench.file_text(), dialect=get_dialect(name))
@@ -401,7 +401,7 @@ def test_spectre_takes_a_module_that_is_called_like_its_cell_as_the_cell(tmp_pat
            "device": put(tmp_path, "memristor.va", MEMRISTOR)}  # fmt: skip
     netlist = Netlist.of(chip(), "macro", cells=own)
     here = case((1, 1), 0, 1)
-    bench = Bench(netlist.chip, here.x[0], here.step[0], 1.0, 0.1).file_text()
+    bench = Bench(netlist.chip, here.x[0], here.step[0], duration=1.0, max_step=0.1).file_text()
     netlist.write(tmp_path / "out", bench, dialect=get_dialect("spectre"))
     head, cells = ((tmp_path / "out" / f"{n}.scs").read_text() for n in ("testbench", "cells"))
     for name in ("amp.va", "memristor.va"):
