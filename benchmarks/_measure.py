@@ -58,7 +58,7 @@ class Case(Study):
         jobs: int = 1,
     ) -> Trajectory:
         """The chip of that seed in ngspice."""
-        cells = Cells(fidelity, simulator or get_simulator("batch"), seed, jobs=jobs)
+        cells = Cells(fidelity, simulator or get_simulator("batch"), seed=seed, jobs=jobs)
         return cells.run(self)
 
 

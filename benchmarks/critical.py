@@ -53,7 +53,7 @@ def network(sizes: str) -> Case:
 
 def measure(here: Case) -> Iterator[float]:
     """Worst signal of the parity, then what the steps do to model and circuit, as fractions."""
-    cells = Cells("macro", get_simulator("batch"), CHIP, time_limit=3600.0)
+    cells = Cells("macro", get_simulator("batch"), seed=CHIP, time_limit=3600.0)
     found = here.run(Model(CHIP), cells, check_steps=True)
     circuit, model = found.runs[CELLS["macro"]], found.runs[BEHAVIOURAL]
     yield here.parity(circuit, model).worst_signal

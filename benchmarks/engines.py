@@ -74,10 +74,10 @@ def levels(fidelities: Sequence[Fidelity], case: Case) -> Iterator[tuple[str, Ce
     """
     for fidelity in fidelities:
         if fidelity != "transistor":
-            yield fidelity, Cells(fidelity, BatchProcess(), 0, time_limit=LIMIT), case
+            yield fidelity, Cells(fidelity, BatchProcess(), seed=0, time_limit=LIMIT), case
             continue
         for kit in installed_kits():
-            cells = Cells(fidelity, BatchProcess(), 0, time_limit=LIMIT, kit=kit)
+            cells = Cells(fidelity, BatchProcess(), seed=0, time_limit=LIMIT, kit=kit)
             yield f"transistor, {kit.name}", cells, case.on(Card.load(kit.name))
 
 

@@ -115,7 +115,9 @@ def rows(
     for chip in chips:
         behavioural = Model(chip).run(study)
         start = time.perf_counter()
-        circuit = Cells("transistor", get_simulator(backend), chip, 3600.0, kit=process).run(study)
+        circuit = Cells(
+            "transistor", get_simulator(backend), seed=chip, time_limit=3600.0, kit=process
+        ).run(study)
         seconds = time.perf_counter() - start
         found = study.parity(circuit, behavioural)
         to_model, to_circuit = (

@@ -173,11 +173,11 @@ def test_drawn_offsets_spread_as_the_threshold_that_makes_them(tmp_path: Path) -
     [
         (
             ".subckt opamp inp inn out\nE1 out 0 inp inn 1e5\n.ends",
-            r"own.lib: .subckt opamp needs the pins .*its pins are \['inp', 'inn', 'out'\]",
+            r"own.lib, line 2: .subckt opamp needs the pins .*its pins are \['inp', 'inn', 'out'\]",
         ),
         (
             ".subckt opamp inp inn out vdd vss vos=0\nM1 out inp vss vss gone w=1u l=1u\n.ends",
-            r"own.lib: cell opamp: .*gone",
+            r"own.lib, line 3: 'M1 .*' names the model 'gone', which isn't there",
         ),
         (
             ".subckt opamp inp inn out vdd vss vos=0\nE1 out 0 inn inp 1e5\n.ends",

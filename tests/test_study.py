@@ -20,7 +20,7 @@ def short(samples: int = 1) -> Study:
 
 
 def test_all_realisations_return_the_same_type_on_the_same_grid() -> None:
-    result = short().run(Ideal(), Model(0), Rest(0), Cells("ideal", get_simulator("batch"), 0))
+    result = short().run(Ideal(), Model(0), Rest(0), Cells("ideal", get_simulator("batch"), seed=0))
     assert set(result.runs) == {"ideal", "behavioural", "static", "ideal cells"}
     shapes = {(tuple(r.t.shape), tuple(r.u.shape), tuple(r.e.shape)) for r in result.runs.values()}
     assert shapes == {((101,), (1, 101, 2), (1, 101, 2))}

@@ -69,7 +69,7 @@ def test_step_response_of_rc_is_the_exponential() -> None:
 def test_both_engines_agree_on_every_signal(fidelity: str) -> None:
     here = case((3, 4, 2), 0, 1)
     study = Study(here.design, here.x, here.step, 0.05, 200)
-    cells = Cells("macro" if fidelity == "macro" else "ideal", get_simulator("ngspice"), 0)
+    cells = Cells("macro" if fidelity == "macro" else "ideal", get_simulator("ngspice"), seed=0)
     other = replace(cells, simulator=VacaskProgram(), beside=True)
     found = study.run(cells, other)
     (parity,) = found.comparisons
@@ -110,7 +110,7 @@ def test_a_loop_in_transistors_agrees_in_both_engines() -> None:
     """With switches that open: steps so short that currents of 1e-13 A are rounded off."""
     here = case((1, 1), 0, 1).on(Card.load("generic"))
     study = Study(here.design, here.x, here.step, 0.05, 40)
-    cells = Cells("transistor", get_simulator("ngspice"), 0, kit=KITS["generic"]())
+    cells = Cells("transistor", get_simulator("ngspice"), seed=0, kit=KITS["generic"]())
     (parity,) = study.run(cells, replace(cells, simulator=VacaskProgram(), beside=True)).comparisons
     assert max(parity.signals[name] for name in ("v1", "u")) < 2e-4
 

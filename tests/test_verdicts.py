@@ -49,7 +49,7 @@ def test_a_run_that_overflows_grows_without_bound() -> None:
 
 
 def test_a_run_that_agrees_has_no_remarks() -> None:
-    found = HERE.run(Ideal(), Model(0), Cells("macro", get_simulator("batch"), 0))
+    found = HERE.run(Ideal(), Model(0), Cells("macro", get_simulator("batch"), seed=0))
     assert remarks(HERE.design, found.runs, found.comparisons) == []
     assert {state_at_end(HERE.design, run) for run in found.runs.values()} == {AT_REST}
 
@@ -57,7 +57,7 @@ def test_a_run_that_agrees_has_no_remarks() -> None:
 def test_an_op_amp_of_the_wrong_polarity_is_told_by_its_level_and_its_end(tmp_path: Path) -> None:
     file = tmp_path / "reversed.lib"
     file.write_text(REVERSED)
-    cells = Cells("macro", get_simulator("batch"), 0, cells={"opamp": file})
+    cells = Cells("macro", get_simulator("batch"), seed=0, cells={"opamp": file})
     found = HERE.run(Ideal(), Model(0), cells)
     assert state_at_end(HERE.design, found.runs["macro cells"]) == AT_RAILS
     far, end = remarks(HERE.design, found.runs, found.comparisons)

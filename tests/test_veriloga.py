@@ -121,7 +121,7 @@ def test_an_amplifier_of_ones_own_does_what_the_librarys_does(
 ) -> None:
     here = case((1, 1), 0, 1)
     study = Study(here.design, here.x, here.step, 0.05, 60)
-    cells = Cells("macro", BatchProcess(), 0)
+    cells = Cells("macro", BatchProcess(), seed=0)
     own = replace(cells, cells={"opamp": put(tmp_path, name, text)})
     ours, theirs = cells.run(study), own.run(study)
     found = study.compare("macro", "own", "parity", ours, theirs)
@@ -191,7 +191,7 @@ def test_both_engines_load_it_and_agree(tmp_path: Path) -> None:
         for name, text in (("amp.va", AMPLIFIER), ("memristor.va", MEMRISTOR))
     )
     own = {"opamp": amplifier, "device": device}
-    cells = Cells("macro", get_simulator("ngspice"), 0, cells=own)
+    cells = Cells("macro", get_simulator("ngspice"), seed=0, cells=own)
     other = replace(cells, simulator=VacaskProgram(), beside=True)
     (parity,) = study.run(cells, other).comparisons
     assert max(parity.signals[name] for name in ("v1", "u")) < 2e-4
@@ -206,7 +206,7 @@ def test_a_device_below_its_threshold_is_the_conductance_that_it_stands_for(
 ) -> None:
     here = case((1, 1), 0, 1)
     study = Study(here.design, here.x, here.step, 0.05, 20)
-    resistors = Cells("macro", BatchProcess(), 0)
+    resistors = Cells("macro", BatchProcess(), seed=0)
     devices = replace(resistors, cells={"device": put(tmp_path, "memristor.va", MEMRISTOR)})
     ours, theirs = resistors.run(study), devices.run(study)
     torch.testing.assert_close(ours.u, theirs.u, rtol=1e-3, atol=1e-6)

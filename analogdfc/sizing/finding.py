@@ -95,7 +95,7 @@ def verify(
     order = sorted(range(len(behavioural)), key=lambda k: -behavioural[k])
     circuit = {}
     for k in order[:circuits]:
-        cells = Cells("macro", simulator, problem.seeds[k], time_limit, jobs)
+        cells = Cells("macro", simulator, seed=problem.seeds[k], time_limit=time_limit, jobs=jobs)
         run = cells.run(study, _ended(progress or (lambda: None)))
         circuit[problem.seeds[k]] = angle(run)
     return Verification(tuple(behavioural), circuit, noise_angle(problem, design))

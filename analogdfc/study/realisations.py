@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
@@ -243,6 +243,7 @@ class Cells:
 
     fidelity: Fidelity
     simulator: Simulator
+    _: KW_ONLY
     seed: int | None = None
     time_limit: float = 600.0
     jobs: int = 1
