@@ -23,6 +23,7 @@ _INTERVAL = 2e-5
 _UNKNOWN = 2e-5
 _AMPLIFIERS = 4.4e-6
 _FINER = 2.2  # a tenth of the error, with steps whose error goes by the third power
+_ROUGH = 0.2  # of the time, with the long time steps of `Cells.rough`
 _SMALL = 30  # amplifiers of 3-4-2
 _UNIT: Mapping[Fidelity, tuple[float, float]] = {
     "ideal": (5e-3, 0.8),
@@ -46,17 +47,20 @@ def model_seconds(design: Design, runs: int, intervals: float) -> float:
     return _MODEL + _INTERVAL * intervals + _UNKNOWN * states + _AMPLIFIERS * amplifiers**2
 
 
-def circuit_seconds(design: Design, fidelity: Fidelity, duration: float) -> float:
+def circuit_seconds(
+    design: Design, fidelity: Fidelity, duration: float, *, rough: bool = False
+) -> float:
     """Time that ngspice takes for one sample, in seconds.
 
     Args:
         design: the design.
         fidelity: level of the cells.
         duration: length of the controlled phase, in units of the controller's time.
+        rough: whether its time steps are long, see `study.Cells`.
     """
     unit, power = _UNIT[fidelity]
     size: float = Chip.of(design).circuit.amplifiers / _SMALL
-    return duration * unit * math.pow(size, power)
+    return (_ROUGH if rough else 1.0) * duration * unit * math.pow(size, power)
 
 
 def comparison_seconds(

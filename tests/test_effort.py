@@ -99,6 +99,7 @@ def test_work_grows_with_time_samples_and_size() -> None:
     small, large = design_of(3, 4, 2), design_of(8, 8, 8)
     assert circuit_seconds(small, "macro", 40.0) == 2 * circuit_seconds(small, "macro", 20.0)
     assert circuit_seconds(large, "macro", 20.0) > 10 * circuit_seconds(small, "macro", 20.0)
+    assert circuit_seconds(small, "macro", 20.0, rough=True) < circuit_seconds(small, "macro", 20.0)
     assert model_seconds(small, 40, 1e3) > model_seconds(small, 4, 1e3)
     one, two = (comparison_seconds(small, 4, 20.0, ("macro",), jobs=jobs) for jobs in (1, 2))
     assert one["ngspice, macro cells"] == 2 * two["ngspice, macro cells"]

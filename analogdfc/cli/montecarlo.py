@@ -351,7 +351,8 @@ def _seconds(study: Study, options: _Options, times: int, jobs: int) -> dict[str
     model = model_seconds(study.design, together * options.samples, study.steps)
     circuits = times * -(-options.circuits * options.samples // jobs)
     level = options.fidelity
+    circuit = circuit_seconds(study.design, level, study.duration, rough=True)
     return {
         "behavioural model": times * rounds * model,
-        f"ngspice, {level} cells": circuits * circuit_seconds(study.design, level, study.duration),
+        f"ngspice, {level} cells": circuits * circuit,
     }
