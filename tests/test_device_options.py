@@ -55,7 +55,8 @@ def test_an_estimate_takes_the_devices_of_a_record_unless_told_otherwise(
     angles = []
     for k, (options, devices) in enumerate(expected.items()):
         path = tmp_path / f"{k}.h5"
-        result = run("estimate", str(compared), *options, "--rules", "bp", "-o", str(path))
+        sample = ["--samples", "1", "--rules", "bp"]
+        result = run("estimate", str(compared), *options, *sample, "-o", str(path))
         assert result.exit_code == 0, result.output
         record = records.read(path)
         assert Devices.read(record) == devices
