@@ -27,9 +27,6 @@ from analogdfc.cli import cli
 from analogdfc.errors import UserError
 from analogdfc.kits import SKY130, base, get_kit
 from analogdfc.spice.engines import get_simulator
-from analogdfc.spice.installed import find_binary
-
-ngspice = pytest.mark.skipif(find_binary() is None, reason="ngspice isn't installed")
 
 CARD = Card.load("generic")
 
@@ -113,7 +110,6 @@ def test_a_spread_is_within_its_stated_error() -> None:
 # Op-amps
 
 
-@ngspice
 def test_an_amplifier_of_known_numbers_gives_them_back(tmp_path: Path) -> None:
     sheet = sheet_of("opamp", ONE_POLE, tmp_path)
     found = {name: number.value for name, number in sheet.numbers.items()}
@@ -138,7 +134,6 @@ def test_an_amplifier_of_known_numbers_gives_them_back(tmp_path: Path) -> None:
     assert found["settling"] == pytest.approx(7 * 2 / (2 * math.pi * 20e6), rel=0.3)
 
 
-@ngspice
 def test_the_macro_cell_of_a_card_gives_the_card_back(tmp_path: Path) -> None:
     sheet = characterise("opamp", Conditions(CARD), get_simulator("batch"))
     for name in (
@@ -150,7 +145,6 @@ def test_the_macro_cell_of_a_card_gives_the_card_back(tmp_path: Path) -> None:
     assert sheet.entries["amplifier.output_resistance"] is None
 
 
-@ngspice
 def test_drawn_offsets_spread_as_the_threshold_that_makes_them(tmp_path: Path) -> None:
     file = tmp_path / "own.lib"
     file.write_text(
@@ -193,7 +187,6 @@ def test_drawn_offsets_spread_as_the_threshold_that_makes_them(tmp_path: Path) -
         ),
     ],
 )  # fmt: skip
-@ngspice
 def test_a_cell_that_is_no_amplifier_is_refused_in_a_line(
     cell: str, message: str, tmp_path: Path
 ) -> None:
@@ -212,7 +205,6 @@ Iq vdd vss 5u
 """
 
 
-@ngspice
 def test_a_tanh_of_known_numbers_gives_them_back(tmp_path: Path) -> None:
     sheet = sheet_of("tanh", TANH, tmp_path)
     found = {name: number.value for name, number in sheet.numbers.items()}
@@ -234,7 +226,6 @@ def test_a_tanh_of_known_numbers_gives_them_back(tmp_path: Path) -> None:
         ("3u * sin(8 * V(inp, inn))", "is no tanh of its input: the closest one is off by"),
     ],
 )
-@ngspice
 def test_a_cell_that_is_no_tanh_is_refused(law: str, message: str, tmp_path: Path) -> None:
     text = TANH.replace(
         "3u * tanh((V(inp, inn) + {vos} + 2m) * (1 + 4m * (temper - 27)) / 0.3)", law
@@ -262,7 +253,6 @@ Eout out 0 c 0 1
 """
 
 
-@ngspice
 def test_a_switch_injects_and_leaks_what_its_parts_do(tmp_path: Path) -> None:
     sheet = sheet_of("switch", SWITCHED, tmp_path)
     found = {name: number.value for name, number in sheet.numbers.items()}
@@ -274,7 +264,6 @@ def test_a_switch_injects_and_leaks_what_its_parts_do(tmp_path: Path) -> None:
     assert sheet.entries["passive.r_switch"] == found["on_resistance"]
 
 
-@ngspice
 def test_a_hold_steps_and_droops_by_its_capacitor(tmp_path: Path) -> None:
     sheet = sheet_of("hold", HELD, tmp_path)
     found = {name: number.value for name, number in sheet.numbers.items()}
@@ -293,7 +282,6 @@ def test_a_hold_steps_and_droops_by_its_capacitor(tmp_path: Path) -> None:
         ("hold", HELD.replace("Eout out 0 c 0 1", "Eout out 0 c 0 0.5"), "output is 0.125 V"),
     ],
 )
-@ngspice
 def test_what_does_not_switch_is_refused(
     cell: str, text: str, message: str, tmp_path: Path
 ) -> None:
@@ -313,7 +301,6 @@ def test_conditions_out_of_range_are_refused() -> None:
 # The command
 
 
-@ngspice
 def test_the_command_writes_a_record_a_figure_and_a_card_that_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,11 +23,8 @@ from analogdfc.kits import get_kit
 from analogdfc.spice import testbench as benches
 from analogdfc.spice.batch import BatchProcess
 from analogdfc.spice.circuit import Circuit
-from analogdfc.spice.installed import find_binary
 from analogdfc.spice.netlist import Netlist
 from analogdfc.study import Condition, Study, conditions
-
-ngspice = pytest.mark.skipif(find_binary() is None, reason="ngspice isn't installed")
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +124,6 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         Circuit(Chip.of(design, 0), "transistor", Other(), kit=kit)
 
 
-@ngspice
 def test_ngspice_draws_the_same_transistors_again() -> None:
     def current(seed: int) -> float:
         lines = get_kit("generic", mismatch=True).text(["nfet_10u_1u"])

@@ -17,13 +17,10 @@ from analogdfc.network import Network
 from analogdfc.onchip.substrate import ChipSubstrate
 from analogdfc.spice.batch import BatchProcess
 from analogdfc.spice.circuit import Circuit
-from analogdfc.spice.installed import find_binary
 from analogdfc.spice.loaded import Loaded
 from analogdfc.spice.netlist import Netlist
 from analogdfc.spice.simulator import Simulator, Waveforms
 from analogdfc.spice.testbench import Testbench as Bench
-
-pytestmark = pytest.mark.skipif(find_binary() is None, reason="ngspice is not installed")
 
 CHIP = ChipSubstrate().chip(Network([2, 2, 1], generator=torch.Generator().manual_seed(0)), 1)
 
