@@ -24,7 +24,7 @@ ORDER = [
     "circuit", "analysis", "comparison", "recorded", "findings", "spice", "schematics",
     "effort", "study",
     "verdicts", "plots",
-    "digital", "cost", "onchip", "sizing", "montecarlo", "stability", "characterise",
+    "digital", "cost", "onchip", "sleeping", "sizing", "montecarlo", "stability", "characterise",
     "experiments",
     "cli", "__main__",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from analogdfc.circuit.description._builder import Builder, Draw
 from analogdfc.circuit.description.circuit import Description
+from analogdfc.circuit.description.compartments import compartment, noise_port
 from analogdfc.circuit.description.controllers import Wanted, describe_controller
 from analogdfc.circuit.description.elements import (
     BIAS,
@@ -63,8 +64,13 @@ def describe(design: Design, components: Components) -> Description:
         line = design.column_capacitance(i)
         place = Place(i, sizes[i], unit, r_soma, design.tau_v_seconds, line)
         taps.append(kinds[design.activations[i - 1]](build, place))
+        if design.compartments is not None:
+            line = design.column_capacitance(i, feedback=True)
+            seconds = design.compartments.tau_fb * design.seconds
+            taps[-1] = compartment(build, place, taps[-1], design.compartments, seconds, line)
     wanted = Wanted(design.controller, design.seconds, sizes[-1], taps[-1].r.port, TARGET)
     control, auto_zero = describe_controller(build, wanted)
+    noise = () if design.compartments is None else tuple(map(noise_port, range(1, depth + 1)))
     crossbars: list[Crossbar] = []
     for i in range(1, depth + 1):
         crossbars += _crossbars(design, components, taps, control, i)
@@ -75,6 +81,7 @@ def describe(design: Design, components: Components) -> Description:
             Sources(INPUT.minus.bank, sizes[0]),
             Sources(BIAS.plus.bank, 1),
             Sources(BIAS.minus.bank, 1),
+            *(Sources(port.bank, n) for port, n in zip(noise, sizes[1:], strict=False)),
             Sources(TARGET.bank, sizes[-1]),
         ),
         tuple(build.resistors),
@@ -88,6 +95,7 @@ def describe(design: Design, components: Components) -> Description:
         auto_zero,
         tuple(build.instances),
         build.nodes,
+        noise,
     )
 
 
@@ -100,14 +108,16 @@ def _crossbars(
 ) -> Iterator[Crossbar]:
     """Both crossbars of layer i."""
     below = INPUT if i == 1 else _rails(taps[i - 2])
-    # G+ hangs on -u, since the soma inverts.
-    feedback = Rails(control.u_minus.port, control.u.port)
+    # G+ hangs on -u, since the soma inverts; before it, a compartment inverts once more.
+    feedback, summed = Rails(control.u_minus.port, control.u.port), taps[i - 1].v
+    if (compartments := taps[i - 1].v_fb) is not None:
+        feedback, summed = Rails(*reversed(feedback)), compartments
     wire = design.card.wire
     forward = (below, BIAS), (design.sizes[i - 1], 1)
     back = (feedback,), (design.sizes[-1],)
     for kind, name, (rows, inputs), tap, unit in (
         (Array.FORWARD, "W", forward, taps[i - 1].v_ff, design.weight_unit(i)),
-        (Array.FEEDBACK, "Q", back, taps[i - 1].v, design.feedback_unit(i)),
+        (Array.FEEDBACK, "Q", back, summed, design.feedback_unit(i)),
     ):
         plus, minus = components.pairs(design, i, kind)
         yield Crossbar(

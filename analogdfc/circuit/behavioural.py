@@ -20,7 +20,7 @@ from analogdfc.circuit.modes import eigenvalues, rest
 from analogdfc.circuit.nodal import NodalEquations
 from analogdfc.circuit.probes import probes, trajectory
 from analogdfc.circuit.release import Release, TargetStep
-from analogdfc.circuit.sequences import Drive, Sequences, TransientNoise, check_noise
+from analogdfc.circuit.sequences import Noise
 from analogdfc.dynamics import Trajectory, Update
 from analogdfc.dynamics.esdirk import ESDIRK, Piece
 from analogdfc.errors import UserError
@@ -144,7 +144,7 @@ class Behavioural:
         steps: int,
         until: Until | None = None,
         progress: Callable[[int], object] | None = None,
-        noise: TransientNoise | None = None,
+        noise: Noise | None = None,
     ) -> list[Trajectory]:
         """Release the controller and follow the waveforms.
 
@@ -156,8 +156,8 @@ class Behavioural:
             until: end the record where the updates of all chips have settled, if that is earlier;
                 `ending` says whether it was.
             progress: called after each interval with the number finished.
-            noise: of the card's densities, from the release on; none by default. The free phase
-                is at rest, without noise.
+            noise: from the release on, of the card's densities or put into feedback compartments;
+                none by default. The free phase is at rest, without noise.
 
         Returns:
             One trajectory a chip.
@@ -295,25 +295,16 @@ class Behavioural:
         watch = None if until is None else Watch(until, reader, dt * steps)
         return _Run(release, reader, free, columns, dt, steps, watch)
 
-    def _drive(self, run: _Run, noise: TransientNoise) -> Drive:
+    def _drive(self, run: _Run, noise: Noise) -> Sequence[Tensor]:
         """The noise of a run."""
-        if self.model.rung is not Rung.FULL or self.dtype is not torch.float64:
-            raise UserError(
-                "noise of waveforms is that of the full amplifier model in double precision"
-            )
-        for chip in self.chips:
-            check_noise(chip)
-        release, seconds = run.release, run.dt * run.steps * self.chips[0].design.seconds
-        drawn = [
-            [
-                Sequences.draw(nodal, z.cpu().numpy(), driven.cpu().numpy(), noise, seconds, b)
-                for b, (z, driven) in enumerate(zip(*both, strict=True))
-            ]
-            for nodal, *both in zip(self.model.nodal, release.free, release.sources, strict=True)
-        ]
-        return Drive(self.model.nodal, drawn, self.model.unknowns)
+        if self.dtype is not torch.float64:
+            raise UserError("waveforms with noise are those of the model in double precision")
+        seconds = run.dt * run.steps * self.chips[0].design.seconds
+        return noise.drive(self.model, run.release, seconds)
 
-    def _pieces(self, run: _Run, drive: Drive | None = None) -> Iterator[tuple[Piece, float]]:
+    def _pieces(
+        self, run: _Run, drive: Sequence[Tensor] | None = None
+    ) -> Iterator[tuple[Piece, float]]:
         """The steps of a run, each with the part of it up to which the run goes."""
         self.ending = self.rounding = None
         spacing = run.dt * self.chips[0].design.seconds

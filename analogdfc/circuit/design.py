@@ -14,7 +14,7 @@ from torch import Tensor
 from analogdfc.activations import get_activation
 from analogdfc.cards.technology import IMPERFECTIONS as OF_CARD
 from analogdfc.cards.technology import Card
-from analogdfc.circuit.description import check_activations, check_controller
+from analogdfc.circuit.description import Compartments, check_activations, check_controller
 from analogdfc.circuit.devices import IMPERFECTIONS as OF_DEVICES
 from analogdfc.circuit.devices import Devices
 from analogdfc.controller import PI, Controller
@@ -70,6 +70,9 @@ class Design:
             levels and mismatch; None for those.
         limits: weights of layers 1..L that the conductances leave room for, beside those that are
             there, since weights grow in training; empty for no such room.
+        feedback_limits: the same for the feedback weights.
+        compartments: feedback compartments with a signal of their own, which noise can be put
+            into; None where the somas sum the feedback themselves.
 
     Raises:
         UserError: shapes that don't fit, numbers that aren't finite, weights outside the window
@@ -88,6 +91,8 @@ class Design:
     activations: tuple[str, ...] = ()
     devices: Devices | None = None
     limits: tuple[float, ...] = ()
+    feedback_limits: tuple[float, ...] = ()
+    compartments: Compartments | None = None
 
     def __post_init__(self) -> None:
         if not self.activations:
@@ -100,10 +105,10 @@ class Design:
         _check_shapes(self.weights, self.biases, self.feedback)
         check_controller(self.controller)
         check_activations(self.activations, self.depth)
-        if self.limits and not (
-            len(self.limits) == self.depth and all(limit > 0 for limit in self.limits)
-        ):
-            raise UserError(f"limits {self.limits}: one number > 0 for each of {self.depth} layers")
+        for name in ("limits", "feedback_limits"):
+            given = getattr(self, name)
+            if given and not (len(given) == self.depth and all(limit > 0 for limit in given)):
+                raise UserError(f"{name} {given}: one number > 0 for each of {self.depth} layers")
         for i in range(1, self.depth + 1):
             for kind, largest in (("W", self._largest_weight(i)), ("Q", self._largest_feedback(i))):
                 unit = self.card.device.g_unit * (self._volt_ratio if kind == "Q" else 1)
@@ -241,7 +246,8 @@ class Design:
         return max(room, *(float(t.abs().max()) for t in there))
 
     def _largest_feedback(self, i: int) -> float:
-        return float(self.feedback[i - 1].abs().max())
+        room = self.feedback_limits[i - 1] if self.feedback_limits else 0.0
+        return max(room, float(self.feedback[i - 1].abs().max()))
 
     def weight_unit(self, i: int) -> float:
         """Siemens per unit of weight in the forward crossbar of layer i.
@@ -350,6 +356,8 @@ class Design:
             [str(self.controller), self.tau_v, str(self.readout), self.scaling],
             [list(self.activations), list(self.limits)],
             None if self.devices is None else self.devices.sha256,
+            *([list(self.feedback_limits)] if self.feedback_limits else []),
+            *([str(self.compartments)] if self.compartments is not None else []),
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -16,6 +16,7 @@ def probes(circuit: Description) -> tuple[str, ...]:
     taps: list[Tap] = []
     for layer in circuit.layers:
         taps += [layer.v_ff, layer.v, layer.r, layer.r_ff]
+        taps += [] if layer.v_fb is None else [layer.v_fb]
     taps += [circuit.control.u, circuit.control.e]
     return tuple(dict.fromkeys(tap.bank for tap in taps))
 
@@ -25,10 +26,12 @@ def readings(chip: Chip, volts: Mapping[str, Tensor]) -> Readings:
     unit = chip.design.card.scale.activation
 
     def read(name: str) -> tuple[Tensor, ...]:
-        taps: list[Tap] = [getattr(layer, name) for layer in chip.circuit.layers]
-        return tuple(volts[tap.bank] * (tap.sign / unit) for tap in taps)
+        taps: list[Tap | None] = [getattr(layer, name) for layer in chip.circuit.layers]
+        return tuple(volts[t.bank] * (t.sign / unit) for t in taps if t is not None)
 
-    return Readings(v=read("v"), v_ff=read("v_ff"), r=read("r"), r_ff=read("r_ff"))
+    return Readings(
+        v=read("v"), v_ff=read("v_ff"), r=read("r"), r_ff=read("r_ff"), v_fb=read("v_fb")
+    )
 
 
 def trajectory(

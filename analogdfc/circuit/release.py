@@ -55,7 +55,9 @@ class Release:
         unit = x.new_tensor(units)[:, None, None]
         bias = x.new_tensor([1.0, -1.0]).expand(chips, samples, 2)
         inputs = torch.cat([x, -x], dim=1).expand(chips, -1, -1)
-        zero = x.new_zeros(chips, samples, n_out)
+        circuit = model.nodal[0].chip.circuit
+        silent = sum(map(circuit.size, circuit.noise))
+        zero = x.new_zeros(chips, samples, silent + n_out)
         held = torch.cat([inputs, bias, zero], dim=2) * unit
         system, sources = model.system(released=False)
         system = _driven(system, sources, held)

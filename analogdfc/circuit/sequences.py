@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from analogdfc.circuit.amplifiers import AmplifierModel, Rung
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.nodal import NodalEquations
 from analogdfc.circuit.noise import BOLTZMANN, CELLS, ROOM, Source, noise_sources
+from analogdfc.circuit.release import Release
 from analogdfc.circuit.streams import standard_normal
 from analogdfc.devices.draws import check_number
 from analogdfc.errors import UserError
@@ -27,6 +29,22 @@ Array = NDArray[np.float64]
 
 _MOST = 1_000_000
 """Intervals of a run, which take some milliseconds each."""
+
+
+class Noise(Protocol):
+    """Noise of a run of chips."""
+
+    def drive(self, model: AmplifierModel, release: Release, seconds: float) -> Sequence[Tensor]:
+        """What it adds to the right-hand side at evenly spaced times, (chips, batch, unknowns).
+
+        Args:
+            model: the chips' equations.
+            release: where they start.
+            seconds: length of the run, from the first of these times to the last.
+
+        Raises:
+            UserError: noise that these chips can't have.
+        """
 
 
 @dataclass(frozen=True)
@@ -52,6 +70,21 @@ class TransientNoise:
             raise UserError(f"seed {self.seed}: a seed must be >= 0")
         check_number("spacing of the noise", self.spacing, "s", low=0.0, open_low=True)
         check_number("temperature", self.temperature, "K", low=0.0, open_low=True)
+
+    def drive(self, model: AmplifierModel, release: Release, seconds: float) -> Drive:
+        """See `Noise.drive`; chips of the full amplifier model."""
+        if model.rung is not Rung.FULL:
+            raise UserError("noise of the card's densities is that of the full amplifier model")
+        for nodal in model.nodal:
+            check_noise(nodal.chip)
+        drawn = [
+            [
+                Sequences.draw(nodal, z.cpu().numpy(), driven.cpu().numpy(), self, seconds, b)
+                for b, (z, driven) in enumerate(zip(*both, strict=True))
+            ]
+            for nodal, *both in zip(model.nodal, release.free, release.sources, strict=True)
+        ]
+        return Drive(model.nodal, drawn, model.unknowns)
 
     def count(self, seconds: float) -> int:
         """Intervals of a run of that length, each at most `spacing`.

@@ -41,6 +41,7 @@ COMMANDS = {
     "netlist": "Write the SPICE netlist of a network; needs no simulator.",
     "rules": "List the learning rules and what each needs.",
     "size": "Find the least circuit whose update keeps an angle.",
+    "sleep": "Let a chip learn its feedback weights, asleep.",
     "stability": "Loop gain, margins and poles, and their Bode figure.",
     "train": "Train a network by a learning rule.",
     "verify-theory": "Draw the figures of the theory's toy experiments.",

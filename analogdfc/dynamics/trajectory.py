@@ -10,19 +10,22 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Readings:
-    """The four signals of every neuron that can be measured, layer by layer.
+    """The signals of every neuron that can be measured, layer by layer.
 
     Attributes:
         v: potentials of layers 1..L, (batch, ..., n_i), dimensionless.
         v_ff: feedforward compartments W r + b, (batch, ..., n_i).
         r: activations phi(v), (batch, ..., n_i).
         r_ff: activations phi(v_ff), (batch, ..., n_i).
+        v_fb: feedback compartments, (batch, ..., n_i); empty where the feedback reaches the
+            neurons at once and has no signal of its own.
     """
 
     v: tuple[Tensor, ...]
     v_ff: tuple[Tensor, ...]
     r: tuple[Tensor, ...]
     r_ff: tuple[Tensor, ...]
+    v_fb: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from analogdfc.spice.own import Own
 from analogdfc.spice.process import stop_all
 from analogdfc.spice.sample import SampleRun
 from analogdfc.spice.simulator import Simulator
-from analogdfc.spice.testbench import USUAL_CELSIUS, Testbench
+from analogdfc.spice.testbench import USUAL_CELSIUS, MoreSources, Testbench
 
 
 class Circuit:
@@ -126,7 +126,7 @@ class Circuit:
                 duration=steps * dt,
                 max_step=longest,
                 tolerance=part,
-                noise=self._noise(a, b, k),
+                noise=self.sources(a, b, k),
                 celsius=self.celsius,
             )
             for k, (a, b, part) in enumerate(zip(x, step, parts, strict=True))
@@ -165,7 +165,7 @@ class Circuit:
         found = torch.empty(step.shape, dtype=torch.float64)
         for k, (sample, zero) in enumerate(zip(x.double().cpu(), step.double().cpu(), strict=True)):
             bench = Testbench(
-                chip, sample, zero, duration=1.0, max_step=1.0, noise=self._noise(sample, zero, k)
+                chip, sample, zero, duration=1.0, max_step=1.0, noise=self.sources(sample, zero, k)
             )
             deck = self.netlist.deck(bench.free_text())
             # What a run needs too, so that a loaded circuit needn't be loaded again for it.
@@ -177,7 +177,14 @@ class Circuit:
             found[k] = torch.tensor([float(point.signals[node][0]) for node in nodes])
         return found * (tap.sign / unit)
 
-    def _noise(self, x: Tensor, step: Tensor, sample: int) -> WrittenNoise | None:
+    def sources(self, x: Tensor, step: Tensor, sample: int) -> MoreSources | None:
+        """Sources beside those of a sample; None without noise.
+
+        Args:
+            x: input r_0, (n_0,), dimensionless.
+            step: step of the output target, (n_L,), dimensionless.
+            sample: number of the sample, from 0.
+        """
         if self.noise is None:
             return None
         return WrittenNoise(self.netlist, self.noise, x, step, sample)

@@ -69,6 +69,11 @@ class WrittenNoise:
     step: Tensor
     sample: int
 
+    @property
+    def nodes(self) -> frozenset[str]:
+        """None: it has sources of its own."""
+        return frozenset()
+
     def lines(self, edge: float, release: float, seconds: float) -> Iterator[str]:
         """Sources that start at the release and go on to the end.
 
@@ -101,21 +106,27 @@ class WrittenNoise:
             at = nodal.bank(bank.name)
             for k, place in enumerate(_places(self.netlist, bank.o)):
                 e_n, i_n = drawn.amplifiers[:, at[k]], drawn.nodes[:, at[k]]
-                yield from _waveform(f"Vnoise_{number} {place.noise} 0", times, e_n)
-                yield from _waveform(f"Inoise_{number} 0 {place.summing}", times, i_n)
+                yield from waveform(f"Vnoise_{number} {place.noise} 0", times, e_n)
+                yield from waveform(f"Inoise_{number} 0 {place.summing}", times, i_n)
                 number += 1
         start = 0
         for branch in chip.circuit.branches:
             count = len(branch.ohms)
             for k, ends in enumerate(_resistors(self.netlist, branch.a, branch.b)):
                 amperes = drawn.series[:, start + k] / float(branch.ohms[k])
-                yield from _waveform(f"Inoise_{number} {ends}", times, amperes)
+                yield from waveform(f"Inoise_{number} {ends}", times, amperes)
                 number += 1
             start += count
 
 
-def _waveform(head: str, times: Array, values: Array) -> Iterator[str]:
-    """A source that is 0 up to the second time, and has the values from the third on."""
+def waveform(head: str, times: Array, values: Array) -> Iterator[str]:
+    """A source that is 0 up to the second time, and has the values from the third on.
+
+    Args:
+        head: its name and nodes.
+        times: in seconds, (n,).
+        values: at the third time and all after it, (n - 2,).
+    """
     whole = np.concatenate([[0.0, 0.0], values])
     points = [f"{t:.12g} {v:.7g}" for t, v in zip(times, whole, strict=True)]
     yield f"{head} PWL("

@@ -39,6 +39,10 @@ def site_options(celsius: float = USUAL_CELSIUS) -> str:
 class MoreSources(Protocol):
     """Sources beside those of a sample, such as noise."""
 
+    @property
+    def nodes(self) -> frozenset[str]:
+        """Nodes of the circuit's own sources whose place they take."""
+
     def lines(self, edge: float, release: float, seconds: float) -> Iterator[str]:
         """Sources that start at the release and go on to the end.
 
@@ -156,7 +160,8 @@ class Testbench:
             f"Vrst rst 0 PWL(0 1 {start} 1 {held} 0)",
             f"Vgo go 0 PWL(0 0 {held} 0 {end} 1)",
         ]
-        lines = drives(self.chip, self.x, self.step, release)
+        others = frozenset() if self.noise is None else self.noise.nodes
+        lines = drives(self.chip, self.x, self.step, release, others)
         if self.noise is not None:
             seconds = self.duration * self.design.seconds
             lines += self.noise.lines(self._start + self._edge, self.release, seconds)
@@ -171,7 +176,13 @@ class Testbench:
         return "\n".join(lines) + "\n"
 
 
-def drives(chip: Chip, x: Tensor, step: Tensor, release: list[str]) -> list[str]:
+def drives(
+    chip: Chip,
+    x: Tensor,
+    step: Tensor,
+    release: list[str],
+    others: frozenset[str] = frozenset(),
+) -> list[str]:
     """Lines of all sources of a sample.
 
     Args:
@@ -179,6 +190,7 @@ def drives(chip: Chip, x: Tensor, step: Tensor, release: list[str]) -> list[str]
         x: input r_0, (n_0,), dimensionless.
         step: step of the output target, (n_L,), dimensionless.
         release: lines of the sources of rst and go.
+        others: nodes that something else drives.
     """
     circuit, design = chip.circuit, chip.design
     unit, supply = design.card.scale.activation, number(design.card.amplifier.supply)
@@ -195,6 +207,8 @@ def drives(chip: Chip, x: Tensor, step: Tensor, release: list[str]) -> list[str]
         loop = design.loop()
         goal = goal + output(loop, free_state(loop, x[None]))[0]
     lines += _sources(circuit.names(TARGET), (goal * unit).tolist())
+    silent = [n for port in circuit.noise for n in circuit.names(port) if n not in others]
+    lines += _sources(silent, [0.0] * len(silent))
     lines.append("* Inputs on dual rails")
     plus, minus = (
         _sources(circuit.names(port), (sign * unit * x).tolist())

@@ -25,6 +25,13 @@ the capacitor hardly counts beside its switch, whose opening then ends in a time
 """
 
 
+_COMPARTMENTS = (
+    "*   eps<i>_<n>  noise of the feedback compartments",
+    "*   fb<i>_<n>  columns of the feedback crossbars     vfbn<i>_<n>  - v_fb",
+)
+"""Nodes of a circuit with feedback compartments, instead of q as columns."""
+
+
 def number(value: float) -> str:
     """A number as a netlist may contain it, exact to the last bit.
 
@@ -90,6 +97,7 @@ def _header(chip: Chip, fidelity: str) -> str:
             "*   v<i>_<n>  v     vffn<i>_<n>  - v_ff     r<i>_<n> rn<i>_<n>  +- phi(v)",
             "*   rff<i>_<n>  phi(v_ff)     e<n>  error",
             "*   up<n> un<n>  +- u     goal<n>  target",
+            *(_COMPARTMENTS if chip.circuit.noise else ()),
         ]
     )
 

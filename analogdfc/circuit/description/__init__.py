@@ -2,6 +2,7 @@
 
 from analogdfc.circuit.description._builder import compensation
 from analogdfc.circuit.description.circuit import Description
+from analogdfc.circuit.description.compartments import Compartments
 from analogdfc.circuit.description.controllers import PART as CONTROLLER
 from analogdfc.circuit.description.controllers import check_controller
 from analogdfc.circuit.description.elements import (
@@ -41,6 +42,7 @@ __all__ = [
     "Branches",
     "Capacitors",
     "Cells",
+    "Compartments",
     "ControlTaps",
     "Crossbar",
     "Description",

@@ -51,6 +51,8 @@ class Description:
         auto_zero: what the auto-zero stores.
         instances: the subcircuits of the netlist.
         nodes: names of the ports in the netlist, with '{k}' for the number from 1.
+        noise: sources of the noise in the feedback compartments of layers 1..L; none without
+            compartments.
     """
 
     banks: tuple[Bank, ...]
@@ -66,6 +68,7 @@ class Description:
     auto_zero: AutoZero
     instances: tuple[Instances, ...]
     nodes: Mapping[Port, str]
+    noise: tuple[Port, ...] = ()
 
     @cached_property
     def bank(self) -> Mapping[str, Bank]:
@@ -123,7 +126,10 @@ class Description:
         """
         error, out = self.bank[self.control.e.bank], self.bank[self.control.u_minus.bank]
         last, inv = self.layers[-1], self.bank[self.control.u.bank]
-        path = [(error, 1.0), (out, 1.0), (inv, 0.5), (self.bank[last.v.bank], 1.0)]
+        path = [(error, 1.0), (out, 1.0), (inv, 0.5)]
+        if last.v_fb is not None:
+            path.append((self.bank[last.v_fb.bank], 1.0))
+        path.append((self.bank[last.v.bank], 1.0))
         if last.r.bank != last.v.bank:
             path.append((self.bank[last.r.bank], 1.0))
         return tuple(path)

@@ -307,6 +307,7 @@ class LayerTaps(NamedTuple):
         r: activations phi(v).
         r_ff: phi(v_ff).
         r_minus: what drives the second rails of the layer above with -r; None without one.
+        v_fb: feedback compartments; None where the soma itself sums the feedback.
     """
 
     v: Tap
@@ -314,6 +315,7 @@ class LayerTaps(NamedTuple):
     r: Tap
     r_ff: Tap
     r_minus: Tap | None
+    v_fb: Tap | None = None
 
 
 class ControlTaps(NamedTuple):

@@ -85,8 +85,17 @@ class StaticChip:
 
     @classmethod
     def of(cls, chip: Chip) -> StaticChip:
-        """Solve the crossbars of a chip and fold everything else into them."""
+        """Solve the crossbars of a chip and fold everything else into them.
+
+        Raises:
+            UserError: a chip with feedback compartments, which the static model doesn't have.
+        """
         design = chip.design
+        if design.compartments is not None:
+            raise UserError(
+                "a chip with feedback compartments has no static model here, since noise that "
+                "moves them leaves nothing at rest; take the design without compartments"
+            )
         stages = Stages(chip)
         control = fold_control(chip, stages)
         layers = fold_layers(chip, stages, control)
