@@ -23,7 +23,7 @@ ORDER = [
     "devices", "cards", "wires", "arrays", "kits",
     "circuit", "analysis", "comparison", "recorded", "findings", "spice", "schematics",
     "effort", "study",
-    "verdicts", "plots",
+    "inverting", "verdicts", "plots",
     "digital", "cost", "onchip", "sleeping", "sizing", "montecarlo", "stability", "characterise",
     "experiments",
     "cli", "__main__",

@@ -203,7 +203,7 @@ class AmplifierModel:
         """Right-hand side of the auto-zero's voltages, in series with the zeroed resistors.
 
         Args:
-            zero: those voltages, (chips, batch, n_L), taken off the error amplifiers' outputs.
+            zero: those voltages, (chips, batch, stored), taken off the error amplifiers' outputs.
 
         Returns:
             (chips, batch, unknowns), to be added to the constant.
@@ -214,9 +214,10 @@ class AmplifierModel:
             for kind in nodal.resistors:
                 if not kind.zeroed:
                     continue
-                out[k][:, kind.b] -= self._tensor(kind.value * scale) * zero[k]
+                held = zero[k][:, self._tensor(kind.stored)]
+                out[k][:, kind.b] -= self._tensor(kind.value * scale) * held
                 if self.rung is Rung.FULL:
-                    loaded = self._tensor(kind.value * self.numbers[k].r_out) * zero[k]
+                    loaded = self._tensor(kind.value * self.numbers[k].r_out) * held
                     out[k][:, kind.a] += loaded
         return out
 

@@ -8,10 +8,15 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from analogdfc.cards.technology import Wire
 from analogdfc.circuit.description._builder import Builder, Draw
 from analogdfc.circuit.description.circuit import Description
 from analogdfc.circuit.description.compartments import compartment, noise_port
-from analogdfc.circuit.description.controllers import Wanted, describe_controller
+from analogdfc.circuit.description.controllers import (
+    Wanted,
+    about_controller,
+    describe_controller,
+)
 from analogdfc.circuit.description.elements import (
     BIAS,
     INPUT,
@@ -34,8 +39,13 @@ from analogdfc.wires import Lines, Tiling
 class Components(Draw, Protocol):
     """Where the values of a chip come from."""
 
-    def pairs(self, design: Design, i: int, kind: Array) -> tuple[Tensor, Tensor]:
-        """Conductances G+ and G- of a crossbar of layer i, (n_i, inputs), in siemens."""
+    def pairs(
+        self, design: Design, i: int, kind: Array, matrix: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Conductances G+ and G- of a crossbar of layer i, (n_i, inputs), in siemens.
+
+        Those of another matrix than the design's, where one is given.
+        """
 
 
 def describe(design: Design, components: Components) -> Description:
@@ -85,7 +95,7 @@ def describe(design: Design, components: Components) -> Description:
             Sources(TARGET.bank, sizes[-1]),
         ),
         tuple(build.resistors),
-        (*build.capacitors, *_lines(crossbars)),
+        (*build.capacitors, *line_capacitors(crossbars)),
         tuple(build.branches),
         tuple(build.cells),
         tuple(crossbars),
@@ -95,8 +105,29 @@ def describe(design: Design, components: Components) -> Description:
         auto_zero,
         tuple(build.instances),
         build.nodes,
-        noise,
+        "Deep Feedback Control",
+        f"Controller: {about_controller(design.controller, design.seconds)}; neurons: "
+        f"tau_v = {design.tau_v_seconds:g} s, {' '.join(design.activations)}",
+        (*_LEGEND, *(_COMPARTMENTS if noise else ())),
+        noise=noise,
     )
+
+
+_LEGEND = (
+    "in<n>p in<n>n  inputs +-     bp bn  bias rails +-",
+    "rst  1 V holds the reset      go  1 V applies the target step",
+    "w<i>_<n> q<i>_<n>  columns of the forward and feedback crossbars",
+    "v<i>_<n>  v     vffn<i>_<n>  - v_ff     r<i>_<n> rn<i>_<n>  +- phi(v)",
+    "rff<i>_<n>  phi(v_ff)     e<n>  error",
+    "up<n> un<n>  +- u     goal<n>  target",
+)
+"""Names of the nodes."""
+
+_COMPARTMENTS = (
+    "eps<i>_<n>  noise of the feedback compartments",
+    "fb<i>_<n>  columns of the feedback crossbars     vfbn<i>_<n>  - v_fb",
+)
+"""Nodes of a circuit with feedback compartments, instead of q as columns."""
 
 
 def _crossbars(
@@ -131,11 +162,20 @@ def _crossbars(
             minus,
             design.row_capacitance(i),
             design.column_capacitance(i, feedback=kind is Array.FEEDBACK),
-            Lines(r_word=wire.word or 0.0, r_bit=wire.bit or 0.0),
-            # Both rails of an input lie in the same tile.
-            Tiling(_whole(wire.rows), _whole(wire.columns)).keeping_rails(2),
+            *lines_and_tiling(wire),
             unit,
         )
+
+
+def lines_and_tiling(wire: Wire) -> tuple[Lines, Tiling]:
+    """Lines of a crossbar, and how it is cut.
+
+    Args:
+        wire: what the card says of its wires.
+    """
+    # Both rails of an input lie in the same tile.
+    tiling = Tiling(_whole(wire.rows), _whole(wire.columns)).keeping_rails(2)
+    return Lines(r_word=wire.word or 0.0, r_bit=wire.bit or 0.0), tiling
 
 
 def _whole(number: float | None) -> int | None:
@@ -147,8 +187,12 @@ def _rails(taps: LayerTaps) -> Rails:
     return Rails(taps.r.port, taps.r_minus.port)
 
 
-def _lines(crossbars: list[Crossbar]) -> Iterator[Capacitors]:
-    """The lines of the crossbars, lumped at the end where the amplifier is."""
+def line_capacitors(crossbars: list[Crossbar]) -> Iterator[Capacitors]:
+    """The lines of crossbars, lumped at the end where the amplifier is.
+
+    Args:
+        crossbars: the crossbars.
+    """
     for crossbar in crossbars:
         for rails, n in zip(crossbar.rows, crossbar.sizes, strict=True):
             for port in rails:

@@ -39,7 +39,7 @@ def cells_of(nodal: NodalEquations) -> tuple[Index, Index]:
         join(first, second)
         # The target follows the output while the controller is held in reset.
         for end, other in ((first, second), (second, first)):
-            if end == circuit.target:
+            if end == circuit.target and circuit.relative:
                 join(circuit.output, other)
     for c in circuit.capacitors:
         if c.b is not None:
@@ -48,8 +48,9 @@ def cells_of(nodal: NodalEquations) -> tuple[Index, Index]:
         ends.append((nodal.bank(cell.source.bank), nodal.bank(cell.into.bank)))
     for kind in circuit.resistors:
         if kind.zeroed and kind.b is not None:
-            join(kind.b, circuit.auto_zero.reference)
-            join(kind.a, circuit.auto_zero.reference)
+            zero, _ = circuit.stored(kind.a)
+            join(kind.b, zero.reference)
+            join(kind.a, zero.reference)
     a, b = (np.concatenate(side) for side in zip(*ends, strict=True))
     graph = scipy.sparse.coo_array((np.ones(len(a)), (a, b)), (n, n))
     _, labels = scipy.sparse.csgraph.connected_components(graph, directed=False)

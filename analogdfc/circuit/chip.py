@@ -6,19 +6,22 @@ offsets from here, so that a mismatch seed gives the same chip to both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from analogdfc.circuit.assembly import describe
+from analogdfc.circuit.assembly import Components, describe
 from analogdfc.circuit.conductances import OPEN, Crossbar, Pair, conductances
 from analogdfc.circuit.description import Array, Description
 from analogdfc.circuit.description import Crossbar as Bar
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.streams import standard_normal
 from analogdfc.errors import UserError
+
+Assembly = Callable[[Design, Components], Description]
+"""What makes the circuit of a design, of components with values."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,16 @@ class Chip:
         design: what it realises.
         seed: seed of the draw; None for nominal components.
         circuit: its circuit, with the value of every component.
+        assembly: what made the circuit.
     """
 
     design: Design
     seed: int | None
     circuit: Description
+    assembly: Assembly = describe
 
     @classmethod
-    def of(cls, design: Design, seed: int | None = None) -> Chip:
+    def of(cls, design: Design, seed: int | None = None, assembly: Assembly = describe) -> Chip:
         """The chip of a seed.
 
         Each kind of component has a stream of its own, so that switching one imperfection off
@@ -45,13 +50,23 @@ class Chip:
         Args:
             design: the design.
             seed: seed of the draw, >= 0; None gives nominal components without offsets.
+            assembly: what makes the circuit; by default that of Deep Feedback Control.
 
         Raises:
             UserError: a negative seed.
         """
         if seed is not None and seed < 0:
             raise UserError(f"seed {seed}: a seed must be >= 0")
-        return cls(design, seed, describe(design, _Draw(design, seed)))
+        return cls(design, seed, assembly(design, _Draw(design, seed)), assembly)
+
+    def remade(self, design: Design, seed: int | None) -> Chip:
+        """A chip of the same kind.
+
+        Args:
+            design: its design.
+            seed: its seed.
+        """
+        return Chip.of(design, seed, self.assembly)
 
     def holding(
         self, weights: Sequence[Tensor], biases: Sequence[Tensor], pairs: Sequence[Pair]
@@ -79,7 +94,7 @@ class Chip:
 
         circuit = replace(self.circuit, crossbars=tuple(map(held, self.circuit.crossbars)))
         design = replace(self.design, weights=tuple(weights), biases=tuple(biases))
-        return Chip(design, self.seed, circuit)
+        return replace(self, design=design, circuit=circuit)
 
 
 class _Draw:
@@ -95,9 +110,11 @@ class _Draw:
             return nominal
         return nominal * (1 + sigma * standard_normal(self.seed, name, (n,)))
 
-    def pairs(self, design: Design, i: int, kind: Array) -> tuple[Tensor, Tensor]:
+    def pairs(
+        self, design: Design, i: int, kind: Array, matrix: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         which: Crossbar = "forward" if kind is Array.FORWARD else "feedback"
-        return conductances(design, i, which, self.seed)
+        return conductances(design, i, which, self.seed, matrix)
 
     def offset(self, name: str, sigma: float | None, n: int) -> Tensor:
         if self.seed is None or sigma is None:

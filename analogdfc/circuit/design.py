@@ -109,6 +109,10 @@ class Design:
             given = getattr(self, name)
             if given and not (len(given) == self.depth and all(limit > 0 for limit in given)):
                 raise UserError(f"{name} {given}: one number > 0 for each of {self.depth} layers")
+        self._check_window()
+
+    def _check_window(self) -> None:
+        """Refuse weights outside the window where they aren't scaled."""
         for i in range(1, self.depth + 1):
             for kind, largest in (("W", self._largest_weight(i)), ("Q", self._largest_feedback(i))):
                 unit = self.card.device.g_unit * (self._volt_ratio if kind == "Q" else 1)
@@ -316,7 +320,7 @@ class Design:
             feedback: of the feedback crossbar, else of the forward one.
         """
         inputs = self.sizes[-1] if feedback else self.sizes[i - 1] + 1
-        return 2 * inputs * self._cell_capacitance
+        return 2 * inputs * self.cell_capacitance
 
     def row_capacitance(self, i: int) -> float:
         """Capacitance of one row of either crossbar of layer i, in farads.
@@ -324,10 +328,11 @@ class Design:
         Args:
             i: number of the layer, 1 to L.
         """
-        return self.sizes[i] * self._cell_capacitance
+        return self.sizes[i] * self.cell_capacitance
 
     @property
-    def _cell_capacitance(self) -> float:
+    def cell_capacitance(self) -> float:
+        """Capacitance of a crossbar's line from one cell to the next, in farads."""
         if self.card.amplifier.gain_bandwidth is None:
             return 0.0
         return self.card.wire.capacitance or 0.0

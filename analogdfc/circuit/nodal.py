@@ -27,6 +27,9 @@ Index = NDArray[np.intp]
 Sparse = scipy.sparse.csr_array
 
 
+_NONE: Index = np.zeros(0, dtype=np.intp)
+
+
 class Elements(NamedTuple):
     """Resistors or capacitors of one kind.
 
@@ -35,7 +38,9 @@ class Elements(NamedTuple):
         a: node of one end of each.
         b: node of the other end; -1 for ground.
         value: conductance in siemens, or capacitance in farads.
-        zeroed: whether the auto-zero's voltage is in series, taken off that of a.
+        zeroed: whether an auto-zero's voltage is in series, taken off that of a.
+        reference: of the zeroed ones, node of what takes no current in the free phase.
+        stored: of the zeroed ones, number of each one's voltage among those of all auto-zeros.
     """
 
     part: str
@@ -43,6 +48,8 @@ class Elements(NamedTuple):
     b: Index
     value: Array
     zeroed: bool = False
+    reference: Index = _NONE
+    stored: Index = _NONE
 
 
 class Series(NamedTuple):
@@ -248,6 +255,11 @@ class NodalEquations:
                 self.resistors.append(Elements(r.part, a, np.full_like(a, -1), siemens))
                 continue
             kind = Elements(r.part, a, self.nodes(r.b), siemens, r.zeroed)
+            if r.zeroed:
+                zero, start = circuit.stored(r.a)
+                kind = kind._replace(
+                    reference=self.nodes(zero.reference), stored=start + np.arange(len(a))
+                )
             self._siemens.between(*kind[1:4])
             self.resistors.append(kind)
         for c in circuit.capacitors:
@@ -306,7 +318,7 @@ class NodalEquations:
     def reset(self) -> Sparse:
         """The conductances of the free phase, over [x, o, s].
 
-        The switches are closed, the targets follow the output, and with auto-zero the zeroed
+        The switches are closed, relative targets follow the output, and with auto-zero the zeroed
         resistors hang on a voltage that equals that of the reference's summing nodes.
         """
         circuit, more = self.chip.circuit, Stamps()
@@ -314,17 +326,18 @@ class NodalEquations:
             a = self.nodes(s.a)
             more.between(a, self.nodes(s.b), np.full(len(a), 1 / s.ohms))
         if self.chip.design.readout.auto_zero:
-            reference = self.nodes(circuit.auto_zero.reference)
             for kind in self.resistors:
                 if not kind.zeroed:
                     continue
-                a, b, g = kind.a, kind.b, kind.value
+                a, b, g, reference = kind.a, kind.b, kind.value, kind.reference
                 more.between(a, b, -g)
                 # What b takes at the reference's voltage, a has to give.
                 for node, sign in ((b, 1.0), (a, -1.0)):
                     more.add(node, b, sign * g)
                     more.add(node, reference, -sign * g)
-        y = self.conductance + more.matrix(self.size)
+        y: Sparse = self.conductance + more.matrix(self.size)
+        if not circuit.relative:
+            return y.tocsr()
         # The target follows the output: its source repeats it with the other sign.
         follow, target = self.nodes(circuit.output), self.nodes(circuit.target)
         moved = Stamps()

@@ -26,7 +26,7 @@ class Release:
         free: unknowns of the free phase, (chips, batch, n).
         system: the equations from then on.
         sources: voltages of the sources, (chips, batch, sources).
-        zero: voltages that the auto-zero has stored, (chips, batch, n_L).
+        zero: voltages that the auto-zeros have stored, (chips, batch, stored).
         step: steps of the output target, (chips, batch, n_L).
     """
 
@@ -67,7 +67,7 @@ class Release:
         output = free[..., model.columns(model.nodal[0].chip.circuit.output.bank)]
         step = _steps(step, output / unit)
         volts = held + _last(_target(model, x, step, output), held)
-        zero = _zero(model, free)
+        zero = stored_zero(model, free)
         system, sources = model.system(released=True)
         system = _driven(system, sources, volts).driven(model.error_input(zero))
         return cls(free, system, volts, zero, step)
@@ -109,10 +109,17 @@ def _target(model: AmplifierModel, x: Tensor, step: Tensor, measured: Tensor) ->
     return torch.stack(out)
 
 
-def _zero(model: AmplifierModel, free: Tensor) -> Tensor:
-    """Voltages that the auto-zero has stored, (chips, batch, n_L)."""
-    zero = model.nodal[0].chip.circuit.auto_zero
-    stored = free[..., model.columns(zero.signal.bank)]
-    stored = stored - model.summing_voltage(zero.reference.bank, free)
+def stored_zero(model: AmplifierModel, free: Tensor) -> Tensor:
+    """Voltages that the auto-zeros have stored, (chips, batch, stored).
+
+    Args:
+        model: the chips' equations.
+        free: unknowns of the free phase, (chips, batch, n).
+    """
+    found = []
+    for zero in model.nodal[0].chip.circuit.zeros:
+        signal = free[..., model.columns(zero.signal.bank)]
+        found.append(signal - model.summing_voltage(zero.reference.bank, free))
+    stored = torch.cat(found, dim=-1)
     on = [float(n.chip.design.readout.auto_zero) for n in model.nodal]
     return stored * free.new_tensor(on)[:, None, None]

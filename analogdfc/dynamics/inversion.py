@@ -210,13 +210,13 @@ class ControllerLoop(InversionLoop):
         """See `InversionLoop`."""
         depth, c = len(self.weights), self.controller
         if part == 0:
-            return self._control(state, target) @ self.feedback.T - state[0]
+            return self.control(state, target) @ self.feedback.T - state[0]
         if part < depth:
             return self._forward(part - 1, state) - state[part]
         output = self._forward(depth - 1, state)
         if c.differentiates and part == len(state) - 1:
             return c.slope(output, state[-1])
-        leaking = c.leaking(state[depth], self._control(state, target))
+        leaking = c.leaking(state[depth], self.control(state, target))
         return c.derivative(leaking, target - output)
 
     def abscissa(self) -> float:
@@ -238,7 +238,12 @@ class ControllerLoop(InversionLoop):
     def _forward(self, i: int, state: State) -> Tensor:
         return self.activations[i].function(state[i]) @ self.weights[i].T
 
-    def _control(self, state: State, target: Tensor) -> Tensor:
+    def error(self, state: State, target: Tensor) -> Tensor:
+        """What the answer of the layers above lacks of the target, (batch, n_l)."""
+        return target - self._forward(len(self.weights) - 1, state)
+
+    def control(self, state: State, target: Tensor) -> Tensor:
+        """The control signal u, (batch, n_l)."""
         depth, c = len(self.weights), self.controller
         if c.integrates and c.k_p == 0 and not c.differentiates:
             return state[depth]
@@ -305,6 +310,14 @@ class FastLoop(InversionLoop):
             return (target - r) @ self.feedback.T - self.alpha * delta
         return self.activation.function(delta) @ self.weights.T - r
 
+    def error(self, state: State, target: Tensor) -> Tensor:
+        """What the readout r lacks of the target, (batch, n_l)."""
+        return target - state[1]
+
+    def control(self, state: State, target: Tensor) -> Tensor:
+        """The control signal, which is the error itself."""
+        return self.error(state, target)
+
     def abscissa(self) -> float:
         """See `InversionLoop`."""
         return self._pair.abscissa()
@@ -364,10 +377,21 @@ class ChainedLoop(InversionLoop):
     def rate(self, part: int, state: State, target: Tensor) -> Tensor:
         """See `InversionLoop`."""
         which = self._owners[part]
-        loop, start = self.loops[which], self._starts[which]
+        start = self._starts[which]
+        return self.loops[which].rate(part - start, *self.seen_by(which, state, target))
+
+    def seen_by(self, which: int, state: State, target: Tensor) -> tuple[State, Tensor]:
+        """State and target of one of the loops.
+
+        Args:
+            which: the loop.
+            state: all parts of the chain's state, (batch, size).
+            target: the error to be reached, (batch, n_l).
+        """
+        start = self._starts[which]
         if which:
             target = state[self._starts[which - 1] + self.loops[which - 1].places[0]]
-        return loop.rate(part - start, state[start : self._starts[which + 1]], target)
+        return state[start : self._starts[which + 1]], target
 
     @cached_property
     def _owners(self) -> tuple[int, ...]:

@@ -99,7 +99,7 @@ class Netlist:
         if fidelity not in FIDELITIES:
             raise UserError(f"unknown fidelity {fidelity!r}; there are {', '.join(FIDELITIES)}")
         if fidelity == "ideal":
-            chip = Chip.of(chip.design.ideal())
+            chip = chip.remade(chip.design.ideal(), None)
         if (fidelity == "transistor") != (kit is not None):
             raise UserError(
                 f"fidelity {fidelity!r}, kit {kit and kit.name!r}: transistors need a process kit, "
@@ -112,7 +112,7 @@ class Netlist:
             seed = chip.seed
             if seed is None:
                 raise UserError("a nominal chip has no mismatch: give it a seed, or the kit none")
-            chip = Chip.of(chip.design.without(*kit.draws), seed)
+            chip = chip.remade(chip.design.without(*kit.draws), seed)
             number = draw_seed(seed, kit.name)
             drawn = f"* Mismatch of the transistors\n.options seed={number}\n"
         found = library(chip, fidelity, cells, kit)

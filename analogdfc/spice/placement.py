@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analogdfc import records
 from analogdfc.circuit.chip import Chip
-from analogdfc.circuit.description import Array, Crossbar
+from analogdfc.circuit.description import Crossbar
 from analogdfc.errors import UserError
 from analogdfc.records import Quantity, Record
 
@@ -54,7 +54,7 @@ class Placement(NamedTuple):
         sources = [
             name.removesuffix("p") for plus, _ in bar.rows for name in chip.circuit.names(plus)
         ]
-        if bar.kind is Array.FORWARD:
+        if bar.biased:
             sources[-1] = "bias"
         held = (bar.plus - bar.minus) / bar.unit
         plus, minus, weight = (np.asarray(m.T) for m in (bar.plus, bar.minus, held))

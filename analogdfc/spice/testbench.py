@@ -160,8 +160,7 @@ class Testbench:
             f"Vrst rst 0 PWL(0 1 {start} 1 {held} 0)",
             f"Vgo go 0 PWL(0 0 {held} 0 {end} 1)",
         ]
-        others = frozenset() if self.noise is None else self.noise.nodes
-        lines = drives(self.chip, self.x, self.step, release, others)
+        lines = self._drives(release)
         if self.noise is not None:
             seconds = self.duration * self.design.seconds
             lines += self.noise.lines(self._start + self._edge, self.release, seconds)
@@ -174,6 +173,25 @@ class Testbench:
             ".end",
         ]
         return "\n".join(lines) + "\n"
+
+    def _drives(self, release: list[str]) -> list[str]:
+        """Lines of all sources.
+
+        Args:
+            release: those of rst and go.
+        """
+        others = frozenset() if self.noise is None else self.noise.nodes
+        return drives(self.chip, self.x, self.step, release, others)
+
+
+def supplies(chip: Chip) -> list[str]:
+    """Lines of the supplies' sources.
+
+    Args:
+        chip: the chip.
+    """
+    supply = number(chip.design.card.amplifier.supply)
+    return [f"Vdd vdd 0 {supply}", f"Vss vss 0 -{supply}"]
 
 
 def drives(
@@ -193,11 +211,10 @@ def drives(
         others: nodes that something else drives.
     """
     circuit, design = chip.circuit, chip.design
-    unit, supply = design.card.scale.activation, number(design.card.amplifier.supply)
+    unit = design.card.scale.activation
     lines = [
         "* Supplies and bias rails",
-        f"Vdd vdd 0 {supply}",
-        f"Vss vss 0 -{supply}",
+        *supplies(chip),
         *_sources(circuit.names(BIAS.plus), [unit]),
         *_sources(circuit.names(BIAS.minus), [-unit]),
         *release,

@@ -25,13 +25,6 @@ the capacitor hardly counts beside its switch, whose opening then ends in a time
 """
 
 
-_COMPARTMENTS = (
-    "*   eps<i>_<n>  noise of the feedback compartments",
-    "*   fb<i>_<n>  columns of the feedback crossbars     vfbn<i>_<n>  - v_fb",
-)
-"""Nodes of a circuit with feedback compartments, instead of q as columns."""
-
-
 def number(value: float) -> str:
     """A number as a netlist may contain it, exact to the last bit.
 
@@ -47,7 +40,7 @@ def number(value: float) -> str:
 def title(chip: Chip, fidelity: str) -> str:
     """First line of a deck."""
     sizes = "-".join(map(str, chip.design.sizes))
-    return f"* Deep Feedback Control, network {sizes}, cells at level {fidelity}"
+    return f"* {chip.circuit.subject}, network {sizes}, cells at level {fidelity}"
 
 
 def circuit_text(chip: Chip, fidelity: str) -> str:
@@ -87,31 +80,12 @@ def _header(chip: Chip, fidelity: str) -> str:
             f"* Scaling: {card.scale.activation:g} V per unit of v and r, "
             f"{card.scale.control:g} V per unit of u and e, {design.seconds:g} s per unit of "
             "time",
-            f"* Controller: {_controller(chip)}; neurons: tau_v = {design.tau_v_seconds:g} s, "
-            f"{' '.join(design.activations)}",
+            f"* {chip.circuit.dynamics}",
             f"* Crossbars with conductances scaled down to fit the window: {scale}",
             "* Nodes, counted from 1, with i the layer and n the neuron:",
-            "*   in<n>p in<n>n  inputs +-     bp bn  bias rails +-",
-            "*   rst  1 V holds the reset      go  1 V applies the target step",
-            "*   w<i>_<n> q<i>_<n>  columns of the forward and feedback crossbars",
-            "*   v<i>_<n>  v     vffn<i>_<n>  - v_ff     r<i>_<n> rn<i>_<n>  +- phi(v)",
-            "*   rff<i>_<n>  phi(v_ff)     e<n>  error",
-            "*   up<n> un<n>  +- u     goal<n>  target",
-            *(_COMPARTMENTS if chip.circuit.noise else ()),
+            *(f"*   {line}" for line in chip.circuit.legend),
         ]
     )
-
-
-def _controller(chip: Chip) -> str:
-    c, seconds = chip.design.controller, chip.design.seconds
-    words = [f"k_p = {c.k_p:g}"]
-    if c.integrates:
-        words += [f"alpha = {c.alpha:g}", f"tau_u = {c.tau_u * seconds:g} s"]
-    if c.differentiates:
-        words += [f"k_d = {c.k_d * seconds:g} s", f"tau_d = {c.tau_d * seconds:g} s"]
-    if c.leak == "integral":
-        words.append("leak on the integral part")
-    return ", ".join(words)
 
 
 def card_parameters(card: Card, fidelity: str, seconds: float) -> dict[str, float]:
@@ -168,10 +142,10 @@ def _component(name: str, values: Tensor, k: int) -> float:
 def _crossbar(chip: Chip, crossbar: Crossbar) -> Iterator[str]:
     """Subcircuit and instance of an array."""
     circuit, name = chip.circuit, f"crossbar_{crossbar.name.lower()}"
-    if crossbar.kind is Array.FORWARD:
-        what, weight = f"{crossbar.name}, bias in the last pair of rows", "weight"
-    else:
-        what, weight = crossbar.name, "feedback weight"
+    what = crossbar.name
+    weight = "weight" if crossbar.kind is Array.FORWARD else "feedback weight"
+    if crossbar.biased:
+        what += ", bias in the last pair of rows"
     yield f"* {crossbar.part.capitalize()}: {what}; {crossbar.unit:g} S per unit of {weight}"
     columns, inputs = crossbar.plus.shape
     rows = [node for j in range(1, inputs + 1) for node in (f"p{j}", f"n{j}")]

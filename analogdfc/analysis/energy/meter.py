@@ -174,16 +174,18 @@ class _Meter:
                 torch.from_numpy(node[node >= n] - n).to(z.device),
                 way * branch[..., out_of],
             )
-        stored = self.zero.repeat(1, 1, len(self.zeroed)) * self._g_zeroed
-        for kind, lost in zip(self.zeroed, stored.chunk(len(self.zeroed), dim=-1), strict=True):
+        zeros = [self.zero[..., kind.stored] for kind in self.zeroed]
+        stored = torch.cat(zeros, dim=-1) * self._g_zeroed
+        lost_by = torch.split(stored, [len(kind.a) for kind in self.zeroed], dim=-1)
+        for kind, lost in zip(self.zeroed, lost_by, strict=True):
             current[..., kind.a - n] -= lost
         self.time += h
         self.highest = torch.maximum(self.highest, out.abs().amax(dim=-1))
         self.output += h * current[..., :n].abs()
         self.work += h * out * current[..., :n]
         self.given += h * (self.sources * current[..., n:]).sum(dim=-1)
-        for kind, lost in zip(self.zeroed, stored.chunk(len(self.zeroed), dim=-1), strict=True):
-            drive = p[..., kind.a] - self.zero - p[..., kind.b]
+        for kind, zero, lost in zip(self.zeroed, zeros, lost_by, strict=True):
+            drive = p[..., kind.a] - zero - p[..., kind.b]
             self.given -= h * (lost * drive).sum(dim=-1)
         self.squares += h * self._across(p) ** 2
         self.branch += h * branch**2
@@ -206,7 +208,7 @@ class _Meter:
         start = 0
         for kind in self.nodals[0].resistors:
             if kind.zeroed:
-                volts[..., start : start + len(kind.a)] -= self.zero
+                volts[..., start : start + len(kind.a)] -= self.zero[..., kind.stored]
             start += len(kind.a)
         return volts
 

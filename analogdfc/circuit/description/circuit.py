@@ -7,7 +7,7 @@ folded static model, noise, energy and area all follow from it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -30,6 +30,7 @@ from analogdfc.circuit.description.elements import (
     Resistors,
     Sources,
     Switches,
+    Tap,
 )
 
 
@@ -51,6 +52,12 @@ class Description:
         auto_zero: what the auto-zero stores.
         instances: the subcircuits of the netlist.
         nodes: names of the ports in the netlist, with '{k}' for the number from 1.
+        subject: what a netlist's title calls it.
+        dynamics: what its head says of the controllers and neurons, on one line.
+        legend: what it says of the names of nodes, a line each.
+        more_zeros: what further auto-zeros store, where there are several controllers.
+        relative: whether the targets follow the output in the free phase; else they are 0 there.
+        signals: where those of a circuit are measured that is no loop of layers 1..L, by name.
         noise: sources of the noise in the feedback compartments of layers 1..L; none without
             compartments.
     """
@@ -68,7 +75,31 @@ class Description:
     auto_zero: AutoZero
     instances: tuple[Instances, ...]
     nodes: Mapping[Port, str]
+    subject: str
+    dynamics: str
+    legend: tuple[str, ...]
+    more_zeros: tuple[AutoZero, ...] = ()
+    relative: bool = True
+    signals: Mapping[str, Tap] = field(default_factory=dict)
     noise: tuple[Port, ...] = ()
+
+    @property
+    def zeros(self) -> tuple[AutoZero, ...]:
+        """The auto-zeros of all controllers."""
+        return (self.auto_zero, *self.more_zeros)
+
+    def stored(self, signal: Port) -> tuple[AutoZero, int]:
+        """The auto-zero of a signal, and where its voltages start among those of all.
+
+        Args:
+            signal: what drives zeroed resistors.
+        """
+        start = 0
+        for zero in self.zeros:
+            if zero.signal == signal:
+                return zero, start
+            start += self.size(zero.signal)
+        raise KeyError(signal)
 
     @cached_property
     def bank(self) -> Mapping[str, Bank]:

@@ -46,6 +46,11 @@ class Wanted:
         n: number of channels.
         output: outputs r_L of the network.
         target: sources of -r*.
+        name: of the controller, with which the names of its banks begin.
+        part: where it is.
+        tag: what stands before the channel's number in names of nodes and instances.
+        railed: whether -r* comes from a rail that is there at all times, relative to which nothing
+            is held; else from a source whose step the error amplifiers' cells let through.
     """
 
     controller: Controller
@@ -53,6 +58,10 @@ class Wanted:
     n: int
     output: Port
     target: Port
+    name: str = PART
+    part: str = PART
+    tag: str = ""
+    railed: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,13 +85,13 @@ def describe_controller(build: Builder, wanted: Wanted) -> tuple[ControlTaps, Au
     scale, n = build.card.scale, wanted.n
     gain = scale.control / scale.activation
     error = build.stage(
-        "controller.error",
-        PART,
+        f"{wanted.name}.error",
+        wanted.part,
         n,
         gain * build.r_unit,
         [Input(wanted.output, build.r_unit), Input(wanted.target, build.r_unit)],
     )
-    build.named(error.bank.o, "e{k}")
+    build.named(error.bank.o, f"e{wanted.tag}{{k}}")
     values = {
         "r_l": error.r_in[0],
         "r_g": error.r_in[1],
@@ -90,15 +99,18 @@ def describe_controller(build: Builder, wanted: Wanted) -> tuple[ControlTaps, Au
         "c_e": error.c_f,
         "os_e": error.offset,
     }
-    pins = (wanted.output, wanted.target, error.bank.o, "rst", "go", "vdd", "vss")
-    build.instances.append(Instances("error", "e{k}", PART, n, pins, values))
+    moments, cell = ((), "error_rail") if wanted.railed else (("rst", "go"), "error")
+    pins = (wanted.output, wanted.target, error.bank.o, *moments, "vdd", "vss")
+    build.instances.append(Instances(cell, f"e{wanted.tag}{{k}}", wanted.part, n, pins, values))
     law = _law(wanted.controller)(build, wanted, error.bank.o)
-    build.named(law.out.o, "un{k}")
-    inv = build.inverter("controller.inv", PART, law.out.o, n)
-    build.named(inv.bank.o, "up{k}")
+    build.named(law.out.o, f"un{wanted.tag}{{k}}")
+    inv = build.inverter(f"{wanted.name}.inv", wanted.part, law.out.o, n)
+    build.named(inv.bank.o, f"up{wanted.tag}{{k}}")
     values = {"r_i": inv.r_in[0], "r_f": inv.r_f, "c_f": inv.c_f, "os": inv.offset}
     ports = law.out.o, inv.bank.o
-    build.instances.append(Instances("inverter", "u{k}", PART, n, (*ports, "vdd", "vss"), values))
+    name = f"u{wanted.tag}{{k}}"
+    pins = (*ports, "vdd", "vss")
+    build.instances.append(Instances("inverter", name, wanted.part, n, pins, values))
     taps = ControlTaps(Tap(inv.bank.name, 1.0), Tap(law.out.name, -1.0), Tap(error.bank.name, 1.0))
     return taps, AutoZero(error.bank.o, law.reference.x)
 
@@ -107,7 +119,8 @@ def _channel(
     build: Builder, cell: str, wanted: Wanted, ports: tuple[Port, ...], values: dict[str, Tensor]
 ) -> None:
     pins: tuple[Port | str, ...] = (*ports, "rst", "vdd", "vss")
-    build.instances.append(Instances(cell, "c{k}", PART, wanted.n, pins, values))
+    name = f"c{wanted.tag}{{k}}"
+    build.instances.append(Instances(cell, name, wanted.part, wanted.n, pins, values))
 
 
 def _leak(build: Builder, wanted: Wanted, r_i: float) -> Tensor:
@@ -115,7 +128,7 @@ def _leak(build: Builder, wanted: Wanted, r_i: float) -> Tensor:
     alpha, n = wanted.controller.alpha, wanted.n
     if alpha == 0:
         return torch.full((n,), math.inf, dtype=torch.float64)
-    return build.draw.passive("controller.r_leak", r_i / alpha, n)
+    return build.draw.passive(f"{wanted.name}.r_leak", r_i / alpha, n)
 
 
 def _integrating(
@@ -124,11 +137,11 @@ def _integrating(
     """An amplifier with R_p and C_i in its feedback; its leak resistors and capacitors."""
     r_i, n = build.card.passive.r_integrator, wanted.n
     stage = build.stage(
-        "controller.pi", PART, n, r_p, [Input(error, r_i, zeroed=True)], resistive=False
+        f"{wanted.name}.pi", wanted.part, n, r_p, [Input(error, r_i, zeroed=True)], resistive=False
     )
     build.reset(stage.bank)
     leak = _leak(build, wanted, r_i)
-    farads = build.draw.passive("controller.c_i", c_i, n)
+    farads = build.draw.passive(f"{wanted.name}.c_i", c_i, n)
     values = {
         "r_i": stage.r_in[0],
         "r_p": stage.r_f,
@@ -156,9 +169,9 @@ def leak_on_control(build: Builder, wanted: Wanted, error: Port) -> Law:
     r_p = pi.k_p * r_i / remaining
     stage, farads, leak = _integrating(build, wanted, error, "control_pi", r_p, c_i)
     bank = stage.bank
-    build.branches.append(Branches(PART, bank.o, bank.x, stage.r_f, farads, none(wanted.n)))
+    build.branches.append(Branches(wanted.part, bank.o, bank.x, stage.r_f, farads, none(wanted.n)))
     if pi.alpha > 0:
-        build.resistors.append(Resistors(PART, bank.x, bank.o, leak))
+        build.resistors.append(Resistors(wanted.part, bank.x, bank.o, leak))
     return Law(bank, bank)
 
 
@@ -171,7 +184,7 @@ def leak_on_integral(build: Builder, wanted: Wanted, error: Port) -> Law:
     c_i, r_p = pi.tau_u * wanted.seconds / r_i, pi.k_p * r_i
     stage, farads, leak = _integrating(build, wanted, error, "control_pi_integral", r_p, c_i)
     bank = stage.bank
-    build.branches.append(Branches(PART, bank.o, bank.x, stage.r_f, farads, leak))
+    build.branches.append(Branches(wanted.part, bank.o, bank.x, stage.r_f, farads, leak))
     return Law(bank, bank)
 
 
@@ -179,8 +192,8 @@ def proportional(build: Builder, wanted: Wanted, error: Port) -> Law:
     """P: an amplifier of gain k_p, shorted in the free phase."""
     r_i = build.card.passive.r_integrator
     stage = build.stage(
-        "controller.sum",
-        PART,
+        f"{wanted.name}.sum",
+        wanted.part,
         wanted.n,
         wanted.controller.k_p * r_i,
         [Input(error, r_i, zeroed=True)],
@@ -202,13 +215,13 @@ def _differentiator(build: Builder, wanted: Wanted, values: dict[str, Tensor]) -
     C_d = k_d S_u / (R_f S_v) and R_d = tau_d / C_d.
     """
     controller, scale, n = wanted.controller, build.card.scale, wanted.n
-    stage = build.stage("controller.derivative", PART, n, build.r_unit)
+    stage = build.stage(f"{wanted.name}.derivative", wanted.part, n, build.r_unit)
     gain = scale.control / scale.activation
     c_d = controller.k_d * wanted.seconds * gain / build.r_unit
     r_d = controller.tau_d * wanted.seconds / c_d
-    ohms = build.draw.passive("controller.r_d", r_d, n)
-    farads = build.draw.passive("controller.c_d", c_d, n)
-    build.branches.append(Branches(PART, wanted.output, stage.bank.x, ohms, farads, none(n)))
+    ohms = build.draw.passive(f"{wanted.name}.r_d", r_d, n)
+    farads = build.draw.passive(f"{wanted.name}.c_d", c_d, n)
+    build.branches.append(Branches(wanted.part, wanted.output, stage.bank.x, ohms, farads, none(n)))
     values |= {
         "r_d": ohms,
         "c_d": farads,
@@ -223,7 +236,7 @@ def _sum(
     build: Builder, wanted: Wanted, r_f: float, inputs: list[Input], values: dict[str, Tensor]
 ) -> Stage:
     """Amplifiers that add what makes u, shorted in the free phase."""
-    stage = build.stage("controller.sum", PART, wanted.n, r_f, inputs)
+    stage = build.stage(f"{wanted.name}.sum", wanted.part, wanted.n, r_f, inputs)
     build.reset(stage.bank)
     values |= {"r_p": stage.r_f, "c_p": stage.c_f, "os_p": stage.offset}
     return stage
@@ -257,11 +270,16 @@ def parallel(build: Builder, wanted: Wanted, error: Port) -> Law:
     pid, r_i, n = wanted.controller, build.card.passive.r_integrator, wanted.n
     values: dict[str, Tensor] = {}
     integrator = build.stage(
-        "controller.integral", PART, n, 0.0, [Input(error, r_i, zeroed=True)], resistive=False
+        f"{wanted.name}.integral",
+        wanted.part,
+        n,
+        0.0,
+        [Input(error, r_i, zeroed=True)],
+        resistive=False,
     )
     build.reset(integrator.bank)
     x, o = integrator.bank.x, integrator.bank.o
-    farads = build.draw.passive("controller.c_i", pid.tau_u * wanted.seconds / r_i, n)
+    farads = build.draw.passive(f"{wanted.name}.c_i", pid.tau_u * wanted.seconds / r_i, n)
     leak = _leak(build, wanted, r_i)
     values |= {
         "r_i": integrator.r_in[0],
@@ -270,8 +288,8 @@ def parallel(build: Builder, wanted: Wanted, error: Port) -> Law:
         "os_i": integrator.offset,
     }
     inside = 1 / leak if pid.leak == "integral" else none(n)
-    build.branches.append(Branches(PART, o, x, none(n), farads, inside))
-    inverse = build.inverter("controller.integral_inv", PART, o, n)
+    build.branches.append(Branches(wanted.part, o, x, none(n), farads, inside))
+    inverse = build.inverter(f"{wanted.name}.integral_inv", wanted.part, o, n)
     values |= {"r_m": inverse.r_in[0], "r_n": inverse.r_f, "c_n": inverse.c_f}
     values |= {"os_n": inverse.offset}
     derivative = _differentiator(build, wanted, values)
@@ -285,7 +303,7 @@ def parallel(build: Builder, wanted: Wanted, error: Port) -> Law:
     if pid.leak == "control":
         cell = "control_pid"
         if pid.alpha > 0:
-            build.resistors.append(Resistors(PART, stage.bank.o, x, 1 / leak))
+            build.resistors.append(Resistors(wanted.part, stage.bank.o, x, 1 / leak))
     _channel(build, cell, wanted, (wanted.output, error, stage.bank.o), values)
     return Law(stage.bank, integrator.bank)
 
@@ -318,3 +336,21 @@ def check_controller(controller: Controller) -> None:
     """
     if _law(controller) is leak_on_control:
         _remaining(controller)
+
+
+def about_controller(controller: Controller, seconds: float) -> str:
+    """A controller's numbers, for people.
+
+    Args:
+        controller: the controller.
+        seconds: seconds per unit of its time.
+    """
+    words = [f"k_p = {controller.k_p:g}"]
+    if controller.integrates:
+        words += [f"alpha = {controller.alpha:g}", f"tau_u = {controller.tau_u * seconds:g} s"]
+    if controller.differentiates:
+        words.append(f"k_d = {controller.k_d * seconds:g} s")
+        words.append(f"tau_d = {controller.tau_d * seconds:g} s")
+    if controller.leak == "integral":
+        words.append("leak on the integral part")
+    return ", ".join(words)

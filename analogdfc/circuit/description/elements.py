@@ -229,6 +229,11 @@ class Crossbar:
     tiling: Tiling
     unit: float
 
+    @property
+    def biased(self) -> bool:
+        """Whether its last pair of rows is the bias."""
+        return self.rows[-1] == BIAS
+
 
 @dataclass(frozen=True)
 class Switches:
