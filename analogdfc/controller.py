@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
 from torch import Tensor
 
 from analogdfc.errors import UserError
 
-__all__ = ["PD", "PI", "PID", "Controller", "I", "Leak", "P"]
+__all__ = [
+    "CONTROLLERS",
+    "PD",
+    "PI",
+    "PID",
+    "Controller",
+    "I",
+    "Leak",
+    "P",
+    "kind_of",
+    "retuned",
+]
 
 Leak = Literal["control", "integral"]
 
@@ -264,3 +275,65 @@ class PID(Controller):
     alpha: float = 0.0015
     tau_u: float = 1.0
     k_d: float = 0.1
+
+
+CONTROLLERS: dict[str, type[Controller]] = {"P": P, "I": I, "PI": PI, "PD": PD, "PID": PID}
+"""The usual combinations by their names."""
+
+
+def kind_of(controller: Controller) -> str:
+    """Which of `CONTROLLERS` a controller is by its constants.
+
+    Args:
+        controller: any controller.
+    """
+    if controller.differentiates:
+        return "PID" if controller.integrates else "PD"
+    if not controller.integrates:
+        return "P"
+    return "PI" if controller.k_p > 0 else "I"
+
+
+def retuned(given: Controller, kind: str | None = None, **said: Any) -> Controller:
+    """A controller with other constants, and perhaps of another kind.
+
+    Constants that aren't said stay where they mean the same in the new kind.
+
+    Args:
+        given: the controller.
+        kind: a key of `CONTROLLERS`; None for its own.
+        said: the constants that change.
+
+    Raises:
+        UserError: an unknown kind, a constant that the kind has no place for, or out of its range.
+    """
+    if kind is None and not said:
+        return given
+    name = kind or kind_of(given)
+    if name not in CONTROLLERS:
+        raise UserError(f"controller {name!r}: there are {', '.join(CONTROLLERS)}")
+    made = CONTROLLERS[name]
+    allowed = {field.name for field in fields(made) if field.init}
+    for constant in said:
+        if constant not in allowed:
+            raise UserError(
+                f"{constant} = {said[constant]}: {name} control has no {constant}; it has "
+                f"{', '.join(sorted(allowed))}"
+            )
+    kept: dict[str, Any] = {
+        key: value
+        for key in ("k_p", "k_d", "alpha", "tau_u", "tau_d", "leak")
+        if key in allowed and _has(given, key, value := getattr(given, key))
+    }
+    if "k_p" in allowed and "k_p" not in {*kept, *said} and name in ("P", "PD"):
+        kept["k_p"] = PI().k_p
+    return made(**{**kept, **said})
+
+
+def _has(given: Controller, key: str, value: Any) -> bool:
+    """Whether a controller has a part at all, so that its value means something elsewhere."""
+    if key in ("alpha", "tau_u", "leak"):
+        return given.integrates
+    if key in ("k_d", "tau_d"):
+        return given.differentiates
+    return bool(value > 0)

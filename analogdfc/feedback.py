@@ -195,17 +195,31 @@ class DirectFeedback(Feedback):
         return cls(list(reversed(out)))
 
     @classmethod
-    def random(cls, network: Network, generator: torch.Generator) -> DirectFeedback:
+    def random(
+        cls, network: Network, generator: torch.Generator, spread: float | None = None
+    ) -> DirectFeedback:
         """Glorot normal feedback to the hidden layers; Q_L = I (App. F.2).
 
         Args:
             network: the network that gives the layers' sizes.
             generator: source of the numbers, on the CPU.
+            spread: largest size of an element to the hidden layers, > 0, of uniform numbers in
+                place of normal ones.
+
+        Raises:
+            UserError: a spread that is not finite and above 0.
         """
         check_network(network)
+        if spread is not None and not (math.isfinite(spread) and spread > 0):
+            raise UserError(f"feedback matrices: spread = {spread} is not finite and above 0")
         last = network.weights[-1]
         n_out = last.shape[0]
-        hidden = [_glorot(w.shape[0], n_out, generator).to(last) for w in network.weights[:-1]]
+        hidden = [
+            _glorot(w.shape[0], n_out, generator).to(last)
+            if spread is None
+            else _uniform(w.shape[0], n_out, spread, generator).to(last)
+            for w in network.weights[:-1]
+        ]
         return cls([*hidden, torch.eye(n_out, dtype=last.dtype, device=last.device)])
 
     @classmethod
@@ -370,3 +384,9 @@ def _glorot(n: int, m: int, generator: torch.Generator) -> Tensor:
     """Normal numbers of variance 2 / (n + m), (n, m), drawn on the CPU in double precision."""
     out = torch.randn(n, m, dtype=torch.float64, generator=generator)
     return out.mul_(math.sqrt(2 / (n + m)))
+
+
+def _uniform(n: int, m: int, spread: float, generator: torch.Generator) -> Tensor:
+    """Uniform numbers within +- spread, (n, m), drawn on the CPU in double precision."""
+    out = torch.rand(n, m, dtype=torch.float64, generator=generator)
+    return out.mul_(2 * spread).sub_(spread)

@@ -19,7 +19,7 @@ ORDER = [
     "states", "memory", "scratch", "files", "records", "trees", "jobs",
     "losses",
     "activations", "network", "feedback", "controller", "storage", "importing",
-    "dynamics", "measures", "learning", "datasets", "training", "presets", "cases",
+    "dynamics", "measures", "learning", "datasets", "training", "tuning", "presets", "cases",
     "devices", "cards", "wires", "arrays", "kits",
     "circuit", "analysis", "comparison", "recorded", "findings", "spice", "schematics",
     "effort", "study",

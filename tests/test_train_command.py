@@ -81,7 +81,7 @@ def test_the_examples_of_the_help_work_as_typed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shown = re.findall(r"^ +analogdfc (train.*)$", run("--help").stdout, re.MULTILINE)
-    assert len(shown) == 5
+    assert len(shown) == 6
     result = CliRunner().invoke(cli, shown[0].split())
     assert result.exit_code == 0, result.output
     # The others take their data from files and hours; here they get others.
@@ -453,6 +453,16 @@ def last_line(result: Result) -> str:
         (["--devices", "flash", *CHIP], ["'flash'", "pcm_nandakumar2019"]),
         (["--dtype", "float32", *CHIP], ["a chip is solved in float64"]),
         (["--activation", "relu", *CHIP], ["relu", "tanh"]),
+        (["--k-p", "two"], ["controller.k_p = 'two': it must be a number"]),
+        (["--rule", "bp", "--k-p", "2"], ["unknown setting 'controller.k_p' of the rule 'bp'"]),
+        (["--k-p", "2", "--set", "controller.k_p=2"], ["--k-p: controller.k_p is given twice"]),
+        (["--set", "controller.k_p"], ["write NAME=VALUE"]),
+        (["--set", "controler.k_p=2"], ["did you mean controller.k_p?"]),
+        (["--switch", "fa"], ["write EPOCHS:RULE"]),
+        (["--rule", "bp", "--switch", "3:fa"], ["'fa' after 3 epochs: 1 to 2 of 3"]),
+        (["--rule", "bp", "--switch", "1:faa"], ["unknown learning rule 'faa'"]),
+        (["--weights", "nowhere.h5"], ["nowhere.h5"]),
+        (["--frozen", "3"], ["frozen layers [3]: the network has layers 1 to 2"]),
         (["--feedback", "learned", *CHIP], ["'dfc-chip' has no choice of feedback"]),
     ],
 )
@@ -580,3 +590,36 @@ def test_a_way_that_cannot_be_gone_is_refused_before_training(
     assert result.exit_code == 2, result.output
     assert message in result.stderr
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.usefixtures("_no_figure")
+def test_options_of_the_loop_are_in_the_checkpoint_and_hold_when_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    options = [*SMALL[:-1], "1", "--controller", "PID", "--k-d", "0.05", "--set", "tau_v=0.1"]
+    good(*options, "--frozen", "1", "-o", path)
+    kept = json.loads(records.read(path).text("settings"))
+    assert kept["dynamics"]["controller"]["kind"] == "PID"
+    assert kept["dynamics"]["controller"]["k_d"] == 0.05
+    assert (kept["dynamics"]["tau_v"], kept["plan"]["frozen"]) == (0.1, [1])
+    result = run(*SMALL, "-o", path, "--resume")
+    assert result.exit_code == 2
+    assert "resume with the settings of the checkpoint" in result.stderr
+
+
+@pytest.mark.usefixtures("_no_figure")
+def test_training_goes_on_from_the_weights_of_a_file(tmp_path: Path) -> None:
+    first, second = tmp_path / "1.h5", tmp_path / "2.h5"
+    small = ["--dataset", "digits-4x4", "--samples", "60", "--rule", "bp"]
+    good(*small, "--sizes", "16-6-10", "--activation", "sigmoid", "--epochs", "1", "-o", first)
+    good(*small, "--weights", first, "--epochs", "1", "--lr", "1e-300", "-o", second)
+    assert all(map(np.array_equal, weights(first), weights(second)))
+    assert read_model(second).network.activations[0].name == "sigmoid"
+    result = run(*small, "--weights", first, "--sizes", "16-7-10", "-o", tmp_path / "3.h5")
+    assert "they make 16-6-10; the network is 16-7-10" in result.stderr
+
+
+def test_all_settings_of_a_training_are_listed_with_their_values() -> None:
+    result = run("--preset", "mnist", "--rule", "dfc", "--list-settings", "--k-p", "1.25")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"controller\.k_p +. 1\.25 ", result.stdout)
+    assert re.search(r"sleep\.steps +. 48 ", result.stdout)

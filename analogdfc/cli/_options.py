@@ -16,7 +16,7 @@ import click
 from click.core import ParameterSource
 
 from analogdfc import records
-from analogdfc.controller import PD, PI, PID, Controller, I, Leak, P
+from analogdfc.controller import CONTROLLERS, Controller, Leak, retuned
 from analogdfc.errors import UserError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -173,9 +173,6 @@ def as_options(*names: str) -> Iterator[None]:
         raise type(error)(text) from error
 
 
-KINDS: dict[str, type[Controller]] = {"P": P, "I": I, "PI": PI, "PD": PD, "PID": PID}
-
-
 @dataclass(frozen=True)
 class Control:
     """What the command line says of the controller; None where it says nothing.
@@ -211,43 +208,7 @@ class Control:
             for name in ("k_p", "k_d", "alpha", "tau_u", "leak")
             if (value := getattr(self, name)) is not None
         }
-        if self.controller is None and not said:
-            return given, tau_v
-        name = self.controller or kind_of(given)
-        kind = KINDS[name]
-        allowed = {field.name for field in dataclasses.fields(kind) if field.init}
-        for option in said:
-            if option not in allowed:
-                raise UserError(
-                    f"{option} = {said[option]}: {name} control has no {option}; it has "
-                    f"{', '.join(sorted(allowed))}"
-                )
-        kept: dict[str, Any] = {
-            key: value
-            for key in ("k_p", "k_d", "alpha", "tau_u", "tau_d", "leak")
-            if key in allowed and _has(given, key, value := getattr(given, key))
-        }
-        if "k_p" in allowed and "k_p" not in {*kept, *said} and name in ("P", "PD"):
-            kept["k_p"] = PI().k_p
-        return kind(**{**kept, **said}), tau_v
-
-
-def _has(given: Controller, key: str, value: Any) -> bool:
-    """Whether a controller has a part at all, so that its value means something elsewhere."""
-    if key in ("alpha", "tau_u", "leak"):
-        return given.integrates
-    if key in ("k_d", "tau_d"):
-        return given.differentiates
-    return bool(value > 0)
-
-
-def kind_of(controller: Controller) -> str:
-    """'P', 'I', 'PI', 'PD' or 'PID'."""
-    if controller.differentiates:
-        return "PID" if controller.integrates else "PD"
-    if not controller.integrates:
-        return "P"
-    return "PI" if controller.k_p > 0 else "I"
+        return retuned(given, self.controller, **said), tau_v
 
 
 def control_options(command: _Command) -> _Command:
@@ -256,7 +217,7 @@ def control_options(command: _Command) -> _Command:
     options = [
         click.option(
             "--controller",
-            type=click.Choice(list(KINDS)),
+            type=click.Choice(list(CONTROLLERS)),
             help="Kind of controller.  [default: that of --weights, or PI]",
         ),
         click.option(

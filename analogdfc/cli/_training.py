@@ -17,12 +17,14 @@ from analogdfc.cards.technology import Card
 from analogdfc.cli._console import make_console
 from analogdfc.cli._design import read_devices
 from analogdfc.cli._integrator import integrator_of
+from analogdfc.cli._settings import Given
 from analogdfc.datasets import Dataset
 from analogdfc.effort import long_work
 from analogdfc.errors import UserError
 from analogdfc.files import exists
 from analogdfc.jobs import Spool
 from analogdfc.learning import DFC, SteadyStateDFC
+from analogdfc.learning.base import name_of
 from analogdfc.learning.making import arguments
 from analogdfc.onchip.registry import HardwareDFC, get_rule
 from analogdfc.onchip.steps import Steps
@@ -32,11 +34,13 @@ from analogdfc.presets import load_preset
 from analogdfc.records import Record
 from analogdfc.spice.loaded import Loaded
 from analogdfc.spice.netlist import Fidelity
-from analogdfc.training import OPTIMIZERS, Experiment, Metrics, Plan, Trainer
+from analogdfc.storage import read_model
+from analogdfc.training import OPTIMIZERS, Experiment, Metrics, Plan, Switch, Trainer
 from analogdfc.training.checkpoints import check_format
 from analogdfc.training.experiment import default_experiment
 from analogdfc.training.loop import FORWARD
 from analogdfc.training.metrics import are_classes
+from analogdfc.tuning import with_settings
 
 _LEGEND = """\
 loss: of a sample; train: mean during the epoch. error: wrong answers.
@@ -79,6 +83,9 @@ class Options:
     optimizer: str | None
     waves: str | None
     updates: bool
+    weights: Path | None
+    switch: str | None
+    settings: Given
 
     @property
     def learns_by(self) -> str:
@@ -149,6 +156,15 @@ def make_experiment(
     spool: Spool | None = None,
 ) -> tuple[Experiment, Dataset]:
     """The experiment that the options ask for, and its data."""
+    experiment = replace(chosen(options), substrate=_substrate(options, spool))
+    data = experiment.load(folder, dtype, device)
+    if options.preset is None:
+        experiment = _fitted(experiment, data, options)
+    return experiment, data
+
+
+def chosen(options: Options) -> Experiment:
+    """The experiment that the options ask for, before it has seen the data."""
     given: dict[str, Any] = {
         name: value
         for name in ("dataset", "sizes", "loss", "samples", "seed", "chip_seed")
@@ -159,18 +175,39 @@ def make_experiment(
         given["activation"] = names[0] if len(names) == 1 else names
     if options.autoencoder:
         given["autoencoder"] = True
+    if options.weights is not None:
+        given = {**_start(options.weights), **given}
     base = _base(options, given.get("activation", "tanh"))
     experiment = replace(
         base,
         **given,
         plan=_plan(base.plan, options),
         options=_arguments(base, options),
-        substrate=_substrate(options, spool),
     )
-    data = experiment.load(folder, dtype, device)
-    if options.preset is None:
-        experiment = _fitted(experiment, data, options)
-    return experiment, data
+    if options.switch is not None:
+        experiment = replace(experiment, switch=_switch(options, experiment))
+    return with_settings(experiment, options.settings.values())
+
+
+def _start(weights: Path) -> dict[str, Any]:
+    """What a file says that a training starts from its network."""
+    model = read_model(weights)
+    names = tuple(phi.name for phi in model.network.activations[:-1])
+    activation = {"activation": names} if names else {}
+    return {"start": model, "sizes": model.network.sizes, **activation}
+
+
+def _switch(options: Options, experiment: Experiment) -> Switch:
+    """The rule that takes over, with the settings that it has by default or in the preset."""
+    assert options.switch is not None
+    epochs, colon, rule = options.switch.partition(":")
+    if not colon or not epochs.isdigit():
+        raise UserError(f"--switch {options.switch}: write EPOCHS:RULE, such as 20:fa")
+    if options.preset is not None:
+        then = load_preset(options.preset).experiment(rule, options.feedback)
+    else:
+        then = default_experiment(rule, feedback="fixed", activation=experiment.activation)
+    return Switch(rule=rule, after=int(epochs), options=then.options)
 
 
 def _base(options: Options, activation: str | tuple[str, ...]) -> Experiment:
@@ -263,7 +300,7 @@ def steps_tree(trainer: Trainer) -> dict[str, Any]:
 def _fitted(experiment: Experiment, data: Dataset, options: Options) -> Experiment:
     """Sizes and loss that fit the data, where neither an option nor a preset says them."""
     fitting: dict[str, Any] = {}
-    if options.sizes is None:
+    if options.sizes is None and experiment.start is None:
         fitting["sizes"] = (data.x.shape[1], _HIDDEN, data.y.shape[1])
     if options.loss is None:
         fitting["loss"] = "cross-entropy" if are_classes(data.y) else "l2"
@@ -309,7 +346,7 @@ def _arguments(base: Experiment, options: Options) -> dict[str, Any]:
 def numbers(trainer: Trainer, experiment: Experiment) -> dict[str, Any]:
     """The numbers of the table, with units in the names; None for those that there aren't."""
     out: dict[str, Any] = {
-        "rule": experiment.rule,
+        "rule": name_of(trainer.rule),
         "dataset": experiment.dataset,
         "network": "-".join(map(str, experiment.sizes)),
         "seed": experiment.seed,
@@ -363,6 +400,8 @@ def epoch_line(trainer: Trainer) -> str:
 def title(experiment: Experiment) -> str:
     """What is trained, on one line."""
     found = f"{experiment.dataset}, {'-'.join(map(str, experiment.sizes))}, {experiment.rule}"
+    if experiment.switch is not None:
+        found += f" and from epoch {experiment.switch.after + 1} {experiment.switch.rule}"
     if experiment.controlled:
         found += f", {experiment.feedback} feedback"
     if experiment.substrate is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import click
 import torch
@@ -15,6 +17,7 @@ from analogdfc.cli import _training
 from analogdfc.cli._design import Sizes, device_options, progress_bar
 from analogdfc.cli._integrator import integrator_options
 from analogdfc.cli._options import CHIP_SEED, SEED, Count, Finite, bundled, check_outputs
+from analogdfc.cli._settings import Sections, setting_options, show_settings
 from analogdfc.datasets import DATASETS
 from analogdfc.errors import UserError
 from analogdfc.files import beside, working_on
@@ -34,12 +37,51 @@ Examples:
   analogdfc train -o train.h5
   analogdfc train --preset fashion-mnist --rule dfc-ss --epochs 5 -o fashion.h5
   analogdfc train --preset tp-fashion-mnist --rule ddtp-linear --epochs 5 -o targets.h5
+  analogdfc train --rule dfc --k-p 1.5 --set controller.alpha=0.01 -o gains.h5
   analogdfc train --rule dfc-chip --devices ecram_mo_kim2019 --lr 0.02 -o chip.h5
   analogdfc train --through behavioural --samples 100 --epochs 1 -o loop.h5
 """
 
 
-@click.command("train", short_help="Train a network by a learning rule.", epilog=_EXAMPLES)
+class _Train(Sections):
+    sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "What is trained": (
+            *("preset", "rule", "switch", "dataset", "folder", "autoencoder", "samples", "sizes"),
+            *("activation", "loss", "weights", "initial", "initial_scale"),
+        ),
+        "Steps": (
+            *("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "dropout"),
+            *("frozen", "patience"),
+        ),
+        "Loop and feedback": (
+            *(
+                "target_stepsize",
+                "controller",
+                "k_p",
+                "tau_u",
+                "alpha",
+                "k_d",
+                "tau_v",
+                "dt",
+                "steps",
+            ),
+            *("linear_rule", "simulate", "integrator", "update_error", "feedback", "spread"),
+            "feedback_width",
+        ),
+        "Any setting": ("given", "list_settings"),
+        "Learning through a chip": (
+            *("through", "card", "devices", "age", "chip_seed", "duration", "fidelity", "solver"),
+            *("time_limit", "waves", "updates"),
+        ),
+    }
+
+
+@click.command(
+    "train",
+    short_help="Train a network by a learning rule.",
+    epilog=_EXAMPLES,
+    cls=_Train,
+)
 @click.option(
     "--rule",
     help=f"Learning rule: {', '.join(sorted(RULES))}. `analogdfc rules` says more.  "
@@ -129,6 +171,23 @@ Examples:
 )
 @integrator_options
 @click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="Start from the weights and biases of a file, such as that of another training, with its "
+    "sizes and activations where no option says others.",
+)
+@click.option(
+    "--switch",
+    metavar="EPOCHS:RULE",
+    help="Go on by another rule after so many epochs, such as 20:fa, with the same optimiser.",
+)
+@setting_options
+@click.option(
+    "--list-settings",
+    is_flag=True,
+    help="Print all settings of this training, with their values, and do nothing else.",
+)
+@click.option(
     "--optimizer",
     type=click.Choice(list(OPTIMIZERS)),
     help=f"What makes a step of an update.  {_OR} adam]",
@@ -196,6 +255,7 @@ def command(
     as_json: bool,
     device: str,
     dtype: str,
+    list_settings: bool,
     options: _training.Options,
 ) -> None:
     """Train a network by a learning rule.
@@ -204,6 +264,9 @@ def command(
     needed to go on. `analogdfc compare --weights` takes it.
     """
     torch.set_num_threads(1)
+    if list_settings:
+        show_settings(_training.chosen(options))
+        return
     figure_path = beside(output, ".png")
     check_outputs(output, figure_path, read=(options.card, options.devices))
     click.get_current_context().with_resource(working_on(output))

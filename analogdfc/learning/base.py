@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -104,8 +104,12 @@ class LearningRule(ABC):
     Attributes:
         feedback: the feedback pathway; None for a rule without.
         ranks: the processes that it learns with; None where it learns alone.
+        called: its name where it isn't in the registry; empty for that of its class.
+        ignored: arguments that it takes as its relatives do, and makes no use of.
     """
 
+    ignored: ClassVar[tuple[str, ...]] = ()
+    called: str = ""
     feedback: nn.Module | None = None
     ranks: Ranks | None = None
 
@@ -337,4 +341,4 @@ def get_rule(name: str) -> RuleInfo:
 def name_of(rule: LearningRule) -> str:
     """The name that a rule is registered by; that of its class where it isn't."""
     names = (name for name, info in RULES.items() if info.rule is type(rule))
-    return next(names, type(rule).__name__)
+    return rule.called or next(names, type(rule).__name__)

@@ -45,6 +45,7 @@ from analogdfc.network import Network, check_network
 __all__ = [
     "DynamicInversion",
     "FastControl",
+    "Inversion",
     "LoopFeedback",
     "Monitor",
     "NonDynamicInversion",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -139,6 +139,8 @@ class AnalyticDFC(_AtRest):
     u = (J Q + alpha~ I)^-1 delta_L, with J at the free state and dg/du at u = 0 for Q where the
     feedback is a network; the activations are then propagated under that control signal.
     """
+
+    ignored: ClassVar[tuple[str, ...]] = ("dt", "steps", "integrator")
 
     @torch.no_grad()
     def backward(self, x: Tensor, y: Tensor) -> Tensor:

@@ -2,13 +2,15 @@
 
 from analogdfc.training.checkpoints import Task, checkpoint_tree, restore, task_of
 from analogdfc.training.divergence import Divergence
-from analogdfc.training.experiment import Experiment
+from analogdfc.training.experiment import Experiment, Switch
 from analogdfc.training.loop import Phase, Schedule, Training
 from analogdfc.training.metrics import Metrics, Score, accuracy, evaluate
 from analogdfc.training.optimizers import OPTIMIZERS, SGD, Adam, OptimizerSettings
 from analogdfc.training.plan import FeedbackPlan, Plan
 from analogdfc.training.simple import train
+from analogdfc.training.start import FeedbackStart, InitialWeights
 from analogdfc.training.stopping import Budget, Epochs, Patience, Reached, Stop
+from analogdfc.training.switching import Switched
 from analogdfc.training.trainer import Trainer
 
 __all__ = [
@@ -20,6 +22,8 @@ __all__ = [
     "Epochs",
     "Experiment",
     "FeedbackPlan",
+    "FeedbackStart",
+    "InitialWeights",
     "Metrics",
     "OptimizerSettings",
     "Patience",
@@ -29,6 +33,8 @@ __all__ = [
     "Schedule",
     "Score",
     "Stop",
+    "Switch",
+    "Switched",
     "Task",
     "Trainer",
     "Training",

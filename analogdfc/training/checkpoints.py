@@ -36,6 +36,8 @@ VERSION = 1
 
 # These may differ between the parts of a training.
 _FREE = ("plan.epochs", "plan.patience")
+# What files of older programs lack, and what it was in them.
+_SINCE: dict[str, Any] = {"plan.frozen": []}
 # What a difference is told by first: the others follow from these.
 _FIRST = ("rule", "dataset", "autoencoder", "sizes", "activations", "loss", "feedback", "samples")
 # What the trainer itself keeps in the branch 'training'; the rest is the rule's.
@@ -185,6 +187,8 @@ def _plain(value: Any) -> Any:
         return {k: _plain(v) for k, v in value._asdict().items()}
     if isinstance(value, tuple | list):
         return [_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # JSON has no such number
     return value
@@ -292,7 +296,7 @@ def _tensor(record: Record, key: str, like: Tensor) -> Tensor:
 
 
 def _check_settings(record: Record, wanted: dict[str, Any]) -> None:
-    old, new = dict(_flat(_settings(record))), dict(_flat(wanted))
+    old, new = {**_SINCE, **dict(_flat(_settings(record)))}, dict(_flat(wanted))
     for key in [*_FIRST, *sorted(old.keys() | new.keys())]:
         if key not in _FREE and old.get(key) != new.get(key):
             raise UserError(

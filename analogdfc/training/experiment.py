@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -27,10 +28,16 @@ from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.learning.inversion import Dynamic
 from analogdfc.losses import LOSSES
 from analogdfc.network import Network
+from analogdfc.states import digest
+from analogdfc.storage import Model
 from analogdfc.training.optimizers import Adam
 from analogdfc.training.plan import FeedbackPlan, Plan
+from analogdfc.training.start import FeedbackStart, InitialWeights, take_weights
 from analogdfc.training.substrate import Placed, Substrate
+from analogdfc.training.switching import Switched
 from analogdfc.training.trainer import Trainer
+
+_Start = InitialWeights | FeedbackStart
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
@@ -61,6 +68,21 @@ _LEAST_VALIDATION = 10
 
 
 @dataclass(frozen=True, kw_only=True)
+class Switch:
+    """A rule that takes over from another (Lillicrap et al. 2016, supplementary fig. 14).
+
+    Attributes:
+        rule: its name.
+        after: epochs of the other rule before it, >= 1.
+        options: its further arguments.
+    """
+
+    rule: str
+    after: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """What is trained, on what, and how.
 
@@ -75,6 +97,10 @@ class Experiment:
             weights start, at random or at the product of the transposed weights.
         pathway: makes the feedback pathway of another rule, from the network and a generator; by
             default the rule's own random one.
+        feedback_start: where feedback weights start otherwise, and what a pathway is made of.
+        initial: where the weights start.
+        start: a network from whose weights and biases they start instead.
+        switch: the rule that goes on after some epochs; None for one rule throughout.
         options: further arguments of the rule, such as `target_stepsize` and `controller`.
         plan: how it is trained; its `feedback` says how feedback weights are learned, if at all.
         seed: seed of the initial weights, the order of samples and the noise.
@@ -94,6 +120,10 @@ class Experiment:
     autoencoder: bool = False
     feedback: str = "fixed"
     pathway: Callable[[Network, torch.Generator], nn.Module] | None = None
+    feedback_start: FeedbackStart = field(default_factory=FeedbackStart)
+    initial: InitialWeights = field(default_factory=InitialWeights)
+    start: Model | None = None
+    switch: Switch | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     plan: Plan = field(default_factory=Plan)
     seed: int = 0
@@ -103,6 +133,12 @@ class Experiment:
 
     def __post_init__(self) -> None:
         get_rule(self.rule)
+        if self.switch is not None:
+            self._check_switch(self.switch)
+        if self.plan.frozen and self.substrate is not None:
+            raise UserError("frozen layers: the devices of a chip are all written")
+        if self.start is not None and self.initial != InitialWeights():
+            raise UserError("initial weights: the weights to start from say them already")
         for what, name, known in (
             ("loss", self.loss, LOSSES),
             ("feedback", self.feedback, FEEDBACKS),
@@ -124,6 +160,9 @@ class Experiment:
             "feedback": "learned" if targets else self.feedback,
             "seed": self.seed,
             **({} if self.chip_seed is None else {"chip_seed": self.chip_seed}),
+            **_said("initial", self.initial, InitialWeights()),
+            **_said("feedback_start", self.feedback_start, FeedbackStart()),
+            **({} if self.start is None else {"start": _digest(self.start.network)}),
         }
 
     def load(
@@ -166,10 +205,18 @@ class Experiment:
             device=data.x.device,
             generator=generator,
         )
+        self.initial.apply(network, generator)
+        if self.start is not None:
+            take_weights(network, self.start)
         placed = Placed(network, {})
         if self.substrate is not None:
             placed = self.substrate.place(network, self._drawn)
         rule = self._rule(placed.network, generator, placed.options)
+        if self.switch is not None:
+            then = replace(self, rule=self.switch.rule, options=self.switch.options, switch=None)
+            each = -(-len(data.x) // self.plan.batch_size)
+            second = then._rule(placed.network, generator, {})
+            rule = Switched(rule, second, after=self.switch.after * each)
         return Trainer(rule, data, self.plan, generator=generator, update=placed.update)
 
     def tree(self) -> dict[str, Any]:
@@ -177,6 +224,17 @@ class Experiment:
         if self.substrate is None:
             return {}
         return {"seed": self.seed, "chip_seed": self._drawn, **self.substrate.tree()}
+
+    def _check_switch(self, switch: Switch) -> None:
+        get_rule(switch.rule)
+        if self.substrate is not None or self.plan.feedback is not None:
+            what = "a chip" if self.substrate is not None else "learned feedback"
+            raise UserError(f"two rules in turn, {self.rule} and {switch.rule}: not with {what}")
+        if not 1 <= switch.after < self.plan.epochs:
+            raise UserError(
+                f"the rule {switch.rule!r} after {switch.after} epochs: 1 to "
+                f"{self.plan.epochs - 1} of {self.plan.epochs} are possible"
+            )
 
     @property
     def _drawn(self) -> int:
@@ -186,6 +244,7 @@ class Experiment:
         self, network: Network, generator: torch.Generator, placed: Mapping[str, Any]
     ) -> LearningRule:
         make = FEEDBACKS[self.feedback] if self.controlled else self.pathway
+        make = self.feedback_start.make(get_rule(self.rule).rule, make)
         return make_rule(
             self.rule,
             network,
@@ -255,6 +314,16 @@ def _default_learning(kind: type[LearningRule], feedback: str) -> FeedbackPlan |
         return None
     learned = FeedbackPlan()
     return replace(learned, before=0, after=0) if kind.learns_both else learned
+
+
+def _said(name: str, value: _Start, default: _Start) -> dict[str, Any]:
+    """A setting where it isn't the default, so that older files, which lack it, fit."""
+    return {} if value == default else {name: asdict(value)}
+
+
+def _digest(network: Network) -> str:
+    """Tells one network's numbers from another's."""
+    return hashlib.sha256("".join(digest(p) for p in network.parameters()).encode()).hexdigest()
 
 
 def prepared(

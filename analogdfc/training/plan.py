@@ -51,6 +51,8 @@ class Plan:
         feedback: how the feedback weights are learned; None leaves them as they are.
         patience: epochs without a better validation figure after which training stops; None for
             all epochs.
+        frozen: numbers of the layers, 1 to L, whose weights and biases don't learn, neither by
+            momentum nor by weight decay.
 
     Raises:
         UserError: a value outside its range.
@@ -62,6 +64,7 @@ class Plan:
     clip: float | None = None
     feedback: FeedbackPlan | None = None
     patience: int | None = None
+    frozen: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.batch_size < 1:

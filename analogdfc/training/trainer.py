@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Self
 
@@ -60,8 +60,8 @@ class Trainer(Training[Metrics]):
         generators: sources of random numbers that training draws from, by use.
 
     Raises:
-        UserError: data that do not fit the network, a patience without validation samples, or
-            feedback learning of a rule without.
+        UserError: data that do not fit the network, a patience without validation samples,
+            feedback learning of a rule without, or frozen layers that there aren't.
 
     >>> from analogdfc.datasets import digits
     >>> from analogdfc.learning import Backpropagation
@@ -89,6 +89,7 @@ class Trainer(Training[Metrics]):
         update: Callable[[torch.optim.Optimizer], torch.optim.Optimizer] | None = None,
     ) -> None:
         _check_fit(rule, data)
+        _check_frozen(plan.frozen, rule.network.depth)
         if plan.patience is not None and data.validation is None:
             raise UserError("early stopping needs validation samples, and the data have none")
         self.rule, self.data, self.plan = rule, data, plan
@@ -218,6 +219,9 @@ class Trainer(Training[Metrics]):
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
         loss = float(self.rule.backward(x, y))
+        for layer in self.plan.frozen:
+            for part in (self.rule.network.weights, self.rule.network.biases):
+                part[layer - 1].grad = None
         self._check(loss)
         if self.plan.clip is not None:
             clip_each(self.rule.network.parameters(), self.plan.clip)
@@ -284,3 +288,10 @@ def _check_fit(rule: LearningRule, data: Dataset) -> None:
                 f"the data are {part.x.dtype} on {part.x.device}, the network {first.dtype} on "
                 f"{first.device}; they must be alike"
             )
+
+
+def _check_frozen(frozen: Sequence[int], depth: int) -> None:
+    if strange := sorted(set(frozen) - set(range(1, depth + 1))):
+        raise UserError(f"frozen layers {strange}: the network has layers 1 to {depth}")
+    if len(set(frozen)) == depth:
+        raise UserError("all layers are frozen: nothing is left to learn")
