@@ -25,7 +25,7 @@ ORDER = [
     "effort", "study",
     "inverting", "verdicts", "plots",
     "digital", "cost", "onchip", "sleeping", "sizing", "montecarlo", "stability", "characterise",
-    "experiments",
+    "experiments", "reproduction",
     "cli", "__main__",
 ]  # fmt: skip
 LARGEST = 0.105

@@ -39,6 +39,7 @@ COMMANDS = {
     "import": "Make a weights file of a network that another program trained.",
     "montecarlo": "Share of many chips whose update keeps an angle.",
     "netlist": "Write the SPICE netlist of a network; needs no simulator.",
+    "reproduce": "Do a table or figure of a paper again, with a verdict.",
     "rules": "List the learning rules and what each needs.",
     "size": "Find the least circuit whose update keeps an angle.",
     "sleep": "Let a chip learn its feedback weights, asleep.",

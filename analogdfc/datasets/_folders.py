@@ -46,6 +46,29 @@ def find(published: Published, data: str | os.PathLike[str] | None) -> list[Path
         UserError: `data` or $ANALOGDFC_DATA is not a folder, or no folder holds all files; the
             message has the files, the folders and where to get the set.
     """
+    files, folders = _search(published, data)
+    if files is None:
+        raise UserError(_missing(published, folders))
+    return files
+
+
+def is_found(published: Published, data: str | os.PathLike[str] | None) -> bool:
+    """Whether `find` finds the files of a set.
+
+    Args:
+        published: the set.
+        data: a folder to look in first, or None.
+
+    Raises:
+        UserError: `data` or $ANALOGDFC_DATA is not a folder.
+    """
+    return _search(published, data)[0] is not None
+
+
+def _search(
+    published: Published, data: str | os.PathLike[str] | None
+) -> tuple[list[Path] | None, list[Path]]:
+    """The files, None where they aren't all in one folder; and the folders that were looked in."""
     roots = []
     if data is not None:
         roots.append((Path(data).expanduser(), "the data folder"))
@@ -61,8 +84,8 @@ def find(published: Published, data: str | os.PathLike[str] | None) -> list[Path
             files = [_first(folder, names) for names in layout]
             present = [file for file in files if file is not None]
             if len(present) == len(layout):
-                return present
-    raise UserError(_missing(published, folders))
+                return present, folders
+    return None, folders
 
 
 def _first(folder: Path, names: tuple[str, ...]) -> Path | None:

@@ -1,0 +1,68 @@
+"""Curves of trainings beside what a paper prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from analogdfc.drawing import Figure, headed, new_figure, own_settings
+from analogdfc.reproduction.tables import Cell
+from analogdfc.reproduction.training import Course
+
+__all__ = ["training_curves"]
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "0.55")
+_OVER_OUTPUTS = ("test loss", "least training loss, mean over outputs")
+
+
+@own_settings()
+def training_curves(curves: Mapping[Cell, Sequence[Course]], heading: str) -> Figure:
+    """The figure that a table prints, by epoch, mean and range over seeds; a panel a column.
+
+    A dashed line of the same colour is the paper's value, at the end of its training.
+
+    Args:
+        curves: trainings by cell, at least one each.
+        heading: a line above all.
+    """
+    columns = {cell.column.preset: cell.column for cell in curves}
+    figure = new_figure(4.6 * len(columns) + 1.6, 3.8)
+    headed(figure, heading)
+    panels = np.ravel(figure.subplots(1, len(columns)))
+    for axes, (name, column) in zip(panels, columns.items(), strict=True):
+        own = {cell: found for cell, found in curves.items() if cell.column is column}
+        for k, (cell, courses) in enumerate(own.items()):
+            colour = _COLOURS[k % len(_COLOURS)]
+            length = min(len(c.history) for c in courses)
+            values = np.array([by_epoch(c, column.figure)[:length] for c in courses])
+            epochs = np.arange(1, length + 1)
+            style = {"color": colour, "marker": "." if length < 30 else None, "label": cell.row}
+            axes.plot(epochs, values.mean(axis=0), **style)
+            axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), alpha=0.2, fc=colour)
+            axes.axhline(column.values[cell.row][0], color=colour, linestyle="--", linewidth=0.8)
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel("epoch")
+        percent = column.figure == "test error"
+        axes.set_ylabel("test error (%)" if percent else f"{column.figure} (1)")
+        if not percent:
+            axes.set_yscale("log")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(color="0.92")
+        axes.legend(fontsize=7)
+    return figure
+
+
+def by_epoch(course: Course, figure: str) -> list[float]:
+    """What a table prints of a training, epoch after epoch.
+
+    Args:
+        course: the training.
+        figure: key of `training.FIGURES`.
+    """
+    share = course.outputs if figure in _OVER_OUTPUTS else 1
+    if figure == "test error":
+        return [100 * m.test.error for m in course.history]
+    if figure == "test loss":
+        return [m.test.loss / share for m in course.history]
+    return [m.train.loss / share for m in course.history]

@@ -1,0 +1,196 @@
+"""Tables and figures of Meulemans et al. 2021, with what its text prints."""
+
+from __future__ import annotations
+
+from analogdfc.reproduction.items import Item, Unbuilt
+from analogdfc.reproduction.tables import Column, Method, TrainingTable
+from analogdfc.reproduction.theory import TheoryFigure
+
+__all__ = ["ITEMS"]
+
+_METHODS = {
+    "bp": Method("bp"),
+    "dfc": Method("dfc", "learned"),
+    "dfc-ssa": Method("dfc-ssa", "learned"),
+    "dfc-ss": Method("dfc-ss", "learned"),
+    "dfc-fixed": Method("dfc", "fixed"),
+    "dfc-ssa-fixed": Method("dfc-ssa", "fixed"),
+    "dfc-ss-fixed": Method("dfc-ss", "fixed"),
+    "dfa": Method("dfa"),
+}
+_SHORT_AUTOENCODER = 16
+
+_TABLE1 = {
+    "mnist": Column(
+        preset="mnist",
+        figure="test error",
+        dataset="mnist",
+        values={
+            "bp": (2.08, 0.15),
+            "dfc": (2.25, 0.094),
+            "dfc-ssa": (2.18, 0.16),
+            "dfc-ss": (2.29, 0.097),
+            "dfc-fixed": (2.47, 0.12),
+            "dfc-ssa-fixed": (2.46, 0.11),
+            "dfc-ss-fixed": (2.39, 0.22),
+            "dfa": (2.69, 0.11),
+        },
+    ),
+    "fashion-mnist": Column(
+        preset="fashion-mnist",
+        figure="test error",
+        dataset="fashion-mnist",
+        values={
+            "bp": (10.60, 0.34),
+            "dfc": (11.17, 0.27),
+            "dfc-ssa": (11.28, 0.27),
+            "dfc-ss": (11.15, 0.32),
+            "dfc-fixed": (11.62, 0.30),
+            "dfc-ssa-fixed": (11.44, 0.14),
+            "dfc-ss-fixed": (11.55, 0.42),
+            "dfa": (11.38, 0.25),
+        },
+    ),
+    "mnist-autoencoder": Column(
+        preset="mnist-autoencoder",
+        figure="test loss",
+        dataset="mnist",
+        short=_SHORT_AUTOENCODER,
+        simulate=True,
+        values={
+            "bp": (9.42e-2, 0.09e-2),
+            "dfc": (11.28e-2, 0.18e-2),
+            "dfc-ssa": (11.27e-2, 0.09e-2),
+            "dfc-ss": (11.21e-2, 0.04e-2),
+            "dfc-fixed": (33.37e-2, 0.60e-2),
+            "dfc-ssa-fixed": (31.90e-2, 0.77e-2),
+            "dfc-ss-fixed": (32.31e-2, 0.37e-2),
+            "dfa": (29.95e-2, 0.36e-2),
+        },
+    ),
+    "mnist-train": Column(
+        preset="mnist-train",
+        figure="training loss",
+        dataset="mnist",
+        values={
+            "bp": (1.53e-7, 0.19e-7),
+            "dfc": (7.61e-8, 0.65e-8),
+            "dfc-ssa": (4.89e-8, 1.26e-8),
+            "dfc-ss": (4.80e-8, 0.70e-8),
+            "dfc-fixed": (1.30e-6, 0.15e-6),
+            "dfc-ssa-fixed": (1.73e-6, 0.39e-6),
+            "dfc-ss-fixed": (1.67e-6, 0.70e-6),
+            "dfa": (7.09e-7, 1.11e-7),
+        },
+    ),
+}
+
+_TABLE_S5 = {
+    "mnist": Column(
+        preset="mnist",
+        figure="least training loss",
+        dataset="mnist",
+        values={
+            "bp": (7.51e-4, 1.06e-4),
+            "dfc": (1.93e-4, 3.83e-4),
+            "dfc-ssa": (2.51e-5, 1.76e-5),
+            "dfc-ss": (7.71e-6, 5.04e-6),
+            "dfc-fixed": (9.04e-4, 3.87e-4),
+            "dfc-ssa-fixed": (1.32e-3, 0.22e-3),
+            "dfc-ss-fixed": (1.66e-3, 0.44e-3),
+            "dfa": (3.59e-4, 0.14e-4),
+        },
+    ),
+    "fashion-mnist": Column(
+        preset="fashion-mnist",
+        figure="least training loss",
+        dataset="fashion-mnist",
+        values={
+            "bp": (1.19e-2, 0.064e-2),
+            "dfc": (8.84e-2, 0.87e-2),
+            "dfc-ssa": (1.74e-1, 0.037e-1),
+            "dfc-ss": (1.72e-1, 0.022e-1),
+            "dfc-fixed": (2.34e-1, 0.46e-1),
+            "dfc-ssa-fixed": (1.69e-1, 0.24e-1),
+            "dfc-ss-fixed": (1.30e-1, 0.11e-1),
+            "dfa": (6.43e-2, 0.37e-2),
+        },
+    ),
+    "mnist-autoencoder": Column(
+        preset="mnist-autoencoder",
+        figure="least training loss, mean over outputs",
+        dataset="mnist",
+        short=_SHORT_AUTOENCODER,
+        simulate=True,
+        values={
+            "bp": (9.57e-2, 0.080e-2),
+            "dfc": (1.16e-1, 0.023e-1),
+            "dfc-ssa": (1.16e-1, 0.009e-1),
+            "dfc-ss": (1.14e-1, 0.006e-1),
+            "dfc-fixed": (3.34e-1, 0.06e-1),
+            "dfc-ssa-fixed": (3.20e-1, 0.041e-1),
+            "dfc-ss-fixed": (3.23e-1, 0.04e-1),
+            "dfa": (3.05e-1, 0.021e-1),
+        },
+    ),
+}
+
+_ALIGNMENT = "curves of alignment during a training aren't taken yet"
+_NOT_RUN = {
+    "dfc/table2": (
+        "Test errors on MNIST for other lambda and alpha",
+        "no setting of lambda and alpha in a table of trainings yet",
+    ),
+    "dfc/s1": (
+        "Alignment with the linear and the nonlinear rule, toy",
+        "the toy experiment has the nonlinear rule only",
+    ),
+    **{
+        f"dfc/s{number}": (f"Angles to {what}", _ALIGNMENT)
+        for number, what in (
+            (6, "MN updates a layer, toy"),
+            (7, "BP updates a layer, toy"),
+            (8, "MN updates a layer, MNIST"),
+            (9, "BP updates a layer, MNIST"),
+            (10, "MN updates a layer, Fashion-MNIST"),
+            (11, "BP updates a layer, Fashion-MNIST"),
+            (12, "MN updates a layer, MNIST autoencoder"),
+            (13, "BP updates a layer, MNIST autoencoder"),
+        )
+    },
+    "dfc/s14": ("Images of the autoencoders", "images of trained autoencoders aren't drawn yet"),
+    "dfc/table-s1": (
+        "Test errors of DTP and DDTP-linear on the networks of table 1",
+        "the paper publishes no settings of these trainings",
+    ),
+    "dfc/table-s6": (
+        "Run times an epoch on a GeForce RTX 2080",
+        "times of another machine; benchmarks.dfc measures ours",
+    ),
+}
+
+ITEMS: tuple[Item, ...] = (
+    TheoryFigure("dfc/fig2", "Feedback that satisfies Conditions 2 and 3", figure="2"),
+    TheoryFigure("dfc/fig3", "Student and teacher: conditions, alignment, stability", figure="3"),
+    TheoryFigure("dfc/fig4", "Alignment for other lambda and alpha", figure="4"),
+    TrainingTable(
+        "dfc/table1",
+        "Test errors and losses on MNIST and Fashion-MNIST",
+        seeds=5,
+        methods=_METHODS,
+        columns=_TABLE1,
+    ),
+    TrainingTable(
+        "dfc/table-s5",
+        "Least training losses of the trainings of table 1",
+        seeds=5,
+        methods=_METHODS,
+        columns=_TABLE_S5,
+    ),
+    TheoryFigure("dfc/s2", "Stability during learning, without the proportional part", figure="s2"),
+    TheoryFigure("dfc/s3", "Feedback learning and its damping", figure="s3"),
+    TheoryFigure("dfc/s4", "Feedback learning for other leaks", figure="s4"),
+    TheoryFigure("dfc/s5", "Feedback learning for other proportional gains", figure="s5"),
+    *(Unbuilt(name, title, reason) for name, (title, reason) in _NOT_RUN.items()),
+)
+"""In the order of the text."""

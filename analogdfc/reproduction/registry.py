@@ -1,0 +1,32 @@
+"""All items by name."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from analogdfc.errors import UserError
+from analogdfc.reproduction import dfc, di, fa, tp
+from analogdfc.reproduction.items import Item
+
+__all__ = ["ITEMS", "get_item"]
+
+ITEMS: dict[str, Item] = {
+    item.name: item for module in (dfc, tp, di, fa) for item in module.ITEMS
+}
+"""By 'PAPER/ITEM', paper after paper."""
+
+
+def get_item(name: str) -> Item:
+    """The item of that name.
+
+    Args:
+        name: such as 'dfc/table1'.
+
+    Raises:
+        UserError: there is none; the message says which are like it.
+    """
+    if name in ITEMS:
+        return ITEMS[name]
+    like = get_close_matches(name, ITEMS, n=3, cutoff=0.5)
+    meant = f"; did you mean {' or '.join(like)}?" if like else ""
+    raise UserError(f"no item {name!r}{meant} There are {', '.join(ITEMS)}")

@@ -1,0 +1,286 @@
+"""A training with the settings of a preset, as a run that is kept and goes on after each epoch."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from analogdfc import records
+from analogdfc.datasets import Dataset, Samples
+from analogdfc.files import exists
+from analogdfc.jobs import Progress, Run, Spool
+from analogdfc.presets import load_preset
+from analogdfc.records import Quantity, Record, Tree
+from analogdfc.reproduction.costs import SAMPLES, Cost
+from analogdfc.training import Experiment, Metrics, Trainer, checkpoint_tree, restore
+from analogdfc.training.experiment import DTYPES
+from analogdfc.training.metrics import Score
+
+__all__ = ["FIGURES", "Course", "TrainingRun", "partial", "resumable"]
+
+_SECONDS = "seconds"
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a training gave.
+
+    Attributes:
+        history: figures of its epochs.
+        outputs: how many a loss is summed over.
+        seconds: of a processor that it took, in all its parts; nan where nobody kept them.
+    """
+
+    history: tuple[Metrics, ...]
+    outputs: int
+    seconds: float
+
+    @property
+    def best_by_error(self) -> Metrics:
+        """The epoch with the least validation error."""
+        return min(self.history, key=lambda m: m.validation.error)
+
+    @property
+    def best_by_loss(self) -> Metrics:
+        """The epoch with the least validation loss."""
+        return min(self.history, key=lambda m: m.validation.loss)
+
+
+FIGURES = {
+    "test error": (
+        "%",
+        lambda course: 100 * course.best_by_error.test.error,
+        "test error at the epoch with the least validation error",
+    ),
+    "test loss": (
+        "1",
+        lambda course: course.best_by_loss.test.loss / course.outputs,
+        "squared error of the test samples, mean over outputs, at the epoch with the least "
+        "validation loss",
+    ),
+    "training loss": (
+        "1",
+        lambda course: course.history[-1].train.loss,
+        "training loss, mean during the last epoch",
+    ),
+    "least training loss": (
+        "1",
+        lambda course: min(m.train.loss for m in course.history),
+        "least training loss of an epoch, mean during it",
+    ),
+    "least training loss, mean over outputs": (
+        "1",
+        lambda course: min(m.train.loss for m in course.history) / course.outputs,
+        "least training loss of an epoch, mean during it and over outputs",
+    ),
+}
+"""What papers print of a training, by name: unit, how it follows from the course, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun(Run[Course]):
+    """A training with a preset's settings.
+
+    Attributes:
+        preset: name of the preset.
+        rule: name of the rule.
+        feedback: 'learned' or 'fixed', for deep feedback control.
+        dataset: name of the set; another one than the preset's makes the network fit it.
+        seed: of weights, order and noise.
+        epochs: of forward learning.
+        pretraining: epochs of feedback learning before; None for the preset's.
+        samples: that are learned from; None for all.
+        held_out: of validation and of test samples each; None for all.
+        batch_size: None for the preset's.
+        simulate: `dfc-ss` simulates its loop, as the published code does, instead of Newton's method.
+        dtype: floating type.
+        data: folder of data sets; no part of the settings.
+        checkpoint: where the state is kept after each epoch; no part of the settings.
+    """
+
+    preset: str
+    rule: str
+    feedback: str | None = None
+    dataset: str
+    seed: int
+    epochs: int
+    pretraining: int | None = None
+    samples: int | None = None
+    held_out: int | None = None
+    batch_size: int | None = None
+    simulate: bool = False
+    dtype: str = "float64"
+    data: Path | None = field(default=None, compare=False)
+    checkpoint: Path | None = field(default=None, compare=False)
+
+    @property
+    def name(self) -> str:
+        """What is trained on what, and the seed."""
+        fixed = " fixed" if self.feedback == "fixed" else ""
+        return f"{self.preset}/{self.rule}{fixed}/{self.seed}"
+
+    @property
+    def work(self) -> int:
+        """Epochs, those of pre-training too."""
+        return self._pretraining + self.epochs
+
+    def settings(self) -> str:
+        """See `Task.settings`; what is as by default is left out."""
+        told = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
+        default = {f.name: f.default for f in fields(self)}
+        kept = {name: value for name, value in told.items() if value != default[name]}
+        return json.dumps(kept, sort_keys=True)
+
+    @property
+    def _base(self) -> Experiment:
+        return load_preset(self.preset).experiment(self.rule, self.feedback)
+
+    @property
+    def _pretraining(self) -> int:
+        feedback = self._base.plan.feedback
+        if feedback is None:
+            return 0
+        return feedback.pretraining_epochs if self.pretraining is None else self.pretraining
+
+    def seconds(self, cost: Cost) -> float:
+        """About what it takes on one core.
+
+        Args:
+            cost: of a sample.
+        """
+        count = self.samples or SAMPLES[self.dataset]
+        feedback = self._base.plan.feedback
+        sleeps = 0 if feedback is None else feedback.before + feedback.after
+        learned = self.epochs * (cost.forward + sleeps * cost.feedback)
+        return 1e-6 * count * (learned + self._pretraining * cost.feedback)
+
+    def run(self, progress: Progress) -> Course:
+        """Train, from the checkpoint where there is one; see `Task.run`."""
+        data = _loaded(self.dataset, self.data, self.dtype, self.samples, self._base.autoencoder)
+        experiment = self._experiment(data)
+        trainer = experiment.trainer(_cut(data, self.held_out))
+        spent = 0.0
+        if self.checkpoint is not None and exists(self.checkpoint):
+            record = records.read(self.checkpoint)
+            restore(trainer, record, experiment.about())
+            spent = record.number(_SECONDS)
+            progress(trainer.pretrained + trainer.epochs)
+        begin = time.process_time() - spent
+
+        def completed(_: Trainer) -> None:
+            if self.checkpoint is not None:
+                seconds = time.process_time() - begin
+                tree = checkpoint_tree(trainer, experiment.about())
+                about = {"run": self.settings(), _SECONDS: seconds}
+                records.write(self.checkpoint, {**tree, **about})
+            progress(1)
+
+        trainer.run(completed=completed)
+        if self.checkpoint is not None:
+            self.checkpoint.unlink(missing_ok=True)
+        return Course(
+            tuple(trainer.history), experiment.sizes[-1], time.process_time() - begin
+        )
+
+    def _experiment(self, data: Dataset) -> Experiment:
+        base = self._base
+        feedback = base.plan.feedback
+        if feedback is not None:
+            feedback = replace(feedback, pretraining_epochs=self._pretraining)
+        plan = replace(
+            base.plan,
+            epochs=self.epochs,
+            batch_size=self.batch_size or base.plan.batch_size,
+            feedback=feedback,
+        )
+        sizes = (data.x.shape[1], *base.sizes[1:-1], data.y.shape[1])
+        options = {**base.options, **({"newton": False} if self.simulate else {})}
+        return replace(
+            base, dataset=self.dataset, sizes=sizes, seed=self.seed, plan=plan, options=options
+        )
+
+    def pack(self, result: Course) -> Tree:
+        """See `Run.pack`."""
+        return {
+            **_history(result.history, result.outputs),
+            "outputs": result.outputs,
+            _SECONDS: result.seconds,
+        }
+
+    def unpack(self, record: Record) -> Course:
+        """See `Run.unpack`."""
+        return _course(record, "", record.integer("outputs"))
+
+
+def resumable(run: TrainingRun, spool: Spool) -> TrainingRun:
+    """The same run with a checkpoint in a spool, so that it goes on after the last whole epoch.
+
+    Args:
+        run: the run.
+        spool: where its result will be.
+    """
+    return replace(run, checkpoint=_beside(spool.place(run)))
+
+
+def partial(place: Path) -> Course | None:
+    """How far the training of a result's place has come; None where it hasn't begun an epoch.
+
+    Args:
+        place: of the result, which isn't there yet.
+    """
+    path = _beside(place)
+    if not exists(path):
+        return None
+    record = records.read(path)
+    settings = json.loads(record.text("settings"))
+    course = _course(record, "history/", int(settings["sizes"][-1]))
+    return course if course.history else None
+
+
+def _beside(place: Path) -> Path:
+    return place.with_name(f"{place.stem}.checkpoint.h5")
+
+
+def _history(history: tuple[Metrics, ...], outputs: int) -> dict[str, Quantity]:
+    what = {"loss": f"of a sample, sum over {outputs} outputs", "error": "share of wrong answers"}
+    return {
+        f"{part}_{figure}": Quantity(
+            [getattr(getattr(m, part), figure) for m in history], "1", words, ("epoch",)
+        )
+        for part in Metrics._fields[1:]
+        for figure, words in what.items()
+    }
+
+
+def _course(record: Record, where: str, outputs: int) -> Course:
+    names = [f"{where}{part}_{figure}" for part in Metrics._fields[1:] for figure in Score._fields]
+    columns = np.array([np.ravel(record.array(name, finite=False)) for name in names])
+    history = tuple(
+        Metrics(k, Score(*row[0:2]), Score(*row[2:4]), Score(*row[4:6]))
+        for k, row in enumerate(columns.T.tolist(), start=1)
+    )
+    seconds = record.number(_SECONDS) if _SECONDS in record else math.nan
+    return Course(history, outputs, seconds)
+
+
+@lru_cache(maxsize=1)
+def _loaded(
+    dataset: str, folder: Path | None, dtype: str, samples: int | None, autoencoder: bool
+) -> Dataset:
+    """A set, kept for the next run: reading one takes longer than an epoch of some rules."""
+    asked = Experiment(dataset=dataset, samples=samples, autoencoder=autoencoder)
+    return asked.load(folder, DTYPES[dtype])
+
+
+def _cut(data: Dataset, count: int | None) -> Dataset:
+    """The set with no more than so many samples held out for either purpose."""
+    aside = data.validation
+    if aside is not None:
+        aside = Samples(aside.x[:count], aside.y[:count])
+    return Dataset(data.x, data.y, data.x_test[:count], data.y_test[:count], aside)
