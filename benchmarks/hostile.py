@@ -51,6 +51,7 @@ COMMANDS: dict[str, Sequence[str]] = {
     "estimate": ["estimate", *SMALL, "-o", "out.h5"],
     "import": ["import", "weights.npz", "--activation", "tanh", "-o", "out.h5"],
     "netlist": ["netlist", "--sizes", "2-3-2", "-o", "out"],
+    "reproduce": ["reproduce", "dfc/fig2", "--quick", "-o", "out.h5"],
     "rules": ["rules"],
     "rule": ["rules", "dfc"],
     "size": ["size", *SMALL, "--chips", "1", "--duration", "10", "--unseen", "1", "--trials", "4",

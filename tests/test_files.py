@@ -36,13 +36,14 @@ from analogdfc.plots import save_figure
 from analogdfc.spice.library import library
 
 WITH_FIGURES = (
-    "align", "characterise", "compare", "crossbar", "estimate", "montecarlo", "size",
+    "align", "characterise", "compare", "crossbar", "estimate", "montecarlo", "reproduce", "size",
     "stability", "train",
 )  # fmt: skip
 COMMANDS = {
     "crossbar": ["crossbar", "--size", "3x4"],
     "train": ["train", "--rule", "bp"],
     "characterise": ["characterise", "opamp"],
+    "reproduce": ["reproduce", "dfc/fig2"],
     **{
         name: [name]
         for name in (

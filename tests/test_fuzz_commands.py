@@ -44,6 +44,8 @@ COMPUTED = (
     "estimate._work",
     "montecarlo._run",
     "netlist.loop_remarks",
+    "reproduce._run",
+    "reproduce._show",
     "size.size",
     "stability._run",
     "train._run",

@@ -126,14 +126,14 @@ def command(
 ) -> None:
     """Do a table or figure of a paper again.
 
-    Shows what the paper prints beside what was measured, mean and spread over seeds, with a verdict.
-    Runs are kept in a folder, trainings after every epoch: the same command goes on where it was
+    Shows what the paper prints beside what was measured, mean and spread over seeds, with a
+    verdict. Runs are kept in a folder, trainings after every epoch: the same command goes on where it was
     interrupted, and one with more seeds does only these.
     """
     torch.set_num_threads(1)
     if listed:
-        unused = ("item", "seeds", "epochs", "wanted", "collected", "jobs", "spool_folder", "output")
-        refuse("the list of items is all that --list gives", *unused)
+        unused = ("item", "seeds", "epochs", "wanted", "collected", "jobs")
+        refuse("the list of items is all that --list gives", *unused, "spool_folder", "output")
         _list(options.scope, as_json)
         return
     output = output or Path(f"{(item or 'reproduce').replace('/', '-')}.h5")

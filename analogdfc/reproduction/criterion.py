@@ -19,8 +19,8 @@ from scipy.stats import t as student
 __all__ = ["CRITERION", "Interval", "Published", "Row", "ordered", "quantity", "statement"]
 
 CRITERION = (
-    "agrees: the 95 % confidence intervals of both means over seeds (Student's t) overlap; with one "
-    "seed of ours, it lies where 95 % of the paper's further seeds would"
+    "agrees: the 95 % confidence intervals of both means over seeds (Student's t) overlap; with "
+    "one seed of ours, it lies where 95 % of the paper's further seeds would"
 )
 _SURE = 0.95
 
@@ -130,7 +130,7 @@ def quantity(
     """
     row = Row(name=name, unit=unit, numbers={}, published=published, why=why)
     if not values:
-        return replace(row, why=why or "not run")
+        return replace(row, why=", ".join(filter(None, ["not run", why])))
     row = replace(row, numbers={"": Interval.of(values)})
     if published is None:
         return replace(row, why=why or "no number of the paper's")
@@ -178,7 +178,6 @@ def ordered(name: str, rows: Sequence[Row], why: str = "") -> Row | None:
         return None
     same, turned, open_ = [], [], 0
     for (a, said_a, our_a), (b, said_b, our_b) in combinations(run, 2):
-        assert said_a and said_b and our_a and our_b
         if not said_a.apart(said_b):
             continue
         if (said_a.mean < said_b.mean) == (our_a.mean < our_b.mean):
@@ -198,5 +197,7 @@ def ordered(name: str, rows: Sequence[Row], why: str = "") -> Row | None:
     if not why and min(our.count for _, _, our in run) < 2:
         why = "one seed"
     told = why or (f"turned round: {'; '.join(turned)}" if turned else "")
-    row = statement(f"{name}: the order of the methods", "1", numbers, [None if why else not turned])
+    row = statement(
+        f"{name}: the order of the methods", "1", numbers, [None if why else not turned]
+    )
     return replace(row, why=told)

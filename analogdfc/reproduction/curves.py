@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from analogdfc.drawing import Figure, headed, new_figure, own_settings
-from analogdfc.reproduction.tables import Cell
+from analogdfc.reproduction.cells import Cell
 from analogdfc.reproduction.training import Course
 
 __all__ = ["training_curves"]

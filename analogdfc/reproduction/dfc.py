@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from analogdfc.reproduction.cells import Column, Method
 from analogdfc.reproduction.items import Item, Unbuilt
-from analogdfc.reproduction.tables import Column, Method, TrainingTable
+from analogdfc.reproduction.tables import TrainingTable
 from analogdfc.reproduction.theory import TheoryFigure
 
 __all__ = ["ITEMS"]

@@ -63,7 +63,9 @@ def do(
     Raises:
         UserError: what a run raises that says something about the others too.
     """
-    kept = [resumable(run, spool) if isinstance(run, TrainingRun) else run for run in runs]
+    kept: list[Run[Any]] = [
+        resumable(run, spool) if isinstance(run, TrainingRun) else run for run in runs
+    ]
     return dict(zip(runs, outcomes(kept, spool, executor, progress), strict=True))
 
 
@@ -82,7 +84,7 @@ def collect(runs: Sequence[Run[Any]], spool: Spool) -> Collected:
         if run is not None and run not in found:
             found[run] = run.unpack(Record(record.path, record.group("result"), record.format))
             others.append(run.name)
-    begun = {
+    begun: dict[Run[Any], Course] = {
         run: course
         for run in runs
         if isinstance(run, TrainingRun) and run not in found

@@ -10,9 +10,7 @@ from analogdfc.reproduction.items import Item
 
 __all__ = ["ITEMS", "get_item"]
 
-ITEMS: dict[str, Item] = {
-    item.name: item for module in (dfc, tp, di, fa) for item in module.ITEMS
-}
+ITEMS: dict[str, Item] = {item.name: item for module in (dfc, tp, di, fa) for item in module.ITEMS}
 """By 'PAPER/ITEM', paper after paper."""
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from analogdfc.datasets import is_there
 from analogdfc.errors import UserError
 from analogdfc.jobs import Run
 from analogdfc.presets import load_preset
+from analogdfc.reproduction.cells import Cell, Column, Method
 from analogdfc.reproduction.costs import cost_of
 from analogdfc.reproduction.criterion import Published, Row, ordered, quantity
 from analogdfc.reproduction.items import Findings, Item, Missing, Scope, done
@@ -19,7 +20,7 @@ from analogdfc.reproduction.training import FIGURES, Course, TrainingRun
 if TYPE_CHECKING:
     from analogdfc.drawing import Figure
 
-__all__ = ["Cell", "Column", "Method", "TrainingTable"]
+__all__ = ["TrainingTable"]
 
 _STANDINS = {"mnist": "mnist5000"}
 """Sets of which a part is at hand where they are not."""
@@ -27,59 +28,9 @@ _STANDINS = {"mnist": "mnist5000"}
 _SHORT = "digits"
 """What stands in for any set that isn't there in the short form."""
 
-_SHORT_SAMPLES, _SHORT_BATCH, _SHORT_HELD_OUT = 64, 32, 200
+_SHORT_BATCH, _SHORT_HELD_OUT = 32, 200
 _ENOUGH = 0.1
 """Part of the paper's epochs after which the order of methods is judged."""
-
-
-class Method(NamedTuple):
-    """A row of the table.
-
-    Attributes:
-        rule: name of the rule.
-        feedback: 'learned' or 'fixed', for deep feedback control.
-    """
-
-    rule: str
-    feedback: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Column:
-    """A column of the table: an experiment and what is printed of it.
-
-    Attributes:
-        preset: its settings.
-        figure: key of `training.FIGURES`.
-        dataset: name of the set.
-        values: mean and standard deviation that the paper prints, by the name of the row.
-        short: samples of the short form.
-        simulate: `dfc-ss` simulates its loop: with many outputs Newton's method takes longer.
-    """
-
-    preset: str
-    figure: str
-    dataset: str
-    values: Mapping[str, tuple[float, float]]
-    short: int = _SHORT_SAMPLES
-    simulate: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """A cell with its trainings.
-
-    Attributes:
-        name: column and row.
-        column: the column.
-        row: name of the row.
-        runs: one a seed.
-    """
-
-    name: str
-    column: Column
-    row: str
-    runs: tuple[TrainingRun, ...]
 
 
 @dataclass(frozen=True)
@@ -132,8 +83,8 @@ class TrainingTable(Item):
 
     def seconds(self, scope: Scope) -> float:
         """See `Item.seconds`."""
-        runs = self.runs(scope)
-        return sum(run.seconds(cost_of(run.preset, run.rule)) for run in runs if _is_training(run))
+        trainings = [run for cell in self.cells(scope) for run in cell.runs]
+        return sum(run.seconds(cost_of(run.preset, run.rule)) for run in trainings)
 
     def rows(self, scope: Scope, found: Findings) -> list[Row]:
         """See `Item.rows`."""
@@ -214,9 +165,7 @@ class TrainingTable(Item):
             return 1
         return load_preset(column.preset).experiment("bp").plan.epochs
 
-    def _trainings(
-        self, column: Column, method: Method, scope: Scope
-    ) -> tuple[TrainingRun, ...]:
+    def _trainings(self, column: Column, method: Method, scope: Scope) -> tuple[TrainingRun, ...]:
         dataset = _taken(column.dataset, scope)
         assert dataset is not None
         run = TrainingRun(
@@ -255,7 +204,3 @@ def _wanted(name: str, patterns: tuple[str, ...]) -> bool:
     column, _, row = name.partition("/")
     asked = [p.lower() for p in patterns]
     return not asked or any(fnmatchcase(part, p) for p in asked for part in (name, column, row))
-
-
-def _is_training(run: Run[Any]) -> bool:
-    return isinstance(run, TrainingRun)

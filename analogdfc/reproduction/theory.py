@@ -80,13 +80,16 @@ class TheoryFigure(Item):
             name = next((n for n in _EPOCHS if self.figure in BUDGETS[n]), None)
             if name is None:
                 raise UserError(f"{self.name}: nothing in it is learned in epochs")
-            if name == "epochs":
-                plan = replace(plan, toy=replace(plan.toy, epochs=scope.epochs))
-            else:
-                plan = replace(plan, **{name: scope.epochs})
-        return [
-            replace(plan, toy=replace(plan.toy, seed=seed)) for seed in range(scope.seeds or 1)
-        ]
+            plan = _of_epochs(plan, name, scope.epochs)
+        return [replace(plan, toy=replace(plan.toy, seed=seed)) for seed in range(scope.seeds or 1)]
+
+
+def _of_epochs(plan: Plan, name: str, epochs: int) -> Plan:
+    if name == "epochs":
+        return replace(plan, toy=replace(plan.toy, epochs=epochs))
+    if name == "sweep_epochs":
+        return replace(plan, sweep_epochs=epochs)
+    return replace(plan, feedback_epochs=epochs)
 
 
 def _row(findings: tuple[Finding, ...]) -> Row:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from analogdfc.reproduction.cells import Column, Method
 from analogdfc.reproduction.items import Item, Unbuilt
 from analogdfc.reproduction.nullspace import NullSpaceFigure
-from analogdfc.reproduction.tables import Column, Method, TrainingTable
+from analogdfc.reproduction.tables import TrainingTable
 
 __all__ = ["ITEMS"]
 

@@ -98,7 +98,7 @@ class TrainingRun(Run[Course]):
         samples: that are learned from; None for all.
         held_out: of validation and of test samples each; None for all.
         batch_size: None for the preset's.
-        simulate: `dfc-ss` simulates its loop, as the published code does, instead of Newton's method.
+        simulate: `dfc-ss` simulates its loop, as the published code does; else Newton's method.
         dtype: floating type.
         data: folder of data sets; no part of the settings.
         checkpoint: where the state is kept after each epoch; no part of the settings.
@@ -175,18 +175,15 @@ class TrainingRun(Run[Course]):
 
         def completed(_: Trainer) -> None:
             if self.checkpoint is not None:
-                seconds = time.process_time() - begin
-                tree = checkpoint_tree(trainer, experiment.about())
-                about = {"run": self.settings(), _SECONDS: seconds}
-                records.write(self.checkpoint, {**tree, **about})
+                state = checkpoint_tree(trainer, experiment.about())
+                state |= {"run": self.settings(), _SECONDS: time.process_time() - begin}
+                records.write(self.checkpoint, state)
             progress(1)
 
         trainer.run(completed=completed)
         if self.checkpoint is not None:
             self.checkpoint.unlink(missing_ok=True)
-        return Course(
-            tuple(trainer.history), experiment.sizes[-1], time.process_time() - begin
-        )
+        return Course(tuple(trainer.history), experiment.sizes[-1], time.process_time() - begin)
 
     def _experiment(self, data: Dataset) -> Experiment:
         base = self._base

@@ -1,0 +1,305 @@
+"""Tables and figures of the papers done again: what is run, kept, compared and said."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from labels import unlabelled
+
+from analogdfc import datasets
+from analogdfc.cli import cli
+from analogdfc.errors import UserError
+from analogdfc.experiments import Plan, find
+from analogdfc.jobs import Spool
+from analogdfc.presets import load_preset
+from analogdfc.reproduction import (
+    ITEMS,
+    Interval,
+    Published,
+    Scope,
+    TrainingRun,
+    collect,
+    do,
+    get_item,
+    tables,
+)
+from analogdfc.reproduction.costs import cost_of
+from analogdfc.reproduction.criterion import ordered, quantity, statement
+from analogdfc.reproduction.items import PAPERS
+from analogdfc.reproduction.tables import TrainingTable
+
+TABLES = {name: item for name, item in ITEMS.items() if isinstance(item, TrainingTable)}
+QUICK = Scope(quick=True, rows=("fashion-mnist/bp", "fashion-mnist/dfa"))
+SMALL = TrainingRun(
+    preset="fashion-mnist",
+    rule="dfc-ssa",
+    feedback="learned",
+    dataset="digits",
+    seed=0,
+    epochs=2,
+    pretraining=1,
+    samples=32,
+    held_out=20,
+    batch_size=16,
+)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["reproduce", *arguments])
+
+
+@pytest.fixture(autouse=True)
+def only_digits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine without files of data sets, in an empty folder."""
+    monkeypatch.setattr(tables, "is_there", lambda name, _=None: name == "digits")
+    monkeypatch.chdir(tmp_path)
+
+
+def said(mean: float, spread: float, count: int = 5) -> Published:
+    return Published(mean, spread, count, source="a table")
+
+
+def test_intervals_of_means_decide_about_a_quantity() -> None:
+    # t for 4 degrees of freedom is 2.776, for 2 it is 4.303.
+    assert math.isclose(said(10, 1).half, 2.776 / math.sqrt(5), rel_tol=1e-3)
+    assert math.isclose(Interval.of([1.0, 2.0, 3.0]).half, 4.303 / math.sqrt(3), rel_tol=1e-3)
+    paper = said(10.0, 0.5)
+    assert quantity("x", "%", paper, [10.2, 10.5, 10.9]).agrees is True
+    assert quantity("x", "%", paper, [12.2, 12.5, 12.9]).agrees is False
+    assert quantity("x", "%", paper, [11.4]).agrees is True  # one more seed of the paper's
+    assert quantity("x", "%", paper, [11.6]).agrees is False
+    assert quantity("x", "%", paper, [math.nan]).agrees is False
+
+
+def test_a_short_run_and_a_number_without_another_have_no_verdict() -> None:
+    cut = quantity("x", "%", said(1, 1), [1.0], "2 of 100 epochs")
+    assert (cut.agrees, cut.why) == (None, "2 of 100 epochs")
+    assert quantity("x", "%", None, [1.0]).agrees is None
+    assert quantity("x", "%", said(1, 1), []).why == "not run"
+
+
+def test_a_statement_holds_where_it_holds_for_every_seed() -> None:
+    numbers = {"angle": [1.0, 2.0]}
+    assert statement("s", "degree", numbers, [True, True]).agrees is True
+    mixed = statement("s", "degree", numbers, [True, False])
+    assert (mixed.agrees, mixed.why) == (False, "in 1 of 2 seeds")
+    assert statement("s", "degree", numbers, [None, None], "too short").why == "too short"
+
+
+def test_an_order_is_turned_round_only_where_both_sides_tell_the_rows_apart() -> None:
+    best, worst = said(1, 0.1), said(5, 0.1)
+    good = [quantity("a", "%", best, [1.0, 1.1]), quantity("b", "%", worst, [9.0, 9.1])]
+    bad = [quantity("a", "%", best, [9.0, 9.1]), quantity("b", "%", worst, [1.0, 1.1])]
+    open_ = [quantity("a", "%", best, [9.0, 1.0]), quantity("b", "%", worst, [5.0, 2.0])]
+    verdicts = [ordered("x", rows) for rows in (good, bad, open_)]
+    assert [row.agrees for row in verdicts if row] == [True, False, True]
+    assert verdicts[1] is not None
+    assert verdicts[1].why == "turned round: b before a"
+    single = ordered("x", [quantity("a", "%", best, [9.0]), quantity("b", "%", worst, [1.0])])
+    assert single is not None
+    assert (single.agrees, single.why) == (None, "one seed")
+    alike = [quantity("a", "%", best, [1.0, 2.0]), quantity("b", "%", best, [1.0, 2.0])]
+    assert ordered("x", alike) is None
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_cell_of_a_table_has_published_settings_and_a_cost(name: str) -> None:
+    table = TABLES[name]
+    for column in table.columns.values():
+        assert load_preset(column.preset).experiment("bp").dataset == column.dataset
+    for made in table.runs(Scope(quick=True)):
+        assert isinstance(made, TrainingRun)
+        assert made.seconds(cost_of(made.preset, made.rule)) > 0
+        load_preset(made.preset).experiment(made.rule, made.feedback)
+
+
+def test_every_item_belongs_to_a_paper_and_runs_or_says_why_not() -> None:
+    for name, item in ITEMS.items():
+        assert item.name == name
+        assert item.paper in PAPERS
+        if item.unbuilt:
+            with pytest.raises(UserError, match="can't be run here"):
+                item.runs(Scope())
+        else:
+            assert item.runs(Scope(quick=True))
+            assert 0 < item.seconds(Scope(quick=True)) < 200
+
+
+def test_a_full_table_is_refused_without_its_data_and_a_short_one_says_what_stands_in() -> None:
+    table = get_item("dfc/table1")
+    with pytest.raises(UserError, match="the data set mnist isn't there"):
+        table.runs(Scope())
+    assert {str(lack) for lack in table.missing(QUICK)} == {
+        "fashion-mnist isn't there; digits stands in"
+    }
+
+
+def test_the_5000_images_stand_in_for_the_whole_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "is_there", lambda name, _=None: name == "mnist5000")
+    table = get_item("dfc/table1")
+    scope = Scope(rows=("mnist/bp",), seeds=1)
+    (made,) = table.runs(scope)
+    assert isinstance(made, TrainingRun)
+    assert (made.dataset, made.epochs, made.samples) == ("mnist5000", 100, None)
+    (row,) = table.rows(scope, {})
+    assert row.why == "not run, on mnist5000"
+
+
+def test_seeds_of_a_table_are_run_one_after_another() -> None:
+    runs = get_item("dfc/table1").runs(replace(QUICK, seeds=2))
+    assert [(r.rule, r.seed) for r in runs if isinstance(r, TrainingRun)] == [
+        ("bp", 0),
+        ("dfa", 0),
+        ("bp", 1),
+        ("dfa", 1),
+    ]
+
+
+def test_rows_that_a_table_has_not_are_named() -> None:
+    with pytest.raises(UserError, match=r"rows 'fashion/\*': dfc/table1 has none of that name"):
+        get_item("dfc/table1").runs(Scope(quick=True, rows=("fashion/*",)))
+
+
+def test_a_short_table_has_numbers_and_no_verdict(tmp_path: Path) -> None:
+    table = get_item("dfc/table1")
+    with Spool(tmp_path / "runs") as spool:
+        found = do(table.runs(QUICK), spool)
+    rows = table.rows(QUICK, found)
+    assert [row.name for row in rows[:2]] == ["fashion-mnist/bp", "fashion-mnist/dfa"]
+    for row in rows[:2]:
+        assert row.ours is not None
+        assert 0 < row.ours.mean <= 100
+        assert (row.agrees, row.why) == (None, "short form, on digits")
+    figure = table.draw(QUICK, found)
+    assert figure is not None
+    assert [line.get_label() for line in figure.axes[0].lines[::2]] == ["bp", "dfa"]
+
+
+class Interrupted(Exception):
+    """Stands for the end of a process."""
+
+
+def test_a_training_that_was_interrupted_goes_on_after_its_last_epoch(tmp_path: Path) -> None:
+    whole = SMALL.run(lambda _: None)
+    told: list[int] = []
+
+    def stop(units: int) -> None:
+        told.append(units)
+        if len(told) == 2:  # the pre-training and one epoch
+            raise Interrupted
+
+    with Spool(tmp_path / "runs") as spool:
+        with pytest.raises(Interrupted):
+            do([SMALL], spool, progress=stop)
+        state = collect([SMALL], spool)
+        assert not state.found
+        assert state.partial[SMALL].history == whole.history[:1]
+        again = do([SMALL], spool)[SMALL]
+        assert again.history == whole.history
+        assert not list(spool.folder.glob("*.checkpoint.h5"))
+        assert collect([SMALL], spool).found[SMALL].history == whole.history
+
+
+def test_what_another_version_made_is_collected_and_said_but_not_taken_for_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = replace(SMALL, rule="bp", feedback=None, epochs=1)
+    with Spool(tmp_path / "runs") as spool:
+        do([quick], spool)
+        monkeypatch.setattr(TrainingRun, "made_with", lambda _: "a later version")
+        assert quick not in spool
+        state = collect([quick], spool)
+        assert state.others == ("fashion-mnist/bp/0",)
+        assert len(state.found[quick].history) == 1
+        assert state.seconds > 0
+
+
+def test_folders_are_no_settings_of_a_training() -> None:
+    moved = replace(SMALL, data=Path("elsewhere"), checkpoint=Path("x.h5"))
+    assert moved == SMALL
+    assert moved.settings() == SMALL.settings()
+    assert "batch_size" not in replace(SMALL, batch_size=None).settings()
+
+
+def test_a_run_that_fails_is_told_in_its_row(tmp_path: Path) -> None:
+    table = get_item("dfc/table1")
+    first, second = table.runs(QUICK)
+    with Spool(tmp_path / "runs") as spool:
+        found = {**do([first], spool), second: UserError("it diverged")}
+    row = table.rows(QUICK, found)[1]
+    assert (row.agrees, row.why) == (False, "1 of 1 failed: it diverged")
+
+
+def test_a_figure_of_the_theory_has_the_findings_of_its_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    quick = replace(Plan.quick(), configurations=20)
+    monkeypatch.setattr(Plan, "quick", lambda: quick)
+    figure, scope = get_item("dfc/fig2"), Scope(quick=True, seeds=2)
+    with Spool(tmp_path / "runs") as spool:
+        found = do(figure.runs(scope), spool)
+    rows = figure.rows(scope, found)
+    first = next(iter(found.values()))
+    expected = find("2", {"configurations": first}, quick)
+    assert [row.name for row in rows] == [one.statement for one in expected]
+    for row, one in zip(rows, expected, strict=True):
+        assert {i.count for i in row.numbers.values()} == {2}
+        assert set(row.numbers) == set(one.numbers)
+    with pytest.raises(UserError, match="nothing in it is learned in epochs"):
+        figure.runs(Scope(epochs=3))
+    with pytest.raises(UserError, match="no rows apart"):
+        figure.runs(Scope(rows=("x",)))
+
+
+def test_sets_that_need_no_files_are_there() -> None:
+    assert datasets.is_there("digits")
+    with pytest.raises(UserError, match="no data set 'teacher'"):
+        datasets.is_there("teacher")
+    with pytest.raises(UserError, match="is not a folder"):
+        datasets.is_there("cifar10", "nowhere")
+    assert not datasets.is_there("cifar10", ".")
+
+
+def test_the_list_shows_every_item_with_its_state() -> None:
+    found = json.loads(run("--list", "--json").stdout)
+    assert {one["item"] for one in found} == set(ITEMS)
+    state = {one["item"]: one for one in found}
+    assert state["dfc/fig2"]["state"] == "runs"
+    assert state["dfc/fig2"]["full_seconds"] > 0
+    assert state["fa/note6"]["state"] == "not built: the data set isn't supported"
+    assert "mnist isn't there" in state["dfc/table1"]["state"]
+    assert state["dfc/table1"]["full_seconds"] is None
+    assert "--seeds: the list of items is all" in run("--list", "--seeds", "2").stderr
+
+
+def test_names_that_cannot_be_run_are_refused() -> None:
+    assert "did you mean dfc/table1 or" in run("dfc/tabel1").stderr
+    assert "fa/note6: can't be run here: the data set isn't supported" in run("fa/note6").stderr
+    assert "no item: give one, such as dfc/table1" in run().stderr
+
+
+def test_the_command_runs_shows_and_collects() -> None:
+    short = ["dfc/table1", "--quick", "--rows", "fashion-mnist/bp", "--jobs", "1"]
+    empty = json.loads(run(*short, "--collect", "--json").stdout)
+    assert (empty["runs_done"], empty["runs"]) == (0, 1)
+    assert empty["rows"][0]["why"] == "not run, short form, on digits"
+    made = run(*short)
+    assert made.exit_code == 0, made.output
+    assert "short form, 1 runs, about" in made.stderr
+    assert "fashion-mnist isn't there; digits stands in" in made.stderr
+    assert "1 of 1 runs are done" in made.stdout
+    assert not unlabelled(Path("dfc-table1.h5"))
+    assert Path("dfc-table1.png").is_file()
+    first = Path("dfc-table1.h5").read_bytes()
+    printed: dict[str, Any] = json.loads(run(*short, "--collect", "--json").stdout)
+    assert printed["runs_done"] == 1
+    assert printed["rows"][0]["published"] == {"mean": 10.6, "spread": 0.34, "seeds": 5}
+    again = run(*short)
+    assert "1 are kept in dfc-table1.runs" in again.stderr
+    assert Path("dfc-table1.h5").read_bytes() == first
