@@ -127,8 +127,8 @@ def command(
     """Do a table or figure of a paper again.
 
     Shows what the paper prints beside what was measured, mean and spread over seeds, with a
-    verdict. Runs are kept in a folder, trainings after every epoch: the same command goes on where it was
-    interrupted, and one with more seeds does only these.
+    verdict. Runs are kept in a folder, trainings after every epoch: the same command goes on where
+    it was interrupted, and one with more seeds does only these.
     """
     torch.set_num_threads(1)
     if listed:
