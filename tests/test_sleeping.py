@@ -22,6 +22,7 @@ from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Array
 from analogdfc.circuit.design import Design
+from analogdfc.circuit.devices import Devices
 from analogdfc.circuit.injected import FeedbackNoise
 from analogdfc.circuit.static import StaticChip
 from analogdfc.cli import cli
@@ -35,11 +36,13 @@ from analogdfc.jobs import Spool
 from analogdfc.learning import SleepPhase
 from analogdfc.measures import condition2
 from analogdfc.network import Network
+from analogdfc.onchip.substrate import Writing
 from analogdfc.sleeping import (
     Apart,
     Equations,
     Lessons,
     Model,
+    OnDevices,
     Simulated,
     Sleep,
     compliance,
@@ -49,6 +52,7 @@ from analogdfc.sleeping import (
 )
 from analogdfc.sleeping.equations import noisy_run
 from analogdfc.spice.batch import BatchProcess
+from analogdfc.storage import read_model
 
 CARD = Card.load("discrete_100mhz")
 SHORT = Sleep(SleepPhase(sigma=0.05, tau_v=0.1, dt=0.1, steps=20))
@@ -376,6 +380,42 @@ def test_steps_that_are_done_are_not_done_again(tmp_path: Path) -> None:
     assert beside.distance.max() == 0
 
 
+def test_devices_get_the_same_pulses_from_one_seed_and_others_from_another() -> None:
+    design = replace(design_of([2, 2, 1]), devices=Devices.of("ecram_mo_kim2019"))
+    chip = Chip.of(SHORT.design(design), 1)
+    changes = [0.02 * torch.ones_like(q) for q in design.feedback]
+
+    def written(seed: int) -> tuple[list[Tensor], dict[str, int]]:
+        writes = OnDevices(Writing(aligned=True), seed)
+        first = writes.start(chip)
+        second = writes.write(first, changes)
+        for kind, same in ((Array.FORWARD, True), (Array.FEEDBACK, False)):
+            bars = (one.circuit.crossbars_of(kind) for one in (first, second))
+            assert all(torch.equal(a.plus, b.plus) == same for a, b in zip(*bars, strict=True))
+        found = second.circuit.crossbars_of(Array.FEEDBACK)
+        for bar, q in zip(found, second.design.feedback, strict=True):
+            torch.testing.assert_close((bar.plus - bar.minus) / bar.unit, q)
+        return [g for bar in found for g in (bar.plus, bar.minus)], writes.counts()
+
+    (once, counts), (again, same), (other, _) = written(3), written(3), written(4)
+    assert counts == same
+    assert counts["up"] > 0
+    assert counts["clipped"] == 0
+    assert all(map(torch.equal, once, again))
+    assert not all(map(torch.equal, once, other))
+    with pytest.raises(UserError, match="the design has none"):
+        OnDevices().start(Chip.of(SHORT.design(design_of([2, 2, 1]))))
+
+
+def test_the_mean_of_many_pulses_is_the_change_that_was_asked_for() -> None:
+    design = replace(design_of([2, 30, 1]), devices=Devices.of("ecram_mo_kim2019"))
+    writes = OnDevices(seed=2)
+    first = writes.start(Chip.of(SHORT.design(design), 1))
+    second = writes.write(first, [0.1 * torch.ones_like(q) for q in design.feedback])
+    moved = second.design.feedback[0] - first.design.feedback[0]
+    assert float(moved.mean()) == pytest.approx(0.1, rel=0.15)
+
+
 # What can't be
 
 
@@ -425,6 +465,9 @@ def test_the_command_prints_condition_2_and_writes_what_was_learned(tmp_path: Pa
     found = record.array("nights/ideal/condition2", shape=(3,), units="1")
     assert numbers["nights"]["ideal"]["condition2_after"] == found[-1]
     assert path.with_suffix(".png").exists()
+    feedback = read_model(path).feedback
+    assert isinstance(feedback, DirectFeedback)
+    np.testing.assert_array_equal(feedback.matrices[0].detach().numpy(), learned[2])
 
 
 @pytest.mark.parametrize(
@@ -433,6 +476,7 @@ def test_the_command_prints_condition_2_and_writes_what_was_learned(tmp_path: Pa
         ("--through ideal,spice", "--through 'ideal,spice': one or more of"),
         ("--spacing 20", "--spacing 20: it must not exceed --duration 10"),
         ("--alpha 0.5 --k-p 2.5", "alpha * k_p"),
+        ("--writing stochastic", "--writing: without --devices every conductance is set exactly"),
     ],
 )
 def test_the_command_refuses_in_one_line(words: str, message: str, tmp_path: Path) -> None:

@@ -328,7 +328,7 @@ class PulsedUpdate(torch.optim.Optimizer):
         self.period, self.aligned = period, aligned
         # Shared, so that a scheduler of either changes the step.
         self.param_groups = optimizer.param_groups
-        self.writers = tuple(_writer(a, MODES[mode], granularity) for a in network.arrays)
+        self.writers = tuple(writer_of(a, MODES[mode], granularity) for a in network.arrays)
         for writer in self.writers:
             if isinstance(writer, PulseWriter):
                 writer.aligned = aligned
@@ -449,9 +449,19 @@ class PulsedUpdate(torch.optim.Optimizer):
         self.param_groups = self.inner.param_groups
 
 
-def _writer(
+def writer_of(
     array: AnalogArray, rounding: Callable[[], Rounding] | None, granularity: float | None
 ) -> Writer:
+    """What moves the devices of an array.
+
+    Args:
+        array: the devices.
+        rounding: makes what turns changes into whole steps; None for exact writes.
+        granularity: smallest change that is written, in units of the scale; None for pulses.
+
+    Raises:
+        UserError: devices that can't be pulsed, or exact writes with a granularity.
+    """
     if rounding is None:
         if granularity is not None:
             raise UserError("the ideal write is exact; leave the granularity out")

@@ -12,8 +12,10 @@ import torch
 from rich.table import Table
 
 from analogdfc import records
+from analogdfc.arrays.optimizer import MODES
 from analogdfc.cases import Stimuli
 from analogdfc.circuit.design import Design
+from analogdfc.circuit.devices import Devices
 from analogdfc.cli._console import make_console
 from analogdfc.cli._design import (
     ENGINE,
@@ -28,7 +30,15 @@ from analogdfc.cli._design import (
     make_stimuli,
 )
 from analogdfc.cli._given import given, learned_on
-from analogdfc.cli._options import Count, Finite, as_options, bundled, check_outputs, settings
+from analogdfc.cli._options import (
+    Count,
+    Finite,
+    as_options,
+    bundled,
+    check_outputs,
+    refuse,
+    settings,
+)
 from analogdfc.effort import long_work
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
@@ -36,15 +46,19 @@ from analogdfc.files import beside
 from analogdfc.findings import inputs_tree
 from analogdfc.jobs import Spool, check_spool, spool_beside
 from analogdfc.learning import SleepPhase
+from analogdfc.onchip.substrate import Writing
 from analogdfc.plots import save_figure
 from analogdfc.sleeping import (
     Equations,
+    Exact,
     Lessons,
     Model,
     Nights,
+    OnDevices,
     Simulated,
     Sleep,
     Way,
+    Writes,
     nights_figure,
     sleep_seconds,
     sleep_through,
@@ -82,6 +96,8 @@ class _Options:
     frozen_output: bool
     high_pass: bool
     room: float
+    writing: str | None
+    granularity: float | None
     fidelity: Fidelity
     engine: str
     solver: str
@@ -108,6 +124,13 @@ class _Options:
                 train_output=not self.frozen_output,
             )
             return Sleep(phase, seed, self.high_pass, self.room)
+
+    def writes(self, way: Way, seed: int, devices: Devices | None) -> Writes:
+        """How a realisation writes; the equations know no devices."""
+        if devices is None or way.name == "ideal":
+            return Exact()
+        writing = Writing(mode=self.writing, granularity=self.granularity, aligned=True)
+        return OnDevices(writing, seed)
 
     def ways(self) -> list[Way]:
         """The realisations, in the order in which they are shown."""
@@ -209,6 +232,22 @@ class _Options:
     help="Feedback weights that the conductances leave room for, over the largest at the start.",
 )  # fmt: skip
 @click.option(
+    "--devices",
+    metavar="CARD",
+    help="Device card of the crossbars. The feedback weights are then written as these devices "
+    "can: by pulses, or where they have none by programming them anew.  [default: exact writes]",
+)
+@click.option(
+    "--writing",
+    type=click.Choice(list(MODES)),
+    help="How a step becomes pulses or writes of devices; as in `analogdfc train`.",
+)
+@click.option(
+    "--granularity",
+    type=Finite(min=0, min_open=True),
+    help="Program the devices anew, in multiples of this part of the largest weight.",
+)
+@click.option(
     "--fidelity",
     type=click.Choice(["ideal", "macro"]),
     default="macro",
@@ -235,6 +274,7 @@ def command(
     card: str,
     seed: int,
     chip_seed: int | None,
+    devices: str | None,
     samples: int,
     as_json: bool,
     output: Path,
@@ -248,15 +288,21 @@ def command(
     feedback lies in the row space of the network's Jacobian, Condition 2, before and after, and how
     far the realisations are apart.
 
+    The network in the record has the feedback weights that were learned last, of the circuit where
+    it slept, else of the model, else of the equations: the --weights of another command.
+
     Steps that have ended are kept in a folder beside the output until all have: the same command
     goes on with them where it was interrupted.
     """
     torch.set_num_threads(1)
     figure_path = beside(output, ".png")
-    check_outputs(output, figure_path, read=(weights, card))
+    check_outputs(output, figure_path, read=(weights, card, devices))
+    if devices is None:
+        refuse("without --devices every conductance is set exactly", "writing", "granularity")
     spool_folder = beside(output, ".runs")
     check_spool(spool_folder)
-    chip = given(learned_on(weights), card, (seed, chip_seed), switches, on_devices=False)
+    seeds, on_devices = (seed, chip_seed), devices is not None
+    chip = given(learned_on(weights), card, seeds, switches, devices, on_devices=on_devices)
     sleep, ways = options.sleep(chip.seeds[0]), options.ways()
     lessons = Lessons(options.steps, options.batch, options.rate)
     model, origin = make_model(weights, sizes, chip.seeds[0])
@@ -264,14 +310,15 @@ def command(
     if options.start == "random":
         generator = torch.Generator().manual_seed(chip.seeds[0])
         model = model._replace(feedback=DirectFeedback.random(model.network, generator))
-    design = make_design(model, chip.card, chip.switches)
+    design = make_design(model, chip.card, chip.switches, chip.devices)
     # Asleep, there are no targets.
     data = make_stimuli(model.network, samples, chip.seeds[0], None)
     source = data.source.partition(", target steps")[0]
     data = data._replace(step=torch.zeros_like(data.step), source=source)
     with spool_beside(spool_folder) as spool:
-        nights = _run(design, data, ways, sleep, lessons, chip.seeds[1], spool)
-        numbers = nights.numbers()
+        nights = _run(design, data, ways, sleep, lessons, chip.seeds, options, spool)
+        numbers, learned = nights.numbers(), [q[-1] for q in nights.reference.feedback]
+        model = model._replace(feedback=DirectFeedback(learned))
         tree = inputs_tree(model, design, chip.seeds, data)
         tree |= {"nights": nights.tree(), "settings": settings()}
         records.write(output, {**tree, "results": numbers})
@@ -291,9 +338,11 @@ def _run(
     ways: list[Way],
     sleep: Sleep,
     lessons: Lessons,
-    seed: int,
+    seeds: tuple[int, int],
+    options: _Options,
     spool: Spool,
 ) -> Nights:
+    seed = seeds[1]
     work = {way.name: sleep_seconds(way, design, sleep, lessons, seed) for way in ways}
     for remark in long_work(work):
         click.echo(f"Warning: {remark}", err=True)
@@ -310,7 +359,8 @@ def _run(
             found.append(
                 sleep_through(
                     way, design, data.x, sleep, lessons,
-                    chip_seed=seed, spool=spool, progress=told,
+                    chip_seed=seed, writes=options.writes(way, seeds[0], design.devices),
+                    spool=spool, progress=told,
                 )
             )  # fmt: skip
     return Nights(found)
@@ -334,8 +384,17 @@ def _show(design: Design, origin: str, samples: str, lessons: Lessons, nights: N
     for head in ("Condition 2\nbefore, 1", "Condition 2\nafter, 1", "largest weight\nof Q, 1"):
         table.add_column(head, justify="right", no_wrap=True)
     for name, night in numbers["nights"].items():
-        table.add_row(name, *(f"{value:.4f}" for value in night.values()))
+        values = [value for value in night.values() if isinstance(value, float)]
+        table.add_row(name, *(f"{value:.4f}" for value in values))
     console.print(table)
+    for name, night in numbers["nights"].items():
+        if "devices" in night:
+            sent = night["devices"]
+            say(
+                f"{name}: {sent['up']} pulses up, {sent['down']} down; {sent['writes']} devices "
+                f"programmed in {sent['attempts']} writes; {sent['clipped']} changes cut off at "
+                "the end of the window"
+            )
     if not numbers["comparisons"]:
         return
     table = Table(title="How far they are apart", title_justify="left")

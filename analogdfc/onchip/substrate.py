@@ -31,8 +31,14 @@ GRANULARITY = 1 / 64
 """Granule of a write, in units of the largest representable weight, for devices without pulses."""
 
 
-class _Made(NamedTuple):
-    """How a step is made, as it suits the device."""
+class Made(NamedTuple):
+    """How a step is made, as it suits the device.
+
+    Attributes:
+        mode: of the update, see `PulsedUpdate`.
+        granularity: smallest change that is written; None for pulses.
+        scheme: how pairs hold a weight.
+    """
 
     mode: str
     granularity: float | None
@@ -70,7 +76,7 @@ class Writing:
         Raises:
             UserError: what the device refuses.
         """
-        mapping = Mapping(self._made(model).scheme, PerLayer(self.headroom))
+        mapping = Mapping(self.made(model).scheme, PerLayer(self.headroom))
         return analog(network, model, seed, mapping=mapping)
 
     def update(self, network: AnalogNetwork, inner: torch.optim.Optimizer) -> PulsedUpdate:
@@ -83,18 +89,23 @@ class Writing:
         Raises:
             UserError: a mode that the device doesn't have.
         """
-        made = self._made(network.arrays[0].model)
+        made = self.made(network.arrays[0].model)
         return PulsedUpdate(
             network, inner, made.mode, granularity=made.granularity, aligned=self.aligned
         )
 
-    def _made(self, model: DeviceModel) -> _Made:
+    def made(self, model: DeviceModel) -> Made:
+        """How a step is made on a device.
+
+        Args:
+            model: the device.
+        """
         granularity = self.granularity
         if granularity is None and model.pulses is None and self.mode != "ideal":
             granularity = GRANULARITY
         if granularity is None:
-            return _Made(self.mode or "stochastic", None, Balanced())
-        return _Made(self.mode or "mixed-precision", granularity, Split())
+            return Made(self.mode or "stochastic", None, Balanced())
+        return Made(self.mode or "mixed-precision", granularity, Split())
 
 
 @dataclass(frozen=True, kw_only=True)

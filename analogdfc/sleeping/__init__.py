@@ -13,17 +13,21 @@ from analogdfc.sleeping.night import Apart, Lessons, Night, sleep_seconds, sleep
 from analogdfc.sleeping.phase import Sleep, compliance, feedback_updates, rewritten
 from analogdfc.sleeping.report import Nights, nights_figure
 from analogdfc.sleeping.ways import Equations, Model, Simulated, Way
+from analogdfc.sleeping.writing import Exact, OnDevices, Writes
 
 __all__ = [
     "Apart",
     "Equations",
+    "Exact",
     "Lessons",
     "Model",
     "Night",
     "Nights",
+    "OnDevices",
     "Simulated",
     "Sleep",
     "Way",
+    "Writes",
     "compliance",
     "feedback_updates",
     "nights_figure",

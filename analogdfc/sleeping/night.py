@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,8 +22,9 @@ from analogdfc.jobs import Progress, Run, Spool, run_kept
 from analogdfc.measures import angle, condition3
 from analogdfc.records import Quantity, Record, Tree
 from analogdfc.samples import check_samples
-from analogdfc.sleeping.phase import Sleep, compliance, feedback_updates, rewritten
+from analogdfc.sleeping.phase import Sleep, compliance, feedback_updates
 from analogdfc.sleeping.ways import Way
+from analogdfc.sleeping.writing import Exact, Writes
 from analogdfc.states import digest
 
 Floats = NDArray[np.float64]
@@ -102,12 +104,15 @@ class Night(NamedTuple):
         updates: Delta Q_1..Delta Q_L of each step, with decay, (steps, n_i, n_L); 0 where frozen.
         condition2: share of the feedback in the row space of J, mean over all samples, before each
             step and after the last, (steps + 1,).
+        written: pulses and writes of devices, and changes that were cut off; empty for exact
+            writes.
     """
 
     name: str
     feedback: tuple[Tensor, ...]
     updates: tuple[Tensor, ...]
     condition2: Tensor
+    written: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -162,6 +167,7 @@ def sleep_through(
     lessons: Lessons,
     *,
     chip_seed: int | None = None,
+    writes: Writes | None = None,
     spool: Spool | None = None,
     progress: Callable[[int], object] = lambda samples: None,
 ) -> Night:
@@ -178,6 +184,7 @@ def sleep_through(
         sleep: how it sleeps.
         lessons: how much, and how fast.
         chip_seed: seed of the chip; None for nominal components.
+        writes: how the weights are written; exactly by default.
         spool: where updates of finished steps are kept; None keeps none.
         progress: called with the samples done since the last call.
 
@@ -190,26 +197,17 @@ def sleep_through(
     chip = Chip.of(sleep.design(awake), chip_seed)
     way.seconds(chip, sleep)  # refuses what would take too long
     _check_stable(chip, x)
-    held = way.name != "ideal"
-    feedback = [chip.design.feedback]
+    writes, held = writes or Exact(), way.name != "ideal"
+    chip = writes.start(chip)
+    feedback, shares = [chip.design.feedback], [compliance(chip, x, held=held)]
     updates: list[tuple[Tensor, ...]] = []
-    shares = [compliance(chip, x, held=held)]
     for step in range(lessons.steps):
         first = step * lessons.batch
         chosen = torch.arange(first, first + lessons.batch) % len(x)
         (found,) = run_kept([Presented(way, chip, x[chosen], sleep, first)], spool)
-        changes = sleep.phase.scaled(found, chip.design.feedback)
-        updates.append(
-            tuple(q.new_zeros(q.shape) if dq is None else dq
-                  for dq, q in zip(changes, found, strict=True))
-        )  # fmt: skip
-        chip = rewritten(
-            chip,
-            [
-                q + lessons.rate * dq
-                for q, dq in zip(chip.design.feedback, updates[-1], strict=True)
-            ],
-        )
+        changes = sleep.phase.scaled(found, feedback[-1])
+        updates.append(tuple(_or_none(*pair) for pair in zip(changes, found, strict=True)))
+        chip = writes.write(chip, [lessons.rate * change for change in updates[-1]])
         feedback.append(chip.design.feedback)
         shares.append(compliance(chip, x, held=held))
         progress(lessons.batch)
@@ -218,7 +216,13 @@ def sleep_through(
         tuple(map(torch.stack, zip(*feedback, strict=True))),
         tuple(map(torch.stack, zip(*updates, strict=True))),
         torch.tensor(shares, dtype=torch.float64),
+        writes.counts(),
     )
+
+
+def _or_none(change: Tensor | None, like: Tensor) -> Tensor:
+    """A change; 0 where the layer is frozen."""
+    return torch.zeros_like(like) if change is None else change
 
 
 def _check_stable(chip: Chip, x: Tensor) -> None:

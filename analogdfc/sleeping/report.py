@@ -19,7 +19,7 @@ _LOOKS = {
     "circuit": ("#D55E00", ":", 2.0),
 }
 _REFERENCES = ("circuit", "behavioural", "ideal")
-"""What the others are measured against, the first that there is."""
+"""What the others are measured against: the first that there is."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,16 @@ class Nights:
     each: Sequence[Night]
 
     @property
-    def apart(self) -> list[Apart]:
-        """Every night beside the reference."""
+    def reference(self) -> Night:
+        """What the others are measured against."""
         by_name = {night.name: night for night in self.each}
-        reference = next(by_name[name] for name in _REFERENCES if name in by_name)
-        return [Apart.of(reference, n) for n in self.each if n is not reference]
+        return next(by_name[name] for name in _REFERENCES if name in by_name)
+
+    @property
+    def apart(self) -> list[Apart]:
+        """Every other night beside the reference."""
+        one = self.reference
+        return [Apart.of(one, n) for n in self.each if n is not one]
 
     def numbers(self) -> dict[str, Any]:
         """The results, with units in the names."""
@@ -46,6 +51,7 @@ class Nights:
                 "condition2_before": float(n.condition2[0]),
                 "condition2_after": float(n.condition2[-1]),
                 "largest_feedback_weight": max(float(q[-1].abs().max()) for q in n.feedback),
+                **({"devices": dict(n.written)} if n.written else {}),
             }
             for n in self.each
         }
