@@ -47,6 +47,7 @@ COMPUTED = (
     "reproduce._run",
     "reproduce._show",
     "size.size",
+    "sleep._run",
     "stability._run",
     "train._run",
     "verify_theory._run",

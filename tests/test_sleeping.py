@@ -475,6 +475,7 @@ def test_the_command_prints_condition_2_and_writes_what_was_learned(tmp_path: Pa
     [
         ("--through ideal,spice", "--through 'ideal,spice': one or more of"),
         ("--spacing 20", "--spacing 20: it must not exceed --duration 10"),
+        ("--spacing 1e-300", "--spacing 1e-300: a --duration of 10 has more than 1000000 of it"),
         ("--alpha 0.5 --k-p 2.5", "alpha * k_p"),
         ("--writing stochastic", "--writing: without --devices every conductance is set exactly"),
     ],

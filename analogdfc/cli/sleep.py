@@ -63,7 +63,7 @@ from analogdfc.sleeping import (
     sleep_seconds,
     sleep_through,
 )
-from analogdfc.sleeping.phase import USUAL
+from analogdfc.sleeping.phase import MOST, USUAL
 from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.netlist import Fidelity
 
@@ -109,6 +109,11 @@ class _Options:
         if self.spacing > self.duration:
             raise UserError(
                 f"--spacing {self.spacing:g}: it must not exceed --duration {self.duration:g}"
+            )
+        if not self.duration / self.spacing <= MOST:
+            raise UserError(
+                f"--spacing {self.spacing:g}: a --duration of {self.duration:g} has more than "
+                f"{MOST} of it, which is the most"
             )
         steps = round(self.duration / self.spacing)
         with as_options("sigma", "alpha", "k_p", "tau_v", "tau_fb", "beta", "room"):

@@ -24,6 +24,9 @@ USUAL = SleepPhase(sigma=0.05, tau_v=0.05, dt=0.05, steps=200)
 """Settings of a chip's sleep phase: longer than the published ones, with more noise than offsets,
 and neurons that are not as fast beside the controller, which a simulation pays for."""
 
+MOST = 1_000_000
+"""Intervals of the noise in a presentation, each of which takes a simulation a millisecond."""
+
 
 @dataclass(frozen=True)
 class Sleep:
@@ -53,6 +56,8 @@ class Sleep:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.room) and self.room >= 1):
             raise UserError(f"room = {self.room}: it must be >= 1")
+        if self.phase.steps > MOST:
+            raise UserError(f"steps = {self.phase.steps} of the noise: at most {MOST} are allowed")
         self.noise(0)  # refuses a seed out of its range
 
     @property
