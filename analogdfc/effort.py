@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from analogdfc.cards.technology import IMPERFECTIONS
 from analogdfc.circuit.behavioural import UNKNOWNS
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
@@ -95,7 +94,7 @@ def comparison_seconds(
         intervals = duration / (design.tau_v / 10)
         found["behavioural model"] = again * model_seconds(design, samples, intervals)
         if causes:
-            chips = samples * (len(IMPERFECTIONS) + 1)
+            chips = samples * (len(design.imperfections) + 1)
             found["causes"] = model_seconds(design, chips, duration / 0.1)
     return found
 

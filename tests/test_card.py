@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from analogdfc.cards import IMPERFECTIONS, BaseCard, Card, builtin_cards, find
+from analogdfc.cards import IMPERFECTIONS as ALL_IMPERFECTIONS
+from analogdfc.cards import BaseCard, Card, builtin_cards, find
 from analogdfc.cards.entries import Ampere, Section
+from analogdfc.cards.update_sections import UPDATE_IMPERFECTIONS, UPDATE_KINDS
 from analogdfc.errors import UserError
 
 CALIBRATION = Path(__file__).parents[1] / "calibration"
@@ -24,6 +26,11 @@ peak_current = { value = 2.1, unit = "uA", source = "assumed" }
 scale = { value = 0.26, unit = "V", source = "assumed" }
 input_resistance = { value = 300, unit = "kohm", source = "assumed" }
 """
+IMPERFECTIONS = {n: k for n, k in ALL_IMPERFECTIONS.items() if n not in UPDATE_IMPERFECTIONS}
+"""Those of the loop; the card has no update path."""
+
+UPDATE_SECTIONS = ("hold", *UPDATE_KINDS)
+
 TEXT = (
     (CALIBRATION / "discrete_100mhz.toml").read_text(encoding="utf-8").replace("[tanh]\n", MEASURED)
 )
@@ -200,7 +207,10 @@ def test_an_unknown_section_is_named_with_what_was_probably_meant_or_those_that_
     assert "[amplifer]: unknown key 'amplifer'; did you mean 'amplifier'?" in refusal(
         TEXT.replace("[amplifier]", "[amplifer]")
     )
-    sections = "card, scale, device, wire, passive, amplifier, tanh, write, converters, area"
+    sections = (
+        "card, scale, device, wire, passive, amplifier, tanh, write, converters, area, hold, "
+        "pulses, multiplier, digital"
+    )
     assert refusal(f"{TEXT}\n[qqq]\nx = 1\n").endswith(f"allowed are {sections}")
 
 
@@ -401,7 +411,7 @@ DENSITIES = {
 def optional_keys() -> set[tuple[str, str]]:
     """Keys of the card that can be left out and that change the circuit."""
     found = set()
-    for section in set(type(Card.parse(TEXT)).model_fields) - set(ESTIMATED):
+    for section in set(type(Card.parse(TEXT)).model_fields) - {*ESTIMATED, *UPDATE_SECTIONS}:
         model = getattr(Card.parse(TEXT), section)
         for key, field in getattr(type(model), "model_fields", {}).items():
             if not field.is_required():
@@ -447,7 +457,8 @@ def test_the_ideal_card_has_no_imperfection_and_all_else_as_before() -> None:
 
 
 def places(card: Card) -> dict[tuple[str, str], Any]:
-    return {(s, k): v for s, keys in card.model_dump().items() for k, v in keys.items()}
+    dumped = card.model_dump(exclude=set(UPDATE_SECTIONS))
+    return {(s, k): v for s, keys in dumped.items() for k, v in keys.items()}
 
 
 some_imperfections = st.sets(st.sampled_from(sorted(IMPERFECTIONS)))
@@ -465,7 +476,7 @@ def test_an_unknown_imperfection_is_answered_with_those_that_exist() -> None:
     with pytest.raises(UserError) as error:
         Card.parse(TEXT).without("gravity")
     assert "'gravity'" in str(error.value)
-    assert all(name in str(error.value) for name in IMPERFECTIONS)
+    assert all(name in str(error.value) for name in ALL_IMPERFECTIONS)
 
 
 def test_replace_changes_the_named_values_and_no_other() -> None:

@@ -21,7 +21,7 @@ ORDER = [
     "activations", "network", "feedback", "controller", "storage", "importing",
     "dynamics", "measures", "learning", "datasets", "training", "tuning", "presets", "cases",
     "devices", "cards", "wires", "arrays", "kits",
-    "circuit", "analysis", "comparison", "recorded", "findings", "spice", "schematics",
+    "updating", "circuit", "analysis", "comparison", "recorded", "findings", "spice", "schematics",
     "effort", "study",
     "inverting", "verdicts", "plots",
     "digital", "cost", "onchip", "sleeping", "sizing", "montecarlo", "stability", "characterise",

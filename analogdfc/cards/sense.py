@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from analogdfc.cards.update_sections import UPDATE_KINDS
 from analogdfc.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,6 +51,31 @@ def contradictions(card: Card) -> None:
                 f"part in a loop whose [scale] time is {scale.time:g} s; at least {least:.3g} Hz "
                 "is needed"
             )
+
+    _check_update(card)
+
+
+def _check_update(card: Card) -> None:
+    """Make sure that there is one update path at most, with all that it needs."""
+    given = [n for n in UPDATE_KINDS if getattr(card, n).model_dump(exclude_none=True)]
+    if len(given) > 1:
+        raise UserError(
+            f"sections [{given[0]}] and [{given[1]}] both form the update; a card has one of "
+            f"{', '.join(UPDATE_KINDS)}"
+        )
+    for name in given:
+        needed = [UPDATE_KINDS[name], "largest_difference", "largest_activation"]
+        if lacks := [key for key in needed if getattr(getattr(card, name), key) is None]:
+            raise UserError(f"[{name}] {' and '.join(lacks)}: missing, and an update path needs it")
+    hold = card.hold
+    needing = [k for k in ("droop", "injection", "temperature") if getattr(hold, k) is not None]
+    if needing and hold.capacitor is None:
+        raise UserError(f"[hold] {needing[0]} takes effect on a capacitor; give [hold] capacitor")
+    if hold.capacitor is not None and (hold.injection or 0.0) > 0.5 * hold.capacitor:
+        raise UserError(
+            f"[hold] injection = {hold.injection:g} C moves capacitor = {hold.capacitor:g} F by "
+            "more than 0.5 V; a hold keeps a value"
+        )
 
 
 def unusual(card: Card) -> tuple[str, ...]:

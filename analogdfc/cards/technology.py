@@ -31,6 +31,15 @@ from analogdfc.cards.entries import (
 )
 from analogdfc.cards.problems import first_problem
 from analogdfc.cards.sense import contradictions, unusual
+from analogdfc.cards.update_sections import (
+    UPDATE_IMPERFECTIONS,
+    UPDATE_KINDS,
+    UPDATE_NONE_AT_0,
+    DigitalProduct,
+    Hold,
+    Multiplier,
+    Pulses,
+)
 from analogdfc.errors import UserError, check_names
 
 
@@ -247,6 +256,7 @@ _NONE_AT_0 = frozenset(
         ("tanh", "offset"),
         ("tanh", "noise"),
         ("tanh", "input_resistance"),
+        *UPDATE_NONE_AT_0,
     }
 )
 """Keys whose 0 is what leaving them out is."""
@@ -268,6 +278,7 @@ IMPERFECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "tanh offset": (("tanh", "offset"),),
     "tanh current and scale": (("tanh", "peak_current"), ("tanh", "scale")),
     "tanh input resistance": (("tanh", "input_resistance"),),
+    **UPDATE_IMPERFECTIONS,
 }
 """Names of the imperfections, with the keys of the card that set them; all are optional."""
 
@@ -287,6 +298,12 @@ class Card(BaseCard):
         write: section [write]; without it unknown.
         converters: section [converters]; without it unknown.
         area: section [area]; without it unknown.
+        hold: section [hold]: the track-and-holds of the update path; without it ideal, and what
+            they cost is unknown.
+        pulses: section [pulses]: an update path by coincidence pulses.
+        multiplier: section [multiplier]: one by analog multipliers.
+        digital: section [digital]: one by a digital product; without any of the three the update
+            is the ideal one, and what it costs is unknown.
     """
 
     kind: ClassVar[str] = "circuit"
@@ -304,6 +321,16 @@ class Card(BaseCard):
     write: Write = Write()
     converters: Converters = Converters()
     area: Area = Area()
+    hold: Hold = Hold()
+    pulses: Pulses = Pulses()
+    multiplier: Multiplier = Multiplier()
+    digital: DigitalProduct = DigitalProduct()
+
+    @property
+    def update_path(self) -> str:
+        """Name of the section that forms the outer product; empty where none does."""
+        found = (n for n, key in UPDATE_KINDS.items() if getattr(getattr(self, n), key) is not None)
+        return next(found, "")
 
     @property
     def technology(self) -> str:

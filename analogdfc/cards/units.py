@@ -18,10 +18,11 @@ Kind = Literal["", "gain", "levels"]
 
 _PREFIXES = {"": 1.0, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6,
              "G": 1e9}  # fmt: skip
-_SYMBOLS = ("A", "A/Hz^0.5", "F", "Hz", "J", "S", "V", "V/Hz^0.5", "W", "ohm", "s")
+_SYMBOLS = ("A", "A/Hz^0.5", "C", "F", "Hz", "J", "S", "V", "V/Hz^0.5", "W", "ohm", "s")
 OFTEN = {
     **{(prefix + si, si): by for prefix, by in _PREFIXES.items() for si in _SYMBOLS},
     ("1", "1"): 1.0,
+    ("K", "K"): 1.0,
     ("%", "1"): 0.01,
     ("day", "s"): 86400.0,
     ("h", "s"): 3600.0,

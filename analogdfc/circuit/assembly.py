@@ -32,6 +32,7 @@ from analogdfc.circuit.description.elements import (
     Sources,
 )
 from analogdfc.circuit.description.neurons import HIDDEN, OUTPUT, Place
+from analogdfc.circuit.description.update import describe_update
 from analogdfc.circuit.design import Design
 from analogdfc.wires import Lines, Tiling
 
@@ -110,6 +111,7 @@ def describe(design: Design, components: Components) -> Description:
         f"tau_v = {design.tau_v_seconds:g} s, {' '.join(design.activations)}",
         (*_LEGEND, *(_COMPARTMENTS if noise else ())),
         noise=noise,
+        update=describe_update(build, sizes, double_sampling=design.readout.double_sampling),
     )
 
 

@@ -18,11 +18,12 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Description
 from analogdfc.circuit.modes import eigenvalues, rest
 from analogdfc.circuit.nodal import NodalEquations
-from analogdfc.circuit.probes import probes, trajectory
+from analogdfc.circuit.probes import probes, readings, trajectory
 from analogdfc.circuit.release import Release, TargetStep
 from analogdfc.circuit.sequences import Noise
+from analogdfc.circuit.updates import read_update
 from analogdfc.dynamics import Trajectory, Update
-from analogdfc.dynamics.esdirk import ESDIRK, Piece
+from analogdfc.dynamics.esdirk import ESDIRK, WHOLE, Piece
 from analogdfc.errors import UserError
 from analogdfc.memory import check_memory
 from analogdfc.samples import check_samples
@@ -228,7 +229,8 @@ class Behavioural:
             progress: called after each interval with the number finished.
 
         Returns:
-            One update a chip, each with the free phase's value subtracted where the chip does.
+            One update a chip, each with the free phase's value subtracted where the chip does; of
+            a chip with an update path not the average, but what the path forms at the end.
 
         Raises:
             ConvergenceError: see `run`.
@@ -257,6 +259,7 @@ class Behavioural:
         else:
             updates = total.over(piece.begin + end * (piece.end - piece.begin))
             whole = (dt * steps if self.ending is None else self.ending.time) / steps, steps
+        updates = self._read(run, updates, piece, end, whole[0] * whole[1])
         if self.dtype is not torch.float64:
             self.rounding = self._lost(
                 updates[0],
@@ -267,6 +270,33 @@ class Behavioural:
                 trapezoidal=trapezoidal,
             )
         return updates
+
+    def _read(
+        self, run: _Run, averages: list[Update], piece: Piece, end: float, duration: float
+    ) -> list[Update]:
+        """The averages, but of chips with an update path what that forms at the end."""
+        if all(chip.circuit.update is None for chip in self.chips):
+            return averages
+        states = piece.inside(np.array([end / 2, end])).to(run.free)
+        seconds = self.chips[0].design.seconds
+        gap = end / 2 * (piece.end - piece.begin) / WHOLE * run.dt * run.steps * seconds
+        free, (early, late) = run.reader.volts(run.free), map(run.reader.volts, states)
+        found = []
+        for c, (chip, average) in enumerate(zip(self.chips, averages, strict=True)):
+            if chip.circuit.update is None:
+                found.append(average)
+                continue
+            start, before, last = (
+                readings(chip, {name: v[c] for name, v in volts.items()})
+                for volts in (free, early, late)
+            )
+            found.append(
+                read_update(
+                    chip, run.reader.x, start, last,
+                    seconds=duration * seconds, before=(before, gap),
+                )
+            )  # fmt: skip
+        return found
 
     def _lost(self, single: Update, x: Tensor, step: Tensor, **times: Any) -> Rounding:
         """What single precision has done to the update of the first chip's first sample."""

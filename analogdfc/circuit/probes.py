@@ -8,7 +8,8 @@ from torch import Tensor
 
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Description, Tap
-from analogdfc.dynamics import Readings, Trajectory
+from analogdfc.circuit.updates import read_update
+from analogdfc.dynamics import Readings, Trajectory, Update
 
 
 def probes(circuit: Description) -> tuple[str, ...]:
@@ -40,6 +41,7 @@ def trajectory(
     x: Tensor,
     run: Mapping[str, Tensor],
     free: Mapping[str, Tensor],
+    read: Update | None = None,
 ) -> Trajectory:
     """The trajectory that a chip's waveforms are.
 
@@ -49,13 +51,24 @@ def trajectory(
         x: inputs, (batch, n_0), dimensionless.
         run: output voltages of a bank by name (see `probes`), (batch, T, n), in volts.
         free: the same in the free phase, (batch, n).
+        read: the update that an update path in the circuit has formed; by default what the model
+            of the chip's path, where it has one, forms of these waveforms.
     """
     unit, taps = chip.design.card.scale.control, chip.circuit.control
+    start = readings(chip, free)
+    if read is None and chip.circuit.update is not None:
+        last, earlier = (readings(chip, {k: v[:, n] for k, v in run.items()}) for n in (-1, -2))
+        gap, seconds = float(t[-1] - t[-2]), float(t[-1])
+        read = read_update(
+            chip, x, start, last,
+            seconds=seconds * chip.design.seconds, before=(earlier, gap * chip.design.seconds),
+        )  # fmt: skip
     return Trajectory(
         t=t,
         x=x,
         neurons=readings(chip, run),
         u=run[taps.u.bank] * (taps.u.sign / unit),
         e=run[taps.e.bank] * (taps.e.sign / unit),
-        free=readings(chip, free),
+        free=start,
+        read=read,
     )

@@ -56,7 +56,7 @@ _SORTED = np.argsort(C)
 
 _LEVELS = 44
 """The shortest step is the whole time / 2^44."""
-_UNIT = 1 << _LEVELS
+WHOLE = 1 << _LEVELS
 _FIRST = 24
 _HALVINGS = 24
 """The shortest step of a drive's interval is that / 2^24."""
@@ -215,7 +215,7 @@ class ESDIRK:
         z, f = solver.settle(start, min(spacing * 2.0**-_SETTLE, self.settle))
         whole = spacing * steps
         level, position = _FIRST, 0
-        while position < _UNIT:
+        while position < WHOLE:
             h = whole * 2.0**-level
             step = solver.step(z, f, h)
             ratio = float(step.error[:, counted].abs().max()) / self.tolerance
@@ -223,7 +223,7 @@ class ESDIRK:
                 level += 1
                 if level > _LEVELS:
                     raise ConvergenceError(
-                        f"time step too small at t = {position / _UNIT * whole:.4g}: "
+                        f"time step too small at t = {position / WHOLE * whole:.4g}: "
                         "the model's amplifiers change faster than it can follow"
                     )
                 continue
@@ -232,7 +232,7 @@ class ESDIRK:
             z, f = step.stages[-1], step.slope
             solver.accepted()
             self.steps += 1
-            before, position = position, position + (_UNIT >> level)
+            before, position = position, position + (WHOLE >> level)
             yield Piece(before, position, step.stages, shown)
             level = _longer(level, position, ratio)
 
@@ -289,7 +289,7 @@ class ESDIRK:
                 self.steps += 1
                 begin, position = position, position + (unit >> level)
                 first, last = (
-                    (interval * unit + p) * _UNIT // (count * unit) for p in (begin, position)
+                    (interval * unit + p) * WHOLE // (count * unit) for p in (begin, position)
                 )
                 yield Piece(first, last, step.stages, shown)
                 while level and ratio < _MORE and position % (unit >> (level - 1)) == 0:
@@ -324,8 +324,8 @@ class Piece:
         Returns:
             The numbers k.
         """
-        first = self.begin * count // _UNIT + 1 if self.begin else 0
-        return range(first, self.end * count // _UNIT + 1)
+        first = self.begin * count // WHOLE + 1 if self.begin else 0
+        return range(first, self.end * count // WHOLE + 1)
 
     def part(self, number: int, count: int) -> float:
         """Part of the step at which the time k / count of the whole lies.
@@ -335,7 +335,7 @@ class Piece:
             count: how many parts the whole time is divided into.
         """
         # Exact integers: it may be the step's end.
-        return (number * _UNIT - self.begin * count) / ((self.end - self.begin) * count)
+        return (number * WHOLE - self.begin * count) / ((self.end - self.begin) * count)
 
     def at(self, numbers: range, count: int) -> Tensor:
         """States at the times k / count of the whole, (times, chips, batch, columns).
@@ -344,7 +344,7 @@ class Piece:
             numbers: the k; see `among`.
             count: how many parts the whole time is divided into.
         """
-        times = np.arange(numbers.start, numbers.stop) * _UNIT - self.begin * count
+        times = np.arange(numbers.start, numbers.stop) * WHOLE - self.begin * count
         return self.inside(times / ((self.end - self.begin) * count))
 
     def inside(self, parts: NDArray[np.float64]) -> Tensor:
@@ -364,7 +364,7 @@ def _longer(level: int, position: int, ratio: float) -> int:
     for fewer in (3, 2, 1):
         bound = _MORE if fewer == 1 else _MUCH_MORE / 32 ** (fewer - 2)
         wanted = level - fewer
-        if ratio < bound and wanted >= 0 and position % (_UNIT >> wanted) == 0:
+        if ratio < bound and wanted >= 0 and position % (WHOLE >> wanted) == 0:
             return wanted
     return level
 

@@ -43,6 +43,7 @@ class Trajectory:
         free: the neurons' signals in the free phase before the release, each (batch, n_i).
         made_by: the simulator that gave them, with its version and linear solver, such as
             'ngspice 46, KLU'; empty where it was this package.
+        read: the update as the chip's update path formed it; None without one.
     """
 
     t: Tensor
@@ -52,6 +53,7 @@ class Trajectory:
     e: Tensor
     free: Readings
     made_by: str = ""
+    read: Update | None = None
 
     @property
     def depth(self) -> int:
@@ -95,11 +97,15 @@ class Update:
 
         Delta W_i = mean over t of (phi(v_i) - phi(v_ff_i)) r_{i-1}^T.
 
+        Where the run has an update that came through a chip's update path, it is that one.
+
         Args:
             trajectory: the waveforms.
             double_sampling: subtract the value that phi(v) - phi(v_ff) has in the free phase
                 (correlated double sampling), where an exact network gives zero.
         """
+        if trajectory.read is not None:
+            return trajectory.read
         steps = len(trajectory.t)
         weight = torch.ones(steps, dtype=trajectory.t.dtype, device=trajectory.t.device)
         weight[0] = weight[-1] = 0.5

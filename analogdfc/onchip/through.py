@@ -173,7 +173,10 @@ class AtRest(Way):
     def read(self, static: StaticChip, x: Tensor, goal: Goal) -> Reading:
         """See `Way.read`."""
         state = static.solve(x, goal, tolerance=self.tolerance)
-        shares = [d / len(x) for d in self.differences(state)]
+        differences = self.differences(state)
+        if static.chip.circuit.update is not None:
+            return Reading.mean(state.free.r[-1], static.update(state, differences))
+        shares = [d / len(x) for d in differences]
         weights = tuple(d.T @ r for d, r in zip(shares, state.presynaptic, strict=True))
         return Reading(state.free.r[-1], weights, tuple(d.sum(dim=0) for d in shares))
 

@@ -218,7 +218,10 @@ class Rest:
         control = state.chip.chip.circuit.control.e
         unit = study.design.card.scale.control / control.sign
         error = held(state.volts_rest[control.bank] / unit)
-        return Trajectory(t=t, x=study.x, neurons=rest, u=held(state.u), e=error, free=state.free)
+        read = None if state.chip.chip.circuit.update is None else state.chip.update(state)
+        return Trajectory(
+            t=t, x=study.x, neurons=rest, u=held(state.u), e=error, free=state.free, read=read
+        )
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from analogdfc.circuit.description.elements import (
     Switches,
     Tap,
 )
+from analogdfc.updating import UpdatePath
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,7 @@ class Description:
         signals: where those of a circuit are measured that is no loop of layers 1..L, by name.
         noise: sources of the noise in the feedback compartments of layers 1..L; none without
             compartments.
+        update: what forms the update; None where the card describes nothing, so that it is ideal.
     """
 
     banks: tuple[Bank, ...]
@@ -82,6 +84,7 @@ class Description:
     relative: bool = True
     signals: Mapping[str, Tap] = field(default_factory=dict)
     noise: tuple[Port, ...] = ()
+    update: UpdatePath | None = None
 
     @property
     def zeros(self) -> tuple[AutoZero, ...]:

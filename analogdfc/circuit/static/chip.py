@@ -36,6 +36,7 @@ from analogdfc.circuit.static.volts import (
     measured,
     neuron_volts,
 )
+from analogdfc.circuit.updates import read_update
 from analogdfc.dynamics import Loop, Readings, Update
 from analogdfc.dynamics.loop import free_pass
 from analogdfc.dynamics.reached import steady_state
@@ -43,6 +44,7 @@ from analogdfc.dynamics.steady import rest
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.network import Forward
 from analogdfc.samples import check_samples
+from analogdfc.updating import PHASE
 
 _ROUNDS = 50
 
@@ -296,19 +298,39 @@ class StaticChip:
 
     def gradient(self, state: StaticState) -> Update:
         """Mean of `update` over the batch, weights (1, n_i, n_{i-1}), for one matrix product."""
+        if self.chip.circuit.update is not None:
+            found = self.update(state)
+            return Update(
+                tuple(w.mean(dim=0, keepdim=True) for w in found.weights),
+                tuple(b.mean(dim=0, keepdim=True) for b in found.biases),
+            )
         weights, biases = [], []
         for d, r in zip(state.differences, state.presynaptic, strict=True):
             weights.append((d.T @ r).div_(len(d)).unsqueeze(0))
             biases.append(d.mean(dim=0, keepdim=True))
         return Update(tuple(weights), tuple(biases))
 
-    def update(self, state: StaticState) -> Update:
+    def update(self, state: StaticState, differences: Sequence[Tensor] | None = None) -> Update:
         """Weight update of every sample as read from the chip, (phi(v) - phi(v_ff)) r^T at rest.
 
         Meulemans et al. 2021, Algorithm 2, with the free phase's difference taken off where the
-        design's readout samples twice.
+        design's readout samples twice. Where the chip has an update path, it is what that forms
+        after a controlled phase of the usual length.
+
+        Args:
+            state: the chip's rest state.
+            differences: phi(v) - phi(v_ff) as they are read, by default those of the state.
         """
-        pairs = list(zip(state.differences, state.presynaptic, strict=True))
+        if self.chip.circuit.update is not None:
+            rest = state.rest
+            if differences is not None:
+                moved = zip(rest.r_ff, differences, state.differences, strict=True)
+                rest = replace(rest, r_ff=tuple(r - (d - own) for r, d, own in moved))
+            seconds = PHASE * self.chip.design.seconds
+            return read_update(self.chip, state.x, state.free, rest, seconds=seconds)
+        if differences is None:
+            differences = state.differences
+        pairs = list(zip(differences, state.presynaptic, strict=True))
         return Update(
             tuple(d.unsqueeze(-1) * r.unsqueeze(-2) for d, r in pairs),
             tuple(d for d, _ in pairs),
