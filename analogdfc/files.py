@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import re
+import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -65,7 +66,9 @@ def write_all(files: Mapping[Path, bytes]) -> None:
     Raises:
         OSError: one can't be written; what was there before is still there.
     """
-    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in files}
+    # Processes of two machines that share a folder may have the same number.
+    own = f"{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = {path: path.with_name(f".{path.name}.{own}") for path in files}
     try:
         for path, content in files.items():
             temporary[path].write_bytes(content)

@@ -10,7 +10,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from analogdfc.jobs import Progress, Task
+from analogdfc.errors import ConvergenceError
+from analogdfc.jobs import Progress, Run, Task, checkpoint_place
+from analogdfc.records import Record, Tree
 
 
 @dataclass(frozen=True)
@@ -70,3 +72,63 @@ class Endless(Task[None]):
         if self.deaf:
             signal.signal(signal.SIGALRM, signal.SIG_IGN)
         time.sleep(60)
+
+
+@dataclass(frozen=True)
+class Count(Run[int]):
+    """Counts up, a checkpoint a step; halts for long after some where a file is there.
+
+    Attributes:
+        to: the count that it ends with, and gives.
+        halt: the file; empty for none.
+    """
+
+    to: int
+    halt: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"count to {self.to}"
+
+    def run(self, progress: Progress) -> int:
+        place = checkpoint_place()
+        count = int(place.read_text()) if place and place.exists() else 0
+        resumed = count
+        while count < self.to:
+            count += 1
+            if place:
+                place.write_text(str(count))
+            if count == 2 and self.halt and Path(self.halt).exists():
+                time.sleep(60)
+        if self.halt:
+            Path(self.halt + ".resumed").write_text(str(resumed))
+        progress(1)
+        return count
+
+    def pack(self, result: int) -> Tree:
+        return {"count": result}
+
+    def unpack(self, record: Record) -> int:
+        return int(record.number("count"))
+
+
+@dataclass(frozen=True)
+class Bad(Count):
+    """Comes to no result, in a way of its own."""
+
+    way: str = "error"
+
+    @property
+    def name(self) -> str:
+        return f"bad: {self.way}"
+
+    def run(self, progress: Progress) -> int:
+        if self.way == "error":
+            error = ConvergenceError("no rest")
+            error.log = "what the simulator wrote"
+            raise error
+        if self.way == "defect":
+            return 1 // 0
+        print("the last words", file=sys.stderr)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError

@@ -46,6 +46,7 @@ COMMANDS = {
     "stability": "Loop gain, margins and poles, and their Bode figure.",
     "train": "Train a network by a learning rule.",
     "verify-theory": "Draw the figures of the theory's toy experiments.",
+    "work": "Do the runs that a shared folder offers.",
 }
 
 

@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -31,8 +32,6 @@ _GRACE = 3.0
 _LINES = 5
 """Lines before and of its last words that are told when a process died."""
 
-"""Seconds in which a folder may be there without its lock."""
-
 _GAVE_UP = 124
 """Exit code of such a process."""
 
@@ -50,6 +49,25 @@ class Reporting(Protocol):
 
     def reported(self) -> int:
         """Units of progress that tasks have told since the last call."""
+
+
+class Elsewhere(Executor):
+    """An executor whose tasks are done on other machines, which have no folder of this one.
+
+    It is `Reporting`; what its runs give is kept by whoever asked for them.
+    """
+
+    @abstractmethod
+    def submit_task(self, task: Task[Result]) -> Future[tuple[Result, int]]:
+        """See `Reporting.submit_task`.
+
+        Args:
+            task: the task.
+        """
+
+    @abstractmethod
+    def reported(self) -> int:
+        """See `Reporting.reported`."""
 
 
 class WorkerDiedError(UserError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 from abc import abstractmethod
@@ -17,10 +18,10 @@ from analogdfc import records
 from analogdfc.errors import UserError
 from analogdfc.files import take_lock
 from analogdfc.jobs.origin import made_with
-from analogdfc.jobs.task import Progress, Task
+from analogdfc.jobs.task import Progress, Task, checkpointed
 from analogdfc.records import Record, Tree
 
-__all__ = ["Keeping", "Run", "Spool", "check_spool", "spool_beside"]
+__all__ = ["Keeping", "Run", "Spool", "check_spool", "make_spool", "spool_beside"]
 
 Result = TypeVar("Result")
 
@@ -30,6 +31,8 @@ _ABOUT = (
     "where it was.\nThe folder can be deleted; the runs are then done anew.\n"
 )
 _LOCK = "lock"
+_CHECKPOINT = ".checkpoint"
+"""Ending of what a run leaves before its end."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,10 @@ class Spool:
             UserError: another command works in it, it isn't one of results, or it can't be made.
         """
         try:
-            _made(self.folder)
-            self._lock = take_lock(self.folder / _LOCK, self.folder, lambda: _made(self.folder))
+            make_spool(self.folder)
+            self._lock = take_lock(
+                self.folder / _LOCK, self.folder, lambda: make_spool(self.folder)
+            )
         except OSError as error:
             raise UserError(f"{self.folder}: can't be written: {error.strerror}") from error
         return self
@@ -112,6 +117,11 @@ class Spool:
 
     def __len__(self) -> int:
         return sum(1 for _ in self._kept())
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is there that the same command could go on from."""
+        return not len(self) and not any(self.folder.glob(f"*{_CHECKPOINT}"))
 
     def keep(self, run: Run[Result], result: Result) -> None:
         """Write a result.
@@ -146,7 +156,8 @@ class Spool:
 
     def clear(self) -> None:
         """Delete the results, which are no longer needed; within the context."""
-        for path in [*self._kept(), *self.folder.glob(".*.part")]:
+        others = (self.folder.glob(pattern) for pattern in (".*.part", f"*{_CHECKPOINT}"))
+        for path in itertools.chain(self._kept(), *others):
             path.unlink(missing_ok=True)
 
     def remove(self) -> None:
@@ -164,6 +175,14 @@ class Spool:
             run: it needn't be there.
         """
         return self.folder / f"{_hash([run.key, run.made_with()])}.h5"
+
+    def checkpoint(self, run: Run[Result]) -> Path:
+        """Path of what a run may leave of itself before its end; see `checkpoint_place`.
+
+        Args:
+            run: it needn't be there.
+        """
+        return self.place(run).with_suffix(_CHECKPOINT)
 
     def _kept(self) -> Iterator[Path]:
         return self.folder.glob("[0-9a-f]" * 32 + ".h5")
@@ -198,8 +217,11 @@ class Keeping(Task[Result]):
 
     def run(self, progress: Progress) -> Result:
         """Do the run and keep what it gives; see `Task.run`."""
-        result = self.of.run(progress)
+        checkpoint = self.spool.checkpoint(self.of)
+        with checkpointed(checkpoint):
+            result = self.of.run(progress)
         self.spool.keep(self.of, result)
+        checkpoint.unlink(missing_ok=True)
         return result
 
 
@@ -215,7 +237,7 @@ def spool_beside(folder: Path, *, keep: bool = False) -> Iterator[Spool]:
         try:
             yield spool
         except BaseException:
-            if not len(spool):
+            if spool.empty:
                 spool.remove()
             raise
         if not keep:
@@ -243,13 +265,21 @@ def check_spool(folder: Path) -> None:
         )
 
 
-def _hash(parts: list[str]) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+def make_spool(folder: Path) -> None:
+    """Make a folder of results, where it isn't one yet.
 
+    Args:
+        folder: its parent exists.
 
-def _made(folder: Path) -> None:
-    """Make the folder, where it isn't one of results yet."""
+    Raises:
+        UserError: other things are there.
+        OSError: it can't be made.
+    """
     check_spool(folder)
     folder.mkdir(exist_ok=True)
     if not (folder / _MARK).exists():
         (folder / _MARK).write_text(_ABOUT, encoding="utf-8")
+
+
+def _hash(parts: list[str]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from analogdfc.errors import ConvergenceError, TimeLimitError, UserError
-from analogdfc.jobs.executors import Processes, Reporting, WorkerDiedError, counted
+from analogdfc.jobs.executors import Elsewhere, Processes, Reporting, WorkerDiedError, counted
 from analogdfc.jobs.kept import Keeping, Run, Spool
 from analogdfc.jobs.task import Progress, Task
 
@@ -148,10 +148,14 @@ def outcomes(
     if done:
         progress(sum(runs[k].work for k in done))
     left = [k for k in range(len(runs)) if k not in done]
-    tasks = [runs[k] if spool is None else Keeping(runs[k], spool) for k in left]
+    away = isinstance(executor, Elsewhere)
+    tasks = [runs[k] if spool is None or away else Keeping(runs[k], spool) for k in left]
     for index, result in _ended(tasks, executor, progress):
-        if isinstance(result, UserError) and not isinstance(result, _ITS_OWN):
-            raise result
+        if isinstance(result, UserError):
+            if not isinstance(result, _ITS_OWN):
+                raise result
+        elif spool is not None and away:
+            spool.keep(runs[left[index]], result)
         done[left[index]] = result
     return [done[k] for k in range(len(runs))]
 

@@ -6,9 +6,12 @@ import json
 import math
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 Result_co = TypeVar("Result_co", covariant=True)
@@ -79,3 +82,29 @@ class Shared(Generic[Value]):
 @lru_cache(maxsize=4)
 def _unpack(packed: bytes) -> Shared[Any]:
     return Shared(pickle.loads(packed))
+
+
+_checkpoint: ContextVar[Path | None] = ContextVar("checkpoint", default=None)
+
+
+def checkpoint_place() -> Path | None:
+    """Where the run that is being done may leave a checkpoint, and may find one of its own.
+
+    A long run that was lost with its process or machine is given the same place when it is done
+    again. What is there goes when the run has ended. None where nothing is kept.
+    """
+    return _checkpoint.get()
+
+
+@contextmanager
+def checkpointed(place: Path | None) -> Iterator[None]:
+    """Do a run that may leave a checkpoint.
+
+    Args:
+        place: the file.
+    """
+    token = _checkpoint.set(place)
+    try:
+        yield
+    finally:
+        _checkpoint.reset(token)
