@@ -15,7 +15,7 @@ from analogdfc.dynamics import Trajectory
 from analogdfc.recorded import angles_tree, trajectory_tree
 from analogdfc.storage import Model, model_tree
 
-__all__ = ["Findings", "inputs_tree"]
+__all__ = ["Findings", "comparison_numbers", "inputs_tree"]
 
 
 def inputs_tree(
@@ -71,7 +71,8 @@ class Findings:
     def numbers(self) -> dict[str, Any]:
         """The results, with units in the names."""
         out: dict[str, Any] = {
-            f"{c.kind}: {c.other} against {c.reference}": _compared(c) for c in self.comparisons
+            f"{c.kind}: {c.other} against {c.reference}": comparison_numbers(c)
+            for c in self.comparisons
         }
         out["at_the_end"] = dict(self.ends)
         if made := {name: run.made_by for name, run in self.runs.items() if run.made_by}:
@@ -126,7 +127,12 @@ def _of_steps(e: StepError) -> dict[str, Any]:
     }
 
 
-def _compared(c: Comparison) -> dict[str, Any]:
+def comparison_numbers(c: Comparison) -> dict[str, Any]:
+    """A comparison's results, with units in the names.
+
+    Args:
+        c: the comparison.
+    """
     return {
         "kind": c.kind,
         "reference": c.reference,

@@ -29,7 +29,7 @@ __all__ = [
 
 # Colours of Okabe and Ito, told apart by the colour blind. The reference is broad and pale, so that
 # what lies on it stays visible.
-_STYLES: tuple[tuple[str, str, float], ...] = (
+STYLES: tuple[tuple[str, str, float], ...] = (
     ("0.75", "-", 4.0),
     ("#0072B2", "-", 1.6),
     ("#D55E00", ":", 1.6),
@@ -122,7 +122,7 @@ def comparison_figure(
     output = reference.neurons.v[-1][sample] - reference.free.v[-1][sample]
     control = reference.u[sample]
     for k, (name, run) in enumerate(runs.items()):
-        colour, line, width = _STYLES[k % len(_STYLES)]
+        colour, line, width = STYLES[k % len(STYLES)]
         style: dict[str, Any] = {
             "color": colour,
             "linestyle": line,
@@ -167,7 +167,7 @@ def _scatter(update: Axes, error: Axes, design: Design, runs: Mapping[str, Traje
         # Later ones are smaller, so that points on top of each other all stay visible.
         marks: dict[str, Any] = {
             "s": 40 / k**2,
-            "color": _STYLES[k % len(_STYLES)][0],
+            "color": STYLES[k % len(STYLES)][0],
             "linewidths": 0,
             "label": name,
         }

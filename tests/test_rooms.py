@@ -23,7 +23,7 @@ ORDER = [
     "devices", "cards", "wires", "arrays", "kits",
     "updating", "circuit", "analysis", "comparison", "recorded", "findings", "spice", "schematics",
     "effort", "study",
-    "inverting", "verdicts", "plots",
+    "verdicts", "plots", "inverting",
     "digital", "cost", "onchip", "sleeping", "sizing", "montecarlo", "stability", "characterise",
     "experiments", "reproduction",
     "cli", "__main__",

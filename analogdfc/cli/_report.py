@@ -18,6 +18,7 @@ from analogdfc.comparison import (
     StepError,
 )
 from analogdfc.findings import Findings
+from analogdfc.inverting import InversionDesign, InversionResult
 
 _LEGEND = f"""\
 ideal: the equations; behavioural: the model; ideal, macro, transistor cells: the circuit in
@@ -77,6 +78,43 @@ def show(design: Design, origin: str, source: str, results: Findings) -> None:
         console.print(_causes(results.angle, results.causes))
 
 
+_INVERSION_LEGEND = """\
+delta: errors that the layers get; u, e: of the controllers, by the layer that controls. NRMSE: rms
+error / rms of the signal (dev, and e: each trace less what it was before the release).
+norm: of the update, over that of the reference; error: of the update, relative."""
+
+_FORM_WORDS = {
+    "pairs": "layer pairs in sequence",
+    "repeat": "repeated layers, all at once",
+    "single": "a single loop",
+}
+
+
+def show_inversion(
+    design: InversionDesign, rule: str, origin: str, source: str, result: InversionResult
+) -> None:
+    """Print the tables of an inversion."""
+    console = make_console()
+
+    def say(text: str, style: str = "") -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True, style=style)
+
+    say(f"network {'-'.join(map(str, design.sizes))}, {origin}")
+    say(f"dynamic inversion ({rule}): {_FORM_WORDS[design.form]}")
+    say(f"{source}; card: {design.card.card.name}")
+    if design.devices is not None:
+        say(str(design.devices))
+    for remark in result.remarks:
+        say(f"Warning: {remark}", style="bold")
+    for name, factor in design.shrunk_layers().items():
+        say(f"{name}: conductances scaled by {factor:.4g} to fit the card's window")
+    console.print(_signals(result.comparisons))
+    say(_INVERSION_LEGEND, style="dim")
+    for name, found in result.runs.items():
+        if found.made_by:
+            say(f"{name}: simulated by {found.made_by}")
+
+
 def _steps(errors: Mapping[str, StepError]) -> Table:
     table = Table(title="What the time steps do", title_justify="left")
     table.add_column("realisation", no_wrap=True)
@@ -119,12 +157,16 @@ def _signals(comparisons: Sequence[Comparison]) -> Table:
 
 def _known(comparisons: Sequence[Comparison]) -> list[str]:
     """Names of all signals and of all updates ('update 1'..), in the order of the layers."""
-    names = {n for c in comparisons for n in (*c.signals, *c.unresolved)}
-    names |= {f"update {layer}" for c in comparisons for layer in c.updates}
+    names = dict.fromkeys(n for c in comparisons for n in (*c.signals, *c.unresolved))
+    names |= dict.fromkeys(f"update {layer}" for c in comparisons for layer in c.updates)
     depth = sum(name.startswith("v") and name[1:].isdigit() for name in names)
     ordered = [s for i in range(1, depth + 1) for s in (f"v{i}", f"v{i} dev", f"r{i}")]
     ordered += ["u", "u settled", "e", *(f"update {i}" for i in range(1, depth + 1)), "update all"]
-    return [name for name in ordered if name in names]
+    # Those of another kind of circuit stand as its comparison has them.
+    return [
+        *(name for name in ordered if name in names),
+        *(name for name in names if name not in ordered),
+    ]
 
 
 def _percent(fraction: float | None) -> str:

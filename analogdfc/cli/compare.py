@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -47,6 +45,12 @@ from analogdfc.cli._design import (
     progress_bar,
 )
 from analogdfc.cli._given import given, learned_on
+from analogdfc.cli._inverting import (
+    Inverting,
+    compare_inversion,
+    inversion_options,
+    make_inversion,
+)
 from analogdfc.cli._options import (
     Control,
     Count,
@@ -59,9 +63,10 @@ from analogdfc.cli._options import (
     settings,
 )
 from analogdfc.cli._steps import compare_steps
+from analogdfc.cli._warnings import simulator_warnings
 from analogdfc.comparison import Cause, Comparison
 from analogdfc.effort import comparison_seconds, long_work
-from analogdfc.errors import ConvergenceError, SimulatorWarning, UserError
+from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.files import beside
 from analogdfc.findings import Findings, inputs_tree
 from analogdfc.jobs import Spool, check_spool, spool_beside
@@ -119,6 +124,7 @@ class _Options:
 @design_options
 @control_options
 @device_options
+@inversion_options
 @click.option(
     "--samples",
     type=Count(1),
@@ -149,7 +155,8 @@ class _Options:
     type=Finite(min=1),
     default=20.0,
     show_default=True,
-    help="Length of the controlled phase, in units of tau_u.",
+    help="Length of the controlled phase, in units of tau_u; with --rule di of each circuit's, in "
+    "the card's unit of time.",
 )
 @click.option(
     "--causes/--no-causes",
@@ -234,6 +241,7 @@ def command(
     output: Path,
     switches: Switches,
     control: Control,
+    inverting: Inverting,
     options: _Options,
 ) -> None:
     """Lay the three realisations of a network side by side.
@@ -251,7 +259,14 @@ def command(
         refuse_others("--steps lays two records beside each other", "steps", "output", "as_json")
         compare_steps(options.steps, output, as_json=as_json)
         return
-    if options.fidelity == "ideal":
+    if inverting.asked:
+        inverting.check(
+            options.fidelity,
+            *["pdk", "corner", "temperature", "supply", "cells", "device_parameter", "rung"],
+            *["check_steps", "tolerance_angle", "until_settled", "noise", "engines"],
+            *["with_causes"] if options.with_causes else [],
+        )
+    elif options.fidelity == "ideal":
         why = "ideal cells have no imperfections; nothing is run with it"
         modelled = ["rung", "tolerance_angle", "until_settled", "noise"]
         refuse(why, *modelled, *(["with_causes"] if options.with_causes else []))
@@ -262,6 +277,18 @@ def command(
     kit, card = make_kit(options.fidelity, options.pdk, options.corner, card)
     case = make_condition(options.corner, options.temperature, options.supply)
     chip = given(learned_on(weights), card, (seed, chip_seed), switches, devices, age)
+    if inverting.asked:
+        made = make_inversion(inverting, weights, sizes, control, chip)
+        found = compare_inversion(
+            made,
+            {**asdict(options), "samples": samples, "target_stepsize": target_stepsize,
+             "as_json": as_json},
+            output,
+            figure_path,
+            spool_folder,
+        )  # fmt: skip
+        _check_tolerance(found, tolerance)
+        return
     simulators = _simulators(options)
     model, origin = make_model(weights, sizes, chip.seeds[0], control)
     origin += chip.note
@@ -387,20 +414,6 @@ def _simulators(options: _Options) -> list[Simulator]:
             "stand beside vacask"
         )
     return found
-
-
-@contextmanager
-def simulator_warnings() -> Iterator[list[str]]:
-    """What simulators warn of within, to be shown with the results; other warnings go their way."""
-    found: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", SimulatorWarning)
-        yield found
-    for one in caught:
-        if issubclass(one.category, SimulatorWarning):
-            found.append(str(one.message))
-        else:
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def _slowest_mode(study: Study, seed: int) -> tuple[float | None, list[str]]:

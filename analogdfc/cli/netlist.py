@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import torch
 
 from analogdfc.cases import stimuli_for
 from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.design import Design
 from analogdfc.cli._design import (
     Switches,
     cell_options,
@@ -23,11 +25,12 @@ from analogdfc.cli._design import (
     pdk_options,
 )
 from analogdfc.cli._given import given, learned_on
+from analogdfc.cli._inverting import Inverting, inversion_options, make_inversion, netlists_of
 from analogdfc.cli._options import Control, control_options
 from analogdfc.kits import Corner
 from analogdfc.schematics import check_schemdraw, drawings, write_schematics
 from analogdfc.spice.dialects import DIALECTS, get_dialect
-from analogdfc.spice.netlist import FIDELITIES, Fidelity, Netlist
+from analogdfc.spice.netlist import FIDELITIES, Fidelity, Netlist, WrittenNetlist
 from analogdfc.spice.testbench import Testbench
 from analogdfc.study import Study
 from analogdfc.verdicts import bench_tolerance, loop_remarks
@@ -45,6 +48,7 @@ Example:
 @design_options
 @control_options
 @device_options
+@inversion_options
 @click.option(
     "--fidelity",
     type=click.Choice(FIDELITIES),
@@ -102,6 +106,7 @@ def command(
     schematics: bool,
     control: Control,
     switches: Switches,
+    inverting: Inverting,
 ) -> None:
     """Write the SPICE netlist of a network; needs no simulator.
 
@@ -114,19 +119,34 @@ def command(
 
     A network on handwritten digits learns them anew each time; --weights takes that of a record,
     such as one of `compare`, instead.
+
+    With --rule di a network of several hidden layers has a folder for each pair of layers, which
+    run one after another; the target of a testbench is then what the pair above has ended with.
     """
     torch.set_num_threads(1)
     if schematics := schematics or bool(drawings(output)):
         check_schemdraw()
+    if inverting.asked:
+        inverting.check(fidelity, "pdk", "corner", "temperature", "supply")
     kit, card = make_kit(fidelity, pdk, corner, card)
     made_of = given(learned_on(weights), card, (seed, chip_seed), switches, devices, age)
+    own = own_cells(cells, device_parameter)
+    writer = None if dialect == "ngspice" else get_dialect(dialect)
+    if inverting.asked:
+        made = make_inversion(inverting, weights, sizes, control, made_of)
+        _say_network(made.design, f"{made.origin}; dynamic inversion ({inverting.rule})")
+        for remark in (*made.design.card.remarks, *made.notes):
+            click.echo(f"Warning: {remark}")
+        for part, drive, folder in netlists_of(made, fidelity, output, own):
+            written = part.write(folder, drive.file_text(), dialect=writer, force=force)
+            _say_files(written, write_schematics(part, folder) if schematics else ())
+        return
     model, origin = make_model(weights, sizes, made_of.seeds[0], control)
     origin += made_of.note
     case = make_condition(corner, temperature, supply)
     design = make_design(model, case.placed(made_of.card), made_of.switches, made_of.devices)
     samples = stimuli_for(model.network, 1, made_of.seeds[0])
     chip = Chip.of(design, made_of.seeds[1])
-    own = own_cells(cells, device_parameter)
     netlist = Netlist.of(chip, fidelity, cells=own, kit=kit)
     study = Study(netlist.chip.design, samples.x, samples.step)
     case.check(study)
@@ -140,14 +160,23 @@ def command(
         tolerance=part,
         celsius=temperature,
     )
-    writer = None if dialect == "ngspice" else get_dialect(dialect)
     written = netlist.write(output, bench.file_text(), dialect=writer, force=force)
     drawn = write_schematics(netlist, output) if schematics else ()
-    click.echo(f"network {'-'.join(map(str, design.sizes))}, {origin}")
+    _say_network(design, origin)
     for remark in (*design.card.remarks, *loop_remarks(study, netlist.chip.seed)):
         click.echo(f"Warning: {remark}")
+    _say_files(written, drawn)
+
+
+def _say_network(design: Design, origin: str) -> None:
+    """Print what the netlist is of."""
+    click.echo(f"network {'-'.join(map(str, design.sizes))}, {origin}")
     for name, factor in design.shrunk_layers().items():
         click.echo(f"{name}: conductances scaled by {factor:.4g} to fit the window of the card")
+
+
+def _say_files(written: WrittenNetlist, drawn: Sequence[Path]) -> None:
+    """Print what became of the files."""
     for file in (*written.files, *drawn):
         click.echo(f"wrote {file}")
     for file in written.removed:

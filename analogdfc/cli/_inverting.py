@@ -1,0 +1,259 @@
+"""Dynamic inversion in the commands that know circuits: its options, and what they make of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from analogdfc import records
+from analogdfc.circuit.design import Readout
+from analogdfc.cli import _report
+from analogdfc.cli._design import Bars, Switches, make_model, make_stimuli
+from analogdfc.cli._given import Given
+from analogdfc.cli._options import Control, bundled, refuse, settings
+from analogdfc.cli._warnings import simulator_warnings
+from analogdfc.comparison import Comparison
+from analogdfc.errors import UserError
+from analogdfc.findings import inputs_tree
+from analogdfc.inverting import (
+    Behaviour,
+    Equations,
+    Grid,
+    InversionBench,
+    InversionCells,
+    InversionDesign,
+    InversionStudy,
+    Realisation,
+    chips,
+    run,
+)
+from analogdfc.inverting.report import inversion_figure, numbers, runs_tree
+from analogdfc.inverting.rules import RULES, USUAL, inversion_rule
+from analogdfc.jobs import spool_beside
+from analogdfc.learning.inversion import FastControl
+from analogdfc.plots import save_figure
+from analogdfc.recorded import chip_tree
+from analogdfc.spice.engines import get_simulator
+from analogdfc.spice.netlist import Fidelity, Netlist
+from analogdfc.spice.own import Own
+from analogdfc.storage import Model
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_NONE_HERE = "dynamic inversion has nothing of it"
+_SPACING, _DURATION = 0.1, 20.0
+"""Of a record and of a testbench, in units of time of the loops: the card's."""
+
+
+@dataclass(frozen=True)
+class Inverting:
+    """Which circuit the options ask for.
+
+    Attributes:
+        rule: name of the learning rule; 'dfc' for the control loop of Deep Feedback Control.
+        fast_control: whether layers that expand are controlled by eqs. S1 and S2.
+    """
+
+    rule: str
+    fast_control: bool
+
+    @property
+    def asked(self) -> bool:
+        """Whether it is dynamic inversion."""
+        if self.rule == "dfc":
+            refuse("without --rule di or di-repeat there are no layers to invert", "fast_control")
+        return self.rule != "dfc"
+
+    @staticmethod
+    def check(fidelity: str, *without: str) -> None:
+        """Refuse what dynamic inversion hasn't got.
+
+        Args:
+            fidelity: level of the cells.
+            without: names of options that would have no effect.
+        """
+        refuse(_NONE_HERE, *without)
+        if fidelity == "transistor":
+            raise UserError("--fidelity transistor: dynamic inversion has ideal and macro cells")
+
+
+def inversion_options(command: _Command) -> _Command:
+    """The options that choose the circuit; adds them to a command, as `inverting`."""
+    options = [
+        click.option(
+            "--rule",
+            type=click.Choice(["dfc", *RULES]),
+            default="dfc",
+            show_default=True,
+            help="The learning rule that is a circuit: Deep Feedback Control, or dynamic inversion "
+            "of layer pairs in sequence (di), of repeated layers all at once (di-repeat), or in a "
+            "single loop (di-single-loop). Inversion knows --controller and what goes with it "
+            "(by default I with --alpha 0.01) but no --tau-v: errors have one unit of time.",
+        ),
+        click.option(
+            "--fast-control",
+            is_flag=True,
+            help="With --rule di or di-repeat: layers that expand integrate their error "
+            "themselves (eqs. S1 and S2), with the leak --alpha, by default none.",
+        ),
+    ]
+    command = bundled("inverting", Inverting)(command)
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """A network whose layers are inverted, on a chip.
+
+    Attributes:
+        design: the design.
+        model: the network with the rule and its feedback, as a record has them.
+        origin: what it is, for people.
+        notes: what the rule did to be stable.
+        seeds: of the inputs and of the chip.
+    """
+
+    design: InversionDesign
+    model: Model
+    origin: str
+    notes: tuple[str, ...]
+    seeds: tuple[int, int]
+
+
+def make_inversion(
+    inverting: Inverting,
+    weights: Path | None,
+    sizes: tuple[int, ...] | None,
+    control: Control,
+    chip: Given,
+) -> Inverted:
+    """The design that the options ask for.
+
+    Args:
+        inverting: which rule.
+        weights: file of the network, or None.
+        sizes: its layers, or None.
+        control: the controller's options.
+        chip: card, seeds and devices.
+    """
+    refuse(_NONE_HERE, "tau_v", "relative_target")
+    model, origin = make_model(weights, sizes, chip.seeds[0])
+    controller, _ = control.applied(USUAL, 1.0)
+    fast = FastControl(control.alpha or 0.0) if inverting.fast_control else None
+    rule = inversion_rule(
+        inverting.rule, model.network, controller, fast=fast, feedback=model.pathway
+    )
+    switches: Switches = chip.switches
+    design = InversionDesign.placed(
+        rule,
+        chip.card,
+        readout=Readout(switches.double_sampling, switches.auto_zero),
+        scaling=switches.scaling,
+        devices=chip.devices,
+    )
+    model = model._replace(rule=inverting.rule, pathway=rule.feedback)
+    return Inverted(design, model, origin + chip.note, tuple(rule.notes()), chip.seeds)
+
+
+def compare_inversion(
+    made: Inverted,
+    wanted: Mapping[str, Any],
+    output: Path,
+    figure_path: Path,
+    spool_folder: Path,
+) -> Sequence[Comparison]:
+    """Run an inversion in its realisations; write and print what they give.
+
+    Args:
+        made: the design.
+        wanted: options of `compare` by name: samples, target_stepsize, duration, fidelity, engine,
+            solver, jobs, time_limit, as_json.
+        output: the record.
+        figure_path: the figure.
+        spool_folder: where finished simulations are kept until all are done.
+
+    Returns:
+        The comparisons.
+    """
+    design = made.design
+    data = make_stimuli(
+        made.model.network, wanted["samples"], made.seeds[0], wanted["target_stepsize"]
+    )
+    grid = Grid(_SPACING, max(1, round(wanted["duration"] / _SPACING)))
+    study = InversionStudy(design, data.x, data.step, grid)
+    levels: tuple[Fidelity, ...] = ("ideal", "macro")
+    if wanted["fidelity"] != "both":
+        levels = (wanted["fidelity"],)
+    simulator = get_simulator(wanted["engine"], wanted["solver"])
+    realisations: list[Realisation] = [Equations()]
+    if "macro" in levels:
+        realisations.append(Behaviour(made.seeds[1]))
+    with spool_beside(spool_folder) as spool:
+        realisations += [
+            InversionCells(
+                level,
+                simulator,
+                seed=made.seeds[1],
+                time_limit=wanted["time_limit"],
+                jobs=wanted["jobs"] or os.cpu_count() or 1,
+                spool=spool,
+            )
+            for level in levels
+        ]
+        with Bars() as bars, simulator_warnings() as warned:
+            result = study.run(*realisations, progress=bars.show)
+        result = replace(
+            result, remarks=(*design.card.remarks, *made.notes, *warned, *result.remarks)
+        )
+        found = numbers(result)
+        tree = inputs_tree(made.model, design, made.seeds, data)
+        tree |= {"runs": runs_tree(design, data.x, result.runs), "settings": settings()}
+        parts = chips(design, made.seeds[1])
+        tree |= {f"chip{k}": chip_tree(chip) for k, chip in enumerate(parts, start=1)}
+        records.write(output, {**tree, "results": found})
+    figure = save_figure(inversion_figure(design, result.runs, made.seeds), figure_path)
+    if wanted["as_json"]:
+        about = {"network": "-".join(map(str, design.sizes)), "origin": made.origin}
+        drawn = {"seed": made.seeds[0], "chip_seed": made.seeds[1], "rule": made.model.rule}
+        whole = {**about, **drawn, "samples": data.source, **found}
+        click.echo(json.dumps(whole, indent=2))
+    else:
+        _report.show_inversion(design, made.model.rule, made.origin, data.source, result)
+        click.echo(f"wrote {output} and {figure}")
+    return result.comparisons
+
+
+def netlists_of(
+    made: Inverted, fidelity: Fidelity, output: Path, own: Own
+) -> Iterator[tuple[Netlist, InversionBench, Path]]:
+    """The netlists of an inversion, each with its testbench and the folder that it goes into.
+
+    Of layer pairs in sequence there is one a pair, whose target is what the pair above ends with;
+    each has a folder of its own where there are several.
+
+    Args:
+        made: the design.
+        fidelity: level of the cells.
+        output: the folder.
+        own: cells of one's own.
+    """
+    design = made.design
+    data = make_stimuli(made.model.network, 1, made.seeds[0], None)
+    grid = Grid(_SPACING, round(_DURATION / _SPACING))
+    model: Realisation = Equations() if fidelity == "ideal" else Behaviour(made.seeds[1])
+    ended = run(design, model, data.step, grid)
+    parts = chips(design, made.seeds[1])
+    for number, (links, chip) in enumerate(zip(design.circuits, parts, strict=True)):
+        netlist = Netlist.of(chip, fidelity, cells=own)
+        top = links[0].top
+        target = ended.error(top, double_sampling=design.readout.double_sampling)[0]
+        bench = InversionBench.of(design, number, netlist.chip, target, grid.duration)
+        yield netlist, bench, output if len(parts) == 1 else output / f"layer{top}"
