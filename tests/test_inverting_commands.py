@@ -37,7 +37,7 @@ def test_an_inversion_compared_leaves_waveforms_that_give_its_update(
     ended = record.array("runs/ideal/delta1", units="1")[0, -1]
     outer = np.outer(ended, record.array("samples/x", units="1")[0])
     np.testing.assert_allclose(record.array("runs/ideal/dW1", units="1")[0], outer, rtol=1e-12)
-    assert not list(unlabelled(record))
+    assert not list(unlabelled(path))
 
 
 def test_a_comparison_hands_its_feedback_to_the_next_command(
