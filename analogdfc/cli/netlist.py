@@ -137,9 +137,9 @@ def command(
         _say_network(made.design, f"{made.origin}; dynamic inversion ({inverting.rule})")
         for remark in (*made.design.card.remarks, *made.notes):
             click.echo(f"Warning: {remark}")
-        for part, drive, folder in netlists_of(made, fidelity, output, own):
-            written = part.write(folder, drive.file_text(), dialect=writer, force=force)
-            _say_files(written, write_schematics(part, folder) if schematics else ())
+        for one, drive, folder in netlists_of(made, fidelity, output, own):
+            written = one.write(folder, drive.file_text(), dialect=writer, force=force)
+            _say_files(written, write_schematics(one, folder) if schematics else ())
         return
     model, origin = make_model(weights, sizes, made_of.seeds[0], control)
     origin += made_of.note

@@ -31,6 +31,10 @@ CELLS: Mapping[Fidelity, str] = {"ideal": "ideal cells", "macro": "macro cells"}
 """Names of the realisations by the level of their cells."""
 
 
+_STEPS = 40
+"""Time steps over the shortest time constant, at least: a loop that integrates alone rings."""
+
+
 @dataclass(frozen=True)
 class InversionBench(Testbench):
     """Sources and analysis of one sample of an inversion.
@@ -54,7 +58,7 @@ class InversionBench(Testbench):
         """
         shortest = min(1.0, *(link.controller.tau_u for link in design.circuits[number]))
         return cls(
-            chip, torch.zeros(0), target, duration=duration, max_step=shortest / 10,
+            chip, torch.zeros(0), target, duration=duration, max_step=shortest / _STEPS,
         )  # fmt: skip
 
     def signals(self) -> dict[str, list[str]]:
