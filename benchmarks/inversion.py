@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable
 
 import torch
 from rich.console import Console
@@ -27,26 +26,16 @@ from rich.table import Table
 from torch import Tensor
 from tqdm import tqdm
 
-from analogdfc.controller import I
 from analogdfc.datasets import Samples
-from analogdfc.dynamics.settling import DirectSolution, Simulation
-from analogdfc.learning.alignment import FeedbackAlignment, SequentialFeedback
+from analogdfc.dynamics.settling import Simulation
+from analogdfc.experiments.inversion_tasks import EXAMPLES, RATE, LinearTask, rules
 from analogdfc.learning.base import LearningRule
-from analogdfc.learning.controls import Backpropagation
-from analogdfc.learning.inversion import (
-    DynamicInversion,
-    NonDynamicInversion,
-    Pseudobackpropagation,
-)
+from analogdfc.learning.inversion import DynamicInversion
 from analogdfc.network import Network
 from analogdfc.training.loop import FORWARD, Phase, Schedule, Training
 from analogdfc.training.stopping import Epochs, Reached
 
-SIZES = (30, 20, 10)
-EXAMPLES = 4000
-RATE = 0.01
 FRACTIONS = (0.5, 0.25, 0.1, 0.01, 0.001)
-MAX_NORM = 10.0
 REFERENCES = ("BP", "FA")
 """What the inversions are to overtake."""
 
@@ -54,73 +43,7 @@ SIMULATED_EVERY = 400
 """Examples between two simulations that the steady state is compared with."""
 
 
-def rules(network: Network, seed: int) -> dict[str, Callable[[], LearningRule]]:
-    """The figure's rules, on a network that each is to start from.
-
-    Args:
-        network: the network.
-        seed: of the random feedback.
-    """
-    direct = DirectSolution()
-
-    def feedback(spread: float) -> SequentialFeedback:
-        return SequentialFeedback.random(network, torch.Generator().manual_seed(seed), spread)
-
-    def ndi(alpha: float, *, random: bool = False) -> NonDynamicInversion:
-        start = feedback(0.01) if random else None
-        return NonDynamicInversion(network, start, alpha, max_norm=MAX_NORM)
-
-    def di(alpha: float, *, random: bool = False) -> DynamicInversion:
-        start = feedback(0.01) if random else None
-        return DynamicInversion(network, start, I(alpha=alpha), settling=direct, max_norm=MAX_NORM)
-
-    return {
-        "BP": lambda: Backpropagation(network),
-        "FA": lambda: FeedbackAlignment(network, feedback(0.5)),
-        "PBP": lambda: Pseudobackpropagation(network, max_norm=MAX_NORM),
-        "NDI Tr 0": lambda: ndi(0.0),
-        "NDI Tr 0.001": lambda: ndi(0.001),
-        "NDI R 0.01": lambda: ndi(0.01, random=True),
-        "DI Tr 0": lambda: di(0.0),
-        "DI Tr 0.001": lambda: di(0.001),
-        "DI R 0.01": lambda: di(0.01, random=True),
-    }
-
-
-class Task:
-    """Teacher, examples and initial weights of a seed.
-
-    Args:
-        seed: of all of them.
-    """
-
-    def __init__(self, seed: int) -> None:
-        source = torch.Generator().manual_seed(seed)
-
-        def uniform(size: float, *shape: int) -> Tensor:
-            return size * (2 * torch.rand(*shape, dtype=torch.float64, generator=source) - 1)
-
-        n, m, k = SIZES
-        self.teacher = uniform(1.0, k, n)
-        self.start = (uniform(0.01, m, n), uniform(0.01, k, m))
-        self.x = torch.randn(EXAMPLES, n, dtype=torch.float64, generator=source)
-        self.covariance = self.x.T @ self.x / EXAMPLES
-
-    def network(self) -> Network:
-        """The network at the start."""
-        network = Network(SIZES, "linear", generator=torch.Generator())
-        for parameter, w in zip(network.weights, self.start, strict=True):
-            parameter.data.copy_(w)
-        return network
-
-    def error(self, network: Network) -> float:
-        """Squared error over all examples, in their mean."""
-        w1, w2 = (w.detach() for w in network.weights)
-        off = w2 @ w1 - self.teacher
-        return float(torch.trace(off @ self.covariance @ off.T))
-
-
-def train(task: Task, network: Network, rule: LearningRule) -> tuple[list[int | None], float]:
+def train(task: LinearTask, network: Network, rule: LearningRule) -> tuple[list[int | None], float]:
     """Examples to each of the fractions, and the largest angle to simulated dynamic inversion.
 
     Args:
@@ -180,13 +103,13 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     seeds = parser.parse_args().seeds
     torch.set_num_threads(1)
-    names = list(rules(Task(0).network(), 0))
+    names = list(rules(LinearTask(0).network(), 0))
     reached: dict[str, list[list[int | None]]] = {name: [] for name in names}
     angles: dict[str, list[float]] = {name: [] for name in names}
     with tqdm(total=seeds * len(names), file=sys.stderr, leave=False) as bar:
         for seed in range(seeds):
             for name in names:
-                task = Task(seed)
+                task = LinearTask(seed)
                 network = task.network()
                 steps, angle = train(task, network, rules(network, seed)[name]())
                 reached[name].append(steps)

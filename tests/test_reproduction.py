@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from analogdfc import datasets
 from analogdfc.cli import cli
 from analogdfc.errors import UserError
 from analogdfc.experiments import Plan, find
+from analogdfc.experiments.alignment_tasks import LinearRun
 from analogdfc.jobs import Spool
 from analogdfc.presets import load_preset
+from analogdfc.records import Quantity
 from analogdfc.reproduction import (
     ITEMS,
     Interval,
@@ -29,6 +32,7 @@ from analogdfc.reproduction import (
     get_item,
     tables,
 )
+from analogdfc.reproduction.claims import ClaimsFigure
 from analogdfc.reproduction.costs import cost_of
 from analogdfc.reproduction.criterion import ordered, quantity, statement
 from analogdfc.reproduction.items import PAPERS
@@ -255,6 +259,59 @@ def test_a_figure_of_the_theory_has_the_findings_of_its_runs(
         figure.runs(Scope(epochs=3))
     with pytest.raises(UserError, match="no rows apart"):
         figure.runs(Scope(rows=("x",)))
+
+
+CLAIMS = [name for name, item in ITEMS.items() if isinstance(item, ClaimsFigure)]
+
+
+@pytest.mark.parametrize("name", [name for name in CLAIMS if name not in ("di/fig3", "fa/s7")])
+def test_a_figure_with_claims_has_numbers_and_a_curve_in_its_short_form(name: str) -> None:
+    figure, scope = get_item(name), Scope(quick=True)
+    assert isinstance(figure, ClaimsFigure)
+    found = {run: run.run(lambda _: None) for run in figure.runs(scope)}
+    rows = figure.rows(scope, found)
+    assert rows
+    for row in rows:
+        assert row.numbers
+        assert (row.agrees, row.why) == (None, "short form")
+    drawn = figure.draw(scope, found)
+    assert drawn is not None
+    assert all(len(axes.lines) >= 2 for axes in drawn.axes)
+    assert not figure.rows(scope, {})
+    assert figure.draw(scope, {}) is None
+
+
+def curves(**named: list[float]) -> dict[str, Quantity]:
+    return {name.replace("_", " "): Quantity(v, "1") for name, v in named.items()}
+
+
+def test_verdicts_follow_the_curves() -> None:
+    rising, falling = [0.1, 0.9, 1.0], [1.0, 0.3, 0.1]
+    switch = get_item("fa/s14")
+    assert isinstance(switch, ClaimsFigure)
+    spike = curves(bp=falling, fa=[2.0, 0.5, 0.2])
+    none = curves(bp=falling, fa=[0.1, 0.1, 0.1])
+    stuck = curves(bp=falling, fa=rising)
+    assert [c.agrees for c in switch.judge([spike])] == [True, True]
+    assert [c.agrees for c in switch.judge([none])] == [False, False]
+    assert [c.agrees for c in switch.judge([stuck])] == [True, False]
+    momentum = get_item("fa/s8")
+    assert isinstance(momentum, ClaimsFigure)
+    slow = [1 - k / 100 for k in range(100)]
+    quick = [max(1 - k / 10, 0) for k in range(100)]
+    middle = [max(1 - k / 50, 0) for k in range(100)]
+    named = ("momentum 0", "momentum 0.5", "momentum 0.9")
+    for given, agrees in (((slow, middle, quick), True), ((slow, slow, quick), False)):
+        found = {n: Quantity(v, "1") for n, v in zip(named, given, strict=True)}
+        assert [c.agrees for c in momentum.judge([found])] == [agrees]
+
+
+def test_linear_networks_learn_in_turns_as_they_are_told() -> None:
+    found = LinearRun(steps=20, turns=2, rate=0.01, count=2).run(lambda _: None)
+    bw = found["trace_bw"]
+    assert isinstance(bw, Quantity)
+    moved = [bool((a != b).any()) for a, b in pairwise(bw.values)]
+    assert moved == 2 * [*5 * [False], *5 * [True]]
 
 
 def test_sets_that_need_no_files_are_there() -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analogdfc.drawing import Figure, headed, new_figure, own_settings
+from analogdfc.experiments.results import Curves, values
 from analogdfc.reproduction.cells import Cell
 from analogdfc.reproduction.training import Course
 
-__all__ = ["training_curves"]
+if TYPE_CHECKING:
+    from analogdfc.reproduction.claims import Drawn
+
+__all__ = ["claim_curves", "training_curves"]
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "0.55")
 _OVER_OUTPUTS = ("test loss", "least training loss, mean over outputs")
@@ -35,11 +40,11 @@ def training_curves(curves: Mapping[Cell, Sequence[Course]], heading: str) -> Fi
         for k, (cell, courses) in enumerate(own.items()):
             colour = _COLOURS[k % len(_COLOURS)]
             length = min(len(c.history) for c in courses)
-            values = np.array([by_epoch(c, column.figure)[:length] for c in courses])
+            taken = np.array([by_epoch(c, column.figure)[:length] for c in courses])
             epochs = np.arange(1, length + 1)
             style = {"color": colour, "marker": "." if length < 30 else None, "label": cell.row}
-            axes.plot(epochs, values.mean(axis=0), **style)
-            axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), alpha=0.2, fc=colour)
+            axes.plot(epochs, taken.mean(axis=0), **style)
+            axes.fill_between(epochs, taken.min(axis=0), taken.max(axis=0), alpha=0.2, fc=colour)
             axes.axhline(column.values[cell.row][0], color=colour, linestyle="--", linewidth=0.8)
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("epoch")
@@ -66,3 +71,29 @@ def by_epoch(course: Course, figure: str) -> list[float]:
     if figure == "test loss":
         return [m.test.loss / share for m in course.history]
     return [m.train.loss / share for m in course.history]
+
+
+@own_settings()
+def claim_curves(curves: Sequence[Curves], drawn: Sequence[Drawn], heading: str) -> Figure:
+    """Curves of a seed's runs, a panel each; of many networks all are drawn.
+
+    Args:
+        curves: of the runs.
+        drawn: the panels.
+        heading: a line above all.
+    """
+    figure = new_figure(4.6 * len(drawn) + 1.2, 3.8)
+    headed(figure, heading)
+    for axes, panel in zip(np.ravel(figure.subplots(1, len(drawn))), drawn, strict=True):
+        lines = [(name, values(c, name)) for name in panel.curves for c in curves if name in c]
+        for k, (name, curve) in enumerate(lines):
+            colour = _COLOURS[k % len(_COLOURS)]
+            axes.plot(curve, color=colour, linewidth=0.6 if curve.ndim > 1 else 1.4)
+            axes.plot([], [], color=colour, label=name)
+        axes.set_xlabel(panel.x)
+        axes.set_ylabel(panel.y)
+        if panel.log:
+            axes.set_yscale("log")
+        axes.grid(color="0.92")
+        axes.legend(fontsize=7)
+    return figure

@@ -1,21 +1,136 @@
-"""Figures of Podlaski and Machens 2020."""
+"""Figures of Podlaski and Machens 2020, with the claims of its captions and text."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from analogdfc.experiments.inversion_tasks import NAMES, InversionRun
+from analogdfc.experiments.results import Curves, CurvesRun, Values, values
+from analogdfc.reproduction.claims import Claim, ClaimsFigure, Drawn
 from analogdfc.reproduction.items import Item, Unbuilt
 
 __all__ = ["ITEMS"]
 
+_REFERENCES = ("BP", "FA")
+_EVERY = 20  # examples between two points of a curve
+_SOLVED = 0.01
+_SETTLING = 100
+"""Examples in which the loops may be unstable."""
+
+
+def _runs(seed: int, quick: bool) -> list[CurvesRun]:
+    return [
+        InversionRun(rule=rule, normed=normed, seed=seed, steps=60 if quick else steps)
+        for normed, steps in ((False, 2000), (True, 4000))
+        for rule in NAMES
+    ]
+
+
+def _until(nmse: Values, left: float) -> float:
+    """Examples until so little of the error is left."""
+    below = np.flatnonzero(nmse < left)
+    return float(_EVERY * below[0]) if len(below) else math.inf
+
+
+def _judge(found: Sequence[Curves]) -> list[Claim]:
+    count = len(NAMES)
+    rate = dict(zip(NAMES, found[:count], strict=True))
+    norm = dict(zip(NAMES, found[count:], strict=True))
+    inversions = [name for name in NAMES if name not in _REFERENCES]
+    ends = {name: float(values(c, "nmse")[-1]) for name, c in rate.items()}
+    times = {name: _until(values(c, "nmse"), _SOLVED) for name, c in norm.items()}
+    slow = min(times[name] for name in _REFERENCES)
+    dynamic = [name for name in NAMES if name.startswith("DI")]
+    stable = {n: float(_settled(values(norm[n], "abscissa")).max()) for n in dynamic}
+    near = {n: _median(values(norm[n], "to ndi")) for n in dynamic}
+    learned = [n for n in inversions if n != "PBP"]
+    angles = {n: float(values(norm[n], "feedback")[-1]) for n in learned}
+    to_pbp = {
+        n: float(np.median(_tail(values(norm[n], "to pbp")))) for n in (*_REFERENCES, *learned)
+    }
+    return [
+        Claim(
+            "a: all algorithms solve the task (1 % of the error left, or less)",
+            "1",
+            ends,
+            max(ends.values()) < _SOLVED,
+        ),
+        Claim(
+            "b: with updates of fixed norm DI, NDI and PBP converge faster than BP and FA; "
+            "examples until 1 % is left",
+            "example",
+            times,
+            max(times[name] for name in inversions) < slow,
+        ),
+        Claim(
+            "c: after the first 100 examples dynamic inversion stays stable: largest real part",
+            "1",
+            stable,
+            max(stable.values()) < 0,
+        ),
+        Claim(
+            "d: its updates are well aligned with the non-dynamic ones (within 5 degrees, median)",
+            "degree",
+            near,
+            max(near.values()) < 5,
+        ),
+        Claim(
+            "e: B settles to around 45 degrees of -W^T for all of DI and NDI (30 to 60)",
+            "degree",
+            angles,
+            all(30 < a < 60 for a in angles.values()),
+        ),
+        Claim(
+            "f: which aligns their errors with PBP's (within 45 degrees, and more than BP's and "
+            "FA's)",
+            "degree",
+            to_pbp,
+            max(to_pbp[n] for n in learned) < min(45.0, *(to_pbp[n] for n in _REFERENCES)),
+        ),
+    ]
+
+
+def _settled(curve: Values) -> Values:
+    """The curve after the first examples."""
+    return curve[min(_SETTLING // _EVERY, len(curve) - 1) :]
+
+
+def _tail(curve: Values) -> Values:
+    """The last fifth of a curve."""
+    return curve[-max(len(curve) // 5, 1) :]
+
+
+def _median(curve: Values) -> float:
+    """Median of the finite numbers; nan where there are none."""
+    known = curve[np.isfinite(curve)]
+    return float(np.median(known)) if len(known) else math.nan
+
+
 ITEMS: tuple[Item, ...] = (
-    Unbuilt(
+    ClaimsFigure(
         "di/fig3",
-        "Linear and nonlinear regression by dynamic inversion",
-        "not written yet; benchmarks.inversion has part b",
+        "Linear regression by dynamic inversion, 30-20-10 (parts a to f)",
+        seeds=3,
+        make=_runs,
+        judge=_judge,
+        cost=(90.0, 2.0),
+        drawn=[
+            Drawn(["nmse"], "20 examples", "normalised squared error (1)", log=True),
+            Drawn(["feedback"], "20 examples", "angle between B and -W$^T$ (degree)"),
+        ],
+    ),
+    Unbuilt(
+        "di/fig3-nonlinear",
+        "Nonlinear regression by dynamic inversion, 30-20-10-10 (parts g to k)",
+        "loops of nonlinear layers are simulated for each of 20000 examples: not written yet",
     ),
     Unbuilt(
         "di/fig4",
         "MNIST classification and autoencoder by non-dynamic inversion",
-        "not written yet",
+        "no presets of these networks yet",
     ),
 )
 """In the order of the text."""

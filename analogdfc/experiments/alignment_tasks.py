@@ -1,0 +1,408 @@
+"""The tasks of Lillicrap et al. 2016, supplement, as runs: what each figure's networks do.
+
+Learning rates are the paper's, whose loss is half of ours: half of them makes the same steps. What
+it leaves open (how long, the spread of the teachers, the units for XOR) is chosen here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from analogdfc.datasets import Dataset, nonlinear_teacher, xor
+from analogdfc.experiments.alignment import LinearAlignment, Measures, Weights, draw
+from analogdfc.experiments.results import Curves, CurvesRun
+from analogdfc.experiments.toy import descend
+from analogdfc.jobs import Progress
+from analogdfc.learning import Backpropagation, FeedbackAlignment, LearningRule
+from analogdfc.learning.alignment import SequentialFeedback
+from analogdfc.measures import angle
+from analogdfc.network import Network
+from analogdfc.records import Quantity
+
+__all__ = [
+    "FlowRun",
+    "FrozenRun",
+    "LinearRun",
+    "MomentumRun",
+    "SmallWeightsRun",
+    "SwitchRun",
+    "XorRun",
+]
+
+Step = Callable[[], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRun(CurvesRun):
+    """A task with its seed and length.
+
+    Attributes:
+        seed: of all that is drawn.
+        steps: updates of each network.
+    """
+
+    seed: int = 0
+    steps: int
+
+    @property
+    def name(self) -> str:
+        """The kind and the seed."""
+        return f"{type(self).__name__.removesuffix('Run').lower()}/{self.seed}"
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _uniform(network: Network, spread: float, seed: int) -> Network:
+    """All parameters uniform and centred on 0."""
+    source = _generator(seed)
+    for parameter in network.parameters():
+        parameter.data.uniform_(-spread, spread, generator=source)
+    return network
+
+
+def _train(
+    rule: LearningRule,
+    data: Dataset,
+    step: Step,
+    steps: int,
+    size: int,
+    measure: Callable[[], float] | None = None,
+    every: int = 1,
+) -> list[float]:
+    """Mini-batches one after the other; what is measured, or the loss before each update."""
+    found = []
+    for k in range(steps):
+        first = k * size % len(data.x)
+        rows = slice(first, first + size)
+        if measure is not None and k % every == 0:
+            found.append(measure())
+        loss = float(rule.backward(data.x[rows], data.y[rows]))
+        if measure is None:
+            found.append(loss)
+        step()
+    if measure is not None:
+        found.append(measure())
+    return found
+
+
+def _plain(network: Network, rate: float) -> Step:
+    parameters = list(network.parameters())
+    return lambda: descend(parameters, rate)
+
+
+def _momentum(network: Network, rate: float, alpha: float) -> Step:
+    parameters = list(network.parameters())
+    velocity = [torch.zeros_like(p) for p in parameters]
+
+    def step() -> None:
+        with torch.no_grad():
+            for v, p in zip(velocity, parameters, strict=True):
+                assert p.grad is not None
+                v.mul_(alpha).sub_(p.grad, alpha=rate)
+                p.add_(v)
+
+    return step
+
+
+def _remaining(network: Network, data: Dataset) -> float:
+    """Normalised squared error on the test samples."""
+    with torch.no_grad():
+        error = (network(data.x_test) - data.y_test).square().sum()
+        return float(error / (data.y_test - data.y_test.mean(dim=0)).square().sum())
+
+
+def _curve(values: Sequence[float], unit: str, text: str) -> Quantity:
+    return Quantity(list(values), unit, text, ("point",))
+
+
+_NSE = "normalised squared error of the test samples"
+
+
+@dataclass(frozen=True, kw_only=True)
+class XorRun(TaskRun):
+    """Figure S7: networks 2-2-1 from the printed weights, and one 2-25-1, by both rules.
+
+    Attributes:
+        starts: first layers that the small network is tried from.
+        limit: loss below which it is solved.
+    """
+
+    steps: int = 2000
+    starts: int = 20
+    limit: float = 0.02
+
+    def run(self, progress: Progress) -> Curves:
+        """Learn; see `Task.run`."""
+        solved: dict[str, list[float]] = {"bp": [], "fa": []}
+        after = []
+        printed = torch.tensor([[0.15, -0.13]], dtype=torch.float64)
+        b = torch.tensor([[-3.75], [-4.53]], dtype=torch.float64)
+        data = xor()
+        for start in range(self.starts):
+            for rule in solved:
+                network = Network([2, 2, 1], "sigmoid", "sigmoid")
+                _uniform(network, 1.0, self.starts * self.seed + start)
+                network.weights[1].data.copy_(printed)
+                learner = self._rule(rule, network, SequentialFeedback([b]))
+                # The paper's error is the sum over the four samples.
+                losses = _train(learner, data, _plain(network, 0.5 * 4 / 2), self.steps, 4)
+                solved[rule].append(losses[-1])
+                if rule == "fa" and losses[-1] < self.limit:
+                    after.append(float(angle(network.weights[1].detach().T, b)))
+        found = self._wide(data)
+        for rule, losses in solved.items():
+            found[f"loss 2-2-1, {rule}"] = _curve(losses, "1", "last loss from each first layer")
+        found["angle 2-2-1"] = _curve(after, "degree", "between W and B where it is solved")
+        progress(1)
+        return found
+
+    def _rule(self, name: str, network: Network, feedback: SequentialFeedback) -> LearningRule:
+        return Backpropagation(network) if name == "bp" else FeedbackAlignment(network, feedback)
+
+    def _wide(self, data: Dataset) -> dict[str, Quantity]:
+        found = {}
+        for name in ("bp", "fa"):
+            network = _uniform(Network([2, 25, 1], "tanh", "sigmoid"), 1.0, self.seed)
+            feedback = SequentialFeedback.random(network, _generator(self.seed), 1.0)
+            (b,) = feedback.matrices
+            before = float(angle(network.weights[1].detach().T, b))
+            rule = self._rule(name, network, feedback)
+            losses = _train(rule, data, _plain(network, 0.25), self.steps, 4)
+            found[f"loss 2-25-1, {name}"] = _curve(losses, "1", "loss before each update")
+            if name == "fa":
+                ends = [before, float(angle(network.weights[1].detach().T, b))]
+                found["angle 2-25-1"] = _curve(ends, "degree", "between W and B, start and end")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class MomentumRun(TaskRun):
+    """Figure S8: 30-20-10-10 by feedback alignment with momentum.
+
+    Attributes:
+        alphas: coefficients of the momentum.
+        rate: learning rate of the paper's loss.
+    """
+
+    steps: int = 1000
+    alphas: tuple[float, ...] = (0.0, 0.5, 0.9)
+    rate: float = 0.01
+
+    def run(self, progress: Progress) -> Curves:
+        """Learn; see `Task.run`."""
+        data = nonlinear_teacher(samples=(5000, 0, 500), seed=self.seed)
+        found = {}
+        for alpha in self.alphas:
+            network = Network([30, 20, 10, 10], generator=_generator(self.seed))
+            step = _momentum(network, self.rate / 2, alpha)
+            rule = FeedbackAlignment(network)
+            errors = _train(
+                rule, data, step, self.steps, 20, lambda n=network: _remaining(n, data), 20
+            )
+            found[f"momentum {alpha:g}"] = _curve(errors, "1", _NSE)
+        progress(1)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenRun(TaskRun):
+    """Figure S6: is depth used? With and without learning in the first layer.
+
+    Attributes:
+        hidden: neurons of the first hidden layer.
+        rate: learning rate of the paper's loss.
+    """
+
+    steps: int = 4000
+    hidden: int = 40
+    rate: float = 0.05
+
+    def run(self, progress: Progress) -> Curves:
+        """Learn; see `Task.run`."""
+        data = nonlinear_teacher((30, 20, 10, 10), (20000, 0, 1000), seed=self.seed)
+        deep, shallow = [30, self.hidden, 10, 10], [30, self.hidden, 10]
+        found = {}
+        kinds: dict[str, type[Backpropagation] | type[FeedbackAlignment]] = {
+            "bp": Backpropagation,
+            "fa": FeedbackAlignment,
+        }
+        for name, kind in kinds.items():
+            for label, sizes, frozen in (
+                ("four layers", deep, ()),
+                ("first frozen", deep, (1,)),
+                ("three layers", shallow, ()),
+            ):
+                network = Network(sizes, generator=_generator(self.seed))
+                errors = _train(
+                    kind(network, frozen=frozen),
+                    data,
+                    _plain(network, self.rate / 2),
+                    self.steps,
+                    100,
+                    lambda n=network: _remaining(n, data),
+                    100,
+                )
+                found[f"{name}, {label}"] = _curve(errors, "1", _NSE)
+        progress(1)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwitchRun(TaskRun):
+    """Figure S14: a quadratic function by backpropagation, then by feedback alignment.
+
+    Attributes:
+        sizes: the network's layers, fewer neurons than the function needs.
+        rate: learning rate.
+    """
+
+    steps: int = 3000
+    sizes: tuple[int, ...] = (4, 12, 2)
+    rate: float = 0.05
+
+    def run(self, progress: Progress) -> Curves:
+        """Learn; see `Task.run`."""
+        x = torch.randn(100, 4, dtype=torch.float64, generator=_generator(100 + self.seed))
+        y = torch.stack([x[:, 0] ** 2 - x[:, 1] * x[:, 2], x[:, 3] * x[:, 0]], dim=1)
+        data = Dataset(x, y, x, y)
+        network = Network(list(self.sizes), generator=_generator(self.seed))
+        step = _plain(network, self.rate)
+        first = _train(Backpropagation(network), data, step, self.steps, 100)
+        then = _train(FeedbackAlignment(network), data, step, self.steps, 100)
+        progress(1)
+        text = "mean squared error before each update"
+        return {"bp": _curve(first, "1", text), "fa": _curve(then, "1", text)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearRun(TaskRun):
+    """Figures S11 and S12: the deterministic dynamics of linear networks, many at a time.
+
+    Attributes:
+        sizes: n_i, n_h and n_o.
+        count: networks, each with a target of its own.
+        rate: learning rate.
+        turns: in how many turns each of A and W learns; 0 for both at the same time.
+    """
+
+    steps: int = 400
+    sizes: tuple[int, int, int] = (30, 20, 10)
+    count: int = 20
+    rate: float = 0.02
+    turns: int = 0
+
+    @property
+    def name(self) -> str:
+        """The sizes, the regimen and the seed."""
+        how = f"{self.turns} turns" if self.turns else "together"
+        return f"linear/{'-'.join(map(str, self.sizes))}, {how}/{self.seed}"
+
+    def run(self, progress: Progress) -> Curves:
+        """Follow the dynamics; see `Task.run`."""
+        seeds = range(self.count * self.seed, self.count * (self.seed + 1))
+        task, weights = draw(self.sizes, list(seeds))
+        course = [task.measure(weights)]
+        for k in range(self.steps):
+            a = not self.turns or (2 * self.turns * k // self.steps) % 2 == 0
+            weights = task.step(weights, self.rate, a=a, w=not self.turns or not a)
+            course.append(task.measure(weights))
+        progress(1)
+        return _of_measures(course)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallWeightsRun(TaskRun):
+    """Figure S13: what updates align with, for initial weights of some sizes.
+
+    Attributes:
+        spreads: largest size of an initial weight.
+        count: networks of each.
+        rate: learning rate.
+        left: normalised error at which the angles are read.
+    """
+
+    steps: int = 300
+    spreads: tuple[float, ...] = (0.0001, 0.001, 0.05, 0.1, 0.125, 0.15, 0.2, 0.25)
+    count: int = 20
+    rate: float = 0.02
+    left: float = 1e-3
+
+    def run(self, progress: Progress) -> Curves:
+        """Follow the dynamics; see `Task.run`."""
+        seeds = list(range(self.count * self.seed, self.count * (self.seed + 1)))
+        angles: dict[str, list[float]] = {"backprop": [], "pseudobackprop": []}
+        ends = []
+        for spread in self.spreads:
+            task, weights = draw((30, 20, 10), seeds, weights=spread)
+            measured = task.measure(weights)
+            for _ in range(self.steps):
+                if float(measured.error.mean()) < self.left:
+                    break
+                weights = task.step(weights, self.rate)
+                measured = task.measure(weights)
+            angles["backprop"].append(float(measured.to_backprop.mean()))
+            angles["pseudobackprop"].append(float(measured.to_pseudobackprop.mean()))
+            ends.append(float(measured.error.mean()))
+        progress(1)
+        text = "angle of the hidden updates, mean over networks, by initial spread"
+        return {
+            "spread": _curve(self.spreads, "1", "largest size of an initial weight"),
+            **{f"angle to {name}": _curve(v, "degree", text) for name, v in angles.items()},
+            "error": _curve(ends, "1", "normalised squared error there"),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowRun(TaskRun):
+    """Figure S10: where three neurons, T = B = 1, go from a grid of starts and from near zero.
+
+    Attributes:
+        side: starts on a side of the grid, from -reach to reach.
+        reach: half the side of the region.
+        rate: length of a time step.
+    """
+
+    steps: int = 4000
+    side: int = 81
+    reach: float = 2.0
+    rate: float = 0.01
+
+    def run(self, progress: Progress) -> Curves:
+        """Follow the dynamics; see `Task.run`."""
+        grid = torch.linspace(-self.reach, self.reach, self.side, dtype=torch.float64)
+        w, a = torch.meshgrid(grid, grid, indexing="ij")
+        near = 0.01 * torch.randn(100, 2, dtype=torch.float64, generator=_generator(self.seed))
+        a = torch.cat([a.flatten(), near[:, 0]])
+        w = torch.cat([w.flatten(), near[:, 1]])
+        one = torch.ones(len(a), 1, 1, dtype=torch.float64)
+        task, weights = LinearAlignment(one, one), Weights(a[:, None, None], w[:, None, None])
+        for _ in range(self.steps):
+            weights = task.step(weights, self.rate)
+        error = task.error(weights).flatten().abs()
+        bad = weights.w.flatten() < 0
+        progress(1)
+        return {
+            "error": _curve(error[:-100].tolist(), "1", "|T - AW| at the end, from the grid"),
+            "bad": _curve(bad[:-100].double().tolist(), "1", "whether W B < 0 at the end"),
+            "error near zero": _curve(error[-100:].tolist(), "1", "the same, from near zero"),
+            "bad near zero": _curve(bad[-100:].double().tolist(), "1", "the same, from near zero"),
+        }
+
+
+def _of_measures(course: Sequence[Measures]) -> Curves:
+    def over(name: str, unit: str, text: str) -> Quantity:
+        values: list[Tensor] = [getattr(m, name) for m in course]
+        return Quantity(torch.stack(values).numpy(), unit, text, ("step", "network"))
+
+    return {
+        "error": over("error", "1", "normalised squared error"),
+        "trace_bw": over("trace_bw", "1", "tr(BW)"),
+        "trace_abe": over("trace_abe", "1", "tr(A^T B E)"),
+        "angle": over("angle", "degree", "between W and B^T"),
+    }
