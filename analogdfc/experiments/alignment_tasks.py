@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -203,7 +204,7 @@ class MomentumRun(TaskRun):
             step = _momentum(network, self.rate / 2, alpha)
             rule = FeedbackAlignment(network)
             errors = _train(
-                rule, data, step, self.steps, 20, lambda n=network: _remaining(n, data), 20
+                rule, data, step, self.steps, 20, partial(_remaining, network, data), 20
             )
             found[f"momentum {alpha:g}"] = _curve(errors, "1", _NSE)
         progress(1)
@@ -245,7 +246,7 @@ class FrozenRun(TaskRun):
                     _plain(network, self.rate / 2),
                     self.steps,
                     100,
-                    lambda n=network: _remaining(n, data),
+                    partial(_remaining, network, data),
                     100,
                 )
                 found[f"{name}, {label}"] = _curve(errors, "1", _NSE)

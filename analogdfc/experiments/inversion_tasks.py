@@ -198,7 +198,8 @@ def _first(rule: LearningRule, x: Tensor, y: Tensor) -> Tensor:
     rule.backward(x, y)
     grad = rule.network.weights[0].grad
     assert grad is not None
-    return grad.clone()
+    found: Tensor = grad.clone()
+    return found
 
 
 def _simulated(rule: DynamicInversion, x: Tensor, y: Tensor) -> float:
