@@ -16,10 +16,11 @@ without an engine too, by a driver that needn't stay: `offer` runs, `ended` says
 leave a checkpoint, and to go on from one after it was lost with its worker.
 """
 
-from analogdfc.jobs.board import Board, OtherProgramsError
+from analogdfc.jobs.board import Board
 from analogdfc.jobs.engines import ENGINES, Engine, engine_of
 from analogdfc.jobs.executors import Processes, Threads, WorkerDiedError, processes
 from analogdfc.jobs.kept import Run, Spool, check_spool, spool_beside
+from analogdfc.jobs.origin import OtherProgramsError
 from analogdfc.jobs.pulling import Tally, work
 from analogdfc.jobs.running import outcomes, results, run_kept, run_tasks
 from analogdfc.jobs.task import Progress, Shared, Task, checkpoint_place

@@ -15,9 +15,9 @@ from analogdfc.jobs.described import Store, described, made
 from analogdfc.jobs.executors import WorkerDiedError
 from analogdfc.jobs.kept import Run, Spool, make_spool
 from analogdfc.jobs.leases import Leases
-from analogdfc.jobs.origin import made_with
+from analogdfc.jobs.origin import OtherProgramsError, check_programs, made_with
 
-__all__ = ["Board", "OtherProgramsError"]
+__all__ = ["Board"]
 
 Result = TypeVar("Result")
 
@@ -25,10 +25,6 @@ _FAILURES: dict[str, type[UserError]] = {
     kind.__name__: kind for kind in (UserError, ConvergenceError, TimeLimitError, WorkerDiedError)
 }
 _DEFECT = "defect"
-
-
-class OtherProgramsError(UserError):
-    """A run that was offered by other versions than those that are here."""
 
 
 class Board:
@@ -245,28 +241,6 @@ class Board:
 
     def _unwritten(self, error: OSError) -> UserError:
         return UserError(f"{self.folder}: can't be written: {error.strerror or error}")
-
-
-def check_programs(where: object, others: str) -> None:
-    """Make sure that what others compute with is here too.
-
-    Args:
-        where: who they are, for the message.
-        others: what `made_with` says there.
-
-    Raises:
-        OtherProgramsError: it isn't; says what differs.
-    """
-    ours = made_with()
-    if others == ours:
-        return
-    pairs = zip(others.split(", "), ours.split(", "), strict=False)
-    differ = [pair for pair in pairs if pair[0] != pair[1]] or [(others, ours)]
-    there, here = (", ".join(part) for part in zip(*differ, strict=True))
-    raise OtherProgramsError(
-        f"{where}: there is {there}; here is {here}. Results would differ: install the same on all "
-        "machines"
-    )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,10 +7,16 @@ from functools import lru_cache
 from importlib import metadata, resources
 from importlib.resources.abc import Traversable
 
-__all__ = ["made_with"]
+from analogdfc.errors import UserError
+
+__all__ = ["OtherProgramsError", "check_programs", "made_with"]
 
 _LIBRARIES = ("numpy", "scipy", "torch")
 _SOURCES = (".py", ".lib", ".toml")
+
+
+class OtherProgramsError(UserError):
+    """Work that was asked for by other versions than those that are here."""
 
 
 @lru_cache(maxsize=1)
@@ -22,6 +28,28 @@ def made_with() -> str:
             found.update(f"{name} {len(content)}\n".encode() + content)
     versions = [f"{name} {metadata.version(name)}" for name in _LIBRARIES]
     return ", ".join([f"analogdfc {found.hexdigest()[:16]}", *versions])
+
+
+def check_programs(where: object, others: str) -> None:
+    """Make sure that what others compute with is here too.
+
+    Args:
+        where: who they are, for the message.
+        others: what `made_with` says there.
+
+    Raises:
+        OtherProgramsError: it isn't; says what differs.
+    """
+    ours = made_with()
+    if others == ours:
+        return
+    pairs = zip(others.split(", "), ours.split(", "), strict=False)
+    differ = [pair for pair in pairs if pair[0] != pair[1]] or [(others, ours)]
+    there, here = (", ".join(part) for part in zip(*differ, strict=True))
+    raise OtherProgramsError(
+        f"{where}: there is {there}; here is {here}. Results would differ: install the same on all "
+        "machines"
+    )
 
 
 def _files(folder: Traversable, above: str) -> list[tuple[str, bytes]]:

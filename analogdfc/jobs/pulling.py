@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from analogdfc.errors import UserError
-from analogdfc.jobs.board import Board, OtherProgramsError, check_programs
+from analogdfc.jobs.board import Board
 from analogdfc.jobs.described import PACKAGES
 from analogdfc.jobs.executors import Processes, WorkerDiedError
 from analogdfc.jobs.kept import Run, Spool
 from analogdfc.jobs.leases import Free, Lease, Leases
+from analogdfc.jobs.origin import OtherProgramsError, check_programs
 from analogdfc.jobs.task import Progress, Task, checkpointed
 
 __all__ = ["Tally", "work"]
