@@ -290,6 +290,30 @@ def test_offsets_teach_nothing_where_the_mean_of_the_control_signal_is_taken_off
     assert float(moved[1].norm()) > 1e-3
 
 
+def test_every_realisation_shows_the_jacobian_that_it_has(runs: Runs) -> None:
+    design, x = runs.chip.design, runs.x
+    network = Network(design.sizes)
+    with torch.no_grad():
+        for k, (w, b) in enumerate(zip(network.weights, network.biases, strict=True)):
+            w.copy_(design.weights[k])
+            b.copy_(design.biases[k])
+        exact = torch.cat(network.jacobians(network.potentials(x)), dim=2)
+    found = {
+        way.name: way.jacobian(runs.chip, x)
+        for way in (Equations(), Model(), Simulated(BatchProcess(), "macro"))
+    }
+    # Central differences err by a sixth of the third derivative.
+    torch.testing.assert_close(found["ideal"], exact, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found["behavioural"], found["circuit"], rtol=1e-5, atol=1e-5)
+    off = (found["circuit"] - exact).norm() / exact.norm()
+    assert 1e-3 < float(off) < 0.1  # mismatch and levels of this chip's devices
+
+
+def test_what_is_put_in_must_fit_the_compartments(runs: Runs) -> None:
+    with pytest.raises(UserError, match=r"shape \(1, 2\), and \(1, 3\) are needed"):
+        Model().outputs(runs.chip, runs.x, torch.zeros(1, 2))
+
+
 def test_a_run_without_compartments_has_no_feedback_update(runs: Runs) -> None:
     readings = replace(runs.model.neurons, v_fb=())
     with pytest.raises(UserError, match="no signals of feedback compartments"):
@@ -346,13 +370,17 @@ def test_condition_2_rises_in_the_sleep() -> None:
     assert len(night.condition2) == 13
     assert float(night.condition2[0]) < 0.6
     assert float(night.condition2[-1]) > 0.9
+    before, after = night.measured.tolist()
+    assert after > before
+    assert after == pytest.approx(float(night.condition2[-1]), abs=0.1)
 
 
 def test_a_frozen_output_layer_keeps_its_weights_and_has_no_noise() -> None:
     design = design_of([2, 2, 1])
     sleep = replace(SHORT, phase=replace(SHORT.phase, train_output=False))
     assert not sleep.noise(0).values(design.sizes, 1.0, 0)[-1].any()
-    night = sleep_through(Equations(), design, inputs(design), sleep, Lessons(2, 1))
+    night = sleep_through(Equations(), design, inputs(design), sleep, Lessons(2, 1), measured=0)
+    assert not len(night.measured)
     assert torch.equal(night.feedback[-1][0], night.feedback[-1][-1])
     assert not torch.equal(night.feedback[0][0], night.feedback[0][-1])
 
@@ -464,6 +492,8 @@ def test_the_command_prints_condition_2_and_writes_what_was_learned(tmp_path: Pa
     assert not np.array_equal(learned[0], learned[2])
     found = record.array("nights/ideal/condition2", shape=(3,), units="1")
     assert numbers["nights"]["ideal"]["condition2_after"] == found[-1]
+    shown = record.array("nights/ideal/condition2_measured", shape=(2,), units="1")
+    assert numbers["nights"]["ideal"]["condition2_measured_after"] == shown[1]
     assert path.with_suffix(".png").exists()
     feedback = read_model(path).feedback
     assert isinstance(feedback, DirectFeedback)

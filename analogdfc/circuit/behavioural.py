@@ -356,11 +356,12 @@ class Behavioural:
         if run.watch is not None:
             self.ending = run.watch.ending()
 
-    def outputs(self, x: Tensor) -> Tensor:
+    def outputs(self, x: Tensor, injected: Tensor | None = None) -> Tensor:
         """Output r_L that is measured in the free phase, (chips, batch, n_L), dimensionless.
 
         Args:
             x: inputs, (batch, n_0).
+            injected: see `Release.of`.
 
         Raises:
             ConvergenceError: no operating point.
@@ -371,7 +372,7 @@ class Behavioural:
             found.append(output)
             return torch.zeros_like(output)
 
-        self.release(x, step)
+        self.release(x, step, injected)
         return found[0]
 
     @property
@@ -412,12 +413,13 @@ class Behavioural:
         z = rest(self.model, x, step, release) if at_rest else release.free
         return eigenvalues(self.model, release, z)
 
-    def release(self, x: Tensor, step: TargetStep) -> Release:
+    def release(self, x: Tensor, step: TargetStep, injected: Tensor | None = None) -> Release:
         """The free phase, and the equations that take over from it.
 
         Args:
             x: inputs, (batch, n_0).
             step: steps of the output target, (batch, n_L), or what makes them; see `average`.
+            injected: see `Release.of`.
 
         Raises:
             UserError: inputs or steps that don't fit or aren't finite, or no samples.
@@ -430,7 +432,7 @@ class Behavioural:
         if not (torch.isfinite(x).all() and torch.isfinite(known).all()):
             raise UserError("inputs and target steps must be finite numbers")
         given = self._here(step) if isinstance(step, Tensor) else step
-        return Release.of(self.model, self._here(x), given)
+        return Release.of(self.model, self._here(x), given, injected)
 
     def _refuse_gradients(self, x: Tensor, step: TargetStep) -> None:
         """Raise an error where a gradient is wanted, which the rests would cut."""

@@ -37,7 +37,9 @@ class Release:
     step: Tensor
 
     @classmethod
-    def of(cls, model: AmplifierModel, x: Tensor, step: TargetStep) -> Release:
+    def of(
+        cls, model: AmplifierModel, x: Tensor, step: TargetStep, injected: Tensor | None = None
+    ) -> Release:
         """Of chips on inputs.
 
         Args:
@@ -45,6 +47,8 @@ class Release:
             x: inputs, (batch, n_0), on the model's device.
             step: steps of the output target, (batch, n_L), there too; or what makes them of the
                 output r_L that is measured in the free phase, (chips, batch, n_L), dimensionless.
+            injected: what the sources of noise put into the feedback compartments of all neurons,
+                (batch, neurons), dimensionless; nothing by default.
 
         Raises:
             UserError: steps that aren't finite or have another shape.
@@ -55,10 +59,8 @@ class Release:
         unit = x.new_tensor(units)[:, None, None]
         bias = x.new_tensor([1.0, -1.0]).expand(chips, samples, 2)
         inputs = torch.cat([x, -x], dim=1).expand(chips, -1, -1)
-        circuit = model.nodal[0].chip.circuit
-        silent = sum(map(circuit.size, circuit.noise))
-        zero = x.new_zeros(chips, samples, silent + n_out)
-        held = torch.cat([inputs, bias, zero], dim=2) * unit
+        put, zero = _injected(model, x, injected), x.new_zeros(chips, samples, n_out)
+        held = torch.cat([inputs, bias, put, zero], dim=2) * unit
         system, sources = model.system(released=False)
         system = _driven(system, sources, held)
         start = held.new_zeros(chips, samples, model.unknowns)
@@ -76,6 +78,21 @@ class Release:
 def _driven(system: Semilinear, sources: Tensor, volts: Tensor) -> Semilinear:
     """The system with these voltages of its sources, (chips, batch, sources)."""
     return replace(system, constant=system.constant + sources @ volts.mT)
+
+
+def _injected(model: AmplifierModel, x: Tensor, injected: Tensor | None) -> Tensor:
+    """What the sources of noise have, (chips, batch, neurons), dimensionless."""
+    circuit = model.nodal[0].chip.circuit
+    shape = len(x), sum(map(circuit.size, circuit.noise))
+    if injected is None:
+        return x.new_zeros(len(model.nodal), *shape)
+    if injected.shape != shape:
+        raise UserError(
+            f"injected: values of shape {tuple(injected.shape)}, and {shape} are needed, one a "
+            "feedback compartment"
+        )
+    parts = (nodal.chip.design.compartments for nodal in model.nodal)
+    return torch.stack([injected / (1.0 if c is None else c.gain) for c in parts]).to(x)
 
 
 def _last(target: Tensor, like: Tensor) -> Tensor:

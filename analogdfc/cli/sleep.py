@@ -93,6 +93,7 @@ class _Options:
     beta: float
     duration: float
     spacing: float
+    measured: int
     frozen_output: bool
     high_pass: bool
     room: float
@@ -226,6 +227,14 @@ class _Options:
     help="Time between the values of the noise, in units of tau_u: it is white up to some 0.1 / "
     "spacing.",
 )  # fmt: skip
+@click.option(
+    "--measured",
+    type=Count(0),
+    default=2,
+    show_default=True,
+    help="Samples on which each realisation shows its own Jacobian before and after, by how far "
+    "its output moves with what is put into each compartment; VACASK shows none.",
+)
 @click.option("--frozen-output", is_flag=True, help="Q_L doesn't learn and layer L has no noise.")
 @click.option(
     "--high-pass",
@@ -365,7 +374,7 @@ def _run(
                 sleep_through(
                     way, design, data.x, sleep, lessons,
                     chip_seed=seed, writes=options.writes(way, seeds[0], design.devices),
-                    spool=spool, progress=told,
+                    measured=options.measured, spool=spool, progress=told,
                 )
             )  # fmt: skip
     return Nights(found)
@@ -385,8 +394,12 @@ def _show(design: Design, origin: str, samples: str, lessons: Lessons, nights: N
     say(f"{samples}; card: {design.card.card.name}")
     title = f"Feedback learned in {lessons.steps} steps of {lessons.batch} samples"
     table = Table(title=title, title_justify="left")
+    measured = any("condition2_measured_after" in one for one in numbers["nights"].values())
     table.add_column("through", no_wrap=True)
-    for head in ("Condition 2\nbefore, 1", "Condition 2\nafter, 1", "largest weight\nof Q, 1"):
+    heads = ["Condition 2\nbefore, 1", "Condition 2\nafter, 1"]
+    if measured:
+        heads += ["J measured\nbefore, 1", "J measured\nafter, 1"]
+    for head in (*heads, "largest weight\nof Q, 1"):
         table.add_column(head, justify="right", no_wrap=True)
     for name, night in numbers["nights"].items():
         values = [value for value in night.values() if isinstance(value, float)]
@@ -404,8 +417,8 @@ def _show(design: Design, origin: str, samples: str, lessons: Lessons, nights: N
         return
     table = Table(title="How far they are apart", title_justify="left")
     table.add_column("through", no_wrap=True)
-    heads = ("first update\nerror, %", "first update\nangle, degree", "largest angle\ndegree")
-    for head in (*heads, "weights at the end,\nof their change, %"):
+    apart_heads = ("first update\nerror, %", "first update\nangle, degree", "largest angle\ndegree")
+    for head in (*apart_heads, "weights at the end,\nof their change, %"):
         table.add_column(head, justify="right", no_wrap=True)
     for name, apart in numbers["comparisons"].items():
         table.add_row(name, *(f"{value:.4g}" for value in apart.values()))

@@ -19,10 +19,10 @@ from analogdfc.circuit.design import Design
 from analogdfc.dynamics import free_state
 from analogdfc.errors import UserError
 from analogdfc.jobs import Progress, Run, Spool, run_kept
-from analogdfc.measures import angle, condition3
+from analogdfc.measures import angle, condition2, condition3
 from analogdfc.records import Quantity, Record, Tree
 from analogdfc.samples import check_samples
-from analogdfc.sleeping.phase import Sleep, compliance, feedback_updates
+from analogdfc.sleeping.phase import Sleep, compliance, feedback_updates, held_weights
 from analogdfc.sleeping.ways import Way
 from analogdfc.sleeping.writing import Exact, Writes
 from analogdfc.states import digest
@@ -104,6 +104,8 @@ class Night(NamedTuple):
         updates: Delta Q_1..Delta Q_L of each step, with decay, (steps, n_i, n_L); 0 where frozen.
         condition2: share of the feedback in the row space of J, mean over all samples, before each
             step and after the last, (steps + 1,).
+        measured: the same before and after the night with the J that the realisation itself shows
+            (see `Way.jacobian`), mean over some samples, (2,); none where no J was measured.
         written: pulses and writes of devices, and changes that were cut off; empty for exact
             writes.
     """
@@ -112,6 +114,7 @@ class Night(NamedTuple):
     feedback: tuple[Tensor, ...]
     updates: tuple[Tensor, ...]
     condition2: Tensor
+    measured: Tensor
     written: Mapping[str, int] = MappingProxyType({})
 
 
@@ -168,6 +171,7 @@ def sleep_through(
     *,
     chip_seed: int | None = None,
     writes: Writes | None = None,
+    measured: int = 2,
     spool: Spool | None = None,
     progress: Callable[[int], object] = lambda samples: None,
 ) -> Night:
@@ -185,6 +189,8 @@ def sleep_through(
         lessons: how much, and how fast.
         chip_seed: seed of the chip; None for nominal components.
         writes: how the weights are written; exactly by default.
+        measured: samples on which J is measured before and after, from the first on; 0 for none. A
+            simulator without operating points measures none.
         spool: where updates of finished steps are kept; None keeps none.
         progress: called with the samples done since the last call.
 
@@ -201,6 +207,8 @@ def sleep_through(
     chip = writes.start(chip)
     feedback, shares = [chip.design.feedback], [compliance(chip, x, held=held)]
     updates: list[tuple[Tensor, ...]] = []
+    measured = measured if way.measures else 0
+    shown = [_measured(way, chip, x[:measured])] if measured else []
     for step in range(lessons.steps):
         first = step * lessons.batch
         chosen = torch.arange(first, first + lessons.batch) % len(x)
@@ -211,13 +219,23 @@ def sleep_through(
         feedback.append(chip.design.feedback)
         shares.append(compliance(chip, x, held=held))
         progress(lessons.batch)
+    shown += [_measured(way, chip, x[:measured])] if measured else []
     return Night(
         way.name,
         tuple(map(torch.stack, zip(*feedback, strict=True))),
         tuple(map(torch.stack, zip(*updates, strict=True))),
         torch.tensor(shares, dtype=torch.float64),
+        torch.tensor(shown, dtype=torch.float64),
         writes.counts(),
     )
+
+
+def _measured(way: Way, chip: Chip, x: Tensor) -> float:
+    """Condition 2 with the measured J, mean over samples."""
+    design = chip.design
+    feedback = design.feedback if way.name == "ideal" else held_weights(chip, Array.FEEDBACK)
+    jacobians = torch.split(way.jacobian(chip, x), list(design.sizes[1:]), dim=2)
+    return float(condition2(jacobians, feedback).mean())
 
 
 def _or_none(change: Tensor | None, like: Tensor) -> Tensor:

@@ -166,7 +166,7 @@ def compliance(chip: Chip, x: Tensor, *, held: bool = True) -> float:
         held: of the weights that the conductances stand for; else of those that they should.
     """
     design = chip.design
-    weights, feedback = (_held(chip, kind) for kind in (Array.FORWARD, Array.FEEDBACK))
+    weights, feedback = (held_weights(chip, kind) for kind in (Array.FORWARD, Array.FEEDBACK))
     biases = [w[:, -1] for w in weights]
     if not held:
         biases, feedback = list(design.biases), list(design.feedback)
@@ -180,6 +180,11 @@ def compliance(chip: Chip, x: Tensor, *, held: bool = True) -> float:
     return float(condition2(jacobians, feedback).mean())
 
 
-def _held(chip: Chip, kind: Array) -> list[Tensor]:
-    """Weights that conductances stand for, layer after layer, the bias last."""
+def held_weights(chip: Chip, kind: Array) -> list[Tensor]:
+    """Weights that the conductances of a chip stand for, layer after layer, the bias last.
+
+    Args:
+        chip: the chip.
+        kind: of the forward or of the feedback crossbars.
+    """
     return [(bar.plus - bar.minus) / bar.unit for bar in chip.circuit.crossbars_of(kind)]

@@ -50,6 +50,14 @@ class Nights:
             n.name: {
                 "condition2_before": float(n.condition2[0]),
                 "condition2_after": float(n.condition2[-1]),
+                **(
+                    {}
+                    if not len(n.measured)
+                    else {
+                        "condition2_measured_before": float(n.measured[0]),
+                        "condition2_measured_after": float(n.measured[1]),
+                    }
+                ),
                 "largest_feedback_weight": max(float(q[-1].abs().max()) for q in n.feedback),
                 **({"devices": dict(n.written)} if n.written else {}),
             }
@@ -64,6 +72,11 @@ class Nights:
         for night in self.each:
             what = "share of the feedback in the row space of J, mean over the samples"
             branch = {"condition2": Quantity(night.condition2.numpy(), "1", what, ("time",))}
+            if len(night.measured):
+                what = "the same with the J that was measured, before and after, of some samples"
+                branch["condition2_measured"] = Quantity(
+                    night.measured.numpy(), "1", what, ("time",)
+                )
             for i, (q, dq) in enumerate(zip(night.feedback, night.updates, strict=True), start=1):
                 dims = ("neuron", "output")
                 branch[f"Q{i}"] = Quantity(
@@ -102,6 +115,7 @@ def nights_figure(nights: Nights, heading: str = "") -> Figure:
             night.condition2.numpy(), style, color=colour, linewidth=width, label=night.name
         )
     axes[0].set_ylim(0, 1.03)
+    axes[0].xaxis.get_major_locator().set_params(integer=True)
     axes[0].legend(fontsize=8, loc="lower right")
     label(axes[0], "Condition 2: share of Q in the row space of J", "" if apart else "step", "1")
     for one in apart:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -20,11 +21,19 @@ from analogdfc.sleeping.equations import noisy_run
 from analogdfc.sleeping.phase import Sleep
 from analogdfc.spice.circuit import Circuit
 from analogdfc.spice.driven import waveform
+from analogdfc.spice.installed import find_binary
+from analogdfc.spice.loaded import Loaded
 from analogdfc.spice.netlist import Fidelity
+from analogdfc.spice.ngspice import NgSpice
 from analogdfc.spice.simulator import Simulator
+from analogdfc.spice.testbench import MoreSources
+from analogdfc.spice.writer import number
 
 POINTS = 4
 """Intervals of the record in each of the noise."""
+
+_KICK = 0.02
+"""What is put into a compartment to measure how the output moves, in v: small beside a tanh."""
 
 _TOLERANCE = 1e-5
 """Error of a time step of the behavioural model, in volts; noise moves signals by some 10 mV."""
@@ -34,6 +43,11 @@ class Way(ABC):
     """A realisation that sleeps."""
 
     name: ClassVar[str]
+
+    @property
+    def measures(self) -> bool:
+        """Whether it can show its Jacobian."""
+        return True
 
     @abstractmethod
     def run(self, chip: Chip, x: Tensor, sleep: Sleep, first: int = 0) -> Trajectory:
@@ -49,6 +63,35 @@ class Way(ABC):
             ConvergenceError: a run that doesn't converge.
             UserError: a chip that has no feedback compartments.
         """
+
+    @abstractmethod
+    def outputs(self, chip: Chip, x: Tensor, injected: Tensor) -> Tensor:
+        """Output r_L of the free phase, (batch, n_L), while something is put into the compartments.
+
+        Args:
+            chip: the chip in its sleep.
+            x: inputs, (batch, n_0).
+            injected: v_fb of all neurons, layer after layer, (batch, neurons).
+
+        Raises:
+            ConvergenceError: no operating point.
+        """
+
+    def jacobian(self, chip: Chip, x: Tensor) -> Tensor:
+        """J = dr_L/dv as this realisation has it, (batch, n_L, neurons).
+
+        Measured: how far the output of the free phase moves with what is put into each compartment,
+        up and down.
+
+        Args:
+            chip: the chip in its sleep.
+            x: inputs, (batch, n_0).
+        """
+        neurons = sum(chip.design.sizes[1:])
+        kicks = _KICK * torch.cat([sign * torch.eye(neurons, dtype=x.dtype) for sign in (1, -1)])
+        each = x.repeat_interleave(2 * neurons, dim=0)
+        found = self.outputs(chip, each, kicks.repeat(len(x), 1)).view(len(x), 2, neurons, -1)
+        return ((found[:, 0] - found[:, 1]) / (2 * _KICK)).mT
 
     def seconds(self, chip: Chip, sleep: Sleep) -> float:
         """Time that a sample takes, in seconds, right to a factor of two or three; 0 for little.
@@ -86,6 +129,14 @@ class Equations(Way):
             design.loop(), x, each, tau_fb=phase.tau_fb, spacing=phase.dt, points=POINTS
         )
 
+    def outputs(self, chip: Chip, x: Tensor, injected: Tensor) -> Tensor:
+        """See `Way.outputs`."""
+        loop, r = chip.design.loop(), x
+        parts = torch.split(injected, list(chip.design.sizes[1:]), dim=1)
+        for w, b, phi, s in zip(loop.weights, loop.biases, loop.activations, parts, strict=True):
+            r = phi.function(torch.addmm(b, r, w.T) + s)
+        return r
+
 
 @dataclass(frozen=True)
 class Model(Way):
@@ -97,6 +148,10 @@ class Model(Way):
         """See `Way.run`."""
         model = Behavioural([chip], tolerance=_TOLERANCE)
         return model.run(x, _still(chip, x), noise=sleep.noise(first), **_grid(sleep))[0]
+
+    def outputs(self, chip: Chip, x: Tensor, injected: Tensor) -> Tensor:
+        """See `Way.outputs`."""
+        return Behavioural([chip]).outputs(x, injected)[0]
 
 
 @dataclass(frozen=True)
@@ -116,13 +171,28 @@ class Simulated(Way):
     time_limit: float = 600.0
     jobs: int = 1
 
+    @property
+    def measures(self) -> bool:
+        """See `Way.measures`; it takes operating points."""
+        return "op" in self.simulator.analyses
+
     def run(self, chip: Chip, x: Tensor, sleep: Sleep, first: int = 0) -> Trajectory:
         """See `Way.run`."""
-        circuit = _Noisy(
+        circuit, noise = self._circuit(chip), sleep.noise(first)
+        circuit.injected = lambda chip, sample: _Written(chip, noise, sample)
+        return circuit.run(x, _still(chip, x), **_grid(sleep))
+
+    def outputs(self, chip: Chip, x: Tensor, injected: Tensor) -> Tensor:
+        """See `Way.outputs`; one operating point after another."""
+        with _staying(self.simulator) as simulator:
+            circuit = replace(self, simulator=simulator)._circuit(chip)
+            circuit.injected = lambda chip, sample: _Held(chip, injected[sample])
+            return circuit.outputs(x)
+
+    def _circuit(self, chip: Chip) -> _Driven:
+        return _Driven(
             chip, self.fidelity, self.simulator, time_limit=self.time_limit, jobs=self.jobs
         )
-        circuit.injected = sleep.noise(first)
-        return circuit.run(x, _still(chip, x), **_grid(sleep))
 
     def seconds(self, chip: Chip, sleep: Sleep) -> float:
         """See `Way.seconds`."""
@@ -148,14 +218,30 @@ class Simulated(Way):
         return self.simulator.made_with()
 
 
-class _Noisy(Circuit):
-    """A circuit with noise in its feedback compartments."""
+@contextmanager
+def _staying(simulator: Simulator) -> Iterator[Simulator]:
+    """The same simulator; of ngspice, where the program is there, one that stays loaded."""
+    if not isinstance(simulator, NgSpice) or find_binary() is None:
+        yield simulator
+        return
+    with Loaded() as loaded:
+        loaded.solvers = simulator.solvers
+        yield loaded
 
-    injected: FeedbackNoise
 
-    def sources(self, x: Tensor, step: Tensor, sample: int) -> _Written:
+class _Driven(Circuit):
+    """A circuit whose feedback compartments get something from outside."""
+
+    injected: Callable[[Chip, int], MoreSources]
+
+    def sources(self, x: Tensor, step: Tensor, sample: int) -> MoreSources:
         """See `Circuit.sources`."""
-        return _Written(self.netlist.chip, self.injected, sample)
+        return self.injected(self.netlist.chip, sample)
+
+
+def _names(chip: Chip) -> list[str]:
+    """Nodes of the sources of noise, layer after layer."""
+    return [name for port in chip.circuit.noise for name in chip.circuit.names(port)]
 
 
 @dataclass(frozen=True)
@@ -169,11 +255,7 @@ class _Written:
     @property
     def nodes(self) -> frozenset[str]:
         """Nodes of the sources of noise."""
-        return frozenset(self._names())
-
-    def _names(self) -> list[str]:
-        circuit = self.chip.circuit
-        return [name for port in circuit.noise for name in circuit.names(port)]
+        return frozenset(_names(self.chip))
 
     def lines(self, edge: float, release: float, seconds: float) -> Iterator[str]:
         """See `MoreSources.lines`."""
@@ -181,8 +263,29 @@ class _Written:
         grid = torch.linspace(0, seconds, len(volts), dtype=torch.float64) + release
         times = torch.cat([grid.new_tensor([0.0, edge]), grid]).numpy()
         yield f"* Noise in the feedback compartments, of seed {self.noise.seed}"
-        for name, values in zip(self._names(), volts.T, strict=True):
+        for name, values in zip(_names(self.chip), volts.T, strict=True):
             yield from waveform(f"V{name} {name} 0", times, values)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What is put into the compartments and stays there, as lines of a testbench."""
+
+    chip: Chip
+    values: Tensor
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        """Nodes of the sources of noise."""
+        return frozenset(_names(self.chip))
+
+    def lines(self, edge: float, release: float, seconds: float) -> Iterator[str]:
+        """See `MoreSources.lines`."""
+        compartments = self.chip.design.compartments
+        assert compartments is not None
+        volts = self.values * (self.chip.design.card.scale.activation / compartments.gain)
+        for name, value in zip(_names(self.chip), volts.tolist(), strict=True):
+            yield f"V{name} {name} 0 {number(value)}"
 
 
 def _still(chip: Chip, x: Tensor) -> Tensor:
