@@ -361,7 +361,8 @@ class Behavioural:
 
         Args:
             x: inputs, (batch, n_0).
-            injected: see `Release.of`.
+            injected: what sources of noise put into feedback compartments, (batch, neurons), see
+                `Release.of`.
 
         Raises:
             ConvergenceError: no operating point.
@@ -419,7 +420,8 @@ class Behavioural:
         Args:
             x: inputs, (batch, n_0).
             step: steps of the output target, (batch, n_L), or what makes them; see `average`.
-            injected: see `Release.of`.
+            injected: what sources of noise put into feedback compartments, (batch, neurons), see
+                `Release.of`.
 
         Raises:
             UserError: inputs or steps that don't fit or aren't finite, or no samples.
