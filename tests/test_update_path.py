@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ from analogdfc.circuit.updates import path_noise
 from analogdfc.comparison import UpdateDifference
 from analogdfc.dynamics import Trajectory, Update
 from analogdfc.errors import UserError
+from analogdfc.spice.circuit import Circuit
+from analogdfc.spice.engines import get_simulator
 from analogdfc.updating import CLEAR, Holds, LayerPath, Lines, UpdatePath
 from analogdfc.updating.path import Held, Seen, coincidence, formed, held, products, quantised
 from benchmarks._measure import Case, case
@@ -303,3 +306,28 @@ def test_a_path_that_cannot_be_is_refused_by_name(text: str, said: str) -> None:
         whole = head + f"{text} = " + value % ("pA" if "droop" in text else "1") + "\n"
     with pytest.raises(UserError, match=said):
         Card.parse(whole)
+
+
+# In ngspice
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_circuit_reads_the_update_from_its_own_nodes_as_the_model_forms_it(
+    runs: Runs, kind: str
+) -> None:
+    here, fewer = runs.here, card(kind)
+    if kind == "pulses":
+        fewer = fewer.replace("pulses", slots=2)
+    here = here.on(fewer)
+    chip = Chip.of(here.design, 1)
+    circuit = Circuit(chip, "macro", get_simulator("batch")).run(
+        here.x, here.step, dt=0.1, steps=200, tolerances=[30.0], longest=0.2
+    )
+    (model,) = Behavioural([chip], tolerance=2e-5).run(here.x, here.step, dt=0.1, steps=200)
+    assert circuit.read is not None
+    found = UpdateDifference.of(circuit.read.flat(), Update.of(model).flat())
+    assert found.error < 0.005
+    assert found.angle < 0.2
+    # Read from pulses, products and held values, not from the waveforms of the neurons.
+    waves = Update.of(replace(circuit, read=None)).flat()
+    assert UpdateDifference.of(circuit.read.flat(), waves).error > 0.005

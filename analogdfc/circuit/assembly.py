@@ -85,6 +85,8 @@ def describe(design: Design, components: Components) -> Description:
     crossbars: list[Crossbar] = []
     for i in range(1, depth + 1):
         crossbars += _crossbars(design, components, taps, control, i)
+    double_sampling = design.readout.double_sampling
+    update = describe_update(build, sizes, taps, double_sampling=double_sampling)
     return Description(
         tuple(build.banks),
         (
@@ -111,7 +113,7 @@ def describe(design: Design, components: Components) -> Description:
         f"tau_v = {design.tau_v_seconds:g} s, {' '.join(design.activations)}",
         (*_LEGEND, *(_COMPARTMENTS if noise else ())),
         noise=noise,
-        update=describe_update(build, sizes, double_sampling=design.readout.double_sampling),
+        update=update,
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.probes import trajectory
 from analogdfc.circuit.sequences import TransientNoise
+from analogdfc.circuit.updates import path_noise, update_of
 from analogdfc.dynamics import Trajectory
 from analogdfc.errors import SimulatorWarning, UserError
 from analogdfc.jobs import Progress, Spool, Threads, run_kept
@@ -25,6 +26,7 @@ from analogdfc.spice.process import stop_all
 from analogdfc.spice.sample import SampleRun
 from analogdfc.spice.simulator import Simulator
 from analogdfc.spice.testbench import USUAL_CELSIUS, MoreSources, Testbench
+from analogdfc.updating.bench import Array, drawn_noise, products_of
 
 
 class Circuit:
@@ -118,6 +120,11 @@ class Circuit:
         if longest is None:
             longest = min(design.tau_v / 10, dt)
         parts = tolerances or [1.0] * len(x)
+        chip = self.netlist.chip
+        path = chip.circuit.update
+        kept: list[dict[str, Array]] = [{} for _ in x]
+        if path is not None:
+            kept = drawn_noise(path, path_noise(chip, x), len(x))
         benches = [
             Testbench(
                 self.netlist.chip,
@@ -128,6 +135,7 @@ class Circuit:
                 tolerance=part,
                 noise=self.sources(a, b, k),
                 celsius=self.celsius,
+                held=kept[k],
             )
             for k, (a, b, part) in enumerate(zip(x, step, parts, strict=True))
         ]
@@ -144,7 +152,13 @@ class Circuit:
         free = {probe: torch.stack([s.free[probe] for s in sampled]) for probe in first.free}
         run = {probe: torch.stack([s.waves[probe] for s in sampled]) for probe in first.waves}
         t = torch.arange(steps + 1, dtype=torch.float64) * dt
-        found = trajectory(self.netlist.chip, t, x, run, free)
+        read = None
+        if path is not None:
+            layers = [torch.stack(each) for each in zip(*(s.path for s in sampled), strict=True)]
+            unit = design.card.scale.activation
+            products = products_of(path, layers, x, unit, path_noise(chip, x))
+            read = update_of(chip, products)
+        found = trajectory(chip, t, x, run, free, read)
         return replace(found, made_by="; ".join(dict.fromkeys(s.made_by for s in sampled)))
 
     def outputs(self, x: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from analogdfc.errors import UserError
 from analogdfc.spice.netlist import Netlist
 from analogdfc.spice.testbench import drives, site_options
 from analogdfc.spice.writer import number
+from analogdfc.updating.bench import still_sources
 
 _TOLERANCES = ".options reltol=1e-6 abstol=1e-13 vntol=1e-9 gmin=1e-15"
 
@@ -94,6 +95,8 @@ class HeldBench:
             self.step,
             ["* Released, the target step is on", "Vrst rst 0 0", "Vgo go 0 1"],
         )
+        if self.chip.circuit.update is not None:
+            lines += still_sources(self.chip.circuit.update)
         held = self._stored() if self.held is None else self.held
         if held:
             lines.append("* What the holds have stored")

@@ -19,6 +19,7 @@ from analogdfc.spice.netlist import Netlist
 from analogdfc.spice.simulation import PARTS, Simulation
 from analogdfc.spice.simulator import Simulator, Waveforms
 from analogdfc.spice.testbench import Testbench
+from analogdfc.updating.bench import measured
 
 
 class Sample(NamedTuple):
@@ -29,12 +30,14 @@ class Sample(NamedTuple):
         waves: of each probe on the grid after the release, (T, parts), in volts.
         warnings: what the simulator warned of.
         made_by: program, version and solver.
+        path: what the nodes of an update path said, layer after layer (see `updating.bench`).
     """
 
     free: dict[str, Tensor]
     waves: dict[str, Tensor]
     warnings: tuple[str, ...]
     made_by: str
+    path: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class SampleRun(Run[Sample]):
         """Simulate and sample; see `Task.run`."""
         bench = self.bench
         nodes = tuple(node for group in bench.signals().values() for node in group)
+        nodes = tuple(dict.fromkeys((*nodes, *bench.read)))
         simulation = Simulation(self.netlist, bench, nodes, self.simulator, self.time_limit)
         return self._sampled(simulation.run(progress))
 
@@ -109,7 +113,9 @@ class SampleRun(Run[Sample]):
             found = smooth(np.clip(grid, time[0], time[-1]))
             found[0] = volts[onset]
             run[probe] = torch.from_numpy(found)
-        return Sample(free, run, waves.warnings, waves.made_by)
+        path = bench.chip.circuit.update
+        read = [] if path is None else measured(path, waves.time, waves.signals, bench.moments)
+        return Sample(free, run, waves.warnings, waves.made_by, tuple(read))
 
     def pack(self, result: Sample) -> Tree:
         """See `Run.pack`."""
@@ -117,6 +123,8 @@ class SampleRun(Run[Sample]):
             name: {_key(probe): Quantity(volts.numpy(), "V") for probe, volts in part.items()}
             for name, part in (("free", result.free), ("waves", result.waves))
         }
+        if result.path:
+            tree["path"] = {str(i): Quantity(t.numpy(), "1") for i, t in enumerate(result.path)}
         return {**tree, "warnings": json.dumps(result.warnings), "made_by": result.made_by}
 
     def unpack(self, record: Record) -> Sample:
@@ -131,7 +139,11 @@ class SampleRun(Run[Sample]):
         warnings = json.loads(record.text("warnings"))
         if not isinstance(warnings, list):
             raise UserError(f"{record.path}: 'warnings' must be a list")
-        return Sample(free, waves, tuple(map(str, warnings)), record.text("made_by"))
+        path, read = self.bench.chip.circuit.update, []
+        for i in range(0 if path is None else len(path.layers)):
+            read.append(torch.from_numpy(record.array(f"path/{i}", units="1").copy()))
+        warned = tuple(map(str, warnings))
+        return Sample(free, waves, warned, record.text("made_by"), tuple(read))
 
 
 def _key(probe: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Protocol
 
 from torch import Tensor
@@ -16,6 +16,7 @@ from analogdfc.dynamics.loop import free_state, output
 from analogdfc.errors import UserError
 from analogdfc.spice.deck import with_saves
 from analogdfc.spice.writer import number
+from analogdfc.updating.bench import Array, Moments, sources, watched
 
 USUAL_CELSIUS = 27.0
 """Temperature at which models and cards hold unless they say otherwise, in degrees Celsius."""
@@ -67,6 +68,7 @@ class Testbench:
             rings for long needs less (see `analysis.ringing`).
         noise: of the sample, from the release on; none by default.
         celsius: temperature of the circuit, in degrees Celsius; transistors know it.
+        held: noise of the update path, in volts, by what has it; none by default.
 
     Raises:
         UserError: a temperature that no transistor works at.
@@ -81,6 +83,7 @@ class Testbench:
     tolerance: float = 1.0
     noise: MoreSources | None = None
     celsius: float = USUAL_CELSIUS
+    held: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         low, high = _CELSIUS
@@ -110,6 +113,9 @@ class Testbench:
     def _tolerances(self) -> str:
         # Integral control alone is hardly damped: errors of the time steps live on in it.
         part = min(self.tolerance, 0.1) if self.design.controller.k_p == 0 else self.tolerance
+        path = self.chip.circuit.update
+        if path is not None and path.kind == "pulses":
+            part = min(part, 1.0)  # edges are followed no more finely than they have to be
         usual = {"reltol": 1e-6, "abstol": 1e-13, "vntol": 1e-9}
         return " ".join(f"{name}={part * value:.3g}" for name, value in usual.items()).replace(
             "e-0", "e-"
@@ -127,6 +133,17 @@ class Testbench:
     def design(self) -> Design:
         """What the chip realises."""
         return self.chip.design
+
+    @property
+    def moments(self) -> Moments:
+        """When an update path does what."""
+        return Moments(self.release + self.duration * self.design.seconds, self._edge)
+
+    @property
+    def read(self) -> list[str]:
+        """Nodes that the update is read from; none without an update path."""
+        path = self.chip.circuit.update
+        return [] if path is None else watched(path)
 
     def signals(self) -> dict[str, list[str]]:
         """Node names of each bank of a trajectory, in the order of the neurons."""
@@ -148,7 +165,9 @@ class Testbench:
 
     def text(self) -> str:
         """The testbench, to be appended to a netlist; the operating point is the free phase."""
-        stop = self.release + self.duration * self.design.seconds
+        stop, path = self.moments.end, self.chip.circuit.update
+        if path is not None:
+            stop = self.moments.start + path.seconds
         longest = self.max_step * self.design.seconds
         return self._text(f".tran {number(longest)} {number(stop)} 0 {number(longest)}")
 
@@ -161,6 +180,8 @@ class Testbench:
             f"Vgo go 0 PWL(0 0 {held} 0 {end} 1)",
         ]
         lines = self._drives(release)
+        if self.chip.circuit.update is not None:
+            lines += sources(self.chip.circuit.update, self.moments, self.held)
         if self.noise is not None:
             seconds = self.duration * self.design.seconds
             lines += self.noise.lines(self._start + self._edge, self.release, seconds)
