@@ -357,6 +357,9 @@ def test_the_command_runs_shows_and_collects() -> None:
     printed: dict[str, Any] = json.loads(run(*short, "--collect", "--json").stdout)
     assert printed["runs_done"] == 1
     assert printed["rows"][0]["published"] == {"mean": 10.6, "spread": 0.34, "seeds": 5}
+    (row,) = [line for line in run(*short, "--collect", "--markdown").stdout.splitlines()
+              if line.startswith("| fashion-mnist/bp | % | 10.60 ± 0.34 |")]  # fmt: skip
+    assert row.endswith("| 1 | -, short form, on digits |")
     again = run(*short)
     assert "1 are kept in dfc-table1.runs" in again.stderr
     assert Path("dfc-table1.h5").read_bytes() == first

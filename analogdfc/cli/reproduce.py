@@ -106,6 +106,7 @@ class _Options:
     "dfc-table1.runs]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers for machines.")
+@click.option("--markdown", is_flag=True, help="Print the table for a page of text.")
 @click.option(
     "-o",
     "--output",
@@ -121,6 +122,7 @@ def command(
     jobs: int | None,
     spool_folder: Path | None,
     as_json: bool,
+    markdown: bool,
     output: Path | None,
     options: _Options,
 ) -> None:
@@ -132,7 +134,7 @@ def command(
     """
     torch.set_num_threads(1)
     if listed:
-        unused = ("item", "seeds", "epochs", "wanted", "collected", "jobs")
+        unused = ("item", "seeds", "epochs", "wanted", "collected", "jobs", "markdown")
         refuse("the list of items is all that --list gives", *unused, "spool_folder", "output")
         _list(options.scope, as_json)
         return
@@ -153,7 +155,8 @@ def command(
     spool = Spool(spool_folder)
     if not collected:
         _run(chosen, scope, runs, spool, jobs or os.cpu_count() or 1)
-    _show(chosen, scope, runs, spool, output, as_json)
+    form = "json" if as_json else "markdown" if markdown else "table"
+    _show(chosen, scope, runs, spool, output, form)
 
 
 def _run(item: Item, scope: Scope, runs: Sequence[Run[Any]], spool: Spool, jobs: int) -> None:
@@ -179,7 +182,7 @@ def _run(item: Item, scope: Scope, runs: Sequence[Run[Any]], spool: Spool, jobs:
 
 
 def _show(
-    item: Item, scope: Scope, runs: Sequence[Run[Any]], spool: Spool, output: Path, as_json: bool
+    item: Item, scope: Scope, runs: Sequence[Run[Any]], spool: Spool, output: Path, form: str
 ) -> None:
     """Write record and figure, and print the table, of what a spool has."""
     state = collect(runs, spool)
@@ -188,13 +191,16 @@ def _show(
     records.write(output, tree)
     drawn = item.draw(scope, state.found)
     written = [output, *([save_figure(drawn, beside(output, ".png"))] if drawn else [])]
-    if as_json:
+    if form == "json":
         click.echo(json.dumps(_numbers(item, scope, rows, len(state.found), len(runs)), indent=2))
         return
-    console = make_console()
-    form = ", short form" if scope.quick else ""
-    console.print(_table(f"{item.name}: {item.title}{form}", rows))
-    console.print(CRITERION, style="dim", highlight=False, soft_wrap=True)
+    title = f"{item.name}: {item.title}{', short form' if scope.quick else ''}"
+    if form == "markdown":
+        click.echo(_markdown(rows))
+    else:
+        console = make_console()
+        console.print(_table(title, rows))
+        console.print(CRITERION, style="dim", highlight=False, soft_wrap=True)
     click.echo(f"{len(state.found)} of {len(runs)} runs are done")
     if state.seconds:
         click.echo(f"trainings took {in_words(state.seconds)} of processor time")
@@ -224,6 +230,21 @@ def _table(title: str, rows: Sequence[Row]) -> Table:
         ours = "\n".join(f"{n} {_told(i)}".strip() for n, i in row.numbers.items())
         table.add_row(row.name, row.unit, said, ours, str(seeds), verdict)
     return table
+
+
+def _markdown(rows: Sequence[Row]) -> str:
+    lines = [
+        "| row, or what the paper says | unit | paper | ours | seeds | verdict |",
+        6 * "|---" + "|",
+    ]
+    for row in rows:
+        seeds = max((i.count for i in row.numbers.values()), default=0)
+        said = _told(row.published) if row.published else ""
+        ours = ", ".join(f"{n} {_told(i)}".strip() for n, i in row.numbers.items())
+        verdict = ", ".join(filter(None, [row.verdict, row.why]))
+        cells = (row.name, row.unit, said, ours, str(seeds), verdict)
+        lines.append(f"| {' | '.join(c.replace('|', chr(92) + '|') for c in cells)} |")
+    return "\n".join(lines)
 
 
 def _told(interval: Interval) -> str:
