@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from analogdfc.analysis.energy.items import QUIESCENT
+from analogdfc.analysis.energy.meter import Meter
 from analogdfc.cards.technology import Card
 from analogdfc.controller import I
 from analogdfc.dynamics.settling import Simulation
@@ -24,12 +26,15 @@ from analogdfc.inverting import (
     Grid,
     InversionCells,
     InversionDesign,
+    InversionEstimate,
     InversionResult,
     InversionRun,
     InversionStudy,
     chips,
+    estimate_inversion,
     run,
 )
+from analogdfc.inverting.model import ReleasedModel
 from analogdfc.learning._inverting import Control
 from analogdfc.learning.inversion import (
     Dynamic,
@@ -38,6 +43,7 @@ from analogdfc.learning.inversion import (
     RepeatedInversion,
     SingleLoopInversion,
 )
+from analogdfc.measures import angle
 from analogdfc.network import Network
 from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.netlist import Netlist
@@ -136,7 +142,7 @@ def test_a_nonlinear_loop_comes_to_rest_at_a_root_of_its_equations(form: str) ->
     (w2, w3), (q,) = weights, feedback
 
     def through_both(u: Array) -> Array:
-        return w3 @ np.tanh(w2 @ np.tanh(q @ u)) + ALPHA * u - goal
+        return np.asarray(w3 @ np.tanh(w2 @ np.tanh(q @ u)) + ALPHA * u - goal)
 
     u = root_of(through_both, 2)
     np.testing.assert_allclose(ended(found, 1), q @ u, rtol=1e-5)
@@ -237,7 +243,7 @@ class Compared(NamedTuple):
 def compared(request: pytest.FixtureRequest) -> Compared:
     design = InversionDesign.placed(rule(request.param), Card.load(CARD))
     simulator = get_simulator("ngspice", "auto")
-    study = InversionStudy(design, X, TARGET, Grid(0.1, 80))
+    study = InversionStudy(design, X, TARGET, Grid(0.1, 50))
     result = study.run(
         Equations(),
         Behaviour(3),
@@ -358,3 +364,46 @@ def test_targets_that_are_not_finite_are_refused() -> None:
     design = InversionDesign.placed(rule("pairs"), Card.load(CARD))
     with pytest.raises(UserError, match="finite"):
         run(design, Equations(), torch.full((1, 2), float("nan")), Grid(0.1, 1))
+
+
+# What it costs
+
+
+def test_what_supplies_and_sources_give_a_chain_is_in_its_bill() -> None:
+    """Kirchhoff's laws, with an auto-zero at each of the two controllers."""
+    (chip,) = chips(InversionDesign.placed(rule("repeat"), Card.load(CARD)), 5)
+    released = ReleasedModel.of(chip, TARGET, tolerance=1e-6)
+    meter = Meter(released.model, released.release)
+    states = released.states(Grid(0.1, 30), observe=meter.add)
+    found = meter.result(0, states[None, 0], states[None, -1])
+    torch.testing.assert_close(found.energy.total, found.drawn, rtol=1e-6, atol=0)
+
+
+@pytest.fixture(scope="module")
+def billed() -> InversionEstimate:
+    design = InversionDesign.placed(rule("pairs"), Card.load(CARD))
+    return estimate_inversion(design, None, X, TARGET, accuracy=2.0)
+
+
+def test_all_pairs_are_powered_as_long_as_one_runs(billed: InversionEstimate) -> None:
+    amplifier = billed.design.card.amplifier
+    count = sum(chip.circuit.amplifiers for chip in chips(billed.design, None))
+    expected = 2 * amplifier.supply * amplifier.quiescent_current * count * billed.seconds
+    assert float(billed.energy.by_component()[QUIESCENT]) == pytest.approx(expected)
+    assert 0.98 < expected / billed.joules < 1
+
+
+def test_a_pass_is_over_when_the_errors_point_where_they_will(billed: InversionEstimate) -> None:
+    design, upper = billed.design, billed.settle_times[0] / billed.design.seconds
+    rested = run(design, Equations(), TARGET, Grid(0.1, 400))
+    at = round(upper / 0.1)
+    wave, end = rested.signals["delta2"][0], rested.error(2)[0]
+    turned = [angle(wave[k], end) for k in range(at, at + 100)]
+    assert max(turned) < 2.3
+    assert max(angle(wave[k], end) for k in range(at - 12, at)) > 1.7
+
+
+def test_an_accuracy_must_be_positive() -> None:
+    design = InversionDesign.placed(rule("pairs"), Card.load(CARD))
+    with pytest.raises(UserError, match="accuracy = 0"):
+        estimate_inversion(design, None, X, TARGET, accuracy=0.0)

@@ -64,12 +64,26 @@ def test_pairs_in_sequence_are_a_folder_each(tmp_path: Path) -> None:
     assert "Vin1p" not in lower
 
 
+def test_an_estimate_is_that_of_the_library(tmp_path: Path) -> None:
+    path = tmp_path / "e.h5"
+    options = ["--sizes", "2-2-1", "--samples", "1", "--json", "-o", path]
+    found = run("estimate", "--rule", "di-single-loop", *options)
+    assert found.exit_code == 0, found.output
+    printed = json.loads(found.stdout)
+    record = records.read(path)
+    assert record.number("results/energy_per_sample_joule") == printed["energy_per_sample_joule"]
+    parts = printed["energy_by_part_joule"]
+    assert set(parts) == {"layer 1", "layer 2", "controller 2"}
+    assert sum(parts.values()) == pytest.approx(printed["energy_per_sample_joule"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["compare", "--fast-control"], "--fast-control: without --rule di"),
         (["compare", "--rule", "di", "--tau-v", "1"], "--tau-v: dynamic inversion has nothing"),
         (["compare", "--rule", "di", "--noise", "20ns"], "--noise: dynamic inversion has nothing"),
+        (["estimate", "--rule", "di", "--measure"], "--measure: dynamic inversion has nothing"),
         (["netlist", "--rule", "di", "--sizes", "3-2"], "the network has none"),
         (
             ["netlist", "--rule", "di", "--fast-control", "--sizes", "3-4-2"],

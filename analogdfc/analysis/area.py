@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from analogdfc.circuit.chip import Chip
+from analogdfc.circuit.description import Description
 from analogdfc.circuit.design import Design
 
 DEVICES = "devices"
@@ -64,7 +65,7 @@ class AreaEstimate:
         return {p: sum(a for (_, part), a in self.items.items() if part == p) for p in parts}
 
 
-def area(design: Design) -> AreaEstimate:
+def area(design: Design, chips: Sequence[Chip] | None = None) -> AreaEstimate:
     """Area of the components of a design, from section [area] of its card: an estimate.
 
     Devices: two per weight, bias row and feedback weight. Capacitors: C_f of the somas, C_i of the
@@ -74,6 +75,7 @@ def area(design: Design) -> AreaEstimate:
 
     Args:
         design: the design.
+        chips: its circuits; by default the one of `Chip.of(design)`.
 
     Returns:
         Square metres; a component for which the card has no number is unknown.
@@ -82,7 +84,7 @@ def area(design: Design) -> AreaEstimate:
     values = {name: getattr(section, key) for name, key in _KEYS.items()}
     unknown: dict[str, str] = {}
     items: dict[tuple[str, str], float] = {}
-    for part, amounts in _amounts(Chip.of(design)).items():
+    for part, amounts in _amounts(chips or [Chip.of(design)]).items():
         for component, amount in amounts.items():
             value = values[component]
             if amount == 0:
@@ -95,10 +97,17 @@ def area(design: Design) -> AreaEstimate:
     return AreaEstimate(items, {c: unknown[c] for c in AREA_COMPONENTS if c in unknown})
 
 
-def _amounts(chip: Chip) -> dict[str, dict[str, float]]:
+def _amounts(chips: Sequence[Chip]) -> dict[str, dict[str, float]]:
     """Numbers, farads and ohms of the components of each part."""
-    circuit = chip.circuit
-    amounts = {part: dict.fromkeys(AREA_COMPONENTS, 0.0) for part in circuit.parts}
+    parts = dict.fromkeys(part for chip in chips for part in chip.circuit.parts)
+    amounts = {part: dict.fromkeys(AREA_COMPONENTS, 0.0) for part in parts}
+    for chip in chips:
+        _count(chip.circuit, amounts)
+    return amounts
+
+
+def _count(circuit: Description, amounts: dict[str, dict[str, float]]) -> None:
+    """Add the components of a circuit."""
 
     def add(part: str, component: str, amount: float | Tensor) -> None:
         amounts[part][component] += float(amount)
@@ -114,9 +123,8 @@ def _amounts(chip: Chip) -> dict[str, dict[str, float]]:
             add(c.part, CAPACITORS, c.farads.sum())
     for r in circuit.resistors:
         if r.b is not None:  # a load to ground is inside a cell
-            add(r.part, RESISTORS, (1 / r.siemens).sum())
+            add(r.part, RESISTORS, (1 / r.siemens[r.siemens > 0]).sum())
     for branch in circuit.branches:
         add(branch.part, CAPACITORS, branch.farads.sum())
         leaks = branch.leak[branch.leak > 0]
         add(branch.part, RESISTORS, branch.ohms.sum() + (1 / leaks).sum())
-    return amounts

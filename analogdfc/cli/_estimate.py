@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.table import Table
 
+from analogdfc.analysis.area import AreaEstimate
+from analogdfc.analysis.energy.items import Energy
 from analogdfc.analysis.noisy import NoiseFigures
 from analogdfc.circuit.design import Design
 from analogdfc.cli._console import make_console
@@ -23,6 +25,8 @@ from analogdfc.cost.sweep import Parameter, Point
 from analogdfc.digital import DIGITAL_COLUMNS, Row, digital_cells, sources
 from analogdfc.digital.card import Band
 from analogdfc.digital.training import engineering
+from analogdfc.inverting import InversionEstimate
+from analogdfc.inverting.cost import LEFT_OUT
 from analogdfc.onchip.bill import Trained
 
 
@@ -31,7 +35,19 @@ def say(console: Console, text: str, style: str = "") -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True, style=style)
 
 
-def energy_table(found: Estimate) -> Table:
+class Billed(Protocol):
+    """An estimate with its bills."""
+
+    @property
+    def energy(self) -> Energy:
+        """By component and part."""
+
+    @property
+    def area(self) -> AreaEstimate:
+        """By component and part."""
+
+
+def energy_table(found: Billed) -> Table:
     """Energy of a sample by component and part."""
     energy = found.energy
     table = Table(title="Energy of one sample, in nJ", title_justify="left")
@@ -40,7 +56,7 @@ def energy_table(found: Estimate) -> Table:
         table.add_column(part, justify="right", no_wrap=True)
     table.add_column("all", justify="right", no_wrap=True)
     table.add_column("share, %", justify="right", no_wrap=True)
-    total = found.joules
+    total = float(energy.total)
     for component, joules in energy.by_component().items():
         cells = [_nano(energy.items.get((component, part))) for part in energy.parts]
         share = f"{100 * float(joules) / total:.3g}"
@@ -58,7 +74,7 @@ def _nano(joules: Any) -> str:
     return "" if joules is None else f"{1e9 * float(joules):.4g}"
 
 
-def unknown_lines(found: Estimate) -> list[str]:
+def unknown_lines(found: Billed) -> list[str]:
     """One line for each item that the card doesn't give."""
     energy = [f"{k}: unknown, not in the energy: {why}" for k, why in found.energy.unknown.items()]
     area = [
@@ -67,7 +83,7 @@ def unknown_lines(found: Estimate) -> list[str]:
     return [*energy, *area]
 
 
-def area_table(found: Estimate) -> Table:
+def area_table(found: Billed) -> Table:
     """Area by component and part."""
     area = found.area
     parts = list(area.by_part())
@@ -242,6 +258,40 @@ def show(design: Design, origin: str, source: str, work: Costs) -> None:
         card = design.card.card
         for line in (*sources(work.rows), f"this chip: {card.name}: {card.source}"):
             say(console, line, style="dim")
+
+
+def show_inversion(
+    rule: str, origin: str, source: str, found: InversionEstimate, remarks: Sequence[str]
+) -> None:
+    """Print what a backward pass by dynamic inversion costs."""
+    console, design = make_console(), found.design
+    say(console, f"network {'-'.join(map(str, design.sizes))}, {origin}")
+    say(console, f"dynamic inversion ({rule}); {source}; card: {design.card.card.name}")
+    if design.devices is not None:
+        say(console, str(design.devices))
+    for remark in remarks:
+        say(console, f"Warning: {remark}", "bold")
+    for name, factor in design.shrunk_layers().items():
+        say(console, f"{name}: conductances scaled by {factor:.4g} to fit the card's window")
+    table = Table(title="Settling, worst sample", title_justify="left")
+    for head in ("circuit", "settle\nus", "slowest mode, ideal\n1/us"):
+        table.add_column(head, justify="left" if head == "circuit" else "right", no_wrap=True)
+    for links, seconds in zip(design.circuits, found.settle_times, strict=True):
+        slowest = 1e-6 * design.inversion(links).abscissa() / design.seconds
+        name = ", ".join(link.name for link in links)
+        table.add_row(name, f"{1e6 * seconds:.4g}", f"{slowest:+.4g}")
+    console.print(table)
+    console.print(energy_table(found))
+    for line in unknown_lines(found):
+        say(console, line)
+    say(
+        console,
+        f"one backward pass: {engineering(found.joules, 'J')} in "
+        f"{engineering(found.seconds, 's')} ({engineering(found.watts, 'W')}); angle of the update "
+        f"to the ideal one {found.update_angle:.3g} degree",
+    )
+    console.print(area_table(found))
+    say(console, f"{found.area.note}; {LEFT_OUT}", style="dim")
 
 
 def show_training(training: Trained) -> None:

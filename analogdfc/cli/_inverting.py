@@ -13,7 +13,7 @@ import click
 
 from analogdfc import records
 from analogdfc.circuit.design import Readout
-from analogdfc.cli import _report
+from analogdfc.cli import _estimate, _report
 from analogdfc.cli._design import Bars, Switches, make_model, make_stimuli
 from analogdfc.cli._given import Given
 from analogdfc.cli._options import Control, bundled, refuse, settings
@@ -31,9 +31,10 @@ from analogdfc.inverting import (
     InversionStudy,
     Realisation,
     chips,
+    estimate_inversion,
     run,
 )
-from analogdfc.inverting.report import inversion_figure, numbers, runs_tree
+from analogdfc.inverting.report import cost_numbers, inversion_figure, numbers, runs_tree
 from analogdfc.inverting.rules import RULES, USUAL, inversion_rule
 from analogdfc.jobs import spool_beside
 from analogdfc.learning.inversion import FastControl
@@ -46,7 +47,7 @@ from analogdfc.storage import Model
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-_NONE_HERE = "dynamic inversion has nothing of it"
+NONE_HERE = "dynamic inversion has nothing of it"
 _SPACING, _DURATION = 0.1, 20.0
 """Of a record and of a testbench, in units of time of the loops: the card's."""
 
@@ -78,7 +79,7 @@ class Inverting:
             fidelity: level of the cells.
             without: names of options that would have no effect.
         """
-        refuse(_NONE_HERE, *without)
+        refuse(NONE_HERE, *without)
         if fidelity == "transistor":
             raise UserError("--fidelity transistor: dynamic inversion has ideal and macro cells")
 
@@ -144,7 +145,7 @@ def make_inversion(
         control: the controller's options.
         chip: card, seeds and devices.
     """
-    refuse(_NONE_HERE, "tau_v", "relative_target")
+    refuse(NONE_HERE, "tau_v", "relative_target")
     model, origin = make_model(weights, sizes, chip.seeds[0])
     controller, _ = control.applied(USUAL, 1.0)
     fast = FastControl(control.alpha or 0.0) if inverting.fast_control else None
@@ -257,3 +258,40 @@ def netlists_of(
         target = ended.error(top, double_sampling=design.readout.double_sampling)[0]
         bench = InversionBench.of(design, number, netlist.chip, target, grid.duration)
         yield netlist, bench, output if len(parts) == 1 else output / f"layer{top}"
+
+
+def bill_inversion(made: Inverted, wanted: Mapping[str, Any], output: Path) -> None:
+    """Estimate what a backward pass costs; write and print it.
+
+    Args:
+        made: the design.
+        wanted: options of `estimate` by name: samples, target_stepsize, accuracy, until,
+            learning_rate, as_json.
+        output: the record.
+    """
+    design = made.design
+    data = make_stimuli(
+        made.model.network, wanted["samples"], made.seeds[0], wanted["target_stepsize"]
+    )
+    with Bars() as bars:
+        found = estimate_inversion(
+            design,
+            made.seeds[1],
+            data.x,
+            data.step,
+            accuracy=wanted["accuracy"],
+            until=wanted["until"],
+            learning_rate=wanted["learning_rate"],
+            progress=bars.show,
+        )
+    remarks = (*design.card.remarks, *made.notes, *found.remarks)
+    told = cost_numbers(found) | records.remarks_tree(remarks)
+    tree = inputs_tree(made.model, design, made.seeds, data) | {"settings": settings()}
+    records.write(output, {**tree, "results": told})
+    if wanted["as_json"]:
+        about = {"network": "-".join(map(str, design.sizes)), "origin": made.origin}
+        drawn = {"seed": made.seeds[0], "chip_seed": made.seeds[1], "rule": made.model.rule}
+        click.echo(json.dumps({**about, **drawn, "samples": data.source, **told}, indent=2))
+    else:
+        _estimate.show_inversion(made.model.rule, made.origin, data.source, found, remarks)
+        click.echo(f"wrote {output}")

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,13 @@ from analogdfc.cli._estimate_training import (
     training_options,
 )
 from analogdfc.cli._given import given, learned_on
+from analogdfc.cli._inverting import (
+    NONE_HERE,
+    Inverting,
+    bill_inversion,
+    inversion_options,
+    make_inversion,
+)
 from analogdfc.cli._options import (
     Control,
     Count,
@@ -108,6 +115,7 @@ class _Options:
 @design_options
 @control_options
 @device_options
+@inversion_options
 @click.option(
     "--samples",
     type=Count(1),
@@ -199,6 +207,7 @@ def command(
     devices: str | None,
     age: float,
     control: Control,
+    inverting: Inverting,
     training: TrainingOptions,
     options: _Options,
 ) -> None:
@@ -207,8 +216,13 @@ def command(
     The network comes from RECORD, written by `train` or `compare` (with its card, devices, seed and
     readout, where it has them and no option says otherwise), from --weights, or from --sizes. A
     network that learned through a chip brings that chip.
+
+    With --rule di it is the backward pass alone, from waveforms, without figures.
     """
     torch.set_num_threads(1)
+    if inverting.asked:
+        refuse(NONE_HERE, "method", "sweeps", "rules", "training_samples", "measure", "jobs",
+               "target_accuracy")  # fmt: skip
     if training.target_accuracy is None:
         refuse("nothing is trained without --target-accuracy", *TRAINING)
     figure_path = beside(output, ".png")
@@ -226,6 +240,11 @@ def command(
         raise UserError("RECORD and --weights: give one of them, both name a network")
     made_of = record or learned_on(weights)
     chip = given(made_of, card, (seed, chip_seed), switches, devices, age)
+    if inverting.asked:
+        made = make_inversion(inverting, record or weights, sizes, control, chip)
+        told = {"samples": samples, "target_stepsize": target_stepsize, "as_json": as_json}
+        bill_inversion(made, {**asdict(options), **told}, output)
+        return
     model, origin = make_model(record or weights, sizes, chip.seeds[0], control)
     origin += chip.note
     check_trainable(model.network.sizes, training)

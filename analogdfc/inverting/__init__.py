@@ -6,6 +6,7 @@ control of expanding layers where that is wanted. All stand on the description o
 
 from analogdfc.inverting.assembly import chips
 from analogdfc.inverting.cells import InversionBench, InversionCells
+from analogdfc.inverting.cost import InversionEstimate, estimate_inversion
 from analogdfc.inverting.design import FORMS, Form, InversionDesign, Link
 from analogdfc.inverting.ideal import Equations
 from analogdfc.inverting.model import Behaviour
@@ -21,6 +22,7 @@ __all__ = [
     "InversionBench",
     "InversionCells",
     "InversionDesign",
+    "InversionEstimate",
     "InversionResult",
     "InversionRun",
     "InversionStudy",
@@ -28,5 +30,6 @@ __all__ = [
     "Realisation",
     "Waves",
     "chips",
+    "estimate_inversion",
     "run",
 ]

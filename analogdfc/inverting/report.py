@@ -10,13 +10,14 @@ from torch import Tensor
 from analogdfc import records
 from analogdfc.drawing import Figure, headed, new_figure, own_settings
 from analogdfc.findings import comparison_numbers
+from analogdfc.inverting.cost import LEFT_OUT, InversionEstimate
 from analogdfc.inverting.design import InversionDesign
 from analogdfc.inverting.runs import InversionRun
 from analogdfc.inverting.study import InversionResult
 from analogdfc.plots import STYLES, about, label
 from analogdfc.records import Quantity
 
-__all__ = ["inversion_figure", "numbers", "runs_tree"]
+__all__ = ["cost_numbers", "inversion_figure", "numbers", "runs_tree"]
 
 _MEANING = {
     "delta": "error delta of layer {i}, dimensionless: volts over [scale] activation",
@@ -38,6 +39,41 @@ def numbers(result: InversionResult) -> dict[str, Any]:
     if made := {name: run.made_by for name, run in result.runs.items() if run.made_by}:
         out["simulators"] = made
     return out | records.remarks_tree(result.remarks)
+
+
+def cost_numbers(found: InversionEstimate) -> dict[str, Any]:
+    """What a backward pass costs, with units in the names.
+
+    Args:
+        found: the estimate.
+    """
+    energy, area = found.energy, found.area
+    pulses: dict[str, Any] = {}
+    if found.pulses is not None:
+        of_layers = {f"layer {i}": n for i, n in enumerate(found.pulses, start=1)}
+        pulses = {"pulses_per_sample": of_layers}
+    names = [", ".join(link.name for link in links) for links in found.design.circuits]
+    return {
+        "left_out": LEFT_OUT,
+        "settle_us": {
+            name: 1e6 * seconds for name, seconds in zip(names, found.settle_times, strict=True)
+        },
+        "sample_us": 1e6 * found.seconds,
+        "energy_per_sample_joule": found.joules,
+        "mean_power_watt": found.watts,
+        "update_angle_degree": found.update_angle,
+        "required_accuracy_degree": found.accuracy,
+        "settle_waits_for": found.until,
+        "energy_by_component_joule": {k: float(v) for k, v in energy.by_component().items()},
+        "energy_by_part_joule": {k: float(v) for k, v in energy.by_part().items()},
+        "energy_unknown": dict(energy.unknown),
+        "area_note": area.note,
+        "area_by_component_square_metre": area.by_component(),
+        "area_by_part_square_metre": area.by_part(),
+        "area_total_square_metre": area.total,
+        "area_unknown": dict(area.unknown),
+        **pulses,
+    }
 
 
 def runs_tree(

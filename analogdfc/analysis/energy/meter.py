@@ -18,7 +18,7 @@ from torch import Tensor
 
 from analogdfc.analysis.energy import items
 from analogdfc.analysis.energy.items import Energy
-from analogdfc.circuit.amplifiers import Rung
+from analogdfc.circuit.amplifiers import AmplifierModel, Rung
 from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.nodal import Elements, NodalEquations
@@ -77,7 +77,7 @@ def measure(
         raise UserError(f"duration {duration}: it must be finite and >= 0")
     model = Behavioural(chips, Rung.FULL, tolerance=tolerance)
     release = model.release(x, step)
-    meter = _Meter(model, release)
+    meter = Meter(model.model, release)
     if duration == 0:
         return [meter.result(c, release.free, release.free) for c in range(len(chips))]
     design = chips[0].design
@@ -109,17 +109,21 @@ class _Form(NamedTuple):
     siemens: Tensor  # (chips, nodes, nodes)
 
 
-class _Meter:
+class Meter:
     """Work in several chips.
 
     A step counts with the voltages in its middle and the currents of its mean slope, so that the
     charge that flows into a capacitor is exact.
+
+    Args:
+        model: the chips' equations, of the full amplifier model.
+        release: what they start from.
     """
 
-    def __init__(self, model: Behavioural, release: Release) -> None:
-        self.nodals = model.model.nodal
+    def __init__(self, model: AmplifierModel, release: Release) -> None:
+        self.nodals = model.nodal
         self.sources, self.zero = release.sources, release.zero
-        self.n = n = model.model.amplifiers
+        self.n = n = model.amplifiers
         first = self.nodals[0]
         self.zeroed = [k for k in first.resistors if k.zeroed]
         self._y = self._stack(lambda m: m.conductance[n:].toarray())
@@ -156,7 +160,13 @@ class _Meter:
             yield _Form(items.WIRES, crossbar.part, crossbar.nodes, wires)
 
     def add(self, h: float, before: Tensor, after: Tensor) -> None:
-        """Take a step of h seconds into account."""
+        """Take a step into account.
+
+        Args:
+            h: its length, in seconds.
+            before: unknowns at its start, (chips, batch, n).
+            after: unknowns at its end.
+        """
         n = self.n
         z, rate = (before + after) / 2, (after - before) / h
         p = torch.cat([z[..., : 2 * n], self.sources], dim=-1)
@@ -217,7 +227,13 @@ class _Meter:
         return z[..., z.shape[-1] - len(self.nodals[0].series.a) :]
 
     def result(self, c: int, first: Tensor, last: Tensor) -> Metered:
-        """Energies of chip c between two states."""
+        """Energies of a chip between two states.
+
+        Args:
+            c: number of the chip.
+            first: unknowns at the start, (chips, batch, n).
+            last: unknowns at the end.
+        """
         nodal = self.nodals[c]
         table = _Table({})
         drawn = self.given[c].clone()

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from analogdfc.analysis.energy.items import CONTROLLER, CONVERTERS, WRITES, Energy, layer_name
 from analogdfc.cards.technology import Card
-from analogdfc.circuit.chip import Chip
-from analogdfc.circuit.description import Array
+from analogdfc.circuit.conductances import conductances
 from analogdfc.circuit.design import Design
 from analogdfc.dynamics import Update
 from analogdfc.errors import UserError
@@ -147,8 +146,8 @@ def writes(design: Design, pulses: Sequence[Tensor | float], card: Card | None =
     assert section.duration is not None
     per_siemens = section.voltage**2 * section.duration
     items = {}
-    crossbars = Chip.of(design).circuit.crossbars_of(Array.FORWARD)
-    for count, crossbar in zip(counts, crossbars, strict=True):
-        mean = float((crossbar.plus.mean() + crossbar.minus.mean()) / 2)
-        items[WRITES, crossbar.part] = count * (per_siemens * mean)
+    for i, count in enumerate(counts, start=1):
+        plus, minus = conductances(design, i, "forward", None)
+        mean = float((plus.mean() + minus.mean()) / 2)
+        items[WRITES, layer_name(i)] = count * (per_siemens * mean)
     return Energy(items)
