@@ -66,7 +66,7 @@ def test_pairs_in_sequence_are_a_folder_each(tmp_path: Path) -> None:
 
 def test_an_estimate_is_that_of_the_library(tmp_path: Path) -> None:
     path = tmp_path / "e.h5"
-    options = ["--sizes", "2-2-1", "--samples", "1", "--json", "-o", path]
+    options = ["--sizes", "2-2-1", "--samples", "1", "--alpha", "1", "--json", "-o", path]
     found = run("estimate", "--rule", "di-single-loop", *options)
     assert found.exit_code == 0, found.output
     printed = json.loads(found.stdout)
