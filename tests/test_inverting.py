@@ -383,7 +383,7 @@ def test_what_supplies_and_sources_give_a_chain_is_in_its_bill() -> None:
 def billed() -> InversionEstimate:
     learner = DynamicInversion(network(2, 2, 2, 1), control=I(alpha=1.0))
     design = InversionDesign.placed(learner, Card.load(CARD))
-    return estimate_inversion(design, None, X, TARGET[:, :1], accuracy=2.0)
+    return estimate_inversion(design.ideal(), None, X, TARGET[:, :1], accuracy=2.0)
 
 
 def test_all_pairs_are_powered_as_long_as_one_runs(billed: InversionEstimate) -> None:
