@@ -11,7 +11,7 @@ from pathlib import Path
 
 import distributed
 import pytest
-from deeds import Bad, Count, Once
+from deeds import Bad, Count
 
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.jobs import (
@@ -127,10 +127,8 @@ class Pid(Task[int]):
         return os.getpid()
 
 
-def test_runs_lost_with_a_worker_are_done_by_another_and_one_that_kills_them_is_given_up(
-    tmp_path: Path,
-) -> None:
-    once = Once(str(tmp_path / "mark"))
+@pytest.mark.slow
+def test_a_killed_worker_costs_no_run_and_a_run_that_kills_them_is_given_up() -> None:
     with engine_of("dask").open(1, silent) as pool:
         [(_, worker)] = run_tasks([Pid()], pool)
         assert worker != os.getpid()
@@ -139,4 +137,3 @@ def test_runs_lost_with_a_worker_are_done_by_another_and_one_that_kills_them_is_
         assert found[:3] == [3, 1, 2]
         assert isinstance(found[3], WorkerDiedError)
         assert "bad: death: the workers that did it died each time, the last one" in str(found[3])
-        assert [result for _, result in run_tasks([once], pool)] == ["done"]

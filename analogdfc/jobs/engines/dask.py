@@ -39,6 +39,9 @@ _PATIENCE = 15.0
 _LOOK = 0.02
 """Seconds between two looks at what has ended."""
 
+_ATTEMPTS = 2
+"""How often a task that was lost with its worker is done once more, alone."""
+
 _LOSSES = 5
 """How often a result may be lost on the way."""
 
@@ -77,21 +80,19 @@ class _Asked(NamedTuple):
         ours: what the asker waits for.
         theirs: what the cluster gives.
         before: how often it was asked before, and what it had given was lost with a worker.
-        alone: nothing else was asked for at the time, so that a worker's death is the task's.
     """
 
     task: Task[Any]
     ours: Future[tuple[Any, int]]
     theirs: distributed.Future
     before: int = 0
-    alone: bool = False
 
 
 class DaskExecutor(Elsewhere):
     """Has tasks done by the workers of a cluster. One that is lost with its worker is done again.
 
     Dask gives a task up whose worker died, at once or after some times; that may have been another
-    task's doing. Such tasks are done once more when nothing else is left, one after another.
+    task's doing. Such tasks are done again when nothing else is left, one after another.
 
     Args:
         client: connected to the scheduler.
@@ -139,32 +140,42 @@ class DaskExecutor(Elsewhere):
         return self._client.submit(_done_there, task, made_with(), pure=False)
 
     def _take(self) -> None:
-        """Hand on what has ended, until the end."""
+        """Hand on what has ended, until the end; whoever waits hears of what ends this itself."""
         pending: list[_Asked] = []
-        suspects = self._suspects
-        while not self._stop.wait(_LOOK):
-            with suppress(queue.Empty):
-                while True:
-                    pending.append(self._asked.get_nowait())
-            ended = [one for one in pending if one.theirs.done()]
-            pending = [one for one in pending if not one.theirs.done()]
-            pending += filter(None, map(self._handed_on, ended))
-            if suspects and not pending:
-                one = suspects.pop(0)
-                pending.append(one._replace(theirs=self._ask(one.task), alone=True))
-            if pending and self._client.status not in ("running", "connecting"):
-                for one in pending:
-                    lost = UserError(f"{one.task.name}: the scheduler was lost; run it again")
-                    one.ours.set_exception(lost)
-                return
+        try:
+            while not self._stop.wait(_LOOK) and self._taken(pending):
+                pass
+        except BaseException as error:
+            for one in [*pending, *self._suspects]:
+                if not one.ours.done():
+                    one.ours.set_exception(error)
+
+    def _taken(self, pending: list[_Asked]) -> bool:
+        """Look once; False where there is no scheduler any more."""
+        with suppress(queue.Empty):
+            while True:
+                pending.append(self._asked.get_nowait())
+        for one in [one for one in pending if one.theirs.done()]:
+            again = self._handed_on(one)
+            pending[:] = [other for other in pending if other is not one]
+            pending += [] if again is None else [again]
+        if self._suspects and not pending:
+            one = self._suspects.pop(0)
+            pending.append(one._replace(theirs=self._ask(one.task)))
+        if not pending or self._client.status in ("running", "connecting"):
+            return True
+        for one in [*pending, *self._suspects]:
+            one.ours.set_exception(UserError(f"{one.task.name}: the scheduler was lost; run again"))
+        return False
 
     def _handed_on(self, one: _Asked) -> _Asked | None:
         """Tell what a task gave; or ask anew where that was lost with a worker."""
         try:
             one.ours.set_result(one.theirs.result(timeout=_PATIENCE))
         except KilledWorker as error:
-            if not one.alone:  # the worker may have died of another task
-                self._suspects.append(one)
+            # The worker may have died of another task, or been about to end.
+            if one.before < _ATTEMPTS:
+                self._suspects.append(one._replace(before=one.before + 1))
                 return None
             last = error.last_worker.address
             died = WorkerDiedError(
