@@ -32,6 +32,7 @@ from analogdfc.cost.sweep import BANDWIDTH, parameters, parse, sweep, varied
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import SteadyStateDFC
+from analogdfc.updating.costs import no_path
 
 CARD = Card.load("discrete_100mhz")
 
@@ -133,6 +134,7 @@ def test_a_card_without_the_numbers_of_an_item_makes_it_unknown_and_says_so() ->
     assert other.energy.unknown == {
         WRITES: "[write] voltage is missing",
         CONVERTERS: "[converters] output_adc is missing",
+        **no_path(),
     }
     assert not {WRITES, CONVERTERS} & set(other.energy.by_component())
     levels = estimate(design_of(CARD.without("finite levels")), 0, *samples())

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from analogdfc.analysis.area import area
+from analogdfc.analysis.energy import update_path
 from analogdfc.arrays.converters import ADC
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.behavioural import Behavioural
@@ -26,6 +28,7 @@ from analogdfc.errors import UserError
 from analogdfc.spice.circuit import Circuit
 from analogdfc.spice.engines import get_simulator
 from analogdfc.updating import CLEAR, Holds, LayerPath, Lines, UpdatePath
+from analogdfc.updating.costs import CONVERSIONS, HOLDS, MODULATORS, no_path
 from analogdfc.updating.path import Held, Seen, coincidence, formed, held, products, quantised
 from benchmarks._measure import Case, case
 
@@ -306,6 +309,35 @@ def test_a_path_that_cannot_be_is_refused_by_name(text: str, said: str) -> None:
         whole = head + f"{text} = " + value % ("pA" if "droop" in text else "1") + "\n"
     with pytest.raises(UserError, match=said):
         Card.parse(whole)
+
+
+# What it costs
+
+
+def test_pulses_take_what_their_supplies_and_lines_take() -> None:
+    here = case((3, 4, 2), 0, 1).on(card("pulses"))
+    found = update_path(Chip.of(here.design), 1e-4)
+    assert not found.unknown
+    supply = 2 * 1.65
+    # Layer 1: free and controlled differences; layer 2: activations below too.
+    held = 4 + 4 + 2 + 2 + 4
+    joules = found.by_component()
+    assert float(joules[HOLDS]) == pytest.approx(held * supply * 5e-6 * (1e-4 + 3.2e-6))
+    lines = (4 + 4) + (2 + 5)
+    pulses = (4 + 2) * 32 + 4 + 5
+    each = lines * supply * 10e-6 * 3.2e-6 + pulses * supply * 0.1e-12
+    assert float(joules[MODULATORS]) == pytest.approx(each)
+    assert area(here.design).by_component()[HOLDS] == pytest.approx(held * 1500e-12)
+
+
+def test_a_path_that_the_card_does_not_describe_is_unknown_by_name() -> None:
+    without = case((3, 2), 0, 1)
+    found = update_path(Chip.of(without.design), 1e-4)
+    assert found.unknown == no_path()
+    assert not found.items
+    half = without.on(card("multiplier").replace("multiplier", conversion=None))
+    lacks = update_path(Chip.of(half.design), 1e-4)
+    assert lacks.unknown == {CONVERSIONS: "[multiplier] conversion missing"}
 
 
 # In ngspice

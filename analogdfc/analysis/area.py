@@ -10,13 +10,14 @@ from torch import Tensor
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Description
 from analogdfc.circuit.design import Design
+from analogdfc.updating.costs import UPDATE_COMPONENTS, area_items, no_path
 
 DEVICES = "devices"
 AMPLIFIERS = "amplifiers"
 TANH_CELLS = "tanh cells"
 CAPACITORS = "capacitors"
 RESISTORS = "resistors"
-AREA_COMPONENTS = (DEVICES, AMPLIFIERS, TANH_CELLS, CAPACITORS, RESISTORS)
+AREA_COMPONENTS = (DEVICES, AMPLIFIERS, TANH_CELLS, CAPACITORS, RESISTORS, *UPDATE_COMPONENTS)
 """Names of the items, in the order of a table."""
 
 NOTE = (
@@ -94,13 +95,20 @@ def area(design: Design, chips: Sequence[Chip] | None = None) -> AreaEstimate:
                 continue
             dense = component in (CAPACITORS, RESISTORS)
             items[component, part] = amount / value if dense else amount * value
-    return AreaEstimate(items, {c: unknown[c] for c in AREA_COMPONENTS if c in unknown})
+    path = Chip.of(design).circuit.update
+    for component, part, metres, lacks in () if path is None else area_items(path):
+        if metres is None:
+            unknown[component] = f"{lacks} is missing"
+        else:
+            items[component, part] = metres
+    known = {c: unknown[c] for c in AREA_COMPONENTS if c in unknown}
+    return AreaEstimate(items, known if path is not None else known | no_path())
 
 
 def _amounts(chips: Sequence[Chip]) -> dict[str, dict[str, float]]:
     """Numbers, farads and ohms of the components of each part."""
     parts = dict.fromkeys(part for chip in chips for part in chip.circuit.parts)
-    amounts = {part: dict.fromkeys(AREA_COMPONENTS, 0.0) for part in parts}
+    amounts = {part: dict.fromkeys(_KEYS, 0.0) for part in parts}
     for chip in chips:
         _count(chip.circuit, amounts)
     return amounts

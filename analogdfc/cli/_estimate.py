@@ -100,7 +100,8 @@ def area_table(found: Billed) -> Table:
         table.add_row(component, *["" for _ in parts], "unknown")
     table.add_section()
     sums = [f"{1e9 * metres:.4g}" for metres in area.by_part().values()]
-    table.add_row("total", *sums, f"{1e9 * area.total:.4g}", style="bold")
+    name = "total" if not area.unknown else "total of what is known"
+    table.add_row(name, *sums, f"{1e9 * area.total:.4g}", style="bold")
     return table
 
 

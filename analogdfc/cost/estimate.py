@@ -18,6 +18,7 @@ from analogdfc.analysis.energy.meter import measure
 from analogdfc.analysis.energy.peripherals import (
     converters,
     pulses_per_update,
+    update_path,
     weight_steps,
     writes,
 )
@@ -55,7 +56,8 @@ class Estimate:
     """What one sample costs.
 
     A sample is a free phase, in which the layers settle one after another, then the settle under
-    control, then the write of the weights, which takes no time of its own here.
+    control, then the product in the update path, if the card has one, and the write of the weights,
+    which takes no time of its own here.
 
     Attributes:
         design: the design.
@@ -66,7 +68,8 @@ class Estimate:
         settle_time: duration of the settle, in seconds: what the slowest sample needs.
         free: energy of the free phase, a mean over samples, tensors (1,).
         settle: energy of the settle.
-        border: energy of converters and weight writes.
+        border: energy of converters, update path and weight writes, and of the amplifiers while
+            the path works.
         update_angle: angle of the chip's update at rest to that of the ideal network, in degrees;
             both are means over the samples; nan where the ideal network comes to no rest.
         observed: settling that the waveforms of the behavioural model show, in seconds; None for
@@ -75,6 +78,7 @@ class Estimate:
             that of the devices, has neither levels nor pulses.
         area: area of the components.
         remarks: diagnoses that failed, a sentence each; the rest of the estimate doesn't need them.
+        update_time: that the update path takes to form the product, in seconds.
     """
 
     design: Design
@@ -91,6 +95,7 @@ class Estimate:
     pulses: tuple[float, ...] | None
     area: AreaEstimate
     remarks: tuple[str, ...] = ()
+    update_time: float = 0.0
 
     @property
     def energy(self) -> Energy:
@@ -105,7 +110,7 @@ class Estimate:
     @property
     def seconds(self) -> float:
         """Time of one sample."""
-        return self.free_time + self.settle_time
+        return self.free_time + self.settle_time + self.update_time
 
     @property
     def watts(self) -> float:
@@ -205,6 +210,12 @@ def estimate(
         settle = closed_form(static, state, duration=settle_time)
     free = _free_phase(static, state, free_time)
     border, pulses = _border(design, static, state, learning_rate)
+    border = border + update_path(chip, settle_time)
+    path = chip.circuit.update
+    if path is not None and path.seconds:
+        # The amplifiers stay supplied while the product is formed.
+        idle = _free_phase(static, state, path.seconds)
+        border = border + _mean(idle)
     turned = math.nan
     with _noted("the angle of the update to the ideal one is not known", failed):
         turned = update_angle(design, static, state, step)
@@ -215,6 +226,7 @@ def estimate(
         accuracy=accuracy,
         free_time=free_time,
         settle_time=settle_time,
+        update_time=0.0 if path is None else path.seconds,
         free=_mean(free),
         settle=_mean(settle),
         border=border,

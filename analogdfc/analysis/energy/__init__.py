@@ -6,6 +6,7 @@ from analogdfc.analysis.energy.meter import Metered, measure
 from analogdfc.analysis.energy.peripherals import (
     converters,
     pulses_per_update,
+    update_path,
     weight_steps,
     writes,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "converters",
     "measure",
     "pulses_per_update",
+    "update_path",
     "weight_steps",
     "writes",
 ]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from analogdfc.circuit.description import CONTROLLER as CONTROLLER
 from analogdfc.circuit.description import Array
+from analogdfc.updating.costs import UPDATE_COMPONENTS
 
 QUIESCENT = "amplifiers, quiescent"
 OUTPUT_STAGES = "amplifiers, output stages"
@@ -35,6 +36,7 @@ COMPONENTS = (
     TANH,
     CONVERTERS,
     WRITES,
+    *UPDATE_COMPONENTS,
 )
 """Names of the items, in the order of a table. Each joule that the supplies and sources give is
 counted in one of them: where it turns into heat or is stored.

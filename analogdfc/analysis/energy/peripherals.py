@@ -9,10 +9,12 @@ from torch import Tensor
 
 from analogdfc.analysis.energy.items import CONTROLLER, CONVERTERS, WRITES, Energy, layer_name
 from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.conductances import conductances
 from analogdfc.circuit.design import Design
 from analogdfc.dynamics import Update
 from analogdfc.errors import UserError
+from analogdfc.updating.costs import energy_items, no_path
 
 
 def _missing(section: str, values: dict[str, float | None]) -> str:
@@ -54,6 +56,29 @@ def converters(design: Design, card: Card | None = None) -> Energy:
 
 def _joules(value: float) -> Tensor:
     return torch.tensor([value], dtype=torch.float64)
+
+
+def update_path(chip: Chip, duration: float) -> Energy:
+    """Energy of the update path of one sample.
+
+    Args:
+        chip: the chip.
+        duration: length of the controlled phase, in seconds.
+
+    Returns:
+        Parts 'layer 1'..'layer L', tensors of shape (1,); what the card lacks is unknown, the
+        whole path where it has none.
+    """
+    path = chip.circuit.update
+    if path is None:
+        return Energy({}, no_path())
+    items, unknown = {}, {}
+    for component, part, joules, lacks in energy_items(path, duration):
+        if joules is None:
+            unknown[component] = f"{lacks} missing"
+        else:
+            items[component, part] = _joules(joules)
+    return Energy(items, unknown)
 
 
 def weight_steps(design: Design) -> tuple[float, ...]:
