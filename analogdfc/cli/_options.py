@@ -88,6 +88,15 @@ CHIP_SEED = click.option(
 """The chip apart from what is run on it."""
 
 
+MODULE = click.option(
+    "--module",
+    type=click.Path(path_type=Path),
+    metavar="FILE.py",
+    help="Run a Python file of your own first, which registers rules, data sets or activations.",
+)
+"""Parts of one's own."""
+
+
 def check_outputs(record: Path, *beside: Path, read: Iterable[str | Path | None] = ()) -> None:
     """Make sure that what a command writes can be written, and holds all that it was told.
 

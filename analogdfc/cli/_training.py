@@ -40,6 +40,7 @@ from analogdfc.training.checkpoints import check_format
 from analogdfc.training.experiment import default_experiment
 from analogdfc.training.loop import FORWARD
 from analogdfc.training.metrics import are_classes
+from analogdfc.training.modules import load_module
 from analogdfc.tuning import with_settings
 
 _LEGEND = """\
@@ -86,6 +87,7 @@ class Options:
     weights: Path | None
     switch: str | None
     settings: Given
+    module: Path | None
 
     @property
     def learns_by(self) -> str:
@@ -170,6 +172,8 @@ def chosen(options: Options) -> Experiment:
         for name in ("dataset", "sizes", "loss", "samples", "seed", "chip_seed")
         if (value := getattr(options, name)) is not None
     }
+    if options.module is not None:
+        given["module"] = load_module(options.module)
     if options.activation is not None:
         names = tuple(options.activation.split(","))
         given["activation"] = names[0] if len(names) == 1 else names

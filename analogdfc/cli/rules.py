@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 from rich.table import Table
 
 from analogdfc.cli._console import make_console
+from analogdfc.cli._options import MODULE
 from analogdfc.errors import UserError
 from analogdfc.learning import RuleInfo
 from analogdfc.learning.describing import described, facts
 from analogdfc.onchip.registry import RULES, get_rule
+from analogdfc.training.modules import load_module
 
 _LEGEND = """\
 local in space: what a synapse learns from is there where it is; in time: it is there when it \
@@ -31,13 +34,16 @@ Examples:
 @click.command("rules", short_help="List the learning rules and what each needs.", epilog=_EXAMPLES)
 @click.argument("name", required=False)
 @click.option("--family", help="Only the rules of this family.")
+@MODULE
 @click.option("--json", "as_json", is_flag=True, help="Print the facts for machines.")
-def command(name: str | None, family: str | None, as_json: bool) -> None:
+def command(name: str | None, family: str | None, module: Path | None, as_json: bool) -> None:
     """List the learning rules and what each needs.
 
     With the NAME of a rule, all about that one: its equation, feedback, locality and paper, and
     the arguments that its class takes.
     """
+    if module is not None:
+        load_module(module)
     if name is not None and family is not None:
         raise UserError(f"--family {family}: a rule is named already, {name!r}; give one of them")
     if name is not None:

@@ -16,7 +16,7 @@ from analogdfc import records
 from analogdfc.cli import _training
 from analogdfc.cli._design import Sizes, device_options, progress_bar
 from analogdfc.cli._integrator import integrator_options
-from analogdfc.cli._options import CHIP_SEED, SEED, Count, Finite, bundled, check_outputs
+from analogdfc.cli._options import CHIP_SEED, MODULE, SEED, Count, Finite, bundled, check_outputs
 from analogdfc.cli._settings import Sections, setting_options, show_settings
 from analogdfc.datasets import DATASETS
 from analogdfc.errors import UserError
@@ -46,7 +46,17 @@ Examples:
 class _Train(Sections):
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "What is trained": (
-            *("preset", "rule", "switch", "dataset", "folder", "autoencoder", "samples", "sizes"),
+            *(
+                "preset",
+                "rule",
+                "switch",
+                "module",
+                "dataset",
+                "folder",
+                "autoencoder",
+                "samples",
+                "sizes",
+            ),
             *("activation", "loss", "weights", "initial", "initial_scale"),
         ),
         "Steps": (
@@ -130,7 +140,7 @@ class _Train(Sections):
 @click.option(
     "--preset",
     help="Published settings of an experiment, which other options override: "
-    f"{', '.join(preset_names())}.",
+    f"{', '.join(preset_names())}; or a TOML file of your own.",
 )
 @click.option(
     "--dataset",
@@ -181,6 +191,7 @@ class _Train(Sections):
     metavar="EPOCHS:RULE",
     help="Go on by another rule after so many epochs, such as 20:fa, with the same optimiser.",
 )
+@MODULE
 @setting_options
 @click.option(
     "--list-settings",

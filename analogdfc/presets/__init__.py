@@ -60,14 +60,16 @@ from __future__ import annotations
 
 import tomllib
 from importlib.resources import files
+from pathlib import Path
 
 from analogdfc.errors import UserError
 from analogdfc.presets._base import Preset
 from analogdfc.presets._control import ControlPreset
+from analogdfc.presets._own import OwnPreset
 from analogdfc.presets._tables import Tables
 from analogdfc.presets._targets import FAMILY, TargetPreset, TargetTables
 
-__all__ = ["ControlPreset", "Preset", "TargetPreset", "load_preset", "preset_names"]
+__all__ = ["ControlPreset", "OwnPreset", "Preset", "TargetPreset", "load_preset", "preset_names"]
 
 
 def preset_names() -> tuple[str, ...]:
@@ -80,17 +82,25 @@ def load_preset(name: str) -> Preset:
     """The preset of that name.
 
     Args:
-        name: one of `preset_names()`.
+        name: one of `preset_names()`, or the path of a TOML file of one's own. Such a file has the
+            tables [card] (title, source), [experiment] (preset and rule that it begins from, and
+            what is other than there: feedback, dataset, sizes, activation, loss, autoencoder,
+            samples) and [set], the settings by their names, such as controller.k_p = 2.
 
     Raises:
-        UserError: there is none; the message lists those that exist.
+        UserError: there is none; the message lists those that exist. Or a file that is no preset.
 
     Example:
         >>> load_preset("mnist").experiment("dfc-ssa").plan.epochs
         100
     """
+    if name.endswith(".toml"):
+        return OwnPreset.read(Path(name), load_preset)
     if name not in preset_names():
-        raise UserError(f"unknown preset {name!r}; there are {', '.join(preset_names())}")
+        raise UserError(
+            f"unknown preset {name!r}; there are {', '.join(preset_names())}, and files of your "
+            "own whose name ends in .toml"
+        )
     text = (files(__name__) / f"{name}.toml").read_text(encoding="utf-8")
     content = tomllib.loads(text)
     if content["card"].get("family") == FAMILY:

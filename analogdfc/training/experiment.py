@@ -30,6 +30,7 @@ from analogdfc.losses import LOSSES
 from analogdfc.network import Network
 from analogdfc.states import digest
 from analogdfc.storage import Model
+from analogdfc.training.modules import Module
 from analogdfc.training.optimizers import Adam
 from analogdfc.training.plan import FeedbackPlan, Plan
 from analogdfc.training.start import FeedbackStart, InitialWeights, take_weights
@@ -101,6 +102,7 @@ class Experiment:
         initial: where the weights start.
         start: a network from whose weights and biases they start instead.
         switch: the rule that goes on after some epochs; None for one rule throughout.
+        module: the file of one's own that the rule or the data set is from.
         options: further arguments of the rule, such as `target_stepsize` and `controller`.
         plan: how it is trained; its `feedback` says how feedback weights are learned, if at all.
         seed: seed of the initial weights, the order of samples and the noise.
@@ -124,6 +126,7 @@ class Experiment:
     initial: InitialWeights = field(default_factory=InitialWeights)
     start: Model | None = None
     switch: Switch | None = None
+    module: Module | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     plan: Plan = field(default_factory=Plan)
     seed: int = 0
@@ -163,6 +166,7 @@ class Experiment:
             **_said("initial", self.initial, InitialWeights()),
             **_said("feedback_start", self.feedback_start, FeedbackStart()),
             **({} if self.start is None else {"start": _digest(self.start.network)}),
+            **({} if self.module is None else {"module": self.module.sha256}),
         }
 
     def load(
@@ -220,10 +224,14 @@ class Experiment:
         return Trainer(rule, data, self.plan, generator=generator, update=placed.update)
 
     def tree(self) -> dict[str, Any]:
-        """What a record keeps for other commands: what the network is on, and its seed."""
+        """What a record keeps for other commands: what the network is on, and its seed.
+
+        Of a rule or data set of one's own the text of the file too.
+        """
+        text = {} if self.module is None else {"module": self.module.text}
         if self.substrate is None:
-            return {}
-        return {"seed": self.seed, "chip_seed": self._drawn, **self.substrate.tree()}
+            return text
+        return {**text, "seed": self.seed, "chip_seed": self._drawn, **self.substrate.tree()}
 
     def _check_switch(self, switch: Switch) -> None:
         get_rule(switch.rule)
