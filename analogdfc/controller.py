@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -294,7 +295,9 @@ def kind_of(controller: Controller) -> str:
     return "PI" if controller.k_p > 0 else "I"
 
 
-def retuned(given: Controller, kind: str | None = None, **said: Any) -> Controller:
+def retuned(
+    given: Controller, kind: str | None = None, said: Mapping[str, Any] | None = None
+) -> Controller:
     """A controller with other constants, and perhaps of another kind.
 
     Constants that aren't said stay where they mean the same in the new kind.
@@ -302,11 +305,12 @@ def retuned(given: Controller, kind: str | None = None, **said: Any) -> Controll
     Args:
         given: the controller.
         kind: a key of `CONTROLLERS`; None for its own.
-        said: the constants that change.
+        said: the constants that change, by their names.
 
     Raises:
         UserError: an unknown kind, a constant that the kind has no place for, or out of its range.
     """
+    said = said or {}
     if kind is None and not said:
         return given
     name = kind or kind_of(given)

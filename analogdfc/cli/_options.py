@@ -217,7 +217,7 @@ class Control:
             for name in ("k_p", "k_d", "alpha", "tau_u", "leak")
             if (value := getattr(self, name)) is not None
         }
-        return retuned(given, self.controller, **said), tau_v
+        return retuned(given, self.controller, said), tau_v
 
 
 def control_options(command: _Command) -> _Command:

@@ -172,7 +172,7 @@ class Bundle(Part):
         name = chosen or self._kind(now)
         kind = self.classes[name]
         if isinstance(now, Controller) and issubclass(kind, Controller):
-            return self.write(into, retuned(now, chosen, **values))
+            return self.write(into, retuned(now, chosen, values))
         kept = {f: getattr(now, f) for f in _hints(kind) if hasattr(now, f)}
         if type(now) is kind and dataclasses.is_dataclass(kind):
             return self.write(into, replace(cast(Any, now), **values))
