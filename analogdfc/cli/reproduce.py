@@ -209,7 +209,7 @@ def _show(
         figures = f"test error {last.test.error:.2%}, test loss {last.test.loss:.4g}"
         click.echo(f"under way: {run.name}, epoch {last.epoch}: {figures}")
     if state.others:
-        click.echo(f"made with another version: {', '.join(state.others)}")
+        click.echo(f"{len(state.others)} of these were made with another version of the programs")
     click.echo(f"wrote {', '.join(map(str, written))}")
 
 
