@@ -16,8 +16,10 @@ STAGES = sorted(Chip.of(case((3, 4, 2), 0, 1).design).circuit.bank)
 """Names of the banks of a circuit, 'layer1.basal' ... 'controller.inv'."""
 
 NAMED = re.compile(
-    r"""["'](layer\d*\.)?(basal|soma|act|act_ff|inv|pi)["']|["']controller\.|["']layer\{?\w*\}?\."""
+    r"""["'](layer\d*\.)?(basal|soma|act|act_ff|inv|pi)["']|["']controller\."""
+    r"""(?!(kind|k_p|k_d|tau_u|alpha)["'])|["']layer\{?\w*\}?\."""
 )
+"""Constants of a controller are settings of a training and no stages."""
 COUNTED = re.compile(r"\b5 \* sum\(|\(2 \+ 3\) \*|\* \(2 \+ 3\)")
 STREAMS = {"conductances.py": "names of streams of random numbers"}
 """Modules whose literals look like stages and are none, with what they are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -85,7 +86,8 @@ def area(design: Design, chips: Sequence[Chip] | None = None) -> AreaEstimate:
     values = {name: getattr(section, key) for name, key in _KEYS.items()}
     unknown: dict[str, str] = {}
     items: dict[tuple[str, str], float] = {}
-    for part, amounts in _amounts(chips or [Chip.of(design)]).items():
+    chips = chips or [Chip.of(design)]
+    for part, amounts in _amounts(chips).items():
         for component, amount in amounts.items():
             value = values[component]
             if amount == 0:
@@ -95,14 +97,14 @@ def area(design: Design, chips: Sequence[Chip] | None = None) -> AreaEstimate:
                 continue
             dense = component in (CAPACITORS, RESISTORS)
             items[component, part] = amount / value if dense else amount * value
-    path = Chip.of(design).circuit.update
-    for component, part, metres, lacks in () if path is None else area_items(path):
+    paths = [chip.circuit.update for chip in chips if chip.circuit.update is not None]
+    for component, part, metres, lacks in itertools.chain(*map(area_items, paths)):
         if metres is None:
             unknown[component] = f"{lacks} is missing"
         else:
             items[component, part] = metres
     known = {c: unknown[c] for c in AREA_COMPONENTS if c in unknown}
-    return AreaEstimate(items, known if path is not None else known | no_path())
+    return AreaEstimate(items, known if paths else known | no_path())
 
 
 def _amounts(chips: Sequence[Chip]) -> dict[str, dict[str, float]]:

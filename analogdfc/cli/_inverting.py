@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -16,10 +16,10 @@ from analogdfc.circuit.design import Readout
 from analogdfc.cli import _estimate, _report
 from analogdfc.cli._design import Bars, Switches, make_model, make_stimuli
 from analogdfc.cli._given import Given
-from analogdfc.cli._options import Control, bundled, refuse, settings
+from analogdfc.cli._inversion_options import NONE_HERE, Inverting
+from analogdfc.cli._options import Control, refuse, settings
 from analogdfc.cli._warnings import simulator_warnings
 from analogdfc.comparison import Comparison
-from analogdfc.errors import UserError
 from analogdfc.findings import inputs_tree
 from analogdfc.inverting import (
     Behaviour,
@@ -35,7 +35,7 @@ from analogdfc.inverting import (
     run,
 )
 from analogdfc.inverting.report import cost_numbers, inversion_figure, numbers, runs_tree
-from analogdfc.inverting.rules import RULES, USUAL, inversion_rule
+from analogdfc.inverting.rules import USUAL, inversion_rule
 from analogdfc.jobs import spool_beside
 from analogdfc.learning.inversion import FastControl
 from analogdfc.plots import save_figure
@@ -45,69 +45,8 @@ from analogdfc.spice.netlist import Fidelity, Netlist
 from analogdfc.spice.own import Own
 from analogdfc.storage import Model
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-NONE_HERE = "dynamic inversion has nothing of it"
 _SPACING, _DURATION = 0.1, 20.0
 """Of a record and of a testbench, in units of time of the loops: the card's."""
-
-
-@dataclass(frozen=True)
-class Inverting:
-    """Which circuit the options ask for.
-
-    Attributes:
-        rule: name of the learning rule; 'dfc' for the control loop of Deep Feedback Control.
-        fast_control: whether layers that expand are controlled by eqs. S1 and S2.
-    """
-
-    rule: str
-    fast_control: bool
-
-    @property
-    def asked(self) -> bool:
-        """Whether it is dynamic inversion."""
-        if self.rule == "dfc":
-            refuse("without --rule di or di-repeat there are no layers to invert", "fast_control")
-        return self.rule != "dfc"
-
-    @staticmethod
-    def check(fidelity: str, *without: str) -> None:
-        """Refuse what dynamic inversion hasn't got.
-
-        Args:
-            fidelity: level of the cells.
-            without: names of options that would have no effect.
-        """
-        refuse(NONE_HERE, *without)
-        if fidelity == "transistor":
-            raise UserError("--fidelity transistor: dynamic inversion has ideal and macro cells")
-
-
-def inversion_options(command: _Command) -> _Command:
-    """The options that choose the circuit; adds them to a command, as `inverting`."""
-    options = [
-        click.option(
-            "--rule",
-            type=click.Choice(["dfc", *RULES]),
-            default="dfc",
-            show_default=True,
-            help="The learning rule that is a circuit: Deep Feedback Control, or dynamic inversion "
-            "of layer pairs in sequence (di), of repeated layers all at once (di-repeat), or in a "
-            "single loop (di-single-loop). Inversion knows --controller and what goes with it "
-            "(by default I with --alpha 0.01) but no --tau-v: errors have one unit of time.",
-        ),
-        click.option(
-            "--fast-control",
-            is_flag=True,
-            help="With --rule di or di-repeat: layers that expand integrate their error "
-            "themselves (eqs. S1 and S2), with the leak --alpha, by default none.",
-        ),
-    ]
-    command = bundled("inverting", Inverting)(command)
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @dataclass(frozen=True)

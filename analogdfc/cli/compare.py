@@ -45,12 +45,8 @@ from analogdfc.cli._design import (
     progress_bar,
 )
 from analogdfc.cli._given import given, learned_on
-from analogdfc.cli._inverting import (
-    Inverting,
-    compare_inversion,
-    inversion_options,
-    make_inversion,
-)
+from analogdfc.cli._inversion_options import Inverting, inversion_options
+from analogdfc.cli._inverting import compare_inversion, make_inversion
 from analogdfc.cli._options import (
     Control,
     Count,

@@ -38,13 +38,8 @@ from analogdfc.cli._estimate_training import (
     training_options,
 )
 from analogdfc.cli._given import given, learned_on
-from analogdfc.cli._inverting import (
-    NONE_HERE,
-    Inverting,
-    bill_inversion,
-    inversion_options,
-    make_inversion,
-)
+from analogdfc.cli._inversion_options import NONE_HERE, Inverting, inversion_options
+from analogdfc.cli._inverting import bill_inversion, make_inversion
 from analogdfc.cli._options import (
     Control,
     Count,

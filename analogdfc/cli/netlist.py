@@ -25,7 +25,7 @@ from analogdfc.cli._design import (
     pdk_options,
 )
 from analogdfc.cli._given import given, learned_on
-from analogdfc.cli._inverting import Inverting, inversion_options, make_inversion, netlists_of
+from analogdfc.cli._inversion_options import Inverting, inversion_options
 from analogdfc.cli._options import Control, control_options
 from analogdfc.kits import Corner
 from analogdfc.schematics import check_schemdraw, drawings, write_schematics
@@ -133,6 +133,9 @@ def command(
     own = own_cells(cells, device_parameter)
     writer = None if dialect == "ngspice" else get_dialect(dialect)
     if inverting.asked:
+        # Learning rules and figures take long to import, and other netlists need neither.
+        from analogdfc.cli._inverting import make_inversion, netlists_of
+
         made = make_inversion(inverting, weights, sizes, control, made_of)
         _say_network(made.design, f"{made.origin}; dynamic inversion ({inverting.rule})")
         for remark in (*made.design.card.remarks, *made.notes):
