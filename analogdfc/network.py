@@ -210,8 +210,8 @@ def check_network(network: object) -> None:
     if not isinstance(network, Network):
         raise UserError(
             f"network: a {type(network).__name__} is no analogdfc.Network, whose layers rules "
-            "and loops know; analogdfc.importing.from_sequential makes one of a "
-            "torch.nn.Sequential of linear layers and activations"
+            "and loops know; make one with Network(sizes, activation), or of a torch.nn.Sequential "
+            "with analogdfc.importing.from_sequential"
         )
 
 

@@ -17,7 +17,9 @@ from scipy.optimize import linear_sum_assignment, root
 from strategies import autograd_jacobian, network_of, normal, seeds, small_networks
 from torch import Tensor
 
-from analogdfc.cards.technology import IMPERFECTIONS, Card
+from analogdfc.cards.technology import IMPERFECTIONS as OF_CARD
+from analogdfc.cards.technology import LOOP_IMPERFECTIONS as IMPERFECTIONS
+from analogdfc.cards.technology import Card
 from analogdfc.circuit.amplifiers import Rung
 from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
@@ -49,7 +51,7 @@ def design_of(
 
 def only(*names: str) -> Card:
     """The card with these imperfections and no others."""
-    return CARD.without(*(set(IMPERFECTIONS) - set(names)))
+    return CARD.without(*(set(OF_CARD) - set(names)))
 
 
 def inputs_of(network: Network, batch: int = 1, seed: int = 2) -> tuple[Tensor, Tensor]:

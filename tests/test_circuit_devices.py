@@ -14,7 +14,7 @@ from torch import Tensor
 from analogdfc.arrays.layers import analog
 from analogdfc.arrays.mapping import Balanced, MidRail
 from analogdfc.cards.device import builtin_device_cards
-from analogdfc.cards.technology import IMPERFECTIONS as OF_CARD
+from analogdfc.cards.technology import LOOP_IMPERFECTIONS as OF_CARD
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.amplifiers import Rung
 from analogdfc.circuit.behavioural import Behavioural

@@ -17,7 +17,7 @@ from analogdfc.errors import UserError
 from analogdfc.learning.base import register
 
 LATIN = os.fsdecode(b"caf\xe9")
-NO_RECORD = {"cards", "doctor", "netlist", "rules"}
+NO_RECORD = {"cards", "doctor", "netlist", "rules", "work"}
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from analogdfc.cards.technology import IMPERFECTIONS
+from analogdfc.cards.technology import LOOP_IMPERFECTIONS as IMPERFECTIONS
 from analogdfc.circuit.amplifiers import Rung
 from analogdfc.circuit.design import Readout
 from analogdfc.comparison import Comparison

@@ -87,6 +87,8 @@ def another(setting: Setting) -> Any:
         return (1, 2)
     if isinstance(now, tuple):
         return tuple(v / 2 for v in now)
+    if now is None and "Sequence" in str(hint):
+        return (0.25,)
     if hint is int or "int" in str(hint):
         return 7 if now is None else now + 1
     return 0.25 if now in (None, 0, float("inf")) else now / 2

@@ -261,7 +261,7 @@ _NONE_AT_0 = frozenset(
 )
 """Keys whose 0 is what leaving them out is."""
 
-IMPERFECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
+LOOP_IMPERFECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "device mismatch": (("device", "mismatch"),),
     "finite levels": (("device", "levels"),),
     "passive tolerance": (("passive", "tolerance"),),
@@ -278,8 +278,10 @@ IMPERFECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "tanh offset": (("tanh", "offset"),),
     "tanh current and scale": (("tanh", "peak_current"), ("tanh", "scale")),
     "tanh input resistance": (("tanh", "input_resistance"),),
-    **UPDATE_IMPERFECTIONS,
 }
+"""What each imperfection of the loop is on a card: sections and entries."""
+
+IMPERFECTIONS = {**LOOP_IMPERFECTIONS, **UPDATE_IMPERFECTIONS}
 """Names of the imperfections, with the keys of the card that set them; all are optional."""
 
 

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -202,7 +203,7 @@ class Design:
         of_card = (name for name in self.card.imperfections if name not in _OF_CROSSBARS)
         return (*of_card, *self.devices.imperfections)
 
-    def without(self, *names: str) -> Design:
+    def without(self, *names: str) -> Self:
         """The same design with the named imperfections switched off.
 
         Args:
@@ -218,7 +219,7 @@ class Design:
         card = self.card.without(*(name for name in names if name in OF_CARD))
         return replace(self, card=card, devices=devices)
 
-    def ideal(self) -> Design:
+    def ideal(self) -> Self:
         """The same design without any imperfection."""
         return self.without(*IMPERFECTIONS)
 
