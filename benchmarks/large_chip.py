@@ -63,7 +63,7 @@ CAUSES: dict[str, tuple[tuple[str, tuple[Change, ...]], ...]] = {
         (f"{v}", (("device", "levels", float(v)),)) for v in (16, 64, 1024)
     ),
     "deviation of a device": tuple(
-        (f"{100 * v:g} %", (("device", "mismatch", v),)) for v in (0.1, 0.3)
+        (f"{100 * v:g} %", (("device", "mismatch", v),)) for v in (0.05, 0.1)
     ),
     "rows of a tile": tuple(
         (name, (("wire", "rows", v), ("wire", "columns", v)))
