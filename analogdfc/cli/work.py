@@ -11,7 +11,6 @@ from analogdfc.jobs import work
 
 _EXAMPLES = """\b
 Examples:
-  analogdfc montecarlo --engine spool --address /shared/runs &
   analogdfc work /shared/runs                    # here, and on other machines
   sbatch --array=1-8 --wrap 'analogdfc work /shared/runs'
 """
@@ -38,10 +37,10 @@ Examples:
 def command(spool: Path, stay: bool, heartbeat: float, attempts: int) -> None:
     """Do the runs that a shared folder offers, beside other workers, until all have ended.
 
-    Commands with `--engine spool --address SPOOL` offer their runs there. Start as many workers as
-    there are cores to use, on any machine that has the folder. One that is killed costs no run:
-    another takes it, and goes on from its checkpoint where it left one. A run that fails is told
-    and its log kept in the folder; the others are done.
+    A program that opens `analogdfc.jobs.engine_of("spool", SPOOL)` offers its runs there. Start as
+    many workers as there are cores to use, on any machine that has the folder. One that is killed
+    costs no run: another takes it, and goes on from its checkpoint where it left one. A run that
+    fails is told and its log kept in the folder; the others are done.
     """
     tally = work(
         spool,
