@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -63,13 +64,14 @@ register_dataset("corners", "four points", _load)
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Path]:
     """The file, and the registries afterwards as they were."""
-    kept = [(registry, dict(registry)) for registry in (RULES, DATASETS, ACTIVATIONS)]
+    registries = cast("tuple[dict[str, Any], ...]", (RULES, DATASETS, ACTIVATIONS))
+    kept = [(registry, dict(registry)) for registry in registries]
     path = tmp_path / "mine.py"
     path.write_text(OWN)
     yield path
     for registry, before in kept:
         registry.clear()
-        registry.update(before)  # type: ignore[arg-type]
+        registry.update(before)
     modules._LOADED.clear()
 
 

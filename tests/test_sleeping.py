@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -462,9 +462,10 @@ def test_a_network_too_large_for_the_simulator_says_how_long_it_would_take() -> 
 
 
 def test_settings_out_of_range_are_refused() -> None:
+    usual: dict[str, Any] = {"seed": 0, "sigma": 0.1, "spacing": 0.1}
     for wrong in ({"sigma": -1.0}, {"spacing": 0.0}, {"seed": -1}, {"first": -1}):
         with pytest.raises(UserError):
-            FeedbackNoise(**{"seed": 0, "sigma": 0.1, "spacing": 0.1, **wrong})  # type: ignore[arg-type]
+            FeedbackNoise(**usual | wrong)
     with pytest.raises(UserError, match="room"):
         Sleep(room=0.5)
     for lessons in ((0, 1, 0.1), (1, 0, 0.1), (1, 1, 0.0)):

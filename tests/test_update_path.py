@@ -27,6 +27,7 @@ from analogdfc.dynamics import Trajectory, Update
 from analogdfc.errors import UserError
 from analogdfc.spice.circuit import Circuit
 from analogdfc.spice.engines import get_simulator
+from analogdfc.study import Model
 from analogdfc.updating import CLEAR, Holds, LayerPath, Lines, UpdatePath
 from analogdfc.updating.costs import CONVERSIONS, HOLDS, MODULATORS, no_path
 from analogdfc.updating.path import Held, Seen, coincidence, formed, held, products, quantised
@@ -363,3 +364,11 @@ def test_the_circuit_reads_the_update_from_its_own_nodes_as_the_model_forms_it(
     # Read from pulses, products and held values, not from the waveforms of the neurons.
     waves = Update.of(replace(circuit, read=None)).flat()
     assert UpdateDifference.of(circuit.read.flat(), waves).error > 0.005
+
+
+def test_every_pulse_of_a_slot_is_as_long_as_its_ramp_says() -> None:
+    # A time step over the end of one of 32 pulses would make its column's update 3 % larger.
+    here = case((3, 4, 2), 0, 1).on(card("pulses"))
+    (model,) = here.run(Model(seed=3)).runs.values()
+    found = here.parity(here.circuit(3, "macro"), model)
+    assert found.updates["1"].error < 0.005

@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -98,7 +98,7 @@ def described(value: object, store: Store) -> Any:
     if type(value) is list:
         return [described(item, store) for item in value]
     if type(value) in (tuple, set, frozenset):
-        items = value if isinstance(value, tuple) else sorted(value)  # type: ignore[call-overload]
+        items = value if isinstance(value, tuple) else sorted(cast("set[Any]", value))
         return {"is": type(value).__name__, "of": [described(item, store) for item in items]}
     if isinstance(value, Shared):
         content = json.dumps(described(value.value, store)).encode()

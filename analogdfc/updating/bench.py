@@ -22,6 +22,7 @@ from analogdfc.updating.nodes import (
     ROW,
     ROW_RAMP,
     SELECT,
+    TICK,
     TRACK,
     noise_nodes,
     numbered,
@@ -32,6 +33,9 @@ Array = NDArray[np.float64]
 
 _EDGE = 1e-3
 """Edges of what selects and enables, as a part of a slot or a row's time."""
+
+_TICKS = 40, 1000
+"""Time points of a column's slot and of all of them, at least."""
 
 
 class Moments(NamedTuple):
@@ -100,6 +104,12 @@ def sources(path: UpdatePath, at: Moments, noise: Mapping[str, Array]) -> Iterat
         yield (
             f"V{COLUMN_ON} {COLUMN_ON} 0 PULSE(0 1 {early:.12g} {edge:.12g} {edge:.12g} "
             f"{stay:.12g} {slot:.12g})"
+        )
+        # A step over the end of a pulse would be a pulse of another length: time points in between.
+        tick = min(slot / _TICKS[0], span / _TICKS[1])
+        yield (
+            f"V{TICK} {TICK} 0 PULSE(0 1 {start:.12g} {tick:.12g} {tick:.12g} {tick:.12g} "
+            f"{4 * tick:.12g})"
         )
     elif path.kind == "multiplier":
         row = path.card.multiplier.row_time or 0.0

@@ -8,6 +8,9 @@ TRACK, ON, ROW_RAMP, COLUMN_RAMP, COLUMN_ON = "utrk", "uon", "urr", "ucr", "uce"
 """1 V while the controlled phase is tracked; while the product is formed; ramps of rows and of
 columns; 1 V where columns may have a pulse."""
 
+TICK = "utick"
+"""Makes time points while pulses are formed, and drives nothing."""
+
 FREE, POST, PRE = "uf{i}_{{k}}", "up{i}_{{k}}", "ur{i}_{{k}}"
 """Held differences of the free and of the controlled phase, and activations."""
 
