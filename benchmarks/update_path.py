@@ -1,6 +1,6 @@
 """Does the model form the update as the circuit's update path does?
 
-`python -m benchmarks.update_path` (an hour on two cores, most of it pulses of 16-10-10),
+`python -m benchmarks.update_path` (ten minutes on two cores, most of it pulses of 16-10-10),
 `python -m benchmarks.update_path --sizes 3-4-2 --chips 2` (a minute)
 
 Every chip's update, read from the nodes of macro cells in ngspice, beside that of the behavioural
