@@ -26,10 +26,11 @@ from analogdfc.comparison import UpdateDifference
 from analogdfc.dynamics import Trajectory, Update
 from analogdfc.errors import UserError
 from analogdfc.spice.circuit import Circuit
+from analogdfc.spice.energy import measure_circuit
 from analogdfc.spice.engines import get_simulator
 from analogdfc.study import Model
 from analogdfc.updating import CLEAR, Holds, LayerPath, Lines, UpdatePath
-from analogdfc.updating.costs import CONVERSIONS, HOLDS, MODULATORS, no_path
+from analogdfc.updating.costs import CONVERSIONS, HOLDS, MODULATORS, MULTIPLIERS, no_path
 from analogdfc.updating.path import Held, Seen, coincidence, formed, held, products, quantised
 from benchmarks._measure import Case, case
 
@@ -364,6 +365,20 @@ def test_the_circuit_reads_the_update_from_its_own_nodes_as_the_model_forms_it(
     # Read from pulses, products and held values, not from the waveforms of the neurons.
     waves = Update.of(replace(circuit, read=None)).flat()
     assert UpdateDifference.of(circuit.read.flat(), waves).error > 0.005
+
+
+@pytest.mark.parametrize("kind", ["pulses", "multiplier"])
+def test_cells_of_the_path_take_in_ngspice_what_an_estimate_says(runs: Runs, kind: str) -> None:
+    made = card(kind).replace("pulses", slots=2) if kind == "pulses" else card(kind)
+    here = runs.here.on(made)
+    chip = Chip.of(here.design, 1)
+    # Little but pulses, or the currents of the holds would hide what those take.
+    metered = measure_circuit(chip, here.x, here.step, get_simulator("batch"), duration=0.5)
+    torch.testing.assert_close(metered.energy.total, metered.drawn, rtol=1e-8, atol=0)
+    found = metered.energy.by_component()
+    expected = update_path(chip, 0.5 * here.design.seconds).by_component()
+    for name in (HOLDS, MODULATORS if kind == "pulses" else MULTIPLIERS):
+        torch.testing.assert_close(expected[name], found[name], rtol=0.005, atol=0)
 
 
 def test_every_pulse_of_a_slot_is_as_long_as_its_ramp_says() -> None:

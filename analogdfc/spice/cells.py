@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum, auto
 
+from analogdfc.updating.costs import HOLDS, MODULATORS, MULTIPLIERS
+
 
 class Meter(Enum):
     """How a device's work is found, and where it belongs."""
@@ -40,6 +42,13 @@ class Meter(Enum):
     WIRE = auto()
     """A segment of a crossbar's lines."""
 
+    IDLE = auto()
+    """Current between the supplies of a cell of the update path."""
+
+    RAIL = auto()
+    """Current from one supply into what a cell of the update path drives, or from that to the
+    other."""
+
 
 METERED: Mapping[str, Mapping[str, Meter]] = {
     "opamp": {"vout": Meter.OUTPUT, "iq": Meter.QUIESCENT, "cin": Meter.STORED},
@@ -53,6 +62,10 @@ METERED: Mapping[str, Mapping[str, Meter]] = {
     "autozero": {"ez": Meter.SOURCE},
     "hold": {},
     "switch": {},
+    "update_hold": {"iq": Meter.IDLE},
+    "update_modulator": {"bq": Meter.IDLE, "bsource": Meter.RAIL, "bsink": Meter.RAIL},
+    "update_multiplier": {"bq": Meter.IDLE},
+    "update_row": {},
     "pair": {"rp": Meter.DEVICE, "rn": Meter.DEVICE},
     "pair_wired": {
         "rp": Meter.DEVICE,
@@ -63,7 +76,17 @@ METERED: Mapping[str, Mapping[str, Meter]] = {
         "rbn": Meter.WIRE,
     },
 }
-"""Meters of a cell's devices; a device that isn't named takes nothing."""
+"""Meters of a cell's devices; a device that isn't named takes nothing.
 
-COMMANDS = ("vrst", "vgo")
-"""Sources of the testbench that only say when the phases change."""
+What charges the capacitor of a hold comes out of its buffer's supply current.
+"""
+
+UPDATE_CELLS: Mapping[str, str] = {
+    "update_hold": HOLDS,
+    "update_modulator": MODULATORS,
+    "update_multiplier": MULTIPLIERS,
+}
+"""Item of an update path that a cell's work is."""
+
+COMMANDS = ("rst", "go")
+"""Nodes of the testbench's sources that only say when the phases change."""

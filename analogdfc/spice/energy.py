@@ -19,12 +19,13 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Crossbar
 from analogdfc.errors import UserError
 from analogdfc.samples import check_samples
-from analogdfc.spice.cells import COMMANDS, METERED, Meter
+from analogdfc.spice.cells import COMMANDS, METERED, UPDATE_CELLS, Meter
 from analogdfc.spice.flat import Device, devices
 from analogdfc.spice.netlist import Netlist
 from analogdfc.spice.simulation import Simulation, simulate_all
 from analogdfc.spice.simulator import Simulator, Waveforms
 from analogdfc.spice.testbench import Testbench
+from analogdfc.updating.bench import commands
 
 Array = NDArray[np.float64]
 
@@ -53,6 +54,8 @@ def measure_circuit(
 ) -> Metered:
     """Energy of a chip from the release of the controller on, cells at level macro.
 
+    A chip with an update path is followed until the product is formed, and every part of it
+    supplied until then; converters and digital products are no cells, and not in the energy.
     Every number comes from currents and powers that ngspice returns; only the supply voltages are
     taken from the card.
 
@@ -110,13 +113,14 @@ def _work(probes: list[_Probe], waves: Waveforms, bench: Testbench) -> list[floa
 
 def _probes(chip: Chip, deck: str) -> tuple[list[_Probe], list[_Probe]]:
     """What the devices of a chip take, and what supplies and sources give."""
-    supply, parts = chip.design.card.amplifier.supply, _parts(chip)
+    supply, parts, path = chip.design.card.amplifier.supply, _parts(chip), chip.circuit.update
+    silent = {f"v{node}" for node in (*COMMANDS, *([] if path is None else commands(path)))}
     crossbars = {f"x{c.name.lower()}": c for c in chip.circuit.crossbars}
     probes: list[_Probe] = []
     sources: list[_Probe] = []
     for device in devices(deck):
         if not device.path:
-            if device.leaf[0] == "v" and device.leaf not in COMMANDS:
+            if device.leaf[0] == "v" and device.leaf not in silent:
                 sources.append(_source(device))
             continue
         crossbar = crossbars.get(device.path[0])
@@ -191,6 +195,10 @@ def _from_both(supply: float, i: Array) -> Array:
     return 2 * supply * i
 
 
+def _from_one(supply: float, i: Array) -> Array:
+    return supply * i
+
+
 def _source(device: Device) -> _Probe:
     nodes, volts = _volts(device)
     # ngspice counts the current of a source from its first node through it to the second.
@@ -217,7 +225,7 @@ def _of_crossbar(device: Device, crossbar: Crossbar, meter: Meter | None) -> _Pr
 
 
 def _of_cell(device: Device, part: str, meter: Meter, supply: float) -> _Probe:
-    """What a device of an amplifier or a tanh cell adds to its supplies and its output."""
+    """What a device of a cell adds to its supplies and its output."""
     if meter is Meter.STORED:
         return _stored(items.CAPACITORS, part, device)
     if meter is Meter.LOAD:
@@ -228,6 +236,8 @@ def _of_cell(device: Device, part: str, meter: Meter, supply: float) -> _Probe:
     if meter is Meter.SINK:
         signals = f"@{device.name}[i]", device.nodes[0]
         return _Probe(items.TANH, part, signals, partial(_taken, supply))
-    quantity = "current" if meter is Meter.QUIESCENT else "i"
-    component = items.QUIESCENT if meter is Meter.QUIESCENT else items.TANH
-    return _Probe(component, part, (f"@{device.name}[{quantity}]",), partial(_from_both, supply))
+    plain = items.QUIESCENT if meter is Meter.QUIESCENT else items.TANH
+    component = UPDATE_CELLS.get(device.cells[-1], plain)
+    taken = _from_one if meter is Meter.RAIL else _from_both
+    quantity = "current" if device.leaf[0] == "i" else "i"
+    return _Probe(component, part, (f"@{device.name}[{quantity}]",), partial(taken, supply))

@@ -67,6 +67,15 @@ def still_sources(path: UpdatePath) -> Iterator[str]:
         yield from (f"V{node} {node} 0 0" for node in nodes)
 
 
+def commands(path: UpdatePath) -> list[str]:
+    """Nodes of the path's sources: they say when, or are noise, and give no energy.
+
+    Args:
+        path: the update path.
+    """
+    return [*_clocks(path), TICK, *(n for nodes, _ in noise_nodes(path).values() for n in nodes)]
+
+
 def _clocks(path: UpdatePath) -> list[str]:
     if path.kind == "pulses":
         return [TRACK, ON, ROW_RAMP, COLUMN_RAMP, COLUMN_ON]
