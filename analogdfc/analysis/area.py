@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from analogdfc.analysis.energy.items import AUTO_ZERO
+from analogdfc.analysis.zeroing import zero_areas
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Description
 from analogdfc.circuit.design import Design
@@ -18,12 +20,20 @@ AMPLIFIERS = "amplifiers"
 TANH_CELLS = "tanh cells"
 CAPACITORS = "capacitors"
 RESISTORS = "resistors"
-AREA_COMPONENTS = (DEVICES, AMPLIFIERS, TANH_CELLS, CAPACITORS, RESISTORS, *UPDATE_COMPONENTS)
+AREA_COMPONENTS = (
+    DEVICES,
+    AMPLIFIERS,
+    TANH_CELLS,
+    CAPACITORS,
+    RESISTORS,
+    AUTO_ZERO,
+    *UPDATE_COMPONENTS,
+)
 """Names of the items, in the order of a table."""
 
 NOTE = (
     "an estimate from the card: components side by side, without routing, bias circuits, pads, "
-    "switches, track-and-hold and converters"
+    "switches, track-and-hold and converters, but for those that the card describes"
 )
 
 _KEYS = {
@@ -97,6 +107,12 @@ def area(design: Design, chips: Sequence[Chip] | None = None) -> AreaEstimate:
                 continue
             dense = component in (CAPACITORS, RESISTORS)
             items[component, part] = amount / value if dense else amount * value
+    for chip in chips:
+        for part, metres, lacks in zero_areas(chip.circuit, design.card):
+            if metres is None:
+                unknown[AUTO_ZERO] = f"{lacks} is missing"
+            else:
+                items[AUTO_ZERO, part] = items.get((AUTO_ZERO, part), 0.0) + metres
     paths = [chip.circuit.update for chip in chips if chip.circuit.update is not None]
     for component, part, metres, lacks in itertools.chain(*map(area_items, paths)):
         if metres is None:

@@ -53,6 +53,7 @@ def contradictions(card: Card) -> None:
             )
 
     _check_update(card)
+    _check_zeroing(card)
 
 
 def _check_update(card: Card) -> None:
@@ -75,6 +76,24 @@ def _check_update(card: Card) -> None:
         raise UserError(
             f"[hold] injection = {hold.injection:g} C moves capacitor = {hold.capacitor:g} F by "
             "more than 0.5 V; a hold keeps a value"
+        )
+
+
+def _check_zeroing(card: Card) -> None:
+    """Make sure that an auto-zero has what it needs."""
+    zero = card.auto_zero
+    given = zero.model_dump(exclude_none=True)
+    if lacks := [key for key in ("capacitor", "time") if given and key not in given]:
+        raise UserError(
+            f"[auto_zero] {' and '.join(lacks)}: missing, and an auto-zero needs a capacitor and "
+            "the time of its phase"
+        )
+    if zero.spread is not None and zero.injection is None:
+        raise UserError("[auto_zero] spread is that of an injection; give [auto_zero] injection")
+    if zero.volts > 0.5 * card.scale.activation:
+        raise UserError(
+            f"[auto_zero] injection = {zero.injection:g} C moves capacitor = {zero.capacitor:g} F "
+            f"by more than half of [scale] activation = {card.scale.activation:g} V"
         )
 
 
@@ -131,6 +150,12 @@ def _unusual(card: Card) -> Iterator[str]:
                 f"[{section}] offset = {offset:g} V is {100 * offset / scale.activation:.3g} % of "
                 f"[scale] activation = {scale.activation:g} V"
             )
+    zero, offset = card.auto_zero, amplifier.offset
+    if offset is not None and zero.volts > offset:
+        yield (
+            f"[auto_zero] injection leaves {zero.volts:g} V, more than the [amplifier] offset = "
+            f"{offset:g} V that it takes off"
+        )
     if passive.r_switch > 0.5 * passive.r_integrator:
         yield (
             f"[passive] r_switch = {passive.r_switch:g} ohm doesn't reset an integrator with "

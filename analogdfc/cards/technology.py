@@ -40,6 +40,7 @@ from analogdfc.cards.update_sections import (
     Multiplier,
     Pulses,
 )
+from analogdfc.cards.zeroing import ZERO_IMPERFECTIONS, ZERO_NONE_AT_0, Zeroing
 from analogdfc.errors import UserError, check_names
 
 
@@ -257,6 +258,7 @@ _NONE_AT_0 = frozenset(
         ("tanh", "noise"),
         ("tanh", "input_resistance"),
         *UPDATE_NONE_AT_0,
+        *ZERO_NONE_AT_0,
     }
 )
 """Keys whose 0 is what leaving them out is."""
@@ -281,7 +283,7 @@ LOOP_IMPERFECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 """What each imperfection of the loop is on a card: sections and entries."""
 
-IMPERFECTIONS = {**LOOP_IMPERFECTIONS, **UPDATE_IMPERFECTIONS}
+IMPERFECTIONS = {**LOOP_IMPERFECTIONS, **ZERO_IMPERFECTIONS, **UPDATE_IMPERFECTIONS}
 """Names of the imperfections, with the keys of the card that set them; all are optional."""
 
 
@@ -300,6 +302,7 @@ class Card(BaseCard):
         write: section [write]; without it unknown.
         converters: section [converters]; without it unknown.
         area: section [area]; without it unknown.
+        auto_zero: section [auto_zero] of the neurons; without it they have none.
         hold: section [hold]: the track-and-holds of the update path; without it ideal, and what
             they cost is unknown.
         pulses: section [pulses]: an update path by coincidence pulses.
@@ -323,6 +326,7 @@ class Card(BaseCard):
     write: Write = Write()
     converters: Converters = Converters()
     area: Area = Area()
+    auto_zero: Zeroing = Zeroing()
     hold: Hold = Hold()
     pulses: Pulses = Pulses()
     multiplier: Multiplier = Multiplier()

@@ -154,6 +154,9 @@ def settling_table(found: Estimate) -> Table:
     rows = [
         ("free phase", "us", f"{1e6 * found.free_time:.4g}"),
         ("settle", "us", f"{1e6 * found.settle_time:.4g}"),
+        *((name, "us", f"{1e6 * t:.4g}") for name, t in (
+            ("auto-zero of the neurons", found.zero_time), ("product of the update",
+                                                            found.update_time)) if t),
         ("time of one sample", "us", f"{1e6 * found.seconds:.4g}"),
         (f"update within {found.accuracy:g} degree", "us",
          f"{1e6 * float(s.update_time(found.accuracy).max()):.4g}"),

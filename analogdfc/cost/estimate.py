@@ -24,6 +24,7 @@ from analogdfc.analysis.energy.peripherals import (
 )
 from analogdfc.analysis.noisy import NoiseFigures, noise_figures
 from analogdfc.analysis.settling import Observed, Settling, observed, predict
+from analogdfc.analysis.zeroing import zero_energy, zero_seconds
 from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
@@ -55,9 +56,10 @@ _MOST_AMPLIFIERS = 250
 class Estimate:
     """What one sample costs.
 
-    A sample is a free phase, in which the layers settle one after another, then the settle under
-    control, then the product in the update path, if the card has one, and the write of the weights,
-    which takes no time of its own here.
+    A sample is the phase of the neurons' auto-zero, if they have one, then a free phase, in which
+    the layers settle one after another, then the settle under control, then the product in the
+    update path, if the card has one, and the write of the weights, which takes no time of its own
+    here.
 
     Attributes:
         design: the design.
@@ -68,8 +70,8 @@ class Estimate:
         settle_time: duration of the settle, in seconds: what the slowest sample needs.
         free: energy of the free phase, a mean over samples, tensors (1,).
         settle: energy of the settle.
-        border: energy of converters, update path and weight writes, and of the amplifiers while
-            the path works.
+        border: energy of converters, auto-zero, update path and weight writes, and of the
+            amplifiers while auto-zero and path work.
         update_angle: angle of the chip's update at rest to that of the ideal network, in degrees;
             both are means over the samples; nan where the ideal network comes to no rest.
         observed: settling that the waveforms of the behavioural model show, in seconds; None for
@@ -79,6 +81,7 @@ class Estimate:
         area: area of the components.
         remarks: diagnoses that failed, a sentence each; the rest of the estimate doesn't need them.
         update_time: that the update path takes to form the product, in seconds.
+        zero_time: of the phase of the neurons' auto-zero, in seconds.
     """
 
     design: Design
@@ -96,6 +99,7 @@ class Estimate:
     area: AreaEstimate
     remarks: tuple[str, ...] = ()
     update_time: float = 0.0
+    zero_time: float = 0.0
 
     @property
     def energy(self) -> Energy:
@@ -110,7 +114,7 @@ class Estimate:
     @property
     def seconds(self) -> float:
         """Time of one sample."""
-        return self.free_time + self.settle_time + self.update_time
+        return self.zero_time + self.free_time + self.settle_time + self.update_time
 
     @property
     def watts(self) -> float:
@@ -211,11 +215,12 @@ def estimate(
     free = _free_phase(static, state, free_time)
     border, pulses = _border(design, static, state, learning_rate)
     border = border + update_path(chip, settle_time)
-    path = chip.circuit.update
-    if path is not None and path.seconds:
-        # The amplifiers stay supplied while the product is formed.
-        idle = _free_phase(static, state, path.seconds)
-        border = border + _mean(idle)
+    border = border + zero_energy(chip.circuit, design.card)
+    path, zero_time = chip.circuit.update, zero_seconds(design.card)
+    # The amplifiers stay supplied while offsets are stored, and while the product is formed.
+    for seconds in (zero_time, 0.0 if path is None else path.seconds):
+        if seconds:
+            border = border + _mean(_free_phase(static, state, seconds))
     turned = math.nan
     with _noted("the angle of the update to the ideal one is not known", failed):
         turned = update_angle(design, static, state, step)
@@ -227,6 +232,7 @@ def estimate(
         free_time=free_time,
         settle_time=settle_time,
         update_time=0.0 if path is None else path.seconds,
+        zero_time=zero_time,
         free=_mean(free),
         settle=_mean(settle),
         border=border,

@@ -68,6 +68,7 @@ def _estimate(found: Estimate) -> dict[str, Any]:
         "free_phase_us": 1e6 * found.free_time,
         "settle_us": 1e6 * found.settle_time,
         **({"update_us": 1e6 * found.update_time} if found.update_time else {}),
+        **({"auto_zero_us": 1e6 * found.zero_time} if found.zero_time else {}),
         "sample_us": 1e6 * found.seconds,
         "energy_per_sample_joule": found.joules,
         "mean_power_watt": found.watts,

@@ -15,6 +15,7 @@ from analogdfc.analysis.energy import items
 from analogdfc.analysis.energy.items import Energy
 from analogdfc.analysis.energy.meter import Meter
 from analogdfc.analysis.energy.peripherals import pulses_per_update, weight_steps, writes
+from analogdfc.analysis.zeroing import zero_energy, zero_seconds
 from analogdfc.circuit.chip import Chip
 from analogdfc.dynamics import Update
 from analogdfc.errors import UserError
@@ -58,6 +59,7 @@ class InversionEstimate:
         pulses: pulses that a sample sends to the layers' devices; None where they are unknown.
         area: area of the components.
         remarks: what is unusual, a sentence each.
+        zero_time: of the phase of the neurons' auto-zero before the pass, in seconds.
     """
 
     design: InversionDesign
@@ -69,11 +71,12 @@ class InversionEstimate:
     pulses: tuple[float, ...] | None
     area: AreaEstimate
     remarks: tuple[str, ...]
+    zero_time: float = 0.0
 
     @property
     def seconds(self) -> float:
         """Time of the pass."""
-        return sum(self.settle_times)
+        return self.zero_time + sum(self.settle_times)
 
     @property
     def joules(self) -> float:
@@ -129,6 +132,10 @@ def estimate_inversion(
         goal = rested.error(links[0].top, double_sampling=design.readout.double_sampling)
         times.append(settle * design.seconds)
         energy = energy + _metered(chip, goal, settle) + _waiting(chip, parts, times[-1])
+    zero_time = zero_seconds(design.card)
+    energy = energy + _waiting(None, parts, zero_time)
+    for chip in parts:
+        energy = energy + zero_energy(chip.circuit, design.card)
     one, other = (r.update(design, x) for r in (ideal, rested))
     written, pulses = _writes(design, other, learning_rate)
     return InversionEstimate(
@@ -141,6 +148,7 @@ def estimate_inversion(
         pulses=pulses,
         area=area(design, parts),
         remarks=result.remarks,
+        zero_time=zero_time,
     )
 
 
@@ -176,8 +184,8 @@ def _metered(chip: Chip, target: Tensor, duration: float) -> Energy:
     return meter.result(0, states[None, 0], states[None, -1]).energy
 
 
-def _waiting(running: Chip, parts: Sequence[Chip], seconds: float) -> Energy:
-    """What the circuits take that wait for another one, (1,)."""
+def _waiting(running: Chip | None, parts: Sequence[Chip], seconds: float) -> Energy:
+    """What the circuits take that wait for another one, or all of them, (1,)."""
     found: dict[tuple[str, str], Tensor] = {}
     card = running.design.card
     amplifier = 2 * card.amplifier.supply * card.amplifier.quiescent_current * seconds

@@ -210,9 +210,16 @@ class Kit(ABC):
             card: the technology.
 
         Raises:
-            UserError: another supply, a swing that they can't hold, or another tanh.
+            UserError: another supply, a swing that they can't hold, another tanh, or an auto-zero
+                beside mismatch of the transistors.
         """
         a, where = card.amplifier, f"{card.card.name}: "
+        if self.mismatch and card.auto_zero.capacitor is not None:
+            raise UserError(
+                f"{where}[auto_zero] takes off offsets that are drawn from the card; the mismatch "
+                f"of {self.name}'s transistors gives offsets that no cell here takes off. Leave "
+                "one of them out"
+            )
         instead = f"; take the card {self.name!r}"
         low, high = (part * self.supply for part in _SUPPLIES)
         if not low <= a.supply <= high:

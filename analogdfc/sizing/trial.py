@@ -15,6 +15,7 @@ from torch import Tensor
 from analogdfc.analysis.energy.closed import closed_form
 from analogdfc.analysis.noise import noise_norm
 from analogdfc.analysis.settling import Settling, predict
+from analogdfc.analysis.zeroing import zero_energy
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
@@ -198,7 +199,8 @@ class Outcome(NamedTuple):
         static: of the worst chip without them, with these levels or with more.
         noise: angle that the noise of the average adds in quadrature.
         slew: upper limit of the angle that slewing adds.
-        energy: of one sample's controlled phase, in joules.
+        energy: of one sample's controlled phase, with the switches of the neurons' auto-zero, in
+            joules.
         effort: decades by which the requirements are tighter than their easy ends, in sum.
         phase_margin: of the loop with the largest gain and the least wire resistance of the
             ranges, in degrees; 0 where it is unstable.
@@ -278,6 +280,7 @@ def evaluate(problem: Problem, values: Mapping[str, float], enough: float = math
         static = max(angles)
         first, state = solved[0]
         energy = closed_form(first, state, duration=problem.seconds).total.mean()
+        energy = energy + zero_energy(first.chip.circuit, design.card).total.sum()
     except UserError as error:
         return Outcome(kept, reason=str(error))
     noise = noise_angle(problem, design)

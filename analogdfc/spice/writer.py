@@ -81,11 +81,23 @@ def _header(chip: Chip, fidelity: str) -> str:
             f"{card.scale.control:g} V per unit of u and e, {design.seconds:g} s per unit of "
             "time",
             f"* {chip.circuit.dynamics}",
+            *_zeroed(card),
             f"* Crossbars with conductances scaled down to fit the window: {scale}",
             "* Nodes, counted from 1, with i the layer and n the neuron:",
             *(f"*   {line}" for line in chip.circuit.legend),
         ]
     )
+
+
+def _zeroed(card: Card) -> list[str]:
+    """What the head says of the neurons' auto-zero."""
+    if card.auto_zero.capacitor is None:
+        return []
+    return [
+        f"* Auto-zero of every neuron, {card.auto_zero.capacitor:g} F: offsets in layers (os_*) "
+        "are what it leaves of them,",
+        "* drawn once for the chip; its switches and its phase are not in here",
+    ]
 
 
 def card_parameters(card: Card, fidelity: str, seconds: float) -> dict[str, float]:

@@ -24,6 +24,7 @@ LINES = "line capacitors"
 TANH = "tanh cells"
 CONVERTERS = "converters"
 WRITES = "weight writes"
+AUTO_ZERO = "auto-zero of the neurons"
 COMPONENTS = (
     QUIESCENT,
     OUTPUT_STAGES,
@@ -36,6 +37,7 @@ COMPONENTS = (
     TANH,
     CONVERTERS,
     WRITES,
+    AUTO_ZERO,
     *UPDATE_COMPONENTS,
 )
 """Names of the items, in the order of a table. Each joule that the supplies and sources give is

@@ -23,6 +23,8 @@ from analogdfc.circuit.description.elements import (
     Switches,
 )
 
+BOLTZMANN = 1.380649e-23
+
 
 class Draw(Protocol):
     """Random deviations of components, by the component's name."""
@@ -103,6 +105,20 @@ class Builder:
     instances: list[Instances] = field(default_factory=list)
     nodes: dict[Port, str] = field(default_factory=dict)
 
+    def zeroes(self, part: str) -> bool:
+        """Whether amplifiers and tanh cells of a part have an auto-zero of their own."""
+        return self.card.auto_zero.capacitor is not None and part.startswith("layer")
+
+    def _offset(self, name: str, sigma: float | None, n: int, part: str) -> Tensor:
+        """Input offsets, (n,), in volts; of zeroed ones what is left of them."""
+        zero = self.card.auto_zero
+        if zero.capacitor is None or not self.zeroes(part):
+            return self.draw.offset(name, sigma, n)
+        left = self.draw.offset(name, (sigma or 0.0) * (zero.residual or 0.0), n)
+        left = left + zero.volts * (1 + self.draw.offset(f"{name}.injection", zero.spread, n))
+        rms = math.sqrt(BOLTZMANN * (zero.temperature or 0.0) / zero.capacitor)
+        return left + self.draw.offset(f"{name}.stored", rms, n)
+
     @property
     def r_unit(self) -> float:
         """Resistance that is a weight of 1, in ohms."""
@@ -140,8 +156,9 @@ class Builder:
             c_in = (amplifier.input_capacitance or 0.0) + line
             c_f = compensation(c_in or None, r_f, amplifier.gain_bandwidth)
         r_in = [self.draw.passive(f"{name}.r_in{k}", i.ohms, n) for k, i in enumerate(inputs)]
+        offset = self._offset(f"{name}.offset", amplifier.offset, n, part)
         stage = Stage(
-            Bank(name, part, self.draw.offset(f"{name}.offset", amplifier.offset, n), in_loop),
+            Bank(name, part, offset, in_loop, self.zeroes(part)),
             tuple(r_in),
             self.draw.passive(f"{name}.r_f", r_f, n),
             self.draw.passive(f"{name}.c_f", c_f, n),
@@ -174,8 +191,8 @@ class Builder:
         card = self.card
         r_t = card.scale.activation / card.tanh.current
         stage = self.stage(name, part, n, r_t, in_loop=in_loop)
-        offset = self.draw.offset(f"{name}.tanh_offset", card.tanh.offset, n)
-        self.cells.append(Cells(part, source, stage.bank.x, sign, offset))
+        offset = self._offset(f"{name}.tanh_offset", card.tanh.offset, n, part)
+        self.cells.append(Cells(part, source, stage.bank.x, sign, offset, self.zeroes(part)))
         if card.tanh.input_resistance is not None:
             load = torch.full((n,), 1 / card.tanh.input_resistance, dtype=torch.float64)
             self.resistors.append(Resistors(part, source, None, load))

@@ -52,12 +52,14 @@ class Bank:
         part: where it is: 'layer 1'..'layer L' or 'controller'.
         offset: input offset of each, (n,), in volts.
         in_loop: whether the loop runs through it; else only the readout sees it.
+        self_zeroed: whether an auto-zero takes off their offsets; these are what it leaves.
     """
 
     name: str
     part: str
     offset: Tensor
     in_loop: bool = True
+    self_zeroed: bool = False
 
     @property
     def size(self) -> int:
@@ -164,6 +166,7 @@ class Cells:
         into: summing nodes from which they draw.
         sign: +1, or -1 where the inverting input is driven.
         offset: input offset, (n,), in volts.
+        self_zeroed: as of `Bank`.
     """
 
     part: str
@@ -171,6 +174,7 @@ class Cells:
     into: Port
     sign: float
     offset: Tensor
+    self_zeroed: bool = False
 
 
 class Rails(NamedTuple):

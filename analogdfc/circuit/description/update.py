@@ -8,14 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from analogdfc.circuit.description._builder import Builder
+from analogdfc.circuit.description._builder import BOLTZMANN, Builder
 from analogdfc.circuit.description.elements import BIAS, INPUT, Instances, LayerTaps, Port
 from analogdfc.updating import Holds, LayerPath, Lines, UpdatePath
 from analogdfc.updating import nodes as named
 from analogdfc.updating.elements import ACQUIRED
-
-BOLTZMANN = 1.380649e-23
-
 
 _FARADS, _OHMS = 1e-12, 1e3
 """Of a hold that the card says nothing of, which follows in a nanosecond."""
