@@ -17,6 +17,7 @@ from analogdfc.cards import IMPERFECTIONS as ALL_IMPERFECTIONS
 from analogdfc.cards import BaseCard, Card, builtin_cards, find
 from analogdfc.cards.entries import Ampere, Section
 from analogdfc.cards.update_sections import UPDATE_IMPERFECTIONS, UPDATE_KINDS
+from analogdfc.cards.zeroing import ZERO_IMPERFECTIONS
 from analogdfc.errors import UserError
 
 CALIBRATION = Path(__file__).parents[1] / "calibration"
@@ -26,10 +27,14 @@ peak_current = { value = 2.1, unit = "uA", source = "assumed" }
 scale = { value = 0.26, unit = "V", source = "assumed" }
 input_resistance = { value = 300, unit = "kohm", source = "assumed" }
 """
-IMPERFECTIONS = {n: k for n, k in ALL_IMPERFECTIONS.items() if n not in UPDATE_IMPERFECTIONS}
-"""Those of the loop; the card has no update path."""
+IMPERFECTIONS = {
+    name: keys
+    for name, keys in ALL_IMPERFECTIONS.items()
+    if name not in {*UPDATE_IMPERFECTIONS, *ZERO_IMPERFECTIONS}
+}
+"""Those of the loop; the card has neither an update path nor an auto-zero of the neurons."""
 
-UPDATE_SECTIONS = ("hold", *UPDATE_KINDS)
+UPDATE_SECTIONS = ("auto_zero", "hold", *UPDATE_KINDS)
 
 TEXT = (
     (CALIBRATION / "discrete_100mhz.toml").read_text(encoding="utf-8").replace("[tanh]\n", MEASURED)

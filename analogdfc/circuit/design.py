@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import torch
@@ -245,10 +246,14 @@ class Design:
         levels = None if device.levels is None else int(device.levels)
         return Window(device.g_min, device.g_max, levels)
 
+    @cached_property
+    def _largest(self) -> tuple[float, ...]:
+        """Largest magnitude among weights and biases of each layer."""
+        layers = zip(self.weights, self.biases, strict=True)
+        return tuple(max(float(t.abs().max()) for t in layer) for layer in layers)
+
     def _largest_weight(self, i: int) -> float:
-        room = self.limits[i - 1] if self.limits else 0.0
-        there = (self.weights[i - 1], self.biases[i - 1])
-        return max(room, *(float(t.abs().max()) for t in there))
+        return max(self.limits[i - 1] if self.limits else 0.0, self._largest[i - 1])
 
     def _largest_feedback(self, i: int) -> float:
         room = self.feedback_limits[i - 1] if self.feedback_limits else 0.0

@@ -18,6 +18,10 @@ _SINGULAR = (
 )
 
 
+_SHORT = 1e-3
+"""Share of a step's square below which its change tells nothing of it."""
+
+
 def solve(matrix: Tensor, right: Tensor) -> Tensor:
     """Solution x of matrix x = right.
 
@@ -71,3 +75,43 @@ def applied(inverses: Tensor, right: Tensor) -> Tensor:
         return found
     columns = right.detach().numpy()[..., None]
     return torch.from_numpy((inverses.detach().numpy() @ columns)[..., 0])
+
+
+def corrected(inverses: Tensor, step: Tensor, change: Tensor) -> Tensor:
+    """Inverses of derivatives, corrected by one rank for what a step has changed.
+
+    Broyden's first method, by the formula of Sherman and Morrison: each of the results takes the
+    change to the step, and what is across the step as before.
+
+    Args:
+        inverses: (batch, n, n).
+        step: (batch, n).
+        change: of what the matrices are the derivatives of, (batch, n).
+
+    Returns:
+        (batch, n, n); as it was where the step is 0 or the change leaves no inverse.
+    """
+    seen = applied(inverses, change)
+    size = (step * seen).sum(dim=-1)
+    sound = size.abs() > _SHORT * step.square().sum(dim=-1)
+    share = torch.where(sound, 1 / size, 0.0)
+    across = applied(inverses.mT, step)
+    return inverses + (share.unsqueeze(-1) * (step - seen)).unsqueeze(-1) * across.unsqueeze(-2)
+
+
+def positive(symmetric: Tensor, margin: Tensor) -> bool:
+    """Whether the least eigenvalues of all matrices are above a margin.
+
+    Args:
+        symmetric: (batch, n, n).
+        margin: (batch,).
+    """
+    eye = torch.eye(symmetric.shape[-1], dtype=symmetric.dtype, device=symmetric.device)
+    shifted = symmetric - margin[:, None, None] * eye
+    if symmetric.device.type != "cpu":
+        return bool((torch.linalg.cholesky_ex(shifted).info == 0).all())
+    try:
+        found = np.linalg.cholesky(shifted.detach().numpy())
+    except np.linalg.LinAlgError:
+        return False
+    return bool(np.isfinite(found).all())

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analogdfc.dynamics.linalg import applied, inverse, solve
+from analogdfc.dynamics.linalg import applied, corrected, inverse, positive, solve
 from analogdfc.dynamics.loop import Loop, feedback_jacobians, presynaptic
 from analogdfc.errors import ConvergenceError
 from analogdfc.network import Forward
@@ -227,8 +227,9 @@ def newton(
     """Solve F(u) = r* - r_L(u) - alpha~ u = 0, one small system a sample, with step halving.
 
     alpha~ is the controller's damping. The derivative is computed anew only while the residual
-    falls by less than a factor of ten. Any root will do; `reached.steady_state` finds the one to
-    which the dynamics come.
+    falls by less than a factor of ten; else it is corrected by what the last step has shown
+    (Broyden's method). Any root will do; `reached.steady_state` finds the one to which the
+    dynamics come.
 
     Args:
         loop: the constants of the dynamics.
@@ -262,15 +263,19 @@ def newton(
             near = inverse(matrix)
             monotone &= definite
             gain = torch.maximum(gain, matrix.square().sum(dim=(-2, -1)).sqrt())
-        before = size
+        before, was, left = size, u, error
         step = applied(near, error)
         whole = count == 0
         u, layers, error, size, first = _damped(loop, free, target, u, step, scale, size, enough)
         if whole:
             bend = first / before.clamp(min=kind.tiny)
         count += 1
+        if not bool((size > enough).any()):
+            break
         if bool(((size > enough) & (size > 0.1 * before)).any()):
             near = None
+        else:
+            near = corrected(near, u - was, left - error)
     return Root(layers, u, size <= enough, size, count, monotone, gain, bend)
 
 
@@ -284,8 +289,11 @@ def _linearised(loop: Loop, layers: Forward, u: Tensor) -> tuple[Tensor, Tensor]
     for dtype in (torch.float32, exact):
         jq = sensitivity(loop, layers.v, u, r=layers.r[1:], dtype=dtype)
         matrix = jq.to(exact) + eye
+        clear = _CLEAR * matrix.square().sum(dim=(-2, -1)).sqrt()
+        if positive(matrix + matrix.mT, 2 * clear):
+            return matrix, torch.ones_like(clear, dtype=torch.bool)
         least = _least(matrix)
-        if bool((least.abs() > _CLEAR * matrix.square().sum(dim=(-2, -1)).sqrt()).all()):
+        if bool((least.abs() > clear).all()):
             break
     return matrix, least > 0
 

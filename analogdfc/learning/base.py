@@ -262,11 +262,14 @@ class LearningRule(ABC):
         """Go on counting from the numbers that `counters` gave."""
         return
 
-    def _write(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
+    def _write(
+        self, weights: Sequence[Tensor], biases: Sequence[Tensor], *, ours: bool = False
+    ) -> None:
+        """Make gradients of updates, in their own memory where nobody else has them."""
         updates = [*zip(self.network.weights, weights, strict=True)]
         updates += zip(self.network.biases, biases, strict=True)
         for parameter, update in updates:
-            parameter.grad = update.neg()
+            parameter.grad = update.neg_() if ours else update.neg()
 
 
 class LearnsFeedback(LearningRule):

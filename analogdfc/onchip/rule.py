@@ -194,8 +194,8 @@ class HardwareDFC(LearningRule):
         """
         static, goal = self.refold(), Goal(self.loss, y, self.target_stepsize)
         reading = self.way.read(static, x, goal)
-        self._write(reading.weights, reading.biases)
         loss = self.loss.value(reading.output, y).mean()
+        self._write(reading.weights, reading.biases, ours=self.steps is None)
         if self.steps is not None:
             if self.steps.wanted:
                 self.steps.keep_waves(static.chip.design, self.way.shown(static, x, goal))
@@ -223,7 +223,8 @@ class HardwareDFC(LearningRule):
     def _check_window(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
         layers = zip(weights, biases, self.static.largest, strict=True)
         for i, (w, b, limit) in enumerate(layers, start=1):
-            found = max(float(t.detach().abs().max()) for t in (w, b))
+            ends = (end for t in (w, b) for end in torch.aminmax(t.detach()))
+            found = max(abs(float(end)) for end in ends)
             if not found <= limit * (1 + 1e-9):
                 raise UserError(
                     f"layer {i}: a weight of magnitude {found:.4g} lies outside the conductance "

@@ -175,10 +175,10 @@ class AtRest(Way):
         state = static.solve(x, goal, tolerance=self.tolerance)
         differences = self.differences(state)
         if static.chip.circuit.update is not None:
-            return Reading.mean(state.free.r[-1], static.update(state, differences))
+            return Reading.mean(state.output, static.update(state, differences))
         shares = [d / len(x) for d in differences]
         weights = tuple(d.T @ r for d, r in zip(shares, state.presynaptic, strict=True))
-        return Reading(state.free.r[-1], weights, tuple(d.sum(dim=0) for d in shares))
+        return Reading(state.output, weights, tuple(d.sum(dim=0) for d in shares))
 
 
 @dataclass(frozen=True)

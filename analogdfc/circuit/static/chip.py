@@ -277,7 +277,8 @@ class StaticChip:
         free, u_free = self._free(base)
         if not isinstance(step, Tensor):
             step = step(c.measured(free.output))
-            self._check(x, step)
+            check_samples(self.chip.design.sizes, x, step, what="target steps")
+            _check_finite(step)
         output = c.measured(free.output)
         goal = output if c.relative else self._nominal_output(x)
         goal = goal + step
@@ -357,8 +358,7 @@ class StaticChip:
 
     def _check(self, x: Tensor, step: Tensor) -> None:
         check_samples(self.chip.design.sizes, x, step, what="target steps")
-        if not (torch.isfinite(x).all() and torch.isfinite(step).all()):
-            raise UserError("inputs and target steps must be finite numbers")
+        _check_finite(x, step)
 
     @property
     def _limit(self) -> Tensor | None:
@@ -390,6 +390,13 @@ class StaticChip:
             if bool(((u - last).abs() <= near * (1 + u.abs())).all()):
                 return free, c.baseline + c.scale * u
         raise ConvergenceError("the free phase does not settle: the reset switch is too resistive")
+
+
+def _check_finite(*numbers: Tensor) -> None:
+    for t in numbers:
+        # A sum of finite numbers may overflow, which is rare; that of others is never finite.
+        if not (torch.isfinite(t.sum()) or torch.isfinite(t).all()):
+            raise UserError("inputs and target steps must be finite numbers")
 
 
 def _forward(chip: Chip) -> tuple[Pair, ...]:

@@ -62,6 +62,7 @@ class FoldedLayer(NamedTuple):
         act_ff: the cell on v_ff; None for linear neurons.
         inv_gain: gain of the inverter, positive; None in the output layer.
         inv_offset: its offset at the output; None in the output layer.
+        steps: the same by whole levels of the card; None where devices are in its place.
     """
 
     unit: float
@@ -86,6 +87,56 @@ class FoldedLayer(NamedTuple):
     act_ff: Cell | None
     inv_gain: Tensor | None
     inv_offset: Tensor | None
+    steps: Steps | None = None
+
+    def stepped(self) -> FoldedLayer:
+        """With what pairs of the card's devices give by their levels."""
+        step, rail = self.quantum or 1.0, self.rail
+        inputs = self.slope.shape[1] + 1
+        steps = Steps(
+            step,
+            step * self.slope,
+            step * self.curve,
+            self.floor * self.curve,
+            step * self.bias_slope,
+            step * self.bias_curve,
+            self.floor * self.bias_curve,
+            None if rail is None else step * rail,
+            None if rail is None else self.floor * rail.sum(dim=1),
+            self.floor * inputs - self.total,
+        )
+        return self._replace(steps=steps)
+
+
+class Steps(NamedTuple):
+    """What a pair gives with one device at g_min, by the level k of the other, of either sign.
+
+        W' share^-1 = k slope + |k| curve + rest,     s = |k| unit + floor.
+
+    Attributes:
+        unit: weight per level; 1 without levels.
+        slope: W' per level, (n_i, n_{i-1}).
+        curve: W' per level, whatever its sign, (n_i, n_{i-1}).
+        rest: W' of level 0, (n_i, n_{i-1}).
+        bias_slope: the same for the bias, (n_i,), as the next two.
+        bias_curve: see curve.
+        bias_rest: see rest.
+        rail: offset of the inverted rails per level of the device on them, halved,
+            (n_i, n_{i-1}); None for the inputs' rails.
+        rail_rest: the same of all devices at level 0, (n_i,); None for the inputs' rails.
+        least: sum of s of a column with all at level 0, less `total`, (n_i,).
+    """
+
+    unit: float
+    slope: Tensor
+    curve: Tensor
+    rest: Tensor
+    bias_slope: Tensor
+    bias_curve: Tensor
+    bias_rest: Tensor
+    rail: Tensor | None
+    rail_rest: Tensor | None
+    least: Tensor
 
 
 class Between(NamedTuple):
@@ -207,9 +258,18 @@ def refolded_layer(
     layer: FoldedLayer, w: Tensor, b: Tensor, *, rounded: bool
 ) -> tuple[Tensor, Tensor]:
     """Weights and biases of the loop for nominal ones, whose pairs have a device at g_min."""
-    if rounded:
-        w, b = on_levels(w, layer.quantum), on_levels(b, layer.quantum)
-    return _folded(layer, w, b, w.abs().add_(layer.floor), b.abs() + layer.floor)
+    steps = layer.steps
+    assert steps is not None
+    w, b = w / steps.unit, b / steps.unit
+    if rounded and layer.quantum:
+        w, b = w.round_(), b.round_()
+    size, bias_size = w.abs(), b.abs()
+    grown = (size.sum(dim=1) + bias_size) * steps.unit + steps.least
+    weights = torch.addcmul(steps.rest, w, steps.slope).addcmul_(size, steps.curve)
+    bias = steps.bias_rest + b * steps.bias_slope + bias_size * steps.bias_curve
+    if steps.rail is not None and steps.rail_rest is not None:
+        bias = bias + size.sub_(w).mul_(steps.rail).sum(dim=1) + steps.rail_rest
+    return _loaded(layer, weights, bias, grown)
 
 
 class Held(NamedTuple):
@@ -248,15 +308,21 @@ def _folded(
 ) -> tuple[Tensor, Tensor]:
     """Weights and biases of the loop for differences and sums of pairs; changes the sums."""
     grown = size.sum(dim=1) + bias_size - layer.total
-    share = 1 / (1 + layer.loading * grown)
     weights = torch.addcmul(w * layer.slope, size, layer.curve)
     bias = torch.addcmul(b * layer.bias_slope, bias_size, layer.bias_curve)
     if layer.rest is not None and layer.bias_rest is not None:
         weights.add_(layer.rest)
         bias = bias + layer.bias_rest
-    weights.mul_(share.unsqueeze(-1))
-    bias = bias + layer.offset * (1 + layer.noise * grown)
-    if layer.rail is not None and layer.centre is not None:
+    if layer.rail is not None:
         bias = bias + size.sub_(w).mul_(layer.rail).sum(dim=1)
-        return weights, bias * share + weights @ layer.centre + layer.constant
-    return weights, bias * share + layer.constant
+    return _loaded(layer, weights, bias, grown)
+
+
+def _loaded(
+    layer: FoldedLayer, weights: Tensor, bias: Tensor, grown: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Weights and biases behind an amplifier that a column loads; changes the weights."""
+    share = 1 / (1 + layer.loading * grown)
+    weights.mul_(share.unsqueeze(-1))
+    bias = (bias + layer.offset * (1 + layer.noise * grown)) * share + layer.constant
+    return weights, bias if layer.centre is None else bias + weights @ layer.centre

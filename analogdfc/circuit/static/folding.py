@@ -63,7 +63,7 @@ def _layer(
     rail = None if below is None else (unit / 2) * (minus * row.offset)[:, :-1]
     slope = (unit / 2) * row.gain * (plus + through)
     curve = (unit / 2) * row.gain * (plus - through)
-    return FoldedLayer(
+    layer = FoldedLayer(
         unit=unit,
         quantum=quantum,
         floor=2 * window.g_min / unit,
@@ -87,6 +87,7 @@ def _layer(
         inv_gain=inv_gain,
         inv_offset=inv_offset,
     )
+    return layer.stepped() if design.devices is None else layer
 
 
 def _made(chip: Chip, i: int) -> Pair:

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from analogdfc.circuit.description import CONTROLLER, Description
-from analogdfc.circuit.static.volts import between_free, between_rest
+from analogdfc.circuit.static.volts import (
+    activations,
+    between_free,
+    between_rest,
+    differences,
+)
 from analogdfc.dynamics import Readings
 from analogdfc.errors import ConvergenceError
 from analogdfc.network import Forward
@@ -125,13 +130,15 @@ class StaticState:
     @cached_property
     def presynaptic(self) -> tuple[Tensor, ...]:
         """Measured r_0..r_{L-1} under control, (batch, n_i)."""
-        return (self.x, *self.rest.r[:-1])
+        return (self.x, *activations(self.chip.layers, self.rest_pass)[:-1])
+
+    @property
+    def output(self) -> Tensor:
+        """Measured r_L of the free phase, (batch, n_L)."""
+        return self.chip.control.measured(self.free_pass.output)
 
     @cached_property
     def differences(self) -> tuple[Tensor, ...]:
         """phi(v) - phi(v_ff) of layers 1..L as read, (batch, n_i)."""
-        out = [a - b for a, b in zip(self.rest.r, self.rest.r_ff, strict=True)]
-        if self.chip.control.double_sampling:
-            free = zip(self.free.r, self.free.r_ff, strict=True)
-            out = [d - (a - b) for d, (a, b) in zip(out, free, strict=True)]
-        return tuple(out)
+        before = self.free_pass if self.chip.control.double_sampling else None
+        return differences(self.chip.layers, self.rest_pass, before)

@@ -32,6 +32,50 @@ def measured(layers: Sequence[FoldedLayer], signals: Forward) -> Readings:
     return Readings(v=tuple(v), v_ff=tuple(v_ff), r=tuple(r), r_ff=tuple(r_ff))
 
 
+def activations(layers: Sequence[FoldedLayer], signals: Forward) -> tuple[Tensor, ...]:
+    """Measured r_1..r_L alone, (..., n_i), of the signals of the folded loop."""
+    return tuple(
+        r if layer.act is None else torch.addcmul(layer.act.offset, r, layer.act.gain)
+        for layer, r in zip(layers, signals.r[1:], strict=True)
+    )
+
+
+def differences(
+    layers: Sequence[FoldedLayer], signals: Forward, before: Forward | None = None
+) -> tuple[Tensor, ...]:
+    """Measured phi(v) - phi(v_ff) of layers 1..L, (..., n_i), in few operations a number.
+
+    Args:
+        layers: what the neurons are.
+        signals: those of the folded loop.
+        before: others, whose differences are taken off; None for none.
+    """
+    out = []
+    for i, layer in enumerate(layers):
+        act, last = layer.act, None if before is None else before.r[i + 1]
+        if before is not None and last is not None and before.v_ff[i] is signals.v_ff[i]:
+            # What doesn't depend on the feedback is in both.
+            moved = signals.r[i + 1] - last
+            out.append(moved if act is None else moved.mul_(act.gain))
+            continue
+        found = _difference(layer, signals.r[i + 1], signals.v_ff[i])
+        if before is not None and last is not None:
+            found.sub_(_difference(layer, last, before.v_ff[i]))
+        out.append(found)
+    return tuple(out)
+
+
+def _difference(layer: FoldedLayer, r: Tensor, v_ff: Tensor) -> Tensor:
+    """phi(v) - phi(v_ff) of tanh(v), or of v of linear neurons, and v_ff of the folded loop."""
+    act, cell = layer.act, layer.act_ff
+    if act is None or cell is None:
+        return r - (v_ff - layer.constant) / layer.soma_gain
+    slope = cell.slope / layer.soma_gain
+    seen = torch.addcmul(cell.input - slope * layer.constant, v_ff, slope).tanh_()
+    made = torch.addcmul(act.offset - cell.offset, r, act.gain)
+    return made.addcmul_(seen, cell.gain, value=-1)
+
+
 def neuron_volts(chip: Chip, layers: Sequence[FoldedLayer], signals: Readings) -> dict[str, Tensor]:
     """Output voltages of the neurons' banks, (..., n), of their measured signals."""
     s_v = chip.design.card.scale.activation
