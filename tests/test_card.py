@@ -213,8 +213,8 @@ def test_an_unknown_section_is_named_with_what_was_probably_meant_or_those_that_
         TEXT.replace("[amplifier]", "[amplifer]")
     )
     sections = (
-        "card, scale, device, wire, passive, amplifier, tanh, write, converters, area, hold, "
-        "pulses, multiplier, digital"
+        "card, scale, device, wire, passive, amplifier, tanh, write, converters, area, "
+        "auto_zero, hold, pulses, multiplier, digital"
     )
     assert refusal(f"{TEXT}\n[qqq]\nx = 1\n").endswith(f"allowed are {sections}")
 
@@ -375,7 +375,7 @@ def test_a_kind_of_ones_own_is_read_checked_and_looked_up_as_the_others_are(tmp_
             LampCard.load(path)
     with pytest.raises(UserError, match=r"the card of a lamp, not the card of a circuit$"):
         Card.parse(LAMP)
-    with pytest.raises(UserError, match=r"unknown card 'candle'; .* one of discrete_100mhz"):
+    with pytest.raises(UserError, match=r"unknown card 'candle'; .* one of auto_zero_100mhz"):
         find("candle", (Card, LampCard))
 
 

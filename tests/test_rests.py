@@ -21,6 +21,7 @@ from analogdfc.cli.compare import _slowest_mode
 from analogdfc.comparison import Cause
 from analogdfc.controller import PI, PID, Controller, P
 from analogdfc.dynamics import Loop, RungeKutta4, free_state, reached
+from analogdfc.dynamics.linalg import corrected, positive
 from analogdfc.dynamics.loop import LoopState, derivative, free_pass
 from analogdfc.dynamics.reached import steady_state
 from analogdfc.dynamics.stability import abscissa
@@ -220,3 +221,28 @@ def test_a_loop_that_moves_on_and_on_is_given_up_early() -> None:
     assert reached._lost(state, spans[:, :5], None).tolist() == [False, False]
     far = LoopState((), u, torch.tensor([[0.5], [-3.0]]), None)
     assert reached._lost(far, spans[:, :1], torch.tensor([2.0])).tolist() == [False, True]
+
+
+def test_a_step_corrects_an_inverse_to_take_its_change_to_it_and_nothing_across_it() -> None:
+    source = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, dtype=torch.float64, generator=source)
+
+    matrix = torch.eye(4, dtype=torch.float64) + 0.2 * normal(3, 4, 4)
+    step, change = normal(3, 4), normal(3, 4)
+    step[2] = 0
+    found = torch.linalg.inv(corrected(torch.linalg.inv(matrix), step, change))
+    moved = (found @ step.unsqueeze(-1)).squeeze(-1)
+    torch.testing.assert_close(moved[:2], change[:2])
+    across = torch.linalg.svd(step.unsqueeze(1)).Vh[:, 1:].mT  # what is at right angles to the step
+    same = (found - matrix) @ across
+    torch.testing.assert_close(same[:2], torch.zeros_like(same[:2]), atol=1e-12, rtol=0)
+    torch.testing.assert_close(found[2], matrix[2])
+
+
+def test_eigenvalues_above_a_margin_are_told_from_those_below() -> None:
+    one = torch.diag_embed(torch.tensor([[1.0, 2.0], [3.0, 0.5]], dtype=torch.float64))
+    assert positive(one, torch.tensor([0.9, 0.4], dtype=torch.float64))
+    assert not positive(one, torch.tensor([0.9, 0.6], dtype=torch.float64))
+    assert not positive(one * torch.nan, torch.tensor([0.0, 0.0], dtype=torch.float64))

@@ -187,7 +187,7 @@ def _metered(chip: Chip, target: Tensor, duration: float) -> Energy:
 def _waiting(running: Chip | None, parts: Sequence[Chip], seconds: float) -> Energy:
     """What the circuits take that wait for another one, or all of them, (1,)."""
     found: dict[tuple[str, str], Tensor] = {}
-    card = running.design.card
+    card = parts[0].design.card
     amplifier = 2 * card.amplifier.supply * card.amplifier.quiescent_current * seconds
     cell = 2 * card.amplifier.supply * card.tanh_current * seconds
     for chip in parts:
