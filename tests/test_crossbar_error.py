@@ -202,9 +202,10 @@ def test_a_cause_switched_off_leaves_the_draws_of_the_others() -> None:
     product = Product(W, X, model, Lines(r_word=1.0, r_bit=1.0))
     found = measure(product, samples=4, seed=3)
     alone = measure(product.only("programming noise"), samples=4, seed=3)
-    assert found.causes["programming noise"].alone == alone.total
+    # Other draws would move these by percent; what is left is the order of a processor's sums.
+    assert found.causes["programming noise"].alone == pytest.approx(alone.total, rel=1e-12)
     off = measure(product.without("programming noise"), samples=4, seed=3)
-    assert found.causes["programming noise"].without == off.total
+    assert found.causes["programming noise"].without == pytest.approx(off.total, rel=1e-12)
     # With one more, negligible, cause nothing else moves.
     more = replace(product, model=replace(model, spread=Spread(device=1e-9)))
     assert measure(more, samples=4, seed=3).total == pytest.approx(found.total, rel=1e-6)
