@@ -36,7 +36,8 @@ def recorded(u: np.ndarray, dt: float) -> Trajectory:
     )
 
 
-@pytest.mark.parametrize(("sizes", "seed"), NETWORKS, ids=map(named, NETWORKS))
+# One of one hidden layer, one of two; `python -m benchmarks.stability` has them all.
+@pytest.mark.parametrize(("sizes", "seed"), NETWORKS[::2], ids=map(named, NETWORKS[::2]))
 def test_eigenvalues_and_ngspice_agree_on_growth_around_the_critical_bandwidth(
     sizes: tuple[int, ...], seed: int
 ) -> None:
@@ -64,10 +65,10 @@ def test_slowest_mode_changes_its_sign_at_the_critical_bandwidth(
 
 def test_the_critical_bandwidth_of_several_samples_is_that_of_the_worst_of_them() -> None:
     sizes, seed = NETWORKS[0]
-    loop = case(sizes, seed, 3, controller=CONTROLLER)
+    loop = case(sizes, seed, 2, controller=CONTROLLER)
     alone = [
         critical_bandwidth(loop.design, CHIP, loop.x[k : k + 1], loop.step[k : k + 1])
-        for k in range(3)
+        for k in range(2)
     ]
     together = critical_bandwidth(loop.design, CHIP, loop.x, loop.step)
     assert together == pytest.approx(max(alone), rel=1e-5)
