@@ -16,10 +16,12 @@ from analogdfc.drawing import Axes, Figure, headed, new_figure, own_settings
 from analogdfc.dynamics import Trajectory, Update
 from analogdfc.errors import UserError
 from analogdfc.files import MARK, check_apart, check_own, write_whole
+from analogdfc.training.angles import Angles
 from analogdfc.training.metrics import Metrics
 
 __all__ = [
     "about",
+    "alignment_figure",
     "check_outputs",
     "comparison_figure",
     "label",
@@ -35,6 +37,7 @@ STYLES: tuple[tuple[str, str, float], ...] = (
     ("#D55E00", ":", 1.6),
     ("#000000", "--", 1.0),
 )
+_ANGLE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 @own_settings()
@@ -228,4 +231,29 @@ def training_figure(history: Sequence[Metrics], outputs: int, heading: str = "")
             axes.legend(fontsize=8)
         else:
             axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color="0.5")
+    return figure
+
+
+@own_settings()
+def alignment_figure(found: Angles, heading: str = "") -> Figure:
+    """Angles of each layer's update to ideal ones by step of learning, a panel a layer.
+
+    Args:
+        found: the angles.
+        heading: a line above all.
+    """
+    depth = max((len(rows[0]) for rows in found.of.values() if rows), default=1)
+    figure = new_figure(3.2 * depth + 1.2, 3.4)
+    headed(figure, heading)
+    panels = figure.subplots(1, depth, sharey=True, squeeze=False)[0]
+    for i, axes in enumerate(panels):
+        for (name, rows), colour in zip(found.of.items(), _ANGLE_COLOURS * 4, strict=False):
+            curve = [row[i] for row in rows]
+            if not all(map(math.isnan, curve)):
+                marker = "." if len(curve) < 40 else None
+                axes.plot(found.steps, curve, color=colour, marker=marker, label=name)
+        label(axes, f"layer {i + 1}", "step", "angle to the update (degree)" if i == 0 else "")
+        axes.set_ylim(bottom=0)
+        if axes.lines:
+            axes.legend(fontsize=8)
     return figure

@@ -14,6 +14,7 @@ from rich.table import Table
 from analogdfc import records
 from analogdfc.arrays.optimizer import PulsedUpdate
 from analogdfc.cards.technology import Card
+from analogdfc.cli._angles import angles_of, angles_table
 from analogdfc.cli._console import make_console
 from analogdfc.cli._design import read_devices
 from analogdfc.cli._integrator import integrator_of
@@ -35,7 +36,14 @@ from analogdfc.records import Record
 from analogdfc.spice.loaded import Loaded
 from analogdfc.spice.netlist import Fidelity
 from analogdfc.storage import read_model
-from analogdfc.training import OPTIMIZERS, Experiment, Metrics, Plan, Switch, Trainer
+from analogdfc.training import (
+    OPTIMIZERS,
+    Experiment,
+    Metrics,
+    Plan,
+    Switch,
+    Trainer,
+)
 from analogdfc.training.checkpoints import check_format
 from analogdfc.training.experiment import default_experiment
 from analogdfc.training.loop import FORWARD
@@ -88,6 +96,8 @@ class Options:
     switch: str | None
     settings: Given
     module: Path | None
+    alignment: str | None
+    every: int | None
 
     @property
     def learns_by(self) -> str:
@@ -187,6 +197,7 @@ def chosen(options: Options) -> Experiment:
         **given,
         plan=_plan(base.plan, options),
         options=_arguments(base, options),
+        angles=angles_of(options.alignment, options.every),
     )
     if options.switch is not None:
         experiment = replace(experiment, switch=_switch(options, experiment))
@@ -362,6 +373,10 @@ def numbers(trainer: Trainer, experiment: Experiment) -> dict[str, Any]:
         out["substrate"] = str(experiment.substrate)
     if notes := trainer.rule.notes():
         out["notes"] = notes
+    if trainer.angles is not None:
+        for name, layers in trainer.angles.found.means().items():
+            for i, angle in enumerate(layers, start=1):
+                out[f"angle_{name}_layer{i}_deg"] = _known(angle)
     last = trainer.history[-1] if trainer.history else None
     for prefix, metrics in (("", last), ("best_", trainer.best)):
         for part in Metrics._fields[1:]:
@@ -439,6 +454,8 @@ def show(trainer: Trainer, experiment: Experiment, found: dict[str, Any]) -> Non
                 )
         table.add_section()
     console.print(table)
+    if trainer.angles is not None:
+        console.print(angles_table(trainer.angles.found))
     console.print(_LEGEND, style="dim", highlight=False, soft_wrap=True)
     for note in found.get("notes", []):
         console.print(note, highlight=False, soft_wrap=True)

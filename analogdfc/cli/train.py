@@ -14,6 +14,7 @@ import torch
 
 from analogdfc import records
 from analogdfc.cli import _training
+from analogdfc.cli._angles import angle_options
 from analogdfc.cli._design import Sizes, device_options, progress_bar
 from analogdfc.cli._integrator import integrator_options
 from analogdfc.cli._options import CHIP_SEED, MODULE, SEED, Count, Finite, bundled, check_outputs
@@ -25,7 +26,7 @@ from analogdfc.jobs import Spool, check_spool, spool_beside
 from analogdfc.onchip.registry import RULES
 from analogdfc.onchip.substrate import CARD
 from analogdfc.onchip.through import WAYS
-from analogdfc.plots import save_figure, training_figure
+from analogdfc.plots import alignment_figure, save_figure, training_figure
 from analogdfc.presets import preset_names
 from analogdfc.training import OPTIMIZERS, Divergence, Experiment, Trainer, checkpoint_tree, restore
 from analogdfc.training.experiment import DTYPES, FEEDBACKS
@@ -38,6 +39,7 @@ Examples:
   analogdfc train --preset fashion-mnist --rule dfc-ss --epochs 5 -o fashion.h5
   analogdfc train --preset tp-fashion-mnist --rule ddtp-linear --epochs 5 -o targets.h5
   analogdfc train --rule dfc --k-p 1.5 --set controller.alpha=0.01 -o gains.h5
+  analogdfc train --rule ddtp-linear --alignment bp,gnt:1 --every 20 -o angles.h5
   analogdfc train --rule dfc-chip --devices ecram_mo_kim2019 --lr 0.02 -o chip.h5
   analogdfc train --through behavioural --samples 100 --epochs 1 -o loop.h5
 """
@@ -79,6 +81,7 @@ class _Train(Sections):
             "feedback_width",
         ),
         "Any setting": ("given", "list_settings"),
+        "Angles of updates": ("alignment", "every"),
         "Learning through a chip": (
             *("through", "card", "devices", "age", "chip_seed", "duration", "fidelity", "solver"),
             *("time_limit", "waves", "updates"),
@@ -191,6 +194,7 @@ class _Train(Sections):
     metavar="EPOCHS:RULE",
     help="Go on by another rule after so many epochs, such as 20:fa, with the same optimiser.",
 )
+@angle_options
 @MODULE
 @setting_options
 @click.option(
@@ -278,8 +282,9 @@ def command(
     if list_settings:
         show_settings(_training.chosen(options))
         return
-    figure_path = beside(output, ".png")
-    check_outputs(output, figure_path, read=(options.card, options.devices))
+    figure_path, angles_path = beside(output, ".png"), beside(output, ".alignment.png")
+    pictures = (figure_path, *([angles_path] if options.alignment else []))
+    check_outputs(output, *pictures, read=(options.card, options.devices))
     click.get_current_context().with_resource(working_on(output))
     old = _training.existing(output, resume=resume)
     place = _training.device_of(device)
@@ -294,12 +299,15 @@ def command(
     _run(trainer, experiment, output, spool, resumed=old is not None)
     numbers = _training.numbers(trainer, experiment)
     drawn = training_figure(trainer.history, experiment.sizes[-1], _training.title(experiment))
-    figure = save_figure(drawn, figure_path)
+    figures = [save_figure(drawn, figure_path)]
+    if trainer.angles is not None:
+        curves = alignment_figure(trainer.angles.found, _training.title(experiment))
+        figures.append(save_figure(curves, angles_path))
     if as_json:
         click.echo(json.dumps(numbers, indent=2))
     else:
         _training.show(trainer, experiment, numbers)
-        click.echo(f"wrote {output} and {figure}")
+        click.echo(f"wrote {', '.join(map(str, [output, *figures[:-1]]))} and {figures[-1]}")
 
 
 def _spool(output: Path, through: str | None) -> Spool | None:

@@ -26,15 +26,7 @@ from analogdfc.learning.targets import TargetRule
 from analogdfc.losses import Loss
 from analogdfc.measures import Alignment, alignment
 from analogdfc.network import Network, check_network
-
-REFERENCES: dict[str, str] = {
-    "BP": "negative gradient of the loss",
-    "GN": "Gauss-Newton updates of the samples",
-    "MN": "minimum-norm updates, R J^+ e",
-    "MN-D": "those of the nonlinear rule, R D J^+ e",
-    "GNT": "updates by Gauss-Newton targets",
-}
-"""The ideal updates and what they are; all but BP have a damping."""
+from analogdfc.training.angles import REFERENCES
 
 WHOLE = "all"
 """Name of the whole network among the layers '1'..'L'."""

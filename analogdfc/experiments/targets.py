@@ -21,7 +21,7 @@ from analogdfc.learning.targets import (
     LearnedTargets,
     PretrainedDTP,
     TargetRule,
-    activation_jacobians,
+    target_updates,
 )
 from analogdfc.learning.targets.gauss_newton import Decomposition
 from analogdfc.measures import angle
@@ -190,14 +190,8 @@ def target_alignment(
     if network.depth < 2 or not dampings or len(weights) < network.depth - 1:
         raise UserError("angles need a hidden layer, an update for each, and one damping at least")
     gradient = backprop_update(network, x, error).weights
-    with torch.no_grad():
-        free = network.run(x)
-    rows = []
-    for i, jacobian in enumerate(activation_jacobians(network, free.v)):
-        parts = Decomposition.of(jacobian)
-        slopes = network.activations[i].derivative(free.v[i])
-        pulled = [slopes * parts.pull(error, damping).to(error) for damping in dampings]
-        rows.append([angle(p.T @ free.r[i], weights[i]) for p in pulled])
+    pulled = target_updates(network, x, error, dampings)
+    rows = [[angle(p, w) for p in layer] for layer, w in zip(pulled, weights, strict=False)]
     hidden = zip(gradient[:-1], weights, strict=False)
     return TargetAlignment(
         tuple(dampings),

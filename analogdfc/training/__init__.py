@@ -1,5 +1,6 @@
 """Training of a network by a learning rule."""
 
+from analogdfc.training.angles import REFERENCES, AngleCurves, Angles, AngleSettings, Reference
 from analogdfc.training.checkpoints import Task, checkpoint_tree, restore, task_of
 from analogdfc.training.divergence import Divergence
 from analogdfc.training.experiment import Experiment, Switch
@@ -15,8 +16,12 @@ from analogdfc.training.trainer import Trainer
 
 __all__ = [
     "OPTIMIZERS",
+    "REFERENCES",
     "SGD",
     "Adam",
+    "AngleCurves",
+    "AngleSettings",
+    "Angles",
     "Budget",
     "Divergence",
     "Epochs",
@@ -30,6 +35,7 @@ __all__ = [
     "Phase",
     "Plan",
     "Reached",
+    "Reference",
     "Schedule",
     "Score",
     "Stop",

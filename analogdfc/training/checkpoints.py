@@ -32,6 +32,7 @@ from analogdfc.training.optimizers import Wrapping, innermost
 from analogdfc.training.trainer import Trainer
 
 FORMAT = "analogdfc training"
+ALIGNMENT = "alignment"
 VERSION = 1
 
 # These may differ between the parts of a training.
@@ -66,6 +67,7 @@ def checkpoint_tree(trainer: Trainer, about: Mapping[str, Any] | None = None) ->
         "network": _network(trainer),
         "history": _history(trainer.history, trainer.rule.network.sizes[-1]),
         "figures": trainer.rule.figures(),
+        **({} if trainer.angles is None else {ALIGNMENT: trainer.angles.tree()}),
         **({"notes": notes} if (notes := trainer.rule.notes()) else {}),
         "training": {
             "epoch": len(trainer.history),
@@ -104,6 +106,9 @@ def restore(trainer: Trainer, record: Record, about: Mapping[str, Any] | None = 
     has_loss = "training/first_loss" in record
     trainer.first_loss = record.number("training/first_loss") if has_loss else None
     trainer.take_up(_read_history(record, record.integer("training/epoch")))
+    if trainer.angles is not None:
+        steps = trainer.epochs * -(-len(trainer.data.x) // trainer.plan.batch_size)
+        trainer.angles.take_up(record, ALIGNMENT, steps)
 
 
 def check_format(record: Record) -> None:
@@ -173,6 +178,7 @@ def settings(trainer: Trainer, about: Mapping[str, Any] | None = None) -> dict[s
         "plan": _plain(trainer.plan),
         "dynamics": {k: _plain(v) for k, v in rule.settings().items()},
         **({_WRITES: writes} if writes else {}),
+        **({} if trainer.angles is None else {ALIGNMENT: trainer.angles.settings.about()}),
     }
     plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain

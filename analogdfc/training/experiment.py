@@ -30,6 +30,7 @@ from analogdfc.losses import LOSSES
 from analogdfc.network import Network
 from analogdfc.states import digest
 from analogdfc.storage import Model
+from analogdfc.training.angles import AngleSettings
 from analogdfc.training.modules import Module
 from analogdfc.training.optimizers import Adam
 from analogdfc.training.plan import FeedbackPlan, Plan
@@ -109,6 +110,7 @@ class Experiment:
         samples: train on this many samples, drawn once and for all; None for all.
         substrate: what the network is placed on before it learns, such as a chip; None for nothing.
         chip_seed: seed of what is drawn of the substrate; by default `seed`.
+        angles: which angles of the updates to ideal ones are taken, and when; None for none.
 
     Raises:
         UserError: an unknown name.
@@ -133,6 +135,7 @@ class Experiment:
     samples: int | None = None
     substrate: Substrate | None = None
     chip_seed: int | None = None
+    angles: AngleSettings | None = None
 
     def __post_init__(self) -> None:
         get_rule(self.rule)
@@ -221,7 +224,14 @@ class Experiment:
             each = -(-len(data.x) // self.plan.batch_size)
             second = then._rule(placed.network, generator, {})
             rule = Switched(rule, second, after=self.switch.after * each)
-        return Trainer(rule, data, self.plan, generator=generator, update=placed.update)
+        return Trainer(
+            rule,
+            data,
+            self.plan,
+            generator=generator,
+            update=placed.update,
+            angles=self.angles,
+        )
 
     def tree(self) -> dict[str, Any]:
         """What a record keeps for other commands: what the network is on, and its seed.

@@ -15,6 +15,7 @@ from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.learning import LearningRule
 from analogdfc.learning.base import LearnsFeedback
 from analogdfc.samples import check_samples
+from analogdfc.training.angles import AngleCurves, AngleSettings
 from analogdfc.training.divergence import (
     GROWTH,
     Divergence,
@@ -51,6 +52,7 @@ class Trainer(Training[Metrics]):
         stop: a further reason to end before the plan does, such as `Reached`.
         update: puts something around the optimiser of the network's parameters, such as
             `PulsedUpdate` for a network on devices; None for nothing.
+        angles: which angles of the updates are taken, and when; None for none.
 
     Attributes:
         history: figures of the epochs so far.
@@ -58,10 +60,12 @@ class Trainer(Training[Metrics]):
         first_loss: loss of the very first mini-batch; None before it.
         optimizers: by phase.
         generators: sources of random numbers that training draws from, by use.
+        angles: takes the angles of the updates; None where nobody wants any.
 
     Raises:
         UserError: data that do not fit the network, a patience without validation samples,
-            feedback learning of a rule without, or frozen layers that there aren't.
+            feedback learning of a rule without, frozen layers that there aren't, or angles of a
+            rule that learns with other processes.
 
     >>> from analogdfc.datasets import digits
     >>> from analogdfc.learning import Backpropagation
@@ -87,6 +91,7 @@ class Trainer(Training[Metrics]):
         generator: torch.Generator,
         stop: Stop[Metrics] | None = None,
         update: Callable[[torch.optim.Optimizer], torch.optim.Optimizer] | None = None,
+        angles: AngleSettings | None = None,
     ) -> None:
         _check_fit(rule, data)
         _check_frozen(plan.frozen, rule.network.depth)
@@ -95,6 +100,7 @@ class Trainer(Training[Metrics]):
         self.rule, self.data, self.plan = rule, data, plan
         self.loss = rule.loss
         self.classes = are_classes(data.y)
+        self.angles = None if angles is None else _angles_of(rule, angles)
         self.pretrained = 0
         self.first_loss: float | None = None
         self.generators = {"order": generator, **rule.generators()}
@@ -223,6 +229,8 @@ class Trainer(Training[Metrics]):
             for part in (self.rule.network.weights, self.rule.network.biases):
                 part[layer - 1].grad = None
         self._check(loss)
+        if self.angles is not None:
+            self.angles.see(self.rule, x, y)
         if self.plan.clip is not None:
             clip_each(self.rule.network.parameters(), self.plan.clip)
         self.optimizers[FORWARD].step()
@@ -267,6 +275,12 @@ class Trainer(Training[Metrics]):
                 f"the loss grew to {loss:.3g} from {self.first_loss:.3g} of the first mini-batch; "
                 f"of all parameters {largest_parameter(self.rule)}"
             )
+
+
+def _angles_of(rule: LearningRule, settings: AngleSettings) -> AngleCurves:
+    if rule.ranks is not None:
+        raise UserError("angles of updates: a process sees its share of a mini-batch only")
+    return AngleCurves(settings, rule.network)
 
 
 def _learner(rule: LearningRule) -> LearnsFeedback:

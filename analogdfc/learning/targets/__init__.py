@@ -7,6 +7,7 @@ from analogdfc.learning.targets.gauss_newton import (
     GaussNewtonTargets,
     GeneralisedGaussNewtonTargets,
     activation_jacobians,
+    target_updates,
 )
 from analogdfc.learning.targets.ideal_rules import GaussNewton, MinimumNorm
 from analogdfc.learning.targets.learned import FeedbackSchedule, LearnedTargets
@@ -49,4 +50,5 @@ __all__ = [
     "TargetFeedback",
     "TargetRule",
     "activation_jacobians",
+    "target_updates",
 ]

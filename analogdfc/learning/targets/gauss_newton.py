@@ -80,6 +80,38 @@ def activation_jacobians(network: Network, v: Sequence[Tensor]) -> tuple[Tensor,
     return tuple(j @ w for j, w in zip(potentials, list(network.weights)[1:], strict=True))
 
 
+@torch.no_grad()
+def target_updates(
+    network: Network, x: Tensor, error: Tensor, dampings: Sequence[float]
+) -> list[list[Tensor]]:
+    """Updates of the hidden layers' weights by damped Gauss-Newton targets, mean over the batch.
+
+    D_i J_i^T (J_i J_i^T + lambda I)^-1 e_L h_{i-1}^T of each sample (Meulemans et al. 2020,
+    Condition S3), with J_i = dh_L / dh_i.
+
+    Args:
+        network: the network.
+        x: inputs, (batch, n_0).
+        error: output errors, the negative gradients of the samples' losses, (batch, n_L).
+        dampings: values of lambda, >= 0.
+
+    Returns:
+        For each of W_1..W_{L-1} its change at each damping, (n_i, n_{i-1}).
+
+    Raises:
+        UserError: a negative damping.
+        ConvergenceError: the Jacobians are not finite.
+    """
+    free = network.run(x)
+    found = []
+    for i, jacobian in enumerate(activation_jacobians(network, free.v)):
+        parts = Decomposition.of(jacobian)
+        slopes = network.activations[i].derivative(free.v[i])
+        pulled = [slopes * parts.pull(error, damping).to(error) for damping in dampings]
+        found.append([p.T @ free.r[i] / len(x) for p in pulled])
+    return found
+
+
 def output_hessian(loss: Loss, output: Tensor, y: Tensor) -> Tensor:
     """Hessians H_L of each sample's loss with respect to the output, (batch, n_L, n_L).
 
