@@ -30,7 +30,7 @@ from analogdfc.reproduction import (
     collect,
     do,
     get_item,
-    tables,
+    scoping,
 )
 from analogdfc.reproduction.claims import ClaimsFigure
 from analogdfc.reproduction.costs import cost_of
@@ -61,7 +61,7 @@ def run(*arguments: str) -> Result:
 @pytest.fixture(autouse=True)
 def only_digits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A machine without files of data sets, in an empty folder."""
-    monkeypatch.setattr(tables, "is_there", lambda name, _=None: name == "digits")
+    monkeypatch.setattr(scoping, "is_there", lambda name, _=None: name == "digits")
     monkeypatch.chdir(tmp_path)
 
 
@@ -145,7 +145,7 @@ def test_a_full_table_is_refused_without_its_data_and_a_short_one_says_what_stan
 
 
 def test_the_5000_images_stand_in_for_the_whole_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "is_there", lambda name, _=None: name == "mnist5000")
+    monkeypatch.setattr(scoping, "is_there", lambda name, _=None: name == "mnist5000")
     table = get_item("dfc/table1")
     scope = Scope(rows=("mnist/bp",), seeds=1)
     (made,) = table.runs(scope)

@@ -17,7 +17,7 @@ from torch.func import functional_call
 
 from analogdfc.controller import PI
 from analogdfc.errors import ConvergenceError, UserError
-from analogdfc.experiments.rule_alignment import REFERENCES, Ideals, NullSpace, update_of
+from analogdfc.experiments.rule_alignment import Ideals, NullSpace, update_of
 from analogdfc.experiments.targets import null_space_share, sample_updates
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import (
@@ -30,6 +30,7 @@ from analogdfc.learning import (
 )
 from analogdfc.losses import LOSSES, SquaredError
 from analogdfc.network import Network
+from analogdfc.training import REFERENCES
 
 SIZES = (5, 7, 4, 2)
 Matrix = NDArray[np.float64]

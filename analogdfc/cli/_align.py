@@ -13,7 +13,7 @@ from torch import Tensor
 from analogdfc import records
 from analogdfc.cli._console import make_console
 from analogdfc.datasets import Dataset
-from analogdfc.experiments.rule_alignment import REFERENCES, WHOLE, RuleAlignment
+from analogdfc.experiments.rule_alignment import WHOLE, RuleAlignment
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import LearningRule
 from analogdfc.learning.base import LearnsFeedback
@@ -21,7 +21,7 @@ from analogdfc.network import Network
 from analogdfc.onchip.substrate import ChipSubstrate
 from analogdfc.records import Quantity
 from analogdfc.storage import Model, network_tree
-from analogdfc.training import Task
+from analogdfc.training import REFERENCES, Task
 
 _LEGEND = """\
 Angles of the weight updates, of all layers together, in degrees; 90 is no relation, above it the

@@ -13,7 +13,13 @@ from analogdfc.dynamics import Loop
 from analogdfc.dynamics.loop import free_pass
 from analogdfc.dynamics.steady import newton
 from analogdfc.experiments.reference import finite_minimum_norm_update
-from analogdfc.learning import AnalyticDFC, DirectFeedbackAlignment, gauss_newton_update
+from analogdfc.learning import (
+    AnalyticDFC,
+    DirectFeedbackAlignment,
+    backprop_update,
+    gauss_newton_update,
+    minimum_norm_update,
+)
 from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.measures import (
     alignment,
@@ -89,6 +95,61 @@ def measure(
         if spectra:
             found |= _spectra(rule, x, y)
     return found
+
+
+LAYER_REFERENCES = {
+    "bp": "negative gradient of the loss",
+    "mn": "minimum-norm update of the nonlinear rule",
+    "mn-linear": "minimum-norm update of the linear rule",
+    "gn": "Gauss-Newton update",
+}
+"""What the angles of single layers are taken to."""
+
+
+def names(depth: int) -> dict[str, tuple[str, str]]:
+    """Unit and description of everything that can be measured, the angles of layers last.
+
+    Args:
+        depth: number of layers.
+    """
+    layers = {
+        f"{key}_layer{i}": ("degree", f"angle of W{i}'s update to the {what}")
+        for key, what in LAYER_REFERENCES.items()
+        for i in range(1, depth + 1)
+    }
+    return NAMES | layers
+
+
+def layer_angles(
+    rule: FeedbackControl | DirectFeedbackAlignment, x: Tensor, y: Tensor, damping: float
+) -> Measurement:
+    """Angles of a rule's last update, layer by layer, to those of `LAYER_REFERENCES`.
+
+    Args:
+        rule: the rule, with its update in `.grad`; it stays there.
+        x: inputs of the minibatch.
+        y: its labels.
+        damping: gamma of the references.
+
+    Raises:
+        ConvergenceError: activations or weights are not finite.
+    """
+    network = rule.network
+    update = [-w.grad for w in network.weights if w.grad is not None]
+    with torch.no_grad():
+        error = rule.loss.error(network(x), y) / y.numel()
+        references = {
+            "bp": backprop_update(network, x, error).weights,
+            "mn": finite_minimum_norm_update(network, x, error, damping).weights,
+            "mn-linear": minimum_norm_update(network, x, error, damping).weights,
+            "gn": gauss_newton_update(network, x, error, damping, biases=False).weights,
+        }
+    return {
+        f"{key}_layer{layer}": found.angle
+        for key, weights in references.items()
+        for layer, found in alignment(weights, update).items()
+        if layer != "all"
+    }
 
 
 def _angle(reference: Sequence[Tensor], update: Sequence[Tensor]) -> float:

@@ -16,7 +16,8 @@ from analogdfc.drawing import (
     new_figure,
     own_settings,
 )
-from analogdfc.experiments.rule_alignment import REFERENCES, WHOLE, RuleAlignment
+from analogdfc.experiments.rule_alignment import WHOLE, RuleAlignment
+from analogdfc.training import REFERENCES
 
 # Beyond a right angle an update undoes what the reference does.
 _BEYOND = "#D55E00"

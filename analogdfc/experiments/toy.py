@@ -15,7 +15,7 @@ from analogdfc.controller import PI
 from analogdfc.datasets import Dataset, student_teacher
 from analogdfc.dynamics import Euler
 from analogdfc.errors import ConvergenceError
-from analogdfc.experiments.measuring import NAMES, Measurement, measure
+from analogdfc.experiments.measuring import Measurement, layer_angles, measure, names
 from analogdfc.experiments.results import Curves, CurvesRun
 from analogdfc.feedback import DirectFeedback
 from analogdfc.jobs import Progress
@@ -46,7 +46,7 @@ _PUBLISHED = 2.0
 # Settings that have no part in pre-training.
 _FORWARD = (
     *("epochs", "target_stepsize", "per_sample", "alpha", "k_p", "tau_v", "dt", "steps", "rate"),
-    *("feedback_rate", "before", "after", "damping", "spectra"),
+    *("feedback_rate", "before", "after", "damping", "spectra", "layers", "nonlinear"),
 )
 _SLEEP = SleepPhase(
     sigma=0.01, alpha=0.25, k_p=0.1, tau_v=0.01, tau_fb=0.3, beta=0.025, dt=0.002, steps=50
@@ -84,6 +84,8 @@ class ToySettings:
         sleep: the dynamics of feedback learning.
         damping: gamma of the MN and GN references.
         spectra: measure eigenvalues too.
+        layers: take the angles of each layer's weights too, and those to the gradient.
+        nonlinear: the nonlinear learning rule, else the linear one.
     """
 
     sizes: tuple[int, ...] = (15, 10, 10, 5)
@@ -110,6 +112,8 @@ class ToySettings:
     sleep: SleepPhase = _SLEEP
     damping: float = 0.0
     spectra: bool = True
+    layers: bool = False
+    nonlinear: bool = True
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,7 @@ class ToyRun(CurvesRun):
         return {
             **{
                 name: Quantity([m[name] for m in found], unit, text, ("epoch",))
-                for name, (unit, text) in NAMES.items()
+                for name, (unit, text) in names(len(self.toy.sizes) - 1).items()
                 if found and name in found[0]
             },
             "loss": Quantity(
@@ -233,6 +237,8 @@ class _Learner:
         loss = float(backward(self.rule, x, y, toy))
         if self.training.batch == 1:
             self.measured = measure(self.rule, x, y, toy.damping, spectra=toy.spectra)
+            if toy.layers:
+                self.measured |= layer_angles(self.rule, x, y, toy.damping)
         for parameter in self.network.parameters():
             descend([parameter], self.rate, self.clip)
         return loss
@@ -284,6 +290,7 @@ def control_rule(
         steps=toy.steps,
         integrator=Euler(proactive=False),
         sleep=toy.sleep,
+        nonlinear=toy.nonlinear,
         generator=_generator(toy, 4),
     )
 

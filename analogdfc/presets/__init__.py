@@ -29,7 +29,7 @@ What is not reproduced:
   published ones.
 
 Target propagation (Meulemans et al. 2020; `tp-mnist`, `tp-mnist-frozen`, `tp-fashion-mnist`,
-`tp-cifar10`):
+`tp-cifar10`, and with `-extra` each with more epochs of feedback learning, of its Table S6):
 
 - Learning rates are published times the target stepsize eta: lr = lr_eta / target_stepsize.
 - The published loss is the mean over the batch, so that the target stepsize here is eta / B. The

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 from analogdfc.controller import PI
@@ -66,6 +67,36 @@ class ControlPreset(Preset):
             return self._made(rule, table, factor, None)
         factor = 2 * table.target_stepsize * shared.share
         return self._made(rule, table, factor, shared.clip)
+
+    def changed(
+        self, target_stepsize: float | None = None, alpha: float | None = None
+    ) -> ControlPreset:
+        """The same experiment with other constants of deep feedback control.
+
+        Args:
+            target_stepsize: lambda in the published convention; the learning rate follows, since
+                published is its product with lambda. None for the preset's.
+            alpha: leak of the control signal; None for the preset's.
+
+        Raises:
+            UserError: a value below 0, or a target step of 0.
+        """
+        given = {
+            name: value
+            for name, value in (("target_stepsize", target_stepsize), ("alpha", alpha))
+            if value is not None
+        }
+        if not given:
+            return self
+        bad = {k: v for k, v in given.items() if not (math.isfinite(v) and v >= 0)}
+        if bad or target_stepsize == 0:
+            raise UserError(f"preset {self.name!r}: {given}: finite numbers are needed, lambda > 0")
+        tables = {
+            name: table.model_copy(update=given)
+            for name in ("learned", "fixed")
+            if (table := getattr(self.tables, name)) is not None
+        }
+        return replace(self, tables=self.tables.model_copy(update=tables))
 
     def _control(self, rule: str, feedback: str | None) -> Experiment:
         kinds = {k: t for k in ("learned", "fixed") if (t := getattr(self.tables, k)) is not None}

@@ -106,7 +106,7 @@ class TargetTables(Table):
     card: Card
     experiment: TargetSettings
     rules: dict[str, TargetRates]
-    bp: GradientRate
+    bp: GradientRate | None = None
     dfa: TargetRates | None = None
 
 
@@ -147,13 +147,15 @@ class TargetPreset(Preset):
     @property
     def rules(self) -> tuple[str, ...]:
         """See `Preset`."""
-        return (*self.tables.rules, "bp", *(() if self.tables.dfa is None else ("dfa",)))
+        others = (name for name in ("bp", "dfa") if getattr(self.tables, name) is not None)
+        return (*self.tables.rules, *others)
 
     def experiment(self, rule: str, feedback: str | None = None) -> Experiment:
         """See `Preset.experiment`; `feedback` means nothing to these rules."""
         self._check(rule)
         shared, bp, dfa = self.tables.experiment, self.tables.bp, self.tables.dfa
         if rule == "bp":
+            assert bp is not None
             return self._made(rule, bp.settings(), epochs=bp.epochs)
         if rule == "dfa":
             assert dfa is not None

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from analogdfc.reproduction.training import TrainingRun
 
-__all__ = ["Cell", "Column", "Method"]
+__all__ = ["SHORT_SAMPLES", "Cell", "Column", "Method"]
 
-_SHORT_SAMPLES = 64
+SHORT_SAMPLES = 64
 
 
 class Method(NamedTuple):
@@ -19,10 +19,12 @@ class Method(NamedTuple):
     Attributes:
         rule: name of the rule.
         feedback: 'learned' or 'fixed', for deep feedback control.
+        variant: what the preset's name ends in, where the method has settings of its own.
     """
 
     rule: str
     feedback: str | None = None
+    variant: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,14 +38,20 @@ class Column:
         values: mean and standard deviation that the paper prints, by the name of the row.
         short: samples of the short form.
         simulate: `dfc-ss` simulates its loop: with many outputs Newton's method takes longer.
+        epochs: where they aren't the preset's.
+        target_stepsize: as of `TrainingRun`.
+        alpha: the same.
     """
 
     preset: str
     figure: str
     dataset: str
     values: Mapping[str, tuple[float, float]]
-    short: int = _SHORT_SAMPLES
+    short: int = SHORT_SAMPLES
     simulate: bool = False
+    epochs: int | None = None
+    target_stepsize: float | None = None
+    alpha: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,6 +77,6 @@ def cost_of(preset: str, rule: str) -> Cost:
         rule: name of the rule.
     """
     found = COSTS[_NETWORKS.get(preset, "5x256")][rule]
-    if preset == "tp-cifar10":
+    if preset.startswith("tp-cifar10"):
         return Cost(_WIDE * found.forward, _WIDE * found.feedback)
     return found

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analogdfc.drawing import Figure, headed, new_figure, own_settings
 from analogdfc.experiments.results import Curves, values
 from analogdfc.reproduction.cells import Cell
 from analogdfc.reproduction.training import Course
+from analogdfc.training import Angles
 
 if TYPE_CHECKING:
     from analogdfc.reproduction.claims import Drawn
 
-__all__ = ["claim_curves", "training_curves"]
+__all__ = ["angle_curves", "claim_curves", "training_curves"]
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "0.55")
 _OVER_OUTPUTS = ("test loss", "least training loss, mean over outputs")
@@ -31,7 +33,7 @@ def training_curves(curves: Mapping[Cell, Sequence[Course]], heading: str) -> Fi
         curves: trainings by cell, at least one each.
         heading: a line above all.
     """
-    columns = {cell.column.preset: cell.column for cell in curves}
+    columns = {cell.name.partition("/")[0]: cell.column for cell in curves}
     figure = new_figure(4.6 * len(columns) + 1.6, 3.8)
     headed(figure, heading)
     panels = np.ravel(figure.subplots(1, len(columns)))
@@ -97,3 +99,47 @@ def claim_curves(curves: Sequence[Curves], drawn: Sequence[Drawn], heading: str)
         axes.grid(color="0.92")
         axes.legend(fontsize=7)
     return figure
+
+
+_WINDOW = 20
+"""Parts of a curve over which angles are averaged, as in the papers' figures."""
+
+
+@own_settings()
+def angle_curves(found: Mapping[str, Angles], shown: str, heading: str) -> Figure:
+    """Angles of each layer by step, a window's average and standard deviation; a panel a layer.
+
+    Args:
+        found: the angles, by method.
+        shown: the reference; that of a damping where a method has one of its own.
+        heading: a line above all.
+    """
+    curves = {name: _columns(angles, shown) for name, angles in found.items()}
+    depth = max((c.shape[1] for _, c in curves.values()), default=1)
+    figure = new_figure(3.0 * depth + 2.6, 3.6)
+    headed(figure, heading)
+    panels = np.ravel(figure.subplots(1, depth, sharey=True, squeeze=False))
+    for k, (name, (steps, angles)) in enumerate(curves.items()):
+        colour, style = _COLOURS[k % len(_COLOURS)], ("-", "--", ":")[k // len(_COLOURS) % 3]
+        count = max(1, len(steps) // _WINDOW)
+        for i, axes in enumerate(panels):
+            windows = np.array_split(angles[:, i], max(1, len(steps) // count))
+            at = [float(w.mean()) for w in np.array_split(steps, len(windows))]
+            mean = np.array([w.mean() for w in windows])
+            spread = np.array([w.std() for w in windows])
+            axes.plot(at, mean, style, color=colour, marker=".", markersize=3, label=name)
+            axes.fill_between(at, mean - spread, mean + spread, alpha=0.15, fc=colour)
+    for i, axes in enumerate(panels, start=1):
+        axes.set_title(f"layer {i}", fontsize=10)
+        axes.set_xlabel("step")
+        axes.grid(color="0.92")
+    panels[0].set_ylabel(f"angle to the {shown} updates (degree)")
+    panels[-1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def _columns(angles: Angles, shown: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Steps, and the angles to the last reference of that name, (measurements, layers)."""
+    name = [n for n in angles.of if n.partition(":")[0] == shown.partition(":")[0]][-1]
+    name = shown if shown in angles.of else name
+    return np.array(angles.steps), np.array(angles.of[name])

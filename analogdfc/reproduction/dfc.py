@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from analogdfc.reproduction.cells import Column, Method
+from collections.abc import Callable, Sequence
+
+from analogdfc.reproduction.angle_claims import (
+    like_gradients,
+    linear_rule,
+    much_better,
+    output_layers,
+)
+from analogdfc.reproduction.angles import AngleFigure, Means, Source, ToySource, TrainingSource
+from analogdfc.reproduction.cells import SHORT_SAMPLES, Column, Method
+from analogdfc.reproduction.claims import Claim
 from analogdfc.reproduction.items import Item, Unbuilt
 from analogdfc.reproduction.tables import TrainingTable
 from analogdfc.reproduction.theory import TheoryFigure
@@ -136,29 +146,104 @@ _TABLE_S5 = {
     ),
 }
 
-_ALIGNMENT = "curves of alignment during a training aren't taken yet"
-_NOT_RUN = {
-    "dfc/table2": (
-        "Test errors on MNIST for other lambda and alpha",
-        "no setting of lambda and alpha in a table of trainings yet",
-    ),
-    "dfc/s1": (
-        "Alignment with the linear and the nonlinear rule, toy",
-        "the toy experiment has the nonlinear rule only",
-    ),
+_TABLE2 = {
     **{
-        f"dfc/s{number}": (f"Angles to {what}", _ALIGNMENT)
-        for number, what in (
-            (6, "MN updates a layer, toy"),
-            (7, "BP updates a layer, toy"),
-            (8, "MN updates a layer, MNIST"),
-            (9, "BP updates a layer, MNIST"),
-            (10, "MN updates a layer, Fashion-MNIST"),
-            (11, "BP updates a layer, Fashion-MNIST"),
-            (12, "MN updates a layer, MNIST autoencoder"),
-            (13, "BP updates a layer, MNIST autoencoder"),
+        f"lambda-{size:g}": Column(
+            preset="mnist",
+            figure="test error",
+            dataset="mnist",
+            target_stepsize=size,
+            alpha=0.0015,
+            values={"dfc-ss": steady, "dfc": simulated},
+        )
+        for size, steady, simulated in (
+            (1e-3, (2.26, 0.11), (2.29, 0.04)),
+            (1e-2, (2.25, 0.05), (2.31, 0.04)),
+            (1e-1, (2.27, 0.07), (2.30, 0.06)),
+            (0.5, (2.31, 0.15), (2.34, 0.15)),
         )
     },
+    **{
+        f"alpha-{leak:g}": Column(
+            preset="mnist",
+            figure="test error",
+            dataset="mnist",
+            target_stepsize=0.08,
+            alpha=leak,
+            values={"dfc-ss": steady, "dfc": simulated},
+        )
+        for leak, steady, simulated in (
+            (1e-4, (2.31, 0.12), (2.28, 0.06)),
+            (1e-3, (2.28, 0.15), (2.31, 0.11)),
+            (1e-2, (2.26, 0.05), (2.32, 0.12)),
+            (1e-1, (2.28, 0.11), (2.34, 0.16)),
+        )
+    },
+}
+
+_ANGLE_METHODS = (
+    *("dfc-ss", "dfc-ssa", "dfc", "dfa"),
+    *("dfc-ss-fixed", "dfc-ssa-fixed", "dfc-fixed"),
+)
+_TOY = ToySource(
+    damping=0.1,
+    of={
+        "dfc-ss": ("dfc-ss", "trained", True),
+        "dfc-ssa": ("dfc-ssa", "trained", True),
+        "dfc": ("dfc", "trained", True),
+        "dfa": ("dfa", "random", True),
+        "dfc-ss-fixed": ("dfc-ss", "fixed", True),
+        "dfc-ssa-fixed": ("dfc-ssa", "fixed", True),
+        "dfc-fixed": ("dfc", "fixed", True),
+    },
+)
+_RULES = ToySource(
+    damping=0.0,
+    of={"nonlinear": ("dfc-ss", "trained", True), "linear": ("dfc-ss", "trained", False)},
+)
+
+
+def _images(preset: str, dataset: str, short: int = SHORT_SAMPLES) -> TrainingSource:
+    """Trainings of which the angles to BP and to both MN updates are taken."""
+    column = Column(
+        preset=preset,
+        figure="test error",
+        dataset=dataset,
+        short=short,
+        simulate=short == _SHORT_AUTOENCODER,
+        values={},
+    )
+    return TrainingSource(column, {m: (_METHODS[m], "BP,MN:1,MN-D:1") for m in _ANGLE_METHODS})
+
+
+def _angle_figures() -> list[AngleFigure]:
+    """Figures S6 to S13: the same networks, to MN and to BP updates."""
+    kinds: tuple[tuple[str, Source, str, Callable[[Means], Sequence[Claim]]], ...] = (
+        ("toy", _TOY, "MN", much_better),
+        ("MNIST", _images("mnist", "mnist"), "MN-D:1", like_gradients),
+        ("Fashion-MNIST", _images("fashion-mnist", "fashion-mnist"), "MN-D:1", output_layers),
+        (
+            "MNIST autoencoder",
+            _images("mnist-autoencoder", "mnist", _SHORT_AUTOENCODER),
+            "MN-D:1",
+            output_layers,
+        ),
+    )
+    return [
+        AngleFigure(
+            f"dfc/s{6 + 2 * k + i}",
+            f"Angles to {'BP' if i else 'MN'} updates a layer, {what}",
+            source=source,
+            seeds=1,
+            shown="BP" if i else shown,
+            judge=judge,
+        )
+        for k, (what, source, shown, judge) in enumerate(kinds)
+        for i in (0, 1)
+    ]
+
+
+_NOT_RUN = {
     "dfc/s14": ("Images of the autoencoders", "images of trained autoencoders aren't drawn yet"),
     "dfc/table-s1": (
         "Test errors of DTP and DDTP-linear on the networks of table 1",
@@ -192,6 +277,22 @@ ITEMS: tuple[Item, ...] = (
     TheoryFigure("dfc/s3", "Feedback learning and its damping", figure="s3"),
     TheoryFigure("dfc/s4", "Feedback learning for other leaks", figure="s4"),
     TheoryFigure("dfc/s5", "Feedback learning for other proportional gains", figure="s5"),
+    TrainingTable(
+        "dfc/table2",
+        "Test errors on MNIST for other lambda and alpha",
+        seeds=5,
+        methods=_METHODS,
+        columns=_TABLE2,
+    ),
+    AngleFigure(
+        "dfc/s1",
+        "Alignment with the linear and the nonlinear rule, toy",
+        source=_RULES,
+        seeds=1,
+        shown="GN",
+        judge=linear_rule,
+    ),
+    *_angle_figures(),
     *(Unbuilt(name, title, reason) for name, (title, reason) in _NOT_RUN.items()),
 )
 """In the order of the text."""

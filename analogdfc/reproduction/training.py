@@ -15,10 +15,20 @@ from analogdfc import records
 from analogdfc.datasets import Dataset, Samples
 from analogdfc.files import exists
 from analogdfc.jobs import Progress, Run, Spool
-from analogdfc.presets import load_preset
+from analogdfc.presets import ControlPreset, load_preset
 from analogdfc.records import Quantity, Record, Tree
 from analogdfc.reproduction.costs import SAMPLES, Cost
-from analogdfc.training import Experiment, Metrics, Trainer, checkpoint_tree, restore
+from analogdfc.training import (
+    Angles,
+    AngleSettings,
+    Experiment,
+    Metrics,
+    Trainer,
+    checkpoint_tree,
+    restore,
+)
+from analogdfc.training.angles import angles_tree, read_angles
+from analogdfc.training.checkpoints import ALIGNMENT
 from analogdfc.training.experiment import DTYPES
 from analogdfc.training.metrics import Score
 
@@ -35,11 +45,13 @@ class Course:
         history: figures of its epochs.
         outputs: how many a loss is summed over.
         seconds: of a processor that it took, in all its parts; nan where nobody kept them.
+        angles: those that were taken of its updates.
     """
 
     history: tuple[Metrics, ...]
     outputs: int
     seconds: float
+    angles: Angles = field(default_factory=lambda: Angles((), {}))
 
     @property
     def best_by_error(self) -> Metrics:
@@ -99,6 +111,11 @@ class TrainingRun(Run[Course]):
         held_out: of validation and of test samples each; None for all.
         batch_size: None for the preset's.
         simulate: `dfc-ss` simulates its loop, as the published code does; else Newton's method.
+        target_stepsize: lambda in the paper's convention, for deep feedback control; the learning
+            rate follows, so that their product stays. None for the preset's.
+        alpha: leak of the control signal; None for the preset's.
+        angles: references of the angles that are taken, as `AngleSettings.parse` reads them.
+        every: steps from one measurement of them to the next.
         dtype: floating type.
         data: folder of data sets; no part of the settings.
         checkpoint: where the state is kept after each epoch; no part of the settings.
@@ -115,6 +132,10 @@ class TrainingRun(Run[Course]):
     held_out: int | None = None
     batch_size: int | None = None
     simulate: bool = False
+    target_stepsize: float | None = None
+    alpha: float | None = None
+    angles: str = ""
+    every: int = 100
     dtype: str = "float64"
     data: Path | None = field(default=None, compare=False)
     checkpoint: Path | None = field(default=None, compare=False)
@@ -123,7 +144,9 @@ class TrainingRun(Run[Course]):
     def name(self) -> str:
         """What is trained on what, and the seed."""
         fixed = " fixed" if self.feedback == "fixed" else ""
-        return f"{self.preset}/{self.rule}{fixed}/{self.seed}"
+        told = (("lambda", self.target_stepsize), ("alpha", self.alpha))
+        other = "".join(f" {name} {value:g}" for name, value in told if value is not None)
+        return f"{self.preset}/{self.rule}{fixed}{other}/{self.seed}"
 
     @property
     def work(self) -> int:
@@ -139,7 +162,10 @@ class TrainingRun(Run[Course]):
 
     @property
     def _base(self) -> Experiment:
-        return load_preset(self.preset).experiment(self.rule, self.feedback)
+        preset = load_preset(self.preset)
+        if isinstance(preset, ControlPreset):
+            preset = preset.changed(self.target_stepsize, self.alpha)
+        return preset.experiment(self.rule, self.feedback)
 
     @property
     def _pretraining(self) -> int:
@@ -183,7 +209,9 @@ class TrainingRun(Run[Course]):
         trainer.run(completed=completed)
         if self.checkpoint is not None:
             self.checkpoint.unlink(missing_ok=True)
-        return Course(tuple(trainer.history), experiment.sizes[-1], time.process_time() - begin)
+        angles = Angles((), {}) if trainer.angles is None else trainer.angles.found
+        seconds = time.process_time() - begin
+        return Course(tuple(trainer.history), experiment.sizes[-1], seconds, angles)
 
     def _experiment(self, data: Dataset) -> Experiment:
         base = self._base
@@ -199,7 +227,13 @@ class TrainingRun(Run[Course]):
         sizes = (data.x.shape[1], *base.sizes[1:-1], data.y.shape[1])
         options = {**base.options, **({"newton": False} if self.simulate else {})}
         return replace(
-            base, dataset=self.dataset, sizes=sizes, seed=self.seed, plan=plan, options=options
+            base,
+            dataset=self.dataset,
+            sizes=sizes,
+            seed=self.seed,
+            plan=plan,
+            options=options,
+            angles=AngleSettings.parse(self.angles, self.every) if self.angles else None,
         )
 
     def pack(self, result: Course) -> Tree:
@@ -208,11 +242,20 @@ class TrainingRun(Run[Course]):
             **_history(result.history, result.outputs),
             "outputs": result.outputs,
             _SECONDS: result.seconds,
+            **({ALIGNMENT: angles_tree(result.angles, self._depth)} if self.angles else {}),
         }
 
     def unpack(self, record: Record) -> Course:
         """See `Run.unpack`."""
-        return _course(record, "", record.integer("outputs"))
+        course = _course(record, "", record.integer("outputs"))
+        if not self.angles:
+            return course
+        names = [str(r) for r in AngleSettings.parse(self.angles).references]
+        return replace(course, angles=read_angles(record, ALIGNMENT, names, self._depth))
+
+    @property
+    def _depth(self) -> int:
+        return len(self._base.sizes) - 1
 
 
 def resumable(run: TrainingRun, spool: Spool) -> TrainingRun:

@@ -206,9 +206,9 @@ class AngleCurves:
             return
         self._steps.append(self.count - 1)
         update = [None if w.grad is None else -w.grad for w in rule.network.weights]
-        for reference in self.settings.references:
-            ideal = ideal_update(rule, x, y, reference)
-            pairs = zip(ideal, update, strict=True)
+        ideal = ideal_updates(rule, x, y, self.settings.references)
+        for reference, layers in ideal.items():
+            pairs = zip(layers, update, strict=True)
             self._rows[str(reference)].append(
                 tuple(math.nan if a is None or b is None else angle(a, b) for a, b in pairs)
             )
@@ -234,45 +234,61 @@ class AngleCurves:
         self.count = count
 
 
-def ideal_update(
-    rule: LearningRule, x: Tensor, y: Tensor, reference: Reference
-) -> list[Tensor | None]:
-    """An ideal update of the weights of each layer, for the loss of a rule.
+def ideal_updates(
+    rule: LearningRule, x: Tensor, y: Tensor, references: Sequence[Reference]
+) -> dict[Reference, list[Tensor | None]]:
+    """Ideal updates of the weights of each layer, for the loss of a rule.
 
     Args:
         rule: the rule; it stays as it is.
         x: inputs, (batch, n_0).
         y: labels, (batch, n_L).
-        reference: which.
+        references: which.
 
     Returns:
-        Changes of W_1..W_L, (n_i, n_{i-1}); None for a layer that it says nothing of.
+        Of each the changes of W_1..W_L, (n_i, n_{i-1}); None for a layer that it says nothing of.
 
     Raises:
         ConvergenceError: activations or weights are not finite.
     """
     network = rule.network
-    sums: list[Tensor] | None = None
+    sums: dict[Reference, list[Tensor]] = {}
     part = max(1, _ELEMENTS // (network.sizes[-1] * sum(network.sizes)))
-    for inputs, labels in zip(x.split(part), y.split(part), strict=True):
+    for inputs, labels in zip(torch.split(x, part), torch.split(y, part), strict=True):
         with torch.no_grad():
             error = rule.loss.error(network(inputs), labels)
-        made = [w * (len(inputs) / len(x)) for w in _of_part(network, inputs, error, reference)]
-        sums = made if sums is None else [a + b for a, b in zip(sums, made, strict=True)]
-    found: list[Tensor | None] = [*(sums or [])]
-    return found + [None] * (network.depth - len(found))
+        for reference, layers in _of_part(network, inputs, error, references).items():
+            made = [w * (len(inputs) / len(x)) for w in layers]
+            before = sums.get(reference)
+            sums[reference] = made if before is None else [*map(torch.add, before, made)]
+    return {r: [*found, *[None] * (network.depth - len(found))] for r, found in sums.items()}
 
 
-def _of_part(network: Network, x: Tensor, error: Tensor, reference: Reference) -> Sequence[Tensor]:
-    damping = reference.dampings[0]
+def _of_part(
+    network: Network, x: Tensor, error: Tensor, references: Sequence[Reference]
+) -> dict[Reference, Sequence[Tensor]]:
+    found: dict[Reference, Sequence[Tensor]] = {
+        reference: _ideal(network, x, error, reference)
+        for reference in references
+        if reference.name != "GNT"
+    }
+    targets = [reference for reference in references if reference.name == "GNT"]
+    if targets:  # the Jacobians of all dampings are decomposed once
+        grid = sorted({d for reference in targets for d in reference.dampings})
+        layers = target_updates(network, x, error, grid)
+        for reference in targets:
+            dampings = reference.dampings
+            chosen = [grid.index(dampings[k % len(dampings)]) for k in range(len(layers))]
+            found[reference] = [layer[k] for layer, k in zip(layers, chosen, strict=True)]
+    return found
+
+
+def _ideal(network: Network, x: Tensor, error: Tensor, reference: Reference) -> Sequence[Tensor]:
+    (damping,) = reference.dampings
     if reference.name == "BP":
         return backprop_update(network, x, error).weights
     if reference.name == "GN":
         return gauss_newton_update(network, x, error, damping, biases=False).weights
-    if reference.name == "GNT":
-        dampings = reference.dampings
-        layers = target_updates(network, x, error, dampings)
-        return [layer[k % len(dampings)] for k, layer in enumerate(layers)]
     nonlinear = reference.name == "MN-D"
     return minimum_norm_update(network, x, error, damping, nonlinear=nonlinear).weights
 

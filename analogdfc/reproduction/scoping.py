@@ -1,0 +1,128 @@
+"""How much of a training is run, on which set, and what can't be judged of it then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from analogdfc.datasets import is_there
+from analogdfc.presets import load_preset
+from analogdfc.reproduction.cells import Column, Method
+from analogdfc.reproduction.items import Scope
+from analogdfc.reproduction.training import TrainingRun
+
+__all__ = ["ENOUGH", "cut", "epochs_of", "taken", "training", "wanted"]
+
+ENOUGH = 0.1
+"""Part of the paper's epochs after which the order of methods and their angles are judged."""
+
+_STANDINS = {"mnist": "mnist5000"}
+"""Sets of which a part is at hand where they are not."""
+
+_SHORT = "digits"
+"""What stands in for any set that isn't there in the short form."""
+
+_SHORT_BATCH, _SHORT_HELD_OUT = 32, 200
+
+
+def taken(dataset: str, scope: Scope) -> str | None:
+    """The set that is learned from: the paper's, what stands in, or None.
+
+    Args:
+        dataset: the paper's.
+        scope: how much is run.
+    """
+    if is_there(dataset, scope.data):
+        return dataset
+    other = _STANDINS.get(dataset)
+    if other is not None and is_there(other):
+        return other
+    return _SHORT if scope.quick else None
+
+
+def epochs_of(column: Column, scope: Scope) -> int:
+    """Epochs of forward learning.
+
+    Args:
+        column: the experiment.
+        scope: how much is run.
+    """
+    if scope.epochs is not None:
+        return scope.epochs
+    if scope.quick:
+        return 1
+    if column.epochs is not None:
+        return column.epochs
+    return load_preset(column.preset).experiment("bp").plan.epochs
+
+
+def cut(column: Column, scope: Scope, share: float = 1.0) -> str:
+    """Why a verdict can't be had at so large a share of the paper's epochs; empty if it can.
+
+    Args:
+        column: the experiment.
+        scope: how much is run.
+        share: of the epochs.
+    """
+    epochs, whole = epochs_of(column, scope), epochs_of(column, Scope())
+    reasons = []
+    if scope.quick:
+        reasons.append("short form")
+    found = taken(column.dataset, scope)
+    if found != column.dataset:
+        reasons.append(f"on {found}")
+    if epochs < share * whole and not scope.quick:
+        reasons.append(f"{epochs} of {whole} epochs")
+    return ", ".join(reasons)
+
+
+def training(
+    column: Column, method: Method, scope: Scope, seed: int, *, angles: str = "", every: int = 100
+) -> TrainingRun:
+    """The training of a method in an experiment.
+
+    Args:
+        column: the experiment; its set, or what stands in, is there.
+        method: the method.
+        scope: how much is run.
+        seed: of the run.
+        angles: as of `TrainingRun`.
+        every: the same; every step in the short form.
+    """
+    dataset = taken(column.dataset, scope)
+    assert dataset is not None
+    run = TrainingRun(
+        preset=f"{column.preset}{method.variant}",
+        rule=method.rule,
+        feedback=method.feedback,
+        dataset=dataset,
+        seed=seed,
+        epochs=epochs_of(column, scope),
+        simulate=column.simulate and method.rule == "dfc-ss",
+        target_stepsize=column.target_stepsize,
+        alpha=column.alpha,
+        angles=angles,
+        every=1 if scope.quick and angles else every,
+        data=scope.data,
+    )
+    if not scope.quick:
+        return run
+    return replace(
+        run,
+        pretraining=1,
+        samples=column.short,
+        held_out=_SHORT_HELD_OUT,
+        batch_size=min(_SHORT_BATCH, column.short),
+    )
+
+
+def wanted(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a cell has a name that was asked for, as a whole, or by its row or column.
+
+    Args:
+        name: column and row, such as 'mnist/bp', or a row alone.
+        patterns: what was asked for; none for all.
+    """
+    column, _, row = name.partition("/")
+    asked = [p.lower() for p in patterns]
+    return not asked or any(fnmatchcase(part, p) for p in asked for part in (name, column, row))
