@@ -33,6 +33,7 @@ from analogdfc.training import SGD, Adam, Experiment, FeedbackPlan
 IMAGES = ("mnist", "fashion-mnist", "mnist-autoencoder", "mnist-train")
 CONTROL = (*IMAGES, "toy")
 TARGETS = ("tp-cifar10", "tp-fashion-mnist", "tp-mnist", "tp-mnist-frozen")
+EXTRA = tuple(f"{name}-extra" for name in TARGETS)
 
 
 def control(name: str) -> ControlPreset:
@@ -58,17 +59,49 @@ def learning(experiment: Experiment) -> FeedbackPlan:
 
 
 def test_there_is_one_preset_for_each_published_experiment() -> None:
-    assert preset_names() == tuple(sorted((*CONTROL, *TARGETS)))
+    assert preset_names() == tuple(sorted((*CONTROL, *TARGETS, *EXTRA)))
     for names, paper in (
         (
             CONTROL,
             "Credit Assignment in Neural Networks through Deep Feedback Control, NeurIPS 2021",
         ),
-        (TARGETS, "A Theoretical Framework for Target Propagation, NeurIPS 2020"),
+        ((*TARGETS, *EXTRA), "A Theoretical Framework for Target Propagation, NeurIPS 2020"),
     ):
         for name in names:
             assert f"Meulemans et al., {paper}" in load_preset(name).source
             assert load_preset(name).title
+
+
+@pytest.mark.parametrize("name", EXTRA)
+def test_extra_feedback_learning_is_of_the_same_network(name: str) -> None:
+    extra, plain = targets(name), targets(name.removesuffix("-extra"))
+    assert extra.rules == ("ddtp-rhl", "ddtp-rhl-rec")
+    for rule in extra.rules:
+        made = extra.experiment(rule)
+        other = plain.experiment("ddtp-rhl")
+        assert (made.sizes, made.dataset, made.plan.frozen) == (
+            other.sizes,
+            other.dataset,
+            other.plan.frozen,
+        )
+        assert made.plan.feedback is not None
+        first = 6 if (name, rule) == ("tp-mnist-extra", "ddtp-rhl") else 10
+        assert (made.plan.feedback.pretraining_epochs, made.plan.feedback.after) == (first, 4)
+        assert made.pathway is not None
+        assert made.options.get("frozen") == other.options.get("frozen")
+
+
+def test_another_lambda_keeps_its_product_with_the_learning_rate() -> None:
+    plain, other = control("mnist"), control("mnist").changed(0.5, 0.1)
+    a, b = plain.experiment("dfc-ss"), other.experiment("dfc-ss")
+    assert b.options["controller"].alpha == 0.1
+    assert a.plan.optimizer.lr * a.options["target_stepsize"] == pytest.approx(
+        b.plan.optimizer.lr * b.options["target_stepsize"]
+    )
+    assert b.options["target_stepsize"] == pytest.approx(0.5 / 128)
+    assert plain.changed() is plain
+    with pytest.raises(UserError, match="finite numbers are needed"):
+        plain.changed(0.0)
 
 
 def test_an_unknown_preset_lists_those_that_exist() -> None:

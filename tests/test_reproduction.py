@@ -20,7 +20,7 @@ from analogdfc.experiments import Plan, find
 from analogdfc.experiments.alignment_tasks import LinearRun
 from analogdfc.jobs import Spool
 from analogdfc.presets import load_preset
-from analogdfc.records import Quantity
+from analogdfc.records import Quantity, Record
 from analogdfc.reproduction import (
     ITEMS,
     Interval,
@@ -32,11 +32,13 @@ from analogdfc.reproduction import (
     get_item,
     scoping,
 )
+from analogdfc.reproduction.angles import AngleFigure
 from analogdfc.reproduction.claims import ClaimsFigure
 from analogdfc.reproduction.costs import cost_of
 from analogdfc.reproduction.criterion import ordered, quantity, statement
 from analogdfc.reproduction.items import PAPERS
 from analogdfc.reproduction.tables import TrainingTable
+from analogdfc.training import Angles
 
 TABLES = {name: item for name, item in ITEMS.items() if isinstance(item, TrainingTable)}
 QUICK = Scope(quick=True, rows=("fashion-mnist/bp", "fashion-mnist/dfa"))
@@ -279,6 +281,66 @@ def test_a_figure_with_claims_has_numbers_and_a_curve_in_its_short_form(name: st
     assert all(len(axes.lines) >= 2 for axes in drawn.axes)
     assert not figure.rows(scope, {})
     assert figure.draw(scope, {}) is None
+
+
+ANGLES = [name for name, item in ITEMS.items() if isinstance(item, AngleFigure)]
+
+
+def angles(*layers: float, **others: tuple[float, ...]) -> Angles:
+    """Angles to BP at each layer, and to other references, at two measurements."""
+    of = {name.replace("_", "-"): 2 * (row,) for name, row in others.items()}
+    return Angles((0, 1), {"BP": 2 * (layers,), **of})
+
+
+def test_verdicts_on_angles_follow_the_angles() -> None:
+    toy = get_item("dfc/s6")
+    assert isinstance(toy, AngleFigure)
+    near, far = angles(40, 40, 40, MN=(10, 10, 39)), angles(40, 40, 40, MN=(35, 35, 1))
+    assert [c.agrees for c in toy.judge({"dfc": near})] == [None, None, True]
+    assert [c.agrees for c in toy.judge({"dfc": near, "dfc-ss": far})] == [None, None, False]
+    assert [c.agrees for c in toy.judge({"dfa": far})] == [None, None]
+    last = get_item("dfc/s10")
+    assert isinstance(last, AngleFigure)
+    good = angles(90, 20, 10, MN_D=(10, 30, 20))
+    bad = angles(90, 20, 10, MN_D=(10, 10, 20))
+    assert last.judge({"dfc": good})[-1].agrees is True
+    assert last.judge({"dfc": bad})[-1].agrees is False
+    hidden = get_item("tp/fig4")
+    assert isinstance(hidden, AngleFigure)
+    ours, theirs = angles(90, 20, 1, GNT=(90, 10, 1)), angles(9, 60, 1, GNT=(9, 5, 1))
+    told = hidden.judge({"ddtp-linear": ours, "dtp": theirs})
+    assert [c.agrees for c in told] == [True, False]
+
+
+def test_a_figure_of_angles_runs_in_its_short_form_and_of_chosen_methods() -> None:
+    figure, scope = get_item("dfc/s11"), Scope(quick=True, rows=("dfc-ssa", "dfa"))
+    found = {run: run.run(lambda _: None) for run in figure.runs(scope)}
+    assert len(found) == 2
+    rows = figure.rows(scope, found)
+    assert [row.agrees for row in rows] == [None, None, None]
+    assert all(row.why == "short form, on digits" for row in rows)
+    assert set(rows[0].numbers) == {f"{m} {i}" for m in ("dfc-ssa", "dfa") for i in range(1, 5)}
+    # Figures of one network have the same trainings, kept once.
+    assert [r.key for r in get_item("dfc/s10").runs(scope)] == [r.key for r in found]
+    drawn = figure.draw(scope, found)
+    assert drawn is not None
+    assert len(drawn.axes) == 4
+    first = next(iter(found))
+    record = Record(Path("x"), {**first.pack(found[first])}, 1)
+    assert first.unpack(record).angles == found[first].angles
+    with pytest.raises(UserError, match="rows 'bp': dfc/s11 has none of that name"):
+        figure.runs(Scope(quick=True, rows=("bp",)))
+
+
+def test_the_toy_has_angles_of_its_layers() -> None:
+    figure, scope = get_item("dfc/s1"), Scope(quick=True, rows=("linear",))
+    (run,) = figure.runs(scope)
+    found = {run: run.run(lambda _: None)}
+    rows = figure.rows(scope, found)
+    assert [len(row.numbers) for row in rows] == [3, 3, 3]
+    assert not figure.rows(scope, {})
+    assert figure.draw(scope, found) is not None
+    assert len(ANGLES) == 14
 
 
 def curves(**named: list[float]) -> dict[str, Quantity]:

@@ -81,7 +81,7 @@ def test_the_examples_of_the_help_work_as_typed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shown = re.findall(r"^ +analogdfc (train.*)$", run("--help").stdout, re.MULTILINE)
-    assert len(shown) == 6
+    assert len(shown) == 7
     result = CliRunner().invoke(cli, shown[0].split())
     assert result.exit_code == 0, result.output
     # The others take their data from files and hours; here they get others.

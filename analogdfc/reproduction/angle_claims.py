@@ -194,7 +194,7 @@ def target_layers(means: Means) -> list[Claim]:
     Args:
         means: angles by method.
     """
-    found = {}
+    found: dict[str, tuple[float, float]] = {}
     for method, angles in means.items():
         (damped,) = [n for n in angles.of if n.startswith("GNT:")]
         found[method] = (fmean(angles.means()[damped][:-1]), _hidden(angles, "BP"))
@@ -208,7 +208,9 @@ def target_layers(means: Means) -> list[Claim]:
         )
         holds = all(gnt < bp for gnt, bp in ours.values())
         claims.append(Claim(says, "degree", _pairs(ours, "GNT", "BP"), holds))
-    pair = {m: found[m] for m in ("ddtp-rhl-extra", "ddtp-rhl-rec-extra") if m in found}
+    pair: dict[str, tuple[float, float]] = {
+        m: found[m] for m in ("ddtp-rhl-extra", "ddtp-rhl-rec-extra") if m in found
+    }
     if len(pair) == 2:
         says = "recurrent feedback improves the alignment of DDTP-RHL (extra FB) with both"
         plain, recurrent = pair.values()

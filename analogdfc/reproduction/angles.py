@@ -269,7 +269,7 @@ class AngleFigure(Item):
 
     def _done(self, scope: Scope, found: Findings) -> list[Means]:
         """Angles of each seed, by method; without the seeds of which nothing is done."""
-        seeds = []
+        seeds: list[Means] = []
         for seed in range(self._seeds(scope)):
             means = {}
             for method in self._methods(scope):
