@@ -20,7 +20,7 @@ from analogdfc.experiments import Plan, find
 from analogdfc.experiments.alignment_tasks import LinearRun
 from analogdfc.jobs import Spool
 from analogdfc.presets import load_preset
-from analogdfc.records import Quantity, Record
+from analogdfc.records import Quantity
 from analogdfc.reproduction import (
     ITEMS,
     Interval,
@@ -312,22 +312,23 @@ def test_verdicts_on_angles_follow_the_angles() -> None:
     assert [c.agrees for c in told] == [True, False]
 
 
-def test_a_figure_of_angles_runs_in_its_short_form_and_of_chosen_methods() -> None:
+def test_a_figure_of_angles_runs_in_its_short_form_and_of_chosen_methods(tmp_path: Path) -> None:
     figure, scope = get_item("dfc/s11"), Scope(quick=True, rows=("dfc-ssa", "dfa"))
-    found = {run: run.run(lambda _: None) for run in figure.runs(scope)}
-    assert len(found) == 2
+    runs = figure.runs(scope)
+    with Spool(tmp_path / "runs") as spool:
+        made = do(runs, spool)
+        found = collect(runs, spool).found
+    assert [found[r].angles for r in runs] == [made[r].angles for r in runs]
+    assert len(runs) == 2
     rows = figure.rows(scope, found)
     assert [row.agrees for row in rows] == [None, None, None]
     assert all(row.why == "short form, on digits" for row in rows)
     assert set(rows[0].numbers) == {f"{m} {i}" for m in ("dfc-ssa", "dfa") for i in range(1, 5)}
     # Figures of one network have the same trainings, kept once.
-    assert [r.key for r in get_item("dfc/s10").runs(scope)] == [r.key for r in found]
+    assert [r.key for r in get_item("dfc/s10").runs(scope)] == [r.key for r in runs]
     drawn = figure.draw(scope, found)
     assert drawn is not None
     assert len(drawn.axes) == 4
-    first = next(iter(found))
-    record = Record(Path("x"), {**first.pack(found[first])}, 1)
-    assert first.unpack(record).angles == found[first].angles
     with pytest.raises(UserError, match="rows 'bp': dfc/s11 has none of that name"):
         figure.runs(Scope(quick=True, rows=("bp",)))
 
