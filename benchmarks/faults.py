@@ -55,6 +55,12 @@ LONG = {
         "train.h5",
         ["--resume"],
     ),
+    "loop": Command(
+        ["train", "--through", "circuit", "--dataset", "yin-yang", "--sizes", "4-3-3", "--samples",
+         "20", "--epochs", "1", "--batch-size", "1", "--devices", "ecram_mo_kim2019"],
+        "loop.h5",
+        ["--resume"],
+    ),
     "size": Command(
         ["size", "--sizes", "3-4-2", "--samples", "1", "--chips", "1", "--duration", "10",
          "--unseen", "3", "--trials", "24", "--max-angle", "8", "--fix", "word=1ohm", "--fix",
@@ -297,7 +303,9 @@ def two_writers(base: Path) -> Outcome:
     help="SIGTERMs, SIGHUPs and SIGINTs, of each so many.",
 )
 @click.option("--seed", type=int, help="Of the moments.  [default: drawn, and printed]")
-@click.option("--only", default="", help="Some of compare, train, size, runs, full, folder, two.")
+@click.option(
+    "--only", default="", help="Some of compare, train, loop, size, runs, full, folder, two."
+)
 def main(kills: int, others: int, seed: int | None, only: str) -> None:
     """Print what was lost; exit with 1 where anything was."""
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed

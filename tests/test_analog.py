@@ -380,6 +380,39 @@ def test_weights_that_would_leave_the_window_are_clipped_and_counted(network: Ne
     assert optimizer.counts[0].clipped > 0
 
 
+def test_pulses_that_would_leave_the_window_are_counted_and_more_than_a_share_refused(
+    network: Network,
+) -> None:
+    copy = analog(network, PULSED, 0)
+    optimizer = PulsedUpdate(copy, step_of(copy), "deterministic", most_clipped=0.1)
+    step = 0.002 / 2 * WINDOW.span
+    changes = clipped = 0
+
+    def step_up() -> None:
+        nonlocal changes, clipped
+        for p in copy.parameters():
+            p.grad = torch.full_like(p, -0.1 * float(weight(copy).abs().max()))
+        before = [array.devices.g for array in copy.arrays]
+        optimizer.step()
+        for g, array, writer in zip(before, copy.arrays, optimizer.writers, strict=True):
+            moved = array.devices.g - g
+            assert isinstance(writer, PulseWriter)
+            assert writer.last is not None
+            sent = writer.last[1].sum()  # all weights get the same
+            asked = sent / moved[0, 0].numel() * step
+            changes += moved.numel()
+            # A device at an end of its window moved less than was asked for.
+            clipped += int((moved.abs() < float(asked.abs()) - step / 2).sum())
+
+    step_up()
+    assert optimizer.cut_off == (clipped, changes)
+    while optimizer.cut_off[0] <= 0.09 * optimizer.cut_off[1]:
+        step_up()
+    with pytest.raises(UserError, match=r"changes \(.*%\) would have left the window"):
+        step_up()
+    assert optimizer.cut_off[0] > 0.1 * optimizer.cut_off[1]
+
+
 def test_an_optimiser_continues_from_its_state(network: Network) -> None:
     def run(resume: bool) -> Tensor:
         copy = analog(network, PULSED, 0, mapping=ROOMY)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor
 
 from analogdfc import records
@@ -16,6 +23,7 @@ from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.conductances import conductances
 from analogdfc.circuit.static import StaticChip
+from analogdfc.cli import cli
 from analogdfc.datasets import Dataset
 from analogdfc.errors import UserError
 from analogdfc.jobs import Spool
@@ -268,3 +276,37 @@ def test_what_a_device_gets_does_not_depend_on_which_others_are_pulsed(aligned: 
         return torch.cat([g.flatten() for g in found])
 
     assert torch.equal(after(0.0), after(0.05)) == aligned
+
+
+LOOP = [
+    *("train", "--through", "circuit", "--dataset", "yin-yang", "--sizes", "4-2-3"),
+    *("--batch-size", "1", "--samples", "3", "--epochs", "1", "--duration", "2", "--lr", "0.5"),
+    *("--optimizer", "sgd", "--devices", "ecram_mo_kim2019", "--waves", "2"),
+]
+
+
+def test_a_training_killed_within_a_sample_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole.h5", tmp_path / "cut.h5"
+    assert CliRunner().invoke(cli, [*LOOP, "-o", str(whole)]).exit_code == 0
+    runs = tmp_path / "cut.runs"
+    code = "from analogdfc.cli import main; main()"
+    command = [sys.executable, "-c", code, *LOOP, "-o", str(cut)]
+    with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
+        try:
+            while process.poll() is None and len(list(runs.glob("*.h5"))) < 2:
+                time.sleep(0.005)
+        finally:
+            process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert len(list(runs.glob("*.h5"))) == 2
+    assert records.read(cut).integer("training/epoch") == 0
+    result = CliRunner().invoke(cli, [*LOOP, "-o", str(cut), "--resume"])
+    assert result.exit_code == 0, result.output
+    assert not runs.exists()
+    a, b = (records.read(path) for path in (whole, cut))
+    for name in a.group("steps"):
+        assert np.array_equal(a.array(f"steps/{name}"), b.array(f"steps/{name}"))
+    assert np.array_equal(a.array("waves/step 2/v1"), b.array("waves/step 2/v1"))
+    for name in ("W1", "b1", "W2", "b2"):
+        assert np.array_equal(a.array(f"network/{name}"), b.array(f"network/{name}"))
+    assert a.integer("results/changes_of_devices") == b.integer("results/changes_of_devices") > 0

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from analogdfc.arrays.drawn import checked_drawn, drawn_of, with_drawn
 from analogdfc.arrays.mapping import Cell, Layout, stuck_at
-from analogdfc.arrays.picked import copied, devices_of, overwrite, picked, pulse_table, put
+from analogdfc.arrays.picked import copied, devices_of, overwrite, picked, pulse_table, put, taken
 from analogdfc.devices import DeviceModel, Programmed
 from analogdfc.devices.draws import normal
 from analogdfc.errors import UserError
@@ -281,6 +281,29 @@ class AnalogArray:
         moved = self._pulsed(some, pulses, self._age(index, now), generator)
         self._exchange(moved, index, pulses != 0, weights, now)
         return pulses
+
+    def leaving(self, weights: Tensor, steps: Tensor) -> tuple[int, int]:
+        """Devices that steps of some weights pulse, and those of them that would leave the window.
+
+        A device leaves it where so many mean steps from its present state, without drift, lead to
+        more than half a step beyond an end.
+
+        Args:
+            weights: places in the flattened (outputs, inputs + bias rows), (n,).
+            steps: steps of each, (slices, n), integers.
+
+        Raises:
+            UserError: devices without pulses.
+        """
+        layout, window, laws = self.layout, self.model.window, self.model.pulses
+        if laws is None:
+            raise UserError("devices without pulses")
+        step = laws.mean_step(window)
+        pulses = layout.mapping.scheme.pulses(steps.unsqueeze(1), layout.outputs)[..., :1, :]
+        aim = taken(self._devices.g, devices_of(layout, weights)).add(pulses, alpha=step)
+        middle, reach = (window.g_max + window.g_min) / 2, (window.span + step) / 2
+        beyond = ((aim - middle).abs() > reach) & (pulses != 0)
+        return int(torch.count_nonzero(pulses)), int(torch.count_nonzero(beyond))
 
     def write(self, relative: Tensor, now: float, generator: torch.Generator) -> tuple[int, int]:
         """Program the devices whose target changes, with the errors of a write.

@@ -34,13 +34,15 @@ class Counts:
         down: pulses that lower one.
         writes: devices that were programmed.
         attempts: writes that this took, those repeated by write and verify counted.
-        clipped: changes cut off: writes to beyond the window, more pulses than lead through it.
+        changes: what was to be changed: weights that are written, devices that are pulsed.
+        clipped: those of them that would have left the window, and were cut off at its end.
     """
 
     up: int = 0
     down: int = 0
     writes: int = 0
     attempts: int = 0
+    changes: int = 0
     clipped: int = 0
 
 
@@ -84,6 +86,7 @@ class Writer(ABC):
         """Targets within the window, from the last ones."""
         wanted = last + change
         moved = change != 0
+        self.counts.changes += int(moved.sum())
         self.counts.clipped += int((moved & (wanted.abs() > 1 + 1e-9)).sum())
         return wanted.clamp(-1, 1)
 
@@ -174,7 +177,9 @@ class PulseWriter(_Stepping):
         if not len(weights):
             return
         most = math.ceil(2 / self.step)  # takes a weight through the whole window
-        self.counts.clipped += int((whole.abs() > most).sum())
+        changes, clipped = self.array.leaving(weights, whole)
+        self.counts.changes += changes
+        self.counts.clipped += clipped
         whole = whole.clamp(-most, most).to(torch.int64)
         self.last = weights, whole
         if self.aligned:
@@ -260,8 +265,14 @@ MODES: dict[str, Callable[[], Rounding] | None] = {
 """Names of the ways to make a step; the ideal one needs no rounding."""
 
 
-_KEPT = ("network", "inner", "mode", "granularity", "period", "aligned", "writers", "_changes")
+_KEPT = (
+    *("network", "inner", "mode", "granularity", "period", "aligned", "most_clipped", "writers"),
+    "_changes",
+)
 """What an update is made of beside an optimiser's own parts."""
+
+_SOME = 100
+"""Changes of which a share can be told."""
 
 
 class PulsedUpdate(torch.optim.Optimizer):
@@ -283,6 +294,8 @@ class PulsedUpdate(torch.optim.Optimizer):
         period: seconds between steps, in which the devices age.
         aligned: draw the randomness of every step and layer from a source of its own, so that two
             trainings of which one sends a pulse more don't part in all that comes after.
+        most_clipped: share of all changes so far that may be cut off at the ends of the devices'
+            window, from the hundredth change on; any by default.
 
     Attributes:
         writers: what moves the devices of layers 1..L; `counts` says what it cost.
@@ -314,6 +327,7 @@ class PulsedUpdate(torch.optim.Optimizer):
         granularity: float | None = None,
         period: float = 0.0,
         aligned: bool = False,
+        most_clipped: float = 1.0,
     ) -> None:
         if mode not in MODES:
             raise UserError(f"unknown mode {mode!r} of an update; there are {', '.join(MODES)}")
@@ -326,6 +340,7 @@ class PulsedUpdate(torch.optim.Optimizer):
         self.inner = optimizer
         self.mode, self.granularity = mode, granularity
         self.period, self.aligned = period, aligned
+        self.most_clipped = check_number("most_clipped", most_clipped, low=0.0, high=1.0)
         # Shared, so that a scheduler of either changes the step.
         self.param_groups = optimizer.param_groups
         self.writers = tuple(writer_of(a, MODES[mode], granularity) for a in network.arrays)
@@ -356,6 +371,9 @@ class PulsedUpdate(torch.optim.Optimizer):
 
         Args:
             closure: evaluates the loss anew; passed on to the digital optimiser.
+
+        Raises:
+            UserError: more changes would have left the window than are allowed.
         """
         network = self.network
         for i in range(network.depth):
@@ -369,7 +387,24 @@ class PulsedUpdate(torch.optim.Optimizer):
             drawn = source if streams is None else streams[f"layer {i + 1}"]
             writer.apply(self._change(i, writer.step), network.time, drawn)
         network.read()
+        self._check_window()
         return loss
+
+    def _check_window(self) -> None:
+        """Make sure that not too much was cut off, which the devices don't tell."""
+        clipped, changes = self.cut_off
+        if changes >= _SOME and clipped > self.most_clipped * changes:
+            raise UserError(
+                f"{clipped} of {changes} changes ({clipped / changes:.2%}) would have left the "
+                "window of the devices and were cut off at its end, more than the share of "
+                f"{self.most_clipped:g} that `most_clipped` allows; smaller steps or more headroom "
+                "keep weights inside"
+            )
+
+    @property
+    def cut_off(self) -> tuple[int, int]:
+        """Changes that would have left the window so far, and how many there were, all layers."""
+        return sum(c.clipped for c in self.counts), sum(c.changes for c in self.counts)
 
     def _parts(self, i: int) -> Iterator[tuple[Tensor, Tensor]]:
         """What the buffer of array i has of its weights and biases, and these themselves."""
@@ -417,7 +452,9 @@ class PulsedUpdate(torch.optim.Optimizer):
         Raises:
             StateError: a part is missing, belongs to nothing here, or has another shape or type.
         """
-        new = checked(state, self.kept())
+        # Files of older programs don't have what was counted later.
+        since = {f"counts/{i}/changes": 0 for i in range(1, len(self.writers) + 1)}
+        new = checked({**since, **state}, self.kept())
         for i, writer in enumerate(self.writers, start=1):
             writer.counts = Counts(**{n: int(new[f"counts/{i}/{n}"]) for n in vars(Counts())})
             left = new.get(f"left/{i}")

@@ -179,6 +179,8 @@ def as_options(*names: str) -> Iterator[None]:
         text = str(error)
         for name in names:
             text = text.replace(f"`{name}`", "--" + name.replace("_", "-"))
+        if text == str(error):
+            raise
         raise type(error)(text) from error
 
 

@@ -55,6 +55,7 @@ _LEGEND = """\
 loss: of a sample; train: mean during the epoch. error: wrong answers.
 best: the epoch with the best validation figure."""
 _HIDDEN = 32
+_MOST_CLIPPED = 0.05
 _SIMULATED = ("fidelity", "solver", "time_limit")
 
 
@@ -92,6 +93,7 @@ class Options:
     optimizer: str | None
     waves: str | None
     updates: bool
+    most_clipped: float | None
     weights: Path | None
     switch: str | None
     settings: Given
@@ -246,7 +248,11 @@ def _substrate(options: Options, spool: Spool | None) -> ChipSubstrate | None:
     if issubclass(get_rule(options.learns_by).rule, HardwareDFC):
         card = Card.load(options.card or CARD)
         # Two trainings through two realisations must not part at the first pulse that differs.
-        writing = Writing(aligned=options.through is not None)
+        share = options.most_clipped
+        if made_of is None and share is not None:
+            raise UserError("--most-clipped: needs --devices; weights without must stay inside")
+        share = _MOST_CLIPPED if share is None else share
+        writing = Writing(aligned=options.through is not None, most_clipped=share)
         way = _way(options, spool)
         return ChipSubstrate(card=card, devices=made_of, writing=writing, through=way)
     for option, value in (
@@ -254,6 +260,7 @@ def _substrate(options: Options, spool: Spool | None) -> ChipSubstrate | None:
         ("devices", options.devices),
         ("chip-seed", options.chip_seed),
         ("through", options.through),
+        ("most-clipped", options.most_clipped),
     ):
         if value is not None:
             raise UserError(
@@ -377,6 +384,10 @@ def numbers(trainer: Trainer, experiment: Experiment) -> dict[str, Any]:
         for name, layers in trainer.angles.found.means().items():
             for i, angle in enumerate(layers, start=1):
                 out[f"angle_{name}_layer{i}_deg"] = _known(angle)
+    if isinstance(trainer.rule, HardwareDFC):
+        out["held_out_samples_by"] = trainer.rule.way.judged
+    if isinstance(update := trainer.optimizers[FORWARD], PulsedUpdate):
+        out["changes_cut_off"], out["changes_of_devices"] = update.cut_off
     last = trainer.history[-1] if trainer.history else None
     for prefix, metrics in (("", last), ("best_", trainer.best)):
         for part in Metrics._fields[1:]:
@@ -457,5 +468,11 @@ def show(trainer: Trainer, experiment: Experiment, found: dict[str, Any]) -> Non
     if trainer.angles is not None:
         console.print(angles_table(trainer.angles.found))
     console.print(_LEGEND, style="dim", highlight=False, soft_wrap=True)
+    if judged := found.get("held_out_samples_by"):
+        console.print(f"validation, test: {judged}", highlight=False, soft_wrap=True)
+    if changes := found.get("changes_of_devices", 0):
+        cut = found["changes_cut_off"]
+        text = f"{changes} changes of devices, {cut} ({cut / changes:.2%}) cut off at their window"
+        console.print(text, highlight=False, soft_wrap=True)
     for note in found.get("notes", []):
         console.print(note, highlight=False, soft_wrap=True)

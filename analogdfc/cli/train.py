@@ -17,7 +17,16 @@ from analogdfc.cli import _training
 from analogdfc.cli._angles import angle_options
 from analogdfc.cli._design import Sizes, device_options, progress_bar
 from analogdfc.cli._integrator import integrator_options
-from analogdfc.cli._options import CHIP_SEED, MODULE, SEED, Count, Finite, bundled, check_outputs
+from analogdfc.cli._options import (
+    CHIP_SEED,
+    MODULE,
+    SEED,
+    Count,
+    Finite,
+    as_options,
+    bundled,
+    check_outputs,
+)
 from analogdfc.cli._settings import Sections, setting_options, show_settings
 from analogdfc.datasets import DATASETS
 from analogdfc.errors import UserError
@@ -84,7 +93,7 @@ class _Train(Sections):
         "Angles of updates": ("alignment", "every"),
         "Learning through a chip": (
             *("through", "card", "devices", "age", "chip_seed", "duration", "fidelity", "solver"),
-            *("time_limit", "waves", "updates"),
+            *("time_limit", "waves", "updates", "most_clipped"),
         ),
     }
 
@@ -105,7 +114,8 @@ class _Train(Sections):
     type=click.Choice(WAYS),
     help="What the update is taken from: the equations, the chip at rest, its model in time, or "
     "its circuit in ngspice; all from the same weights on the same chip. The record then has what "
-    "every step learned.  [default: static, for the rule dfc-chip]",
+    "every step learned. Held-out samples are judged by the free phase of the chip at rest.  "
+    "[default: static, for the rule dfc-chip]",
 )
 @click.option(
     "--duration",
@@ -244,6 +254,13 @@ class _Train(Sections):
     f"package or the path of a TOML file.  [default: {CARD}]",
 )
 @device_options
+@click.option(
+    "--most-clipped",
+    type=Finite(min=0, max=1),
+    metavar="SHARE",
+    help="Share of the changes of devices that may be cut off at the end of their window; training "
+    "ends where it is more. Weights without --devices must stay inside.  [default: 0.05]",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="float64", show_default=True)
 @click.option(
@@ -343,7 +360,8 @@ def _run(
         write()
     with progress_bar("training", trainer.samples) as bar:
         try:
-            trainer.run(lambda _, count: bar.update(count), completed)
+            with as_options("most_clipped"):
+                trainer.run(lambda _, count: bar.update(count), completed)
         except KeyboardInterrupt:
             bar.close()
             click.echo(

@@ -58,12 +58,15 @@ class Writing:
             pulses.
         headroom: largest representable weight, in units of the largest initial one of a layer.
         aligned: draw every step's randomness from a source of its own, see `PulsedUpdate`.
+        most_clipped: share of the changes that may be cut off at the ends of the devices' window,
+            see `PulsedUpdate`; any by default.
     """
 
     mode: str | None = None
     granularity: float | None = None
     headroom: float = 6.0
     aligned: bool = False
+    most_clipped: float = 1.0
 
     def network(self, network: Network, model: DeviceModel, seed: int) -> AnalogNetwork:
         """The network on devices that are programmed to its weights.
@@ -91,7 +94,12 @@ class Writing:
         """
         made = self.made(network.arrays[0].model)
         return PulsedUpdate(
-            network, inner, made.mode, granularity=made.granularity, aligned=self.aligned
+            network,
+            inner,
+            made.mode,
+            granularity=made.granularity,
+            aligned=self.aligned,
+            most_clipped=self.most_clipped,
         )
 
     def made(self, model: DeviceModel) -> Made:

@@ -97,9 +97,15 @@ class Reading(NamedTuple):
 
 
 class Way(ABC):
-    """A realisation that updates are taken from."""
+    """A realisation that updates are taken from.
+
+    Attributes:
+        name: what it is called.
+        judged: what held-out samples are judged by, whatever updates are taken from.
+    """
 
     name: ClassVar[str]
+    judged: ClassVar[str] = "output of the free phase, by the static model of the chip"
 
     @abstractmethod
     def read(self, static: StaticChip, x: Tensor, goal: Goal) -> Reading:
@@ -254,6 +260,7 @@ class Equations(InTime):
     """The equations of the paper, with the weights that the chip should have."""
 
     name: ClassVar[str] = "ideal"
+    judged: ClassVar[str] = "output of the free phase, by the equations"
 
     def present(self, chip: Chip, x: Tensor, goal: Goal) -> Reading:
         """See `InTime.present`."""
