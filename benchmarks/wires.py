@@ -42,6 +42,7 @@ from analogdfc.wires import (
     terminal_admittance,
     transfer_matrix,
 )
+from analogdfc.wires.exact import Factorised
 from analogdfc.wires.remembered import SOLUTIONS
 
 QUOTED = {1: 0.5, 32: 3.5}
@@ -236,6 +237,29 @@ def terminals(console: Console) -> None:
     console.print(table)
 
 
+def single(console: Console) -> None:
+    """What single precision, taken for large arrays, gains and costs."""
+    rows, columns, r = 1026, 512, 5.0
+    g = cells(8, rows, columns)
+    lines = Lines(r_word=r, r_bit=r)
+
+    def ours() -> NDArray[np.float64]:
+        SOLUTIONS.forget()
+        return terminal_admittance(g.numpy(), r, r)
+
+    def double() -> Tensor:
+        return Factorised(g, lines, keep=False, terminals=True).couplings()
+
+    taken, own = seconds(ours, 1), seconds(double, 1)
+    off = np.abs(ours()[rows:, :rows] / -double()[rows:, :rows].numpy() - 1)
+    table = Table(title=f"admittance of {rows} x {columns}, {r:g} ohm, single precision, CPU time")
+    for name in ("single", "double", "largest error", "rms error", "bar"):
+        table.add_column(name, justify="right")
+    errors = f"{off.max():.1e}", f"{np.sqrt((off**2).mean()):.1e}"
+    table.add_row(f"{taken:.2f} s", f"{own:.2f} s", *errors, "1e-05")
+    console.print(table)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -248,6 +272,7 @@ def main(arguments: list[str] | None = None) -> int:
         speed(console)
         scaling(console)
         terminals(console)
+        single(console)
         accuracy(console)
     return 0
 

@@ -22,7 +22,7 @@ from analogdfc.wires import (
     wire_admittance,
 )
 from analogdfc.wires.iterative import Preconditioned
-from analogdfc.wires.remembered import Remembered
+from analogdfc.wires.remembered import SOLUTIONS, Remembered
 
 Array = NDArray[np.float64]
 Exact = NDArray[np.longdouble]
@@ -231,6 +231,25 @@ def test_couplings_may_decay_beyond_the_smallest_number_along_a_line() -> None:
     assert 0 < couplings[0, 60] < 1e-200
     assert np.isfinite(y).all()
     assert y[2, 121] == couplings[2, 121] == 0
+
+
+@pytest.mark.parametrize("r", [1e-3, 5.0, 1e4])
+def test_single_precision_keeps_the_digits_of_each_element(
+    r: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    g = 10 ** np.random.default_rng(5).uniform(-9, -4, (90, 70))
+    monkeypatch.setattr("analogdfc.wires.elimination._LARGE", 6)
+    double = terminal_admittance(g, r, 2 * r)
+    monkeypatch.setattr("analogdfc.wires.terminals._LARGE", 100)
+    SOLUTIONS.forget()
+    single = terminal_admittance(g, r, 2 * r)
+    assert 1e-8 < np.abs(single / double - 1).max() < 1e-5
+    np.testing.assert_allclose(single.sum(axis=1), 0, atol=1e-15 * single.max())
+    # Where it would cost more than it may, it isn't taken.
+    monkeypatch.setattr("analogdfc.wires.terminals._ROUNDING", 1e-9)
+    SOLUTIONS.forget()
+    np.testing.assert_array_equal(terminal_admittance(g, r, 2 * r), double)
+    SOLUTIONS.forget()
 
 
 def test_tiles_shorten_the_lines() -> None:

@@ -632,7 +632,7 @@ def test_an_array_of_many_chunks_is_that_of_its_levels(
     monkeypatch.setattr("analogdfc.wires.gathering._CHUNKS", (8, 6))
     monkeypatch.setattr("analogdfc.wires.gathering._REGION", 200)
     monkeypatch.setattr("analogdfc.wires.elimination._LARGE", 5)
-    monkeypatch.setattr("analogdfc.wires.elimination._PANEL", 7)
+    monkeypatch.setattr("analogdfc.wires.elimination._PIECE", 7)
     g = torch.rand(2, 41, 29, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     g[:, 3, 4] = 0
     lines = Lines(r_word=2e3, r_bit=30.0, r_driver=10.0)

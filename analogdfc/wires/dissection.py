@@ -91,11 +91,15 @@ class Dissection:
         lines: the lines; r_word and r_bit > 0.
         keep: whether node voltages will be asked for; the transfer matrix needs less memory.
         terminals: whether the couplings between all terminals will be asked for.
+
+    Attributes:
+        rounding: what it cost, as in `Workspace`; 0 where what is kept was asked for.
     """
 
     def __init__(
         self, g: Tensor, lines: Lines, *, keep: bool = True, terminals: bool = False
     ) -> None:
+        self.rounding = 0.0
         self._cells = rows, columns = g.shape[-2:]
         self._levels: list[Fold | _Close] = []
         self._tiles: tuple[int, torch.Size, tuple[int, int]] | None = None
@@ -117,7 +121,9 @@ class Dissection:
         else:
             along = chunked(rows + both_sensed), chunked(columns + both_driven)
             leaves = Leaves(g, lines, *(n.chunks * n.cells for n in along))
-            whole = Gathering(leaves, *along).whole()
+            gathering = Gathering(leaves, *along)
+            whole = gathering.whole()
+            self.rounding = gathering.rounding
         self._above, self._right = leaves.above, leaves.right
         self._sizes = whole.sizes
         self.transfer = self._transfer(whole)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import scipy
@@ -39,8 +40,8 @@ _SINGULAR = (
 _LARGE = 32
 """Nodes from which they are eliminated with half the operations of general products."""
 
-_PANEL = 256
-"""Columns of a product that are found at once where its other half is known from them."""
+_PIECE = 256
+"""Rows that are mirrored at once: as many as the processor's caches hold."""
 
 _SMALL = 4
 """Largest matrix that is inverted element by element, over all blocks at once."""
@@ -53,10 +54,12 @@ class Block:
     Attributes:
         n: conductances between terminals, (..., grid rows, grid columns, t, t), zero diagonal.
         sizes: number of terminals on each side; absent sides are missing.
+        half: whether only what lies below the diagonal has been written; the rest is anything.
     """
 
     n: Tensor
     sizes: dict[str, int]
+    half: bool = False
 
     def at(self, side: str) -> slice:
         """Where the terminals of a side lie."""
@@ -64,7 +67,18 @@ class Block:
 
     def pick(self, rows: slice, columns: slice) -> Block:
         """Some blocks of the grid."""
-        return Block(self.n[..., rows, columns, :, :], self.sizes)
+        return Block(self.n[..., rows, columns, :, :], self.sizes, self.half)
+
+    def whole(self) -> Block:
+        """The same with both halves, written to its own memory."""
+        if self.half:
+            size = self.n.shape[-1]
+            for k in range(0, size, _PIECE):
+                rows = slice(k, min(k + _PIECE, size))
+                corner = self.n[..., rows, rows].tril()
+                self.n[..., rows, rows] = corner + corner.mT
+                self.n[..., :k, rows] = self.n[..., rows, :k].mT
+        return Block(self.n, self.sizes)
 
 
 def _spans(sizes: dict[str, int]) -> dict[str, slice]:
@@ -77,10 +91,16 @@ def _spans(sizes: dict[str, int]) -> dict[str, slice]:
 
 
 class Workspace:
-    """Memory that is used again and again: a fresh page costs more than the sums written to it."""
+    """Memory that is used again and again: a fresh page costs more than the sums written to it.
+
+    Attributes:
+        rounding: what eliminations of many nodes have lost by it so far: the largest deviation of
+            D^-1 (E 1) from 1, which it is.
+    """
 
     def __init__(self) -> None:
         self._memory: dict[str, Tensor] = {}
+        self.rounding = 0.0
 
     def empty(
         self, name: str | None, shape: Sequence[int], like: Tensor, *, by_block: bool
@@ -131,40 +151,61 @@ class Elimination:
         keep: bool,
         result: str | None = None,
     ) -> None:
-        self._parts = [(block.sizes, shared) for block, shared in parts]
+        first, shared = parts[0]
+        halves = not keep and first.sizes[shared] >= _LARGE and first.n.device.type == "cpu"
+        if not halves:
+            parts = [(block.whole(), side) for block, side in parts]
+        self._parts = [(block.sizes, side) for block, side in parts]
         self._placed, sizes = _placed(self._parts)
         runs = _runs(self._parts, self._placed)
         blocks = [block.n for block, _ in parts]
-        at = [_spans(sizes)[shared] for sizes, shared in self._parts]
+        at = [_spans(sizes)[side] for sizes, side in self._parts]
         inner = sum(
             (n[..., s, s] for n, s in zip(blocks[1:], at[1:], strict=True)),
             blocks[0][..., at[0], at[0]],
         )
+        if halves:
+            inner = inner.tril(-1)
         grid, p, q = inner.shape[:-2], inner.shape[-1], sum(sizes.values())
         by_block = p > _SMALL
         outer = workspace.empty("outer", (*grid, p, q), inner, by_block=by_block)
         for which, source, target in runs:
-            outer[..., target] = blocks[which][..., at[which], source]
-        ground = outer.sum(-1)
+            n, own = blocks[which], at[which]
+            if halves and source.start < own.start:
+                outer[..., target] = n[..., own, source]
+            elif halves:
+                outer[..., target] = n[..., source, own].mT
+            else:
+                outer[..., target] = n[..., own, source]
+        # Of many small matrices, sums over the last dimension are slower than as many additions.
+        ground = outer.sum(-1) if by_block else reduce(torch.add, outer.unbind(-1))
         n = workspace.empty(result, (*grid, q, q), outer, by_block=by_block)
         self._kept: tuple[Tensor, Tensor] | None = None
-        if not keep and p >= _LARGE and outer.device.type == "cpu":
-            self._write(n, runs, blocks)
-            matrix = torch.diag_embed(ground + inner.sum(-1)) - inner
-            _add_square(matrix, outer, n, [target for _, _, target in runs])
+        if halves:
+            self._write_half(n, runs, blocks)
+            matrix = torch.diag_embed(ground + inner.sum(-1) + inner.sum(-2)) - inner
+            workspace.rounding = max(workspace.rounding, _add_square(matrix, outer, n))
         else:
             half = workspace.empty(None if keep else "half", outer.shape, outer, by_block=by_block)
-            self._kept = _squared(inner, ground, outer, half, n, keep=keep)
-            for which, rows, to_rows in runs:
-                for other, columns, to_columns in runs:
-                    if other == which:
-                        n[..., to_rows, to_columns] += blocks[which][..., rows, columns]
+            self._write(n, runs, blocks)
+            self._kept = _add_product(inner, ground, outer, half, n, keep=keep)
         n.diagonal(dim1=-2, dim2=-1).zero_()
-        self.block: Block | None = Block(n, sizes)
+        self.block: Block | None = Block(n, sizes, halves)
 
     @staticmethod
     def _write(n: Tensor, runs: list[tuple[int, slice, slice]], blocks: Sequence[Tensor]) -> None:
-        """The couplings that the parts have by themselves, of each run with itself and earlier."""
+        """The couplings that the parts have by themselves."""
+        n.zero_()
+        for which, rows, to_rows in runs:
+            for other, columns, to_columns in runs:
+                if other == which:
+                    n[..., to_rows, to_columns] = blocks[which][..., rows, columns]
+
+    @staticmethod
+    def _write_half(
+        n: Tensor, runs: list[tuple[int, slice, slice]], blocks: Sequence[Tensor]
+    ) -> None:
+        """The same, of each run with itself and earlier ones."""
         for k, (which, rows, to_rows) in enumerate(runs):
             for other, columns, to_columns in runs[: k + 1]:
                 if other == which:
@@ -246,7 +287,7 @@ def inverse_root(matrix: Tensor) -> Tensor:
     Raises:
         ConvergenceError: a matrix that is not positive definite to machine precision.
     """
-    if matrix.device.type != "cpu":
+    if matrix.device.type != "cpu" or matrix.shape[-1] < _LARGE:
         lower, failed = torch.linalg.cholesky_ex(matrix)
         if bool(failed.any()):
             raise ConvergenceError(_SINGULAR)
@@ -269,17 +310,17 @@ def inverse_root(matrix: Tensor) -> Tensor:
     return torch.from_numpy(out)
 
 
-def _squared(
+def _add_product(
     inner: Tensor, ground: Tensor, outer: Tensor, half: Tensor, n: Tensor, *, keep: bool
 ) -> tuple[Tensor, Tensor] | None:
-    """Write E^T D^-1 E to n.
+    """Add E^T D^-1 E to n.
 
     Args:
         inner: couplings between the shared nodes, (..., p, p), zero diagonal.
         ground: sums of their couplings to the others, (..., p).
         outer: E, (..., p, q).
         half: memory of the same shape.
-        n: the result, (..., q, q).
+        n: what is added to, (..., q, q).
         keep: whether more is wanted.
 
     Returns:
@@ -288,41 +329,48 @@ def _squared(
     if inner.shape[-1] <= _SMALL:
         inverse = _inverse(inner, ground)
         multiply(inverse, outer, half)
-        multiply(outer.mT, half, n)
+        for k in range(inner.shape[-1]):
+            n.addcmul_(outer[..., k, :, None], half[..., k, None, :])
         return (half, inverse) if keep else None
     root = inverse_root(torch.diag_embed(ground + inner.sum(-1)) - inner)
     multiply(root, outer, half)
-    multiply(half.mT, half, n)
+    squared = half.flatten(0, -3)
+    n.view(-1, *n.shape[-2:]).baddbmm_(squared.mT, squared)
     return (root.mT @ half, root.mT @ root) if keep else None
 
 
-def _add_square(matrix: Tensor, outer: Tensor, n: Tensor, runs: Sequence[slice]) -> None:
-    """Add E^T D^-1 E to n, in half the operations of general products; E is lost.
+def _add_square(matrix: Tensor, outer: Tensor, n: Tensor) -> float:
+    """Add E^T D^-1 E to n, in half the operations of general products; E and D are lost.
 
     Args:
-        matrix: D, (..., p, p), without positive elements off the diagonal.
+        matrix: D, (..., p, p), without positive elements off the diagonal; its lower half.
         outer: E, (..., p, q), >= 0, one matrix after the other.
-        n: what is added to, (..., q, q), whole in the end; before, between the same or to an
-            earlier run.
-        runs: runs of its terminals, one after the other.
+        n: what is added to, (..., q, q); its lower half.
+
+    Returns:
+        Largest deviation from 1 of D^-1 (E 1), for D 1 = E 1.
 
     Raises:
         ConvergenceError: a D that is not positive definite to machine precision.
     """
     single = matrix.dtype == torch.float32
-    factorise = scipy.linalg.lapack.spotrf if single else scipy.linalg.lapack.dpotrf
-    for d, e, out in zip(*(t.flatten(0, -3) for t in (matrix, outer, n)), strict=True):
-        factor, failed = factorise(d.numpy().T, lower=1, clean=0, overwrite_a=1)
+    lapack, blas = scipy.linalg.lapack, scipy.linalg.blas
+    factorise = lapack.spotrf if single else lapack.dpotrf
+    solve = blas.strsm if single else blas.dtrsm
+    square = blas.ssyrk if single else blas.dsyrk
+    back = blas.strsv if single else blas.dtrsv
+    worst = 0.0
+    each = [t.numpy().reshape(-1, *t.shape[-2:]) for t in (matrix, outer, n)]
+    for d, e, out in zip(*each, strict=True):
+        # To these routines, which count along columns, each of the matrices is its transpose.
+        upper, failed = factorise(d.T, lower=0, clean=0, overwrite_a=1)
         if failed:
             raise ConvergenceError(_SINGULAR)
         # E^T L^-T in its place: sums of positive numbers, since L has none off the diagonal.
-        upper = torch.from_numpy(factor).mT
-        torch.linalg.solve_triangular(upper, e.mT, upper=True, left=False, out=e.mT)
-        for run in runs:
-            for k in range(run.start, run.stop, _PANEL):
-                rows = slice(k, min(k + _PANEL, run.stop))
-                out[rows, : rows.stop].addmm_(e[:, rows].mT, e[:, : rows.stop])
-                out[:k, rows] = out[rows, :k].mT
+        solve(1.0, upper, e.T, side=1, lower=0, overwrite_b=1)
+        worst = max(worst, float(np.abs(back(upper, e.sum(axis=1), lower=0) - 1).max()))
+        square(1.0, e.T, 1.0, out.T, lower=0, overwrite_c=1)
+    return worst
 
 
 def _inverse(inner: Tensor, ground: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ class Factorised:
     Attributes:
         transfer: currents out of the columns, held at ground, per volt on the rows,
             (..., columns, rows), in siemens.
+        rounding: what it cost, as in `Workspace`; 0 where it isn't known.
     """
 
     def __init__(
@@ -35,10 +36,12 @@ class Factorised:
         if self._turned:
             g, lines = turned(g), lines.turned()
         self._solver: Dissection | CommonBitLines
+        self.rounding = 0.0
         if lines.r_bit == 0:
             self._solver = CommonBitLines(g, lines)
         else:
             self._solver = Dissection(g, lines, keep=keep, terminals=terminals)
+            self.rounding = self._solver.rounding
         found = self._solver.transfer
         self.transfer = turned(found) if self._turned else found
 

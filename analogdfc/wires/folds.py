@@ -82,7 +82,7 @@ class Fold:
     ) -> None:
         self._factor, self._dim = factor, -3 if sideways else -4
         first, second = ("R", "L") if sideways else ("B", "T")
-        parts = [Block(n, grid.sizes) for n in self._split(grid.n, self._dim)]
+        parts = [Block(n, grid.sizes, grid.half) for n in self._split(grid.n, self._dim)]
         self._joins = []
         block = parts[0]
         for part in parts[1:]:

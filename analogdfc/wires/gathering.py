@@ -61,9 +61,14 @@ class Gathering:
         self._leaves, self._rows, self._columns = leaves, rows, columns
         self._workspace = Workspace()
 
+    @property
+    def rounding(self) -> float:
+        """What rounding has cost so far, as in `Workspace`."""
+        return self._workspace.rounding
+
     def whole(self) -> Block:
         """The array as one block."""
-        return self._joined(range(self._rows.chunks), range(self._columns.chunks), None)
+        return self._joined(range(self._rows.chunks), range(self._columns.chunks), None).whole()
 
     def _joined(self, rows: range, columns: range, grid: Block | None) -> Block:
         """Some of the chunks as one block.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
 import torch
@@ -72,6 +72,16 @@ class Lines:
     def bit_lead(self) -> float:
         """Resistance between the last cell of a column and ground, in ohms."""
         return self.r_bit + self.r_sense
+
+    def times(self, factor: float) -> Lines:
+        """The lines with all resistances multiplied."""
+        return replace(
+            self,
+            r_word=factor * self.r_word,
+            r_bit=factor * self.r_bit,
+            r_driver=factor * self.r_driver,
+            r_sense=factor * self.r_sense,
+        )
 
     def turned(self) -> Lines:
         """The lines with rows and columns exchanged: columns are driven, and rows are sensed.

@@ -6,12 +6,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from hashlib import blake2b
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Solved = tuple[Array, ...]
+Solved = tuple[NDArray[Any], ...]
 
 _LARGEST = 2**28
 """Bytes that are kept: the solutions of a chip of 784-256-32-256-784, and half as many."""

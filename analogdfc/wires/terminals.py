@@ -2,10 +2,16 @@
 
 Terminals are the drivers of the rows, then the sense amplifiers of the columns. What a matrix cut
 into tiles takes at its terminals is the sum of what its tiles take at theirs.
+
+Arrays of more than half a million cells are solved in single precision: it takes half the time and
+memory, and since nothing cancels each element keeps its digits: to 1e-6 as a rule, the worst of a
+million to 1e-5. What is lost is seen on the way (`Factorised.rounding`); where it would be more,
+double precision is taken.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -13,14 +19,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from analogdfc.errors import ConvergenceError
 from analogdfc.wires.branches import branch_currents
 from analogdfc.wires.exact import Factorised
 from analogdfc.wires.lines import Lines, checked_conductances
-from analogdfc.wires.remembered import SOLUTIONS
+from analogdfc.wires.remembered import SOLUTIONS, Solved
 from analogdfc.wires.tiles import Tiling
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
+
+_LARGE = 2**19
+"""Cells beyond which an array is solved in single precision."""
+
+_ROUNDING = 1e-5
+"""`Factorised.rounding` up to which single precision is enough; as a rule it is 1e-6, and the worst
+element is off by five times as much."""
+
+_TOP = 60
+"""Exponent of 2 of the largest conductance in single precision: far from its largest number, so
+that couplings of 1e-54 of it still have all their digits."""
 
 
 def dual_rail(plus: Tensor, minus: Tensor) -> Array:
@@ -81,23 +99,22 @@ def wire_admittance(g: Array, r_word: float, r_bit: float, tiling: Tiling | None
 
 
 def _seen(
-    g: Array, lines: Lines, tiling: Tiling | None, of: Callable[[Tensor, Lines], Tensor]
+    g: Array, lines: Lines, tiling: Tiling | None, of: Callable[[Tensor, Lines], Solved]
 ) -> Array:
     """Sum over the tiles of a matrix between their terminals, solved once for the same content."""
     cells, tiling = checked_conductances(torch.from_numpy(g)), tiling or Tiling()
 
-    def solve() -> tuple[Array]:
+    def solve() -> Solved:
         rows, columns = g.shape
         if tiling.cut(rows, columns) == ((slice(0, rows), slice(0, columns)),):
-            return (of(cells.unsqueeze(0), lines).numpy()[0],)
+            return of(cells, lines)
         total = np.zeros((rows + columns, rows + columns))
         for tiles, terminals in _equal_tiles(cells, tiling):
-            for part, at in zip(of(tiles, lines).numpy(), terminals, strict=True):
+            for part, at in zip(_in_double(of(tiles, lines)), terminals, strict=True):
                 total[np.ix_(at, at)] += part
         return (total,)
 
-    (found,) = SOLUTIONS.get(g, (of.__name__, lines, tiling), solve)
-    return found
+    return _in_double(SOLUTIONS.get(g, (of.__name__, lines, tiling), solve))
 
 
 def _equal_tiles(g: Tensor, tiling: Tiling) -> Iterator[tuple[Tensor, list[Index]]]:
@@ -111,21 +128,58 @@ def _equal_tiles(g: Tensor, tiling: Tiling) -> Iterator[tuple[Tensor, list[Index
         yield torch.stack([tile for tile, _ in tiles]), [at for _, at in tiles]
 
 
-def _admittances(g: Tensor, lines: Lines) -> Tensor:
-    """Admittances of arrays between their terminals, (tiles, terminals, terminals)."""
-    found = Factorised(g, lines, keep=False, terminals=True).couplings()
-    sums = found.sum(-1)
-    found.neg_().diagonal(dim1=-2, dim2=-1).copy_(sums)
+def _admittances(g: Tensor, lines: Lines) -> Solved:
+    """Admittances of arrays between their terminals, (..., terminals, terminals).
+
+    In single precision they are couplings and by what they were scaled, which take half the room
+    until somebody asks; see `_in_double`.
+    """
+    if g.shape[-2] * g.shape[-1] > _LARGE and 0 not in (lines.r_word, lines.r_bit):
+        most = max(float(g.max()), 1 / lines.r_word, 1 / lines.r_bit)
+        scale = 2.0 ** (_TOP - math.frexp(most)[1])
+        single = _in_single((g * scale).float(), lines.times(1 / scale))
+        if single is not None:
+            return single, np.array([scale])
+    return (_from_couplings(Factorised(g, lines, keep=False, terminals=True).couplings().numpy()),)
+
+
+def _in_single(g: Tensor, lines: Lines) -> NDArray[np.float32] | None:
+    """Couplings between the terminals by single precision; None where it isn't enough."""
+    try:
+        solved = Factorised(g, lines, keep=False, terminals=True)
+    except ConvergenceError:
+        return None
+    return solved.couplings().numpy() if solved.rounding <= _ROUNDING else None
+
+
+def _in_double(solved: Solved) -> Array:
+    """Admittances of what has been solved: they, or scaled couplings in single precision."""
+    if len(solved) == 1:
+        return solved[0]
+    couplings, (scale,) = solved
+    found = couplings.astype(np.float64)
+    found /= scale
+    found = _from_couplings(found)
+    found.flags.writeable = False
     return found
 
 
-def _wires(g: Tensor, lines: Lines) -> Tensor:
+def _from_couplings(found: Array) -> Array:
+    """Admittances in the place of couplings, which have no diagonal."""
+    sums = found.sum(axis=-1)
+    np.negative(found, out=found)
+    np.einsum("...ii->...i", found)[...] = sums
+    return found
+
+
+def _wires(g: Tensor, lines: Lines) -> Solved:
     """What the lines of arrays take per volt on their terminals, squared: the same shape."""
     rows, terminals = g.shape[-2], sum(g.shape[-2:])
-    volts = torch.eye(terminals, dtype=g.dtype).expand(len(g), -1, -1)
+    volts = torch.eye(terminals, dtype=g.dtype).expand(*g.shape[:-2], -1, -1)
     if lines.ideal:
-        return torch.zeros_like(volts)
+        return (np.zeros(volts.shape),)
     word, bit = Factorised(g, lines).voltages(volts[..., :rows], volts[..., rows:])
     currents = branch_currents(g.unsqueeze(-3) * (word - bit), lines)
     along_words, along_bits = currents.word.flatten(-2), currents.bit.flatten(-2)
-    return lines.r_word * along_words @ along_words.mT + lines.r_bit * along_bits @ along_bits.mT
+    taken = lines.r_word * along_words @ along_words.mT + lines.r_bit * along_bits @ along_bits.mT
+    return (taken.numpy(),)

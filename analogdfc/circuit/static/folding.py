@@ -26,6 +26,7 @@ def fold_layers(chip: Chip, stages: Stages, control: FoldedControl) -> tuple[Fol
     out: list[FoldedLayer] = []
     for i in range(1, chip.design.depth + 1):
         out.append(_layer(chip, stages, i, control, out[-1] if out else None))
+        stages.forget(chip.circuit.crossbars_of(Array.FORWARD)[i - 1])
     return tuple(out)
 
 
@@ -52,25 +53,29 @@ def _layer(
     made = _made(chip, i)
     pair = _counted(design, i, made, quantum)
     row = _Rails.of(below, pair.plus)
-    forward, gamma = stages.couplings(Array.FORWARD)[i - 1], stages.inverse_gain(basal)
+    forward, gamma = (
+        stages.coupling(circuit.crossbars_of(Array.FORWARD)[i - 1]),
+        stages.inverse_gain(basal),
+    )
     paths = _paths(made, forward, stages.outside(basal), basal.offset, gamma, pair)
     rest = bias_rest = None
     if design.devices is not None:
         paths, rest, bias_rest = _apart(chip, i, paths, pair, row)
         rest, bias_rest = soma.gain[:, None] * rest, soma.gain * bias_rest
-    plus, minus = (soma.gain[:, None] * k for k in (paths.plus, paths.minus))
-    through = row.inverted * minus
-    rail = None if below is None else (unit / 2) * (minus * row.offset)[:, :-1]
-    slope = (unit / 2) * row.gain * (plus + through)
-    curve = (unit / 2) * row.gain * (plus - through)
+    # In place where it can be: of a wide layer each of these is large.
+    scale = soma.gain[:, None] * (unit / 2)
+    minus = paths.minus.mul_(scale)
+    rail = None if below is None else (minus * row.offset)[:, :-1]
+    plus, through = paths.plus.mul_(scale).mul_(row.gain), minus.mul_(row.inverted * row.gain)
+    slope, curve = plus + through, plus.sub_(through)
     layer = FoldedLayer(
         unit=unit,
         quantum=quantum,
         floor=2 * window.g_min / unit,
         slope=slope[:, :-1].contiguous(),
         curve=curve[:, :-1].contiguous(),
-        bias_slope=slope[:, -1],
-        bias_curve=curve[:, -1],
+        bias_slope=slope[:, -1].clone(),
+        bias_curve=curve[:, -1].clone(),
         rest=rest,
         bias_rest=bias_rest,
         rail=rail,
@@ -153,7 +158,10 @@ class _Soma(NamedTuple):
 def _soma(chip: Chip, stages: Stages, i: int, control: FoldedControl) -> _Soma:
     scale, taps = chip.design.card.scale, chip.circuit.layers[i - 1]
     s_v, s_u = scale.activation, scale.control
-    bank, feedback = chip.circuit.bank[taps.v.bank], stages.couplings(Array.FEEDBACK)[i - 1]
+    bank, feedback = (
+        chip.circuit.bank[taps.v.bank],
+        stages.coupling(chip.circuit.crossbars_of(Array.FEEDBACK)[i - 1]),
+    )
     outside = stages.outside(bank)
     total = feedback.columns.diagonal() + outside
     d = stages.between(bank, bank.o) + total * stages.inverse_gain(bank)
@@ -214,15 +222,17 @@ def _paths(
     made: Pair, forward: Coupling, g_f: Tensor, offset: Tensor, gamma: Tensor, pair: Pair
 ) -> _Paths:
     """Those of a crossbar whose columns have only a feedback resistor beside it."""
-    node = forward.columns + torch.diag(g_f)
-    matrix = torch.diag(g_f) + node * gamma
+    node = forward.columns.clone()
+    node.diagonal().add_(g_f)
+    matrix = node * gamma
+    matrix.diagonal().add_(g_f)
     right = [forward.plus, forward.minus, (node @ offset)[:, None]]
     found = torch.linalg.solve(matrix, torch.cat(right, dim=1))
     n = pair.plus.shape[1]
     return _Paths(
-        found[:, :n] / pair.plus,
-        found[:, n : 2 * n] / pair.minus,
-        found[:, -1],
+        found[:, :n].div_(pair.plus),
+        found[:, n : 2 * n].div_(pair.minus),
+        found[:, -1].clone(),
         forward.columns.diagonal() / (made.plus + made.minus).sum(dim=1),
         node.diagonal(),
         1 / matrix.diagonal(),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from analogdfc.circuit.chip import Chip
-from analogdfc.circuit.description import Array, Bank, Crossbar, Port
+from analogdfc.circuit.description import Bank, Crossbar, Port
 from analogdfc.circuit.numbers import AmplifierNumbers
 from analogdfc.circuit.static.crossbar import Coupling, coupling
 from analogdfc.circuit.static.folded import Cell
@@ -63,9 +63,9 @@ class Stages:
             self._solved[crossbar.name] = coupling(*pair, crossbar.lines, crossbar.tiling)
         return self._solved[crossbar.name]
 
-    def couplings(self, kind: Array) -> tuple[Coupling, ...]:
-        """The forward or the feedback crossbars, layer after layer."""
-        return tuple(self.coupling(c) for c in self.circuit.crossbars_of(kind))
+    def forget(self, crossbar: Crossbar) -> None:
+        """Keep the solution of a crossbar no longer."""
+        self._solved.pop(crossbar.name, None)
 
     def load(self, port: Port) -> Tensor:
         """What the drivers at a port deliver their currents to, (n,), in siemens.
