@@ -34,7 +34,7 @@ from analogdfc.jobs.task import Shared
 from analogdfc.onchip.substrate import ChipSubstrate
 from analogdfc.records import Quantity, Tree, apart
 from analogdfc.sizing.trial import Outcome
-from analogdfc.sizing.workers import _Call, _evaluated
+from analogdfc.sizing.workers import Evaluated
 from analogdfc.storage import Model, model_tree, read_model
 from analogdfc.training import Experiment, Trainer, checkpoint_tree, restore, task_of
 
@@ -234,7 +234,7 @@ def runs() -> tuple[tuple[Run[Any], Any], ...]:
     x = torch.zeros(1, 3, dtype=torch.float64)
     sweep = PointRun(design, 0, x, x[:, :2], "amplifier.gain", 1e3, {})
     workers: Any = Shared(SimpleNamespace(fingerprint={"card": "0"}))
-    trial: Run[Any] = _Call(workers, _evaluated, {"gain": 1e3})
+    trial: Run[Any] = Evaluated(workers, {"gain": 1e3})
     return (sweep, Point(1e3, Cost(1e-9, 2.0, 1e-5), "")), (trial, Outcome({"gain": 1e3}, 3.0))
 
 

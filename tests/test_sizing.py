@@ -30,7 +30,7 @@ from analogdfc.controller import PD, PI, PID, Controller, I, P
 from analogdfc.dynamics import Update
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.jobs import Spool
+from analogdfc.jobs import Processes, Spool
 from analogdfc.network import Network
 from analogdfc.sizing import finding, report
 from analogdfc.sizing.finding import Options, Sizing, Verification, size
@@ -422,8 +422,8 @@ def test_the_card_itself_and_the_hard_corner_are_tried_first(
 
 
 def test_processes_change_nothing(problem: Problem, trials: list[Outcome]) -> None:
-    with Workers(problem, 2) as workers:
-        assert search(workers, POPULATION) == trials[:POPULATION]
+    with Processes(2) as pool:
+        assert search(Workers(problem, pool), POPULATION) == trials[:POPULATION]
 
 
 def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
@@ -438,8 +438,8 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
         return original(of, values)
 
     def searched(number: int) -> list[Outcome]:
-        with Spool(tmp_path / "s.runs") as spool, Workers(problem, 1, spool) as workers:
-            return search(workers, number, told.append)
+        with Spool(tmp_path / "s.runs") as spool:
+            return search(Workers(problem, None, spool), number, told.append)
 
     told: list[int] = []
     monkeypatch.setattr("analogdfc.sizing.workers.evaluate", interrupted)
@@ -458,7 +458,7 @@ def test_trials_of_another_problem_do_not_count(problem: Problem, tmp_path: Path
     values = {name: OWN[name] for name in SOUGHT}
     with Spool(tmp_path / "s.runs") as spool:
         for k, of in enumerate([problem, problem_of(max_angle=7.0), problem]):
-            Workers(of, 1, spool).try_all([values])
+            Workers(of, None, spool).try_all([values])
             assert len(spool) == min(k, 1) + 1
 
 

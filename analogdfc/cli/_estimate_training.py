@@ -13,11 +13,12 @@ from analogdfc.cards.device import DeviceCard
 from analogdfc.cases import digits_for
 from analogdfc.cli._design import progress_bar
 from analogdfc.cli._options import Count, Finite, bundled
+from analogdfc.cli._where import Where
 from analogdfc.cost.estimate import Estimate
 from analogdfc.digital import Row
 from analogdfc.digital.training import band_text, engineering
 from analogdfc.errors import UserError
-from analogdfc.jobs import Spool, processes
+from analogdfc.jobs import Spool
 from analogdfc.onchip.bill import DEVICE, Trained, trained
 
 _Number = TypeVar("_Number", int, float)
@@ -90,7 +91,12 @@ def check_trainable(design_sizes: Sequence[int], options: TrainingOptions) -> No
 
 
 def train_as_asked(
-    found: Estimate, rows: Sequence[Row], options: TrainingOptions, spool: Spool | None, jobs: int
+    found: Estimate,
+    rows: Sequence[Row],
+    options: TrainingOptions,
+    spool: Spool | None,
+    where: Where,
+    jobs: int | None,
 ) -> Trained | None:
     """Train, and add up what it costs; None where it wasn't asked for."""
     if options.target_accuracy is None:
@@ -101,7 +107,7 @@ def train_as_asked(
     runs = 3 * len(seeds)
     with (
         progress_bar("training", runs * options.epochs * len(data.x)) as bar,
-        processes(min(jobs, runs)) as pool,
+        where.open(jobs, runs, kept=None if spool is None else spool.folder) as pool,
     ):
         return trained(
             found,

@@ -115,7 +115,7 @@ def check_outputs(record: Path, *beside: Path, read: Iterable[str | Path | None]
     plots.check_outputs(record, *beside, read=read)
 
 
-_NOT_SETTINGS = frozenset({"output", "as_json", "jobs", "storage"})
+_NOT_SETTINGS = frozenset({"output", "as_json", "jobs", "storage", "on", "address"})
 
 
 def settings() -> dict[str, Any]:

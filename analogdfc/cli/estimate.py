@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
@@ -50,6 +49,7 @@ from analogdfc.cli._options import (
     refuse,
     settings,
 )
+from analogdfc.cli._where import Where, where_options
 from analogdfc.cost.estimate import (
     ENDS,
     METHODS,
@@ -61,7 +61,7 @@ from analogdfc.cost.estimate import (
 )
 from analogdfc.cost.figures import estimate_figure, noise_figure
 from analogdfc.cost.report import Costs
-from analogdfc.cost.sweep import Parameter, parse, sweep
+from analogdfc.cost.sweep import Parameter, Point, parse, sweep
 from analogdfc.digital import baseline
 from analogdfc.digital.measured import FORMATS, REPEATS, measured, why_not_measured
 from analogdfc.digital.training import COUNTS
@@ -102,6 +102,11 @@ class _Options:
     training_samples: int
     measure: bool
     jobs: int | None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Further arguments of `estimate`."""
+        return {name: getattr(self, name) for name in ("accuracy", "until", "learning_rate")}
 
 
 @click.command("estimate", short_help="Estimate time, energy and area of learning on a chip.",
@@ -186,6 +191,7 @@ class _Options:
     show_default=True,
     help="Record to write (HDF5); the figures go beside it as .png and _noise.png.",
 )
+@where_options
 @bundled("options", _Options)
 def command(
     record: Path | None,
@@ -204,6 +210,7 @@ def command(
     control: Control,
     inverting: Inverting,
     training: TrainingOptions,
+    where: Where,
     options: _Options,
 ) -> None:
     """Estimate time, energy and area of learning on a chip.
@@ -217,9 +224,11 @@ def command(
     torch.set_num_threads(1)
     if inverting.asked:
         refuse(NONE_HERE, "method", "sweeps", "rules", "training_samples", "measure", "jobs",
-               "target_accuracy")  # fmt: skip
+               "target_accuracy", "on", "address")  # fmt: skip
     if training.target_accuracy is None:
         refuse("nothing is trained without --target-accuracy", *TRAINING)
+        if not options.sweeps:
+            refuse("there is one run; needs --sweep or --target-accuracy", "on", "address")
     figure_path = beside(output, ".png")
     noise_path = beside(output, "_noise.png")
     curves_path = [] if training.target_accuracy is None else [beside(output, "_training.png")]
@@ -246,9 +255,9 @@ def command(
     design = make_design(model, chip.card, chip.switches, chip.devices)
     data = make_stimuli(model.network, samples, chip.seeds[0], target_stepsize)
     with _kept(spool_folder, parameters, training) as spool:
-        work = _work(design, chip.seeds[1], data, parameters, rules, options, spool)
-        jobs = options.jobs or os.cpu_count() or 1
-        learned = train_as_asked(work.found, work.rows, training, spool, jobs)
+        swept = _swept(design, chip.seeds[1], data, parameters, options, where, spool)
+        work = _work(design, chip.seeds[1], data, swept, rules, options)
+        learned = train_as_asked(work.found, work.rows, training, spool, where, options.jobs)
     numbers = work.numbers()
     if learned is not None:
         numbers["training"] = training_numbers(learned)
@@ -300,19 +309,37 @@ def _rules(text: str) -> list[str]:
     return names
 
 
-def _work(
+def _swept(
     design: Design,
     seed: int,
     data: Stimuli,
     parameters: list[Parameter],
+    options: _Options,
+    where: Where,
+    spool: Spool | None,
+) -> list[tuple[Parameter, list[Point]]]:
+    """The sweeps; on this machine one value after another, which take less than a process."""
+    if not (parameters and spool):
+        return []
+    jobs = 1 if where.here else options.jobs
+    with (
+        progress_bar("sweeps", sum(len(p.values) for p in parameters)) as bar,
+        where.open(jobs, kept=spool.folder) as executor,
+    ):
+        told: dict[str, Any] = {"spool": spool, "executor": executor, "progress": bar.update}
+        told |= options.arguments
+        return [(one, sweep(design, seed, data.x, data.step, one, **told)) for one in parameters]
+
+
+def _work(
+    design: Design,
+    seed: int,
+    data: Stimuli,
+    swept: list[tuple[Parameter, list[Point]]],
     rules: list[str],
     options: _Options,
-    spool: Spool | None,
 ) -> Costs:
     method = options.method
-    arguments: dict[str, Any] = {
-        name: getattr(options, name) for name in ("accuracy", "until", "learning_rate")
-    }
     with progress_bar("estimate", 4) as bar:
 
         def stage(name: str) -> None:
@@ -329,7 +356,7 @@ def _work(
             method=method.replace("-", " ") if method else None,
             state=state,
             progress=stage,
-            **arguments,
+            **options.arguments,
         )
         stage("noise")
         noise = chip_noise(found, seed, data.x, data.step)
@@ -352,20 +379,6 @@ def _work(
                 known=AtBandwidth(hertz, *times),
                 progress=bar.update,
             )
-    swept = []
-    with progress_bar("sweeps", sum(len(p.values) for p in parameters)) as bar:
-        for parameter in parameters:
-            points = sweep(
-                design,
-                seed,
-                data.x,
-                data.step,
-                parameter,
-                spool=spool,
-                progress=bar.update,
-                **arguments,
-            )
-            swept.append((parameter, points))
     rows = baseline(design.sizes, rules, options.training_samples) if rules else []
     if options.measure and rules:
         with progress_bar("measuring", len(FORMATS) * REPEATS * len(rules)) as bar:

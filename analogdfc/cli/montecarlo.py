@@ -45,11 +45,12 @@ from analogdfc.cli._options import (
     refuse,
     settings,
 )
+from analogdfc.cli._where import Where, where_options
 from analogdfc.effort import circuit_seconds, long_work, model_seconds
 from analogdfc.errors import UserError
 from analogdfc.files import beside
 from analogdfc.findings import inputs_tree
-from analogdfc.jobs import Spool, check_spool, processes, spool_beside
+from analogdfc.jobs import Spool, check_spool, spool_beside
 from analogdfc.kits import CORNERS, KITS, Corner, Kit, get_kit
 from analogdfc.montecarlo.chips import try_chips
 from analogdfc.montecarlo.circuits import Circuits, circuit_work, try_circuits
@@ -203,6 +204,7 @@ class _Options:
     show_default=True,
     help="Record to write (HDF5); the figure goes beside it as .png.",
 )
+@where_options
 @bundled("options", _Options)
 def command(
     weights: Path | None,
@@ -216,6 +218,7 @@ def command(
     output: Path,
     switches: Switches,
     control: Control,
+    where: Where,
     options: _Options,
 ) -> None:
     """Share of many chips whose update keeps an angle.
@@ -255,7 +258,7 @@ def command(
     data = make_stimuli(model.network, options.samples, chip.seeds[0], options.target_stepsize)
     lots = _lots(design, data, options, cases)
     with spool_beside(folder) as spool:
-        found = _run(lots, chip.seeds[1], simulator, options, spool)
+        found = _run(lots, chip.seeds[1], simulator, options, where, spool)
         numbers = found[0].numbers()
         tree = inputs_tree(model, design, chip.seeds, data)
         if len(found) == 1:
@@ -291,14 +294,19 @@ def _lots(design: Design, data: Stimuli, options: _Options, cases: Sequence[Cond
 
 
 def _run(
-    lots: _Lots, first: int, simulator: Simulator | None, options: _Options, spool: Spool
+    lots: _Lots,
+    first: int,
+    simulator: Simulator | None,
+    options: _Options,
+    where: Where,
+    spool: Spool,
 ) -> list[Yield]:
     jobs = options.jobs or os.cpu_count() or 1
     for remark in long_work(_seconds(next(iter(lots.values()))[0], options, len(lots), jobs)):
         click.echo(f"Warning: {remark}", err=True)
     seeds = range(first, first + options.chips)
     found = []
-    with Bars() as bars, processes(jobs) as executor:
+    with Bars() as bars, where.open(options.jobs, kept=spool.folder) as executor:
 
         def counter(what: str, total: int) -> Callable[[int], None]:
             done = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +19,11 @@ from tqdm import tqdm
 from analogdfc import records
 from analogdfc.cli._console import make_console
 from analogdfc.cli._options import Count, as_options, bundled, check_outputs, refuse, settings
+from analogdfc.cli._where import Where, where_options
 from analogdfc.effort import in_words
 from analogdfc.errors import UserError
 from analogdfc.files import beside
-from analogdfc.jobs import Run, Spool, check_spool, processes
+from analogdfc.jobs import Run, Spool, check_spool
 from analogdfc.plots import save_figure
 from analogdfc.reproduction import ITEMS, Interval, Item, Row, Scope, collect, do, get_item
 from analogdfc.reproduction.criterion import CRITERION
@@ -114,6 +114,7 @@ class _Options:
     help="Record to write (HDF5); the figure goes beside it as .png.  [default: named after the "
     "item, as dfc-table1.h5]",
 )
+@where_options
 @bundled("options", _Options)
 def command(
     item: str | None,
@@ -124,6 +125,7 @@ def command(
     as_json: bool,
     markdown: bool,
     output: Path | None,
+    where: Where,
     options: _Options,
 ) -> None:
     """Do a table or figure of a paper again.
@@ -135,7 +137,8 @@ def command(
     torch.set_num_threads(1)
     if listed:
         unused = ("item", "seeds", "epochs", "wanted", "collected", "jobs", "markdown")
-        refuse("the list of items is all that --list gives", *unused, "spool_folder", "output")
+        others = "spool_folder", "output", "on", "address"
+        refuse("the list of items is all that --list gives", *unused, *others)
         _list(options.scope, as_json)
         return
     output = output or Path(f"{(item or 'reproduce').replace('/', '-')}.h5")
@@ -154,12 +157,19 @@ def command(
         click.echo(f"{item}: {lack}", err=True)
     spool = Spool(spool_folder)
     if not collected:
-        _run(chosen, scope, runs, spool, jobs or os.cpu_count() or 1)
+        _run(chosen, scope, runs, spool, where, jobs)
     form = "json" if as_json else "markdown" if markdown else "table"
     _show(chosen, scope, runs, spool, output, form)
 
 
-def _run(item: Item, scope: Scope, runs: Sequence[Run[Any]], spool: Spool, jobs: int) -> None:
+def _run(
+    item: Item,
+    scope: Scope,
+    runs: Sequence[Run[Any]],
+    spool: Spool,
+    where: Where,
+    jobs: int | None,
+) -> None:
     """Do what isn't done yet; what fails alone is told in the table."""
     with spool:
         left = [run for run in runs if run not in spool]
@@ -173,7 +183,7 @@ def _run(item: Item, scope: Scope, runs: Sequence[Run[Any]], spool: Spool, jobs:
         total = sum(run.work for run in runs)
         with (
             tqdm(total=total, desc=item.name, file=sys.stderr, disable=None, leave=False) as bar,
-            processes(min(jobs, max(len(left), 1))) as pool,
+            where.open(jobs, len(left), kept=spool.folder) as pool,
         ):
             found = do(runs, spool, pool, bar.update)
     for run, result in found.items():

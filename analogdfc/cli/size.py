@@ -39,6 +39,7 @@ from analogdfc.cli._options import (
     refuse,
     settings,
 )
+from analogdfc.cli._where import Where, where_options
 from analogdfc.effort import long_work
 from analogdfc.errors import UserError
 from analogdfc.files import beside, check_apart, stamped, write_whole
@@ -199,6 +200,7 @@ class _Effort:
     help="Record to write (HDF5); the figure goes beside it as .png, the sized technology card as "
     ".toml.",
 )
+@where_options
 @bundled("bounds", _Bounds)
 @bundled("effort", _Effort)
 def command(
@@ -213,6 +215,7 @@ def command(
     ranges: tuple[str, ...],
     switches: Switches,
     control: Control,
+    where: Where,
     bounds: _Bounds,
     effort: _Effort,
 ) -> None:
@@ -260,8 +263,12 @@ def command(
     )
     for remark in long_work(simulation_seconds(problem, how)) if effort.verify else []:
         click.echo(f"Warning: {remark}", err=True)
-    with as_options("max_angle", "phase_margin"), _Bars(effort.trials) as bars:
-        found = size(problem, simulator, how, bars.advance)
+    with (
+        as_options("max_angle", "phase_margin"),
+        _Bars(effort.trials) as bars,
+        where.open(effort.jobs, kept=storage) as executor,
+    ):
+        found = size(problem, simulator, how, bars.advance, executor)
     records.write(output, {**tree(model, found, data), "settings": settings()})
     figure = save_figure(sizing_figure(found), beside(output, ".png"))
     sized = beside(output, ".toml")

@@ -18,7 +18,7 @@ leave a checkpoint, and to go on from one after it was lost with its worker.
 
 from analogdfc.jobs.board import Board
 from analogdfc.jobs.engines import ENGINES, Engine, engine_of
-from analogdfc.jobs.executors import Processes, Threads, WorkerDiedError, processes
+from analogdfc.jobs.executors import Elsewhere, Processes, Threads, WorkerDiedError, processes
 from analogdfc.jobs.kept import Run, Spool, check_spool, spool_beside
 from analogdfc.jobs.origin import OtherProgramsError
 from analogdfc.jobs.pulling import Tally, work
@@ -28,6 +28,7 @@ from analogdfc.jobs.task import Progress, Shared, Task, checkpoint_place
 __all__ = [
     "ENGINES",
     "Board",
+    "Elsewhere",
     "Engine",
     "OtherProgramsError",
     "Processes",

@@ -85,8 +85,8 @@ def described(value: object, store: Store) -> Any:
 
     Args:
         value: plain values, containers, arrays, tensors, and instances of dataclasses, named
-            tuples, enumerations, cards, or of classes that say how they are pickled by a class and
-            its arguments.
+            tuples, enumerations, cards, of classes that say how they are pickled by a class and its
+            arguments, or that hold nothing.
         store: where large parts go.
 
     Raises:
@@ -138,6 +138,8 @@ def _of_class(value: object, store: Store) -> dict[str, Any]:
         return {"is": "object", "class": name, "of": {
             key: described(one, store) for key, one in fields.items()
         }}  # fmt: skip
+    if not getattr(value, "__dict__", True):  # nothing but its class, such as a loss
+        return {"is": "bare", "class": name}
     raise TypeError(f"{name}: can't be described as data")
 
 
@@ -238,6 +240,13 @@ def _made_by(description: Any, store: Store) -> Any:
     return kind(*(made(one, store) for one in description["of"]))
 
 
+def _bare(description: Any, store: Store) -> Any:
+    found = named_class(description["class"])()
+    if getattr(found, "__dict__", True):
+        raise TypeError(f"{type(found)} is made of more than its class")
+    return found
+
+
 _MAKERS: dict[str, Callable[[Any, Store], Any]] = {
     **dict.fromkeys(("tuple", "set", "frozenset"), _sequence),
     **dict.fromkeys(("array", "tensor"), _array),
@@ -248,6 +257,7 @@ _MAKERS: dict[str, Callable[[Any, Store], Any]] = {
     "member": lambda d, store: getattr(named_class(d["class"]), d["name"]),
     "object": _object,
     "made": _made_by,
+    "bare": _bare,
 }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from analogdfc.cards.technology import Card
 from analogdfc.errors import UserError, check_names, shown
@@ -115,6 +115,9 @@ class Kit(ABC):
         check_names([corner], CORNERS, "corner")
         self.corner = corner
         self.mismatch = mismatch
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Corner, bool]]:
+        return type(self), (self.corner, self.mismatch)
 
     # What a kit is
 

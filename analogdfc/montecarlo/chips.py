@@ -57,7 +57,8 @@ class Chips:
         return cls(
             tuple(seed for part in parts for seed in part.seeds),
             {name: np.concatenate([part.angles[name] for part in parts]) for name in first.angles},
-            {name: np.concatenate([part.drawn[name] for part in parts]) for name in first.drawn},
+            # In the order of a record: those of chips that were kept come in that.
+            {n: np.concatenate([part.drawn[n] for part in parts]) for n in sorted(first.drawn)},
             {seed: why for part in parts for seed, why in part.failed.items()},
         )
 

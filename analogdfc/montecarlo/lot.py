@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 from torch import Tensor
@@ -23,7 +24,7 @@ class Lot:
     """
 
     def __init__(self, study: Study) -> None:
-        self.study = study
+        self.study = replace(study, spool=None)  # whoever does a run doesn't keep it
 
     def __reduce__(self) -> tuple[type[Lot], tuple[Study]]:
         return Lot, (self.study,)

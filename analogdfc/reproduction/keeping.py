@@ -11,7 +11,7 @@ from typing import Any
 
 from analogdfc import records
 from analogdfc.errors import UserError
-from analogdfc.jobs import Progress, Run, Spool, outcomes
+from analogdfc.jobs import Elsewhere, Progress, Run, Spool, outcomes
 from analogdfc.records import Quantity, Record, Tree
 from analogdfc.reproduction.criterion import Interval, Row
 from analogdfc.reproduction.items import Findings
@@ -63,8 +63,10 @@ def do(
     Raises:
         UserError: what a run raises that says something about the others too.
     """
+    away = isinstance(executor, Elsewhere)
     kept: list[Run[Any]] = [
-        resumable(run, spool) if isinstance(run, TrainingRun) else run for run in runs
+        run if not isinstance(run, TrainingRun) else run.placed() if away else resumable(run, spool)
+        for run in runs
     ]
     return dict(zip(runs, outcomes(kept, spool, executor, progress), strict=True))
 

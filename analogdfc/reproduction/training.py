@@ -14,7 +14,7 @@ import numpy as np
 from analogdfc import records
 from analogdfc.datasets import Dataset, Samples
 from analogdfc.files import exists
-from analogdfc.jobs import Progress, Run, Spool
+from analogdfc.jobs import Progress, Run, Spool, checkpoint_place
 from analogdfc.presets import ControlPreset, load_preset
 from analogdfc.records import Quantity, Record, Tree
 from analogdfc.reproduction.costs import SAMPLES, Cost
@@ -118,7 +118,8 @@ class TrainingRun(Run[Course]):
         every: steps from one measurement of them to the next.
         dtype: floating type.
         data: folder of data sets; no part of the settings.
-        checkpoint: where the state is kept after each epoch; no part of the settings.
+        checkpoint: where the state is kept after each epoch; no part of the settings. None for
+            where whoever does the run says, if anywhere.
     """
 
     preset: str
@@ -160,6 +161,10 @@ class TrainingRun(Run[Course]):
         kept = {name: value for name, value in told.items() if value != default[name]}
         return json.dumps(kept, sort_keys=True)
 
+    def placed(self) -> TrainingRun:
+        """The same for whoever works in another folder."""
+        return replace(self, data=self.data and self.data.resolve())
+
     @property
     def _base(self) -> Experiment:
         preset = load_preset(self.preset)
@@ -191,24 +196,24 @@ class TrainingRun(Run[Course]):
         data = _loaded(self.dataset, self.data, self.dtype, self.samples, self._base.autoencoder)
         experiment = self._experiment(data)
         trainer = experiment.trainer(_cut(data, self.held_out))
-        spent = 0.0
-        if self.checkpoint is not None and exists(self.checkpoint):
-            record = records.read(self.checkpoint)
+        checkpoint, spent = self.checkpoint or checkpoint_place(), 0.0
+        if checkpoint is not None and exists(checkpoint):
+            record = records.read(checkpoint)
             restore(trainer, record, experiment.about())
             spent = record.number(_SECONDS)
             progress(trainer.pretrained + trainer.epochs)
         begin = time.process_time() - spent
 
         def completed(_: Trainer) -> None:
-            if self.checkpoint is not None:
+            if checkpoint is not None:
                 state = checkpoint_tree(trainer, experiment.about())
                 state |= {"run": self.settings(), _SECONDS: time.process_time() - begin}
-                records.write(self.checkpoint, state)
+                records.write(checkpoint, state)
             progress(1)
 
         trainer.run(completed=completed)
-        if self.checkpoint is not None:
-            self.checkpoint.unlink(missing_ok=True)
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
         angles = Angles((), {}) if trainer.angles is None else trainer.angles.found
         seconds = time.process_time() - begin
         return Course(tuple(trainer.history), experiment.sizes[-1], seconds, angles)

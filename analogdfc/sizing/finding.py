@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,9 @@ from analogdfc.circuit.design import Design
 from analogdfc.dynamics import Trajectory
 from analogdfc.effort import circuit_seconds, model_seconds
 from analogdfc.errors import ConvergenceError
-from analogdfc.jobs import Spool, spool_beside
+from analogdfc.jobs import Spool, processes, spool_beside
 from analogdfc.sizing import specification
-from analogdfc.sizing.polish import Start, margins, polished, unsafe
+from analogdfc.sizing.polish import Polished, Start, margins, unsafe
 from analogdfc.sizing.search import cheapest, cost, search
 from analogdfc.sizing.trial import Outcome, Problem, noise_angle
 from analogdfc.sizing.workers import Workers
@@ -231,6 +232,7 @@ def size(
     simulator: Simulator | None,
     options: Options | None = None,
     progress: Progress = lambda stage, done: None,
+    executor: Executor | None = None,
 ) -> Sizing:
     """Find the cheapest design and verify it.
 
@@ -239,6 +241,7 @@ def size(
         simulator: how ngspice is run; None leaves the verification out.
         options: how it is run.
         progress: told what is being done.
+        executor: what tries designs; None processes of this machine.
 
     Raises:
         UserError: a storage that can't be used, a simulation that doesn't fit the memory, or
@@ -249,7 +252,9 @@ def size(
     options = options or Options()
     if simulator is not None:
         _check_simulation(problem)
-    with _kept(options.storage) as spool, Workers(problem, options.jobs, spool) as workers:
+    own = processes(options.jobs) if executor is None else nullcontext(executor)
+    with _kept(options.storage) as spool, own as pool:
+        workers = Workers(problem, pool, spool)
         trials = search(workers, options.trials, lambda n: progress("search", n))
         aim, rejected = problem.aim, []
         while True:
@@ -302,7 +307,7 @@ def _best(workers: Workers, trials: Sequence[Outcome], aim: float) -> tuple[Outc
     # The hardest one has most to give, evenly; it often ends cheaper than the cheapest trial.
     hardest = max((o for o in trials if o.keeps(problem, aim)), key=lambda o: o.effort)
     starts = [Start(first, aim)] + ([Start(hardest, aim)] if hardest != first else [])
-    found = workers.each(polished, starts)
+    found = workers.each(Polished, starts)
     best = min(range(len(found)), key=lambda k: cost(found[k]))
     return starts[best].outcome, found[best]
 

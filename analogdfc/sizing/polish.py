@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from analogdfc.sizing.specification import REQUIREMENTS, grid, loosest, tightest
 from analogdfc.sizing.trial import Outcome, Problem
-from analogdfc.sizing.workers import Workers
+from analogdfc.sizing.workers import Call, Workers
 
 _SHARED_PASSES = 2
 
@@ -55,6 +56,15 @@ def polished(workers: Workers, start: Start) -> Outcome:
             return workers.try_one(values)
         for name in loose:
             values[name] = _loosened(workers, values, name, aim)
+
+
+@dataclass(frozen=True)
+class Polished(Call[Start, Outcome]):
+    """The polish of a design; see `polished`."""
+
+    def done_by(self, workers: Workers) -> Outcome:
+        """See `Call.done_by`."""
+        return polished(workers, self.item)
 
 
 def margins(workers: Workers, final: Outcome, progress: Callable[[], object]) -> dict[str, float]:

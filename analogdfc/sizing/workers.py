@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
-from types import TracebackType
 from typing import Generic, TypeVar, cast
 
-from analogdfc.jobs import Processes, Progress, Run, Shared, Spool, run_kept
+from analogdfc.jobs import Progress, Run, Shared, Spool, run_kept
 from analogdfc.records import Record, Tree
 from analogdfc.sizing.trial import Outcome, Problem, evaluate, unseen_angle
 
@@ -20,46 +21,36 @@ Result = TypeVar("Result")
 
 
 class Workers:
-    """Evaluates designs of one problem and remembers what it has seen. A context manager.
+    """Evaluates designs of one problem and remembers what it has seen.
 
     Args:
         problem: what is sized.
-        jobs: processes; with 1 the work is done in this one.
+        executor: what does the work; None this process.
         spool: where results are kept; None keeps none.
     """
 
-    def __init__(self, problem: Problem, jobs: int = 1, spool: Spool | None = None) -> None:
+    def __init__(
+        self, problem: Problem, executor: Executor | None = None, spool: Spool | None = None
+    ) -> None:
         self.problem = problem
         self.spool = spool
         self._seen: dict[Key, Outcome] = {}
-        self._pool = Processes(jobs) if jobs > 1 else None
+        self._pool = executor
         self._shared = Shared(self)
-
-    def __enter__(self) -> Workers:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._pool is not None:
-            self._pool.__exit__(kind, error, trace)
 
     def __reduce__(self) -> tuple[type[Workers], tuple[Problem]]:
         return Workers, (self.problem,)  # what another process gets works there alone
 
     def each(
-        self, function: Callable[[Workers, Item], Result], items: Sequence[Item]
+        self, kind: Callable[[Shared[Workers], Item], Call[Item, Result]], items: Sequence[Item]
     ) -> list[Result]:
-        """Results of a function for several items, in their order.
+        """Results of calls of one kind for several items, in their order.
 
         Args:
-            function: of the top level of a module; called with workers of its own process.
-            items: what else it is called with, one a call.
+            kind: class of the calls.
+            items: what each is for.
         """
-        calls = [_Call(self._shared, function, item) for item in items]
+        calls = [kind(self._shared, item) for item in items]
         return run_kept(calls, self.spool, self._pool)
 
     @cached_property
@@ -71,7 +62,7 @@ class Workers:
         """Outcomes of several designs, in their order."""
         whole = {k for k, o in self._seen.items() if not (o.works and math.isnan(o.energy))}
         new = {_key(p): dict(p) for p in points if _key(p) not in whole}
-        found = self.each(_evaluated, list(new.values()))
+        found = self.each(Evaluated, list(new.values()))
         self._seen |= dict(zip(new, found, strict=True))
         return [self._seen[_key(p)] for p in points]
 
@@ -86,7 +77,7 @@ class Workers:
 
     def unseen(self, values: Mapping[str, float], seeds: Sequence[int]) -> list[float]:
         """Angles of further chips of one design, in degrees; nan for one without a rest state."""
-        return self.each(_unseen, [(dict(values), seed) for seed in seeds])
+        return self.each(Unseen, [(dict(values), seed) for seed in seeds])
 
 
 def _key(point: Mapping[str, float]) -> Key:
@@ -94,39 +85,65 @@ def _key(point: Mapping[str, float]) -> Key:
 
 
 @dataclass(frozen=True)
-class _Call(Run[Result], Generic[Item, Result]):
-    """A function of the workers and of one item, which gives an outcome or a number."""
+class Call(Run[Result], Generic[Item, Result]):
+    """What the workers of its process do for one item; gives an outcome or a number.
+
+    Attributes:
+        workers: of the problem.
+        item: what it is for.
+    """
 
     workers: Shared[Workers]
-    function: Callable[[Workers, Item], Result]
     item: Item
 
     @property
     def name(self) -> str:
-        return f"{self.function.__name__.strip('_')} {self.item}"
+        """What is done, and for what."""
+        return f"{type(self).__name__.lower()} {self.item}"
 
     def settings(self) -> str:
-        problem = self.workers.value.fingerprint
-        return json.dumps([problem, self.function.__name__, self.item], sort_keys=True)
+        """See `Task.settings`."""
+        return json.dumps([self.workers.value.fingerprint, self.item], sort_keys=True)
 
     def run(self, progress: Progress) -> Result:
-        result = self.function(self.workers.value, self.item)
+        """See `Task.run`."""
+        result = self.done_by(self.workers.value)
         progress(1)
         return result
 
+    @abstractmethod
+    def done_by(self, workers: Workers) -> Result:
+        """The result.
+
+        Args:
+            workers: of the process that does it.
+        """
+
     def pack(self, result: Result) -> Tree:
+        """See `Run.pack`."""
         kind = "outcome" if isinstance(result, Outcome) else "number"
         return {kind: json.dumps(result._asdict() if isinstance(result, Outcome) else result)}
 
     def unpack(self, record: Record) -> Result:
+        """See `Run.unpack`."""
         if "number" in record:
             return cast(Result, json.loads(record.text("number")))
         return cast(Result, Outcome(**json.loads(record.text("outcome"))))
 
 
-def _evaluated(workers: Workers, values: Mapping[str, float]) -> Outcome:
-    return evaluate(workers.problem, values)
+@dataclass(frozen=True)
+class Evaluated(Call[Mapping[str, float], Outcome]):
+    """The trial of a design."""
+
+    def done_by(self, workers: Workers) -> Outcome:
+        """See `Call.done_by`."""
+        return evaluate(workers.problem, self.item)
 
 
-def _unseen(workers: Workers, job: tuple[Mapping[str, float], int]) -> float:
-    return unseen_angle(workers.problem, *job)
+@dataclass(frozen=True)
+class Unseen(Call[tuple[Mapping[str, float], int], float]):
+    """Angle of a further chip of a design, in degrees; nan where it has no rest state."""
+
+    def done_by(self, workers: Workers) -> float:
+        """See `Call.done_by`."""
+        return unseen_angle(workers.problem, *self.item)

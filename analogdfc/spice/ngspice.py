@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from analogdfc.errors import UserError
 from analogdfc.spice.installed import digest_of, has_klu, has_osdi
@@ -38,7 +38,7 @@ class NgSpice(Simulator):
     analyses: ClassVar[tuple[str, ...]] = ("op", "dc", "ac", "noise")
 
     def __init__(self, solver: str = "auto") -> None:
-        self._file = self._find()
+        self._asked, self._file = solver, self._find()
         if solver not in SOLVERS:
             raise UserError(f"solver {solver!r} is unknown; there are {', '.join(SOLVERS)}")
         klu = solver != "sparse" and has_klu(self._file)
@@ -49,6 +49,9 @@ class NgSpice(Simulator):
             )
         sparse = solver != "klu"
         self.solvers = ("KLU",) * klu + ("Sparse",) * sparse
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        return type(self), (self._asked,)  # another machine has its program elsewhere
 
     @abstractmethod
     def _find(self) -> str:

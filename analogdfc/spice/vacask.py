@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.spice.deck import vector_name
@@ -51,6 +51,9 @@ class VacaskProgram(Simulator):
             where = f"{VACASK_VARIABLE}={value!r} names no such file" if value else "it isn't there"
             raise UserError(f"VACASK is missing: {where}. Install it: {_INSTALL}")
         self._binary = binary
+
+    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
+        return type(self), ()  # another machine has its program elsewhere
 
     def made_with(self) -> str:
         """See `Simulator.made_with`."""
