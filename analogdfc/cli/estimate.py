@@ -319,7 +319,7 @@ def _swept(
     spool: Spool | None,
 ) -> list[tuple[Parameter, list[Point]]]:
     """The sweeps; on this machine one value after another, which take less than a process."""
-    if not (parameters and spool):
+    if spool is None or not parameters:
         return []
     jobs = 1 if where.here else options.jobs
     with (

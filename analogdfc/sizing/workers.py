@@ -61,7 +61,9 @@ class Workers:
     def try_all(self, points: Sequence[Mapping[str, float]]) -> list[Outcome]:
         """Outcomes of several designs, in their order."""
         whole = {k for k, o in self._seen.items() if not (o.works and math.isnan(o.energy))}
-        new = {_key(p): dict(p) for p in points if _key(p) not in whole}
+        new: dict[Key, Mapping[str, float]] = {
+            _key(p): dict(p) for p in points if _key(p) not in whole
+        }
         found = self.each(Evaluated, list(new.values()))
         self._seen |= dict(zip(new, found, strict=True))
         return [self._seen[_key(p)] for p in points]
@@ -77,7 +79,8 @@ class Workers:
 
     def unseen(self, values: Mapping[str, float], seeds: Sequence[int]) -> list[float]:
         """Angles of further chips of one design, in degrees; nan for one without a rest state."""
-        return self.each(Unseen, [(dict(values), seed) for seed in seeds])
+        items: list[tuple[Mapping[str, float], int]] = [(dict(values), seed) for seed in seeds]
+        return self.each(Unseen, items)
 
 
 def _key(point: Mapping[str, float]) -> Key:
