@@ -25,7 +25,7 @@ ORDER = [
     "effort", "study",
     "verdicts", "plots", "inverting",
     "digital", "cost", "onchip", "sleeping", "sizing", "montecarlo", "stability", "characterise",
-    "experiments", "reproduction",
+    "experiments", "reproduction", "searching",
     "cli", "__main__",
 ]  # fmt: skip
 LARGEST = 0.105

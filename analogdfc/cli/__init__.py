@@ -41,6 +41,7 @@ COMMANDS = {
     "netlist": "Write the SPICE netlist of a network; needs no simulator.",
     "reproduce": "Do a table or figure of a paper again, with a verdict.",
     "rules": "List the learning rules and what each needs.",
+    "search": "Search for hyperparameters as the papers did.",
     "size": "Find the least circuit whose update keeps an angle.",
     "sleep": "Let a chip learn its feedback weights, asleep.",
     "stability": "Loop gain, margins and poles, and their Bode figure.",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from analogdfc.errors import UserError
 from analogdfc.training import Experiment
@@ -23,6 +25,36 @@ class Card(Table):
     title: str
     source: str
     family: str = "deep feedback control"
+
+
+_Tables = TypeVar("_Tables", bound=Table)
+
+
+def replaced(tables: _Tables, entries: Mapping[str, Any]) -> _Tables:
+    """Tables with other entries.
+
+    Args:
+        tables: the tables.
+        entries: see `Preset.with_entries`.
+
+    Raises:
+        UserError: values that the tables don't take, or a place that there isn't.
+    """
+    content = tables.model_dump(mode="json", by_alias=True, exclude_none=True)
+    for place, value in entries.items():
+        *path, last = place.split(".")
+        node: Any = content
+        for word in path:
+            node = node[word]
+        if isinstance(node, list):
+            node[int(last)] = value
+        else:
+            node[last] = value
+    try:
+        return type(tables).model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"[{'.'.join(map(str, first['loc']))}] {first['msg']}") from error
 
 
 @dataclass(frozen=True)
@@ -54,6 +86,17 @@ class Preset(ABC):
     @abstractmethod
     def rules(self) -> tuple[str, ...]:
         """The rules that it has settings for."""
+
+    def with_entries(self, entries: Mapping[str, Any]) -> Preset:
+        """The preset with other numbers in its tables, in the published conventions.
+
+        Args:
+            entries: by their places, such as 'learned.sleep.sigma'; of a list, by the number too.
+
+        Raises:
+            UserError: a preset without published tables, or values that these don't take.
+        """
+        raise UserError(f"{self.name}: it has no published tables")
 
     @abstractmethod
     def experiment(self, rule: str, feedback: str | None = None) -> Experiment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from analogdfc.controller import PI
 from analogdfc.dynamics import Euler
 from analogdfc.errors import UserError
 from analogdfc.learning import SleepPhase
-from analogdfc.presets._base import Card, Preset
+from analogdfc.presets._base import Card, Preset, replaced
 from analogdfc.presets._tables import (
     Analytic,
     Control,
@@ -39,6 +40,10 @@ class ControlPreset(Preset):
     def card(self) -> Card:
         """See `Preset`."""
         return self.tables.card
+
+    def with_entries(self, entries: Mapping[str, Any]) -> ControlPreset:
+        """See `Preset`."""
+        return replace(self, tables=replaced(self.tables, entries))
 
     @property
     def rules(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from analogdfc.learning import LearnedTargets, RecurrentDDTPRHL, get_rule
 from analogdfc.learning.targets import RandomHiddenFeedback
 from analogdfc.learning.targets.base import FAMILY
 from analogdfc.network import Network
-from analogdfc.presets._base import Card, Preset, Table
+from analogdfc.presets._base import Card, Preset, Table, replaced
 from analogdfc.training import Adam, Experiment, FeedbackPlan, Plan
 
 __all__ = ["FAMILY", "TargetPreset", "TargetTables"]
@@ -143,6 +144,10 @@ class TargetPreset(Preset):
     def card(self) -> Card:
         """See `Preset`."""
         return self.tables.card
+
+    def with_entries(self, entries: Mapping[str, Any]) -> TargetPreset:
+        """See `Preset`."""
+        return replace(self, tables=replaced(self.tables, entries))
 
     @property
     def rules(self) -> tuple[str, ...]:

@@ -46,12 +46,14 @@ class Course:
         outputs: how many a loss is summed over.
         seconds: of a processor that it took, in all its parts; nan where nobody kept them.
         angles: those that were taken of its updates.
+        stopped: why it broke off before its end; empty where it didn't.
     """
 
     history: tuple[Metrics, ...]
     outputs: int
     seconds: float
     angles: Angles = field(default_factory=lambda: Angles((), {}))
+    stopped: str = ""
 
     @property
     def best_by_error(self) -> Metrics:
@@ -194,7 +196,7 @@ class TrainingRun(Run[Course]):
     def run(self, progress: Progress) -> Course:
         """Train, from the checkpoint where there is one; see `Task.run`."""
         data = _loaded(self.dataset, self.data, self.dtype, self.samples, self._base.autoencoder)
-        experiment = self._experiment(data)
+        experiment = self.experiment(data)
         trainer = experiment.trainer(_cut(data, self.held_out))
         checkpoint, spent = self.checkpoint or checkpoint_place(), 0.0
         if checkpoint is not None and exists(checkpoint):
@@ -213,12 +215,25 @@ class TrainingRun(Run[Course]):
 
         trainer.run(completed=completed)
         if checkpoint is not None:
-            checkpoint.unlink(missing_ok=True)
+            self.ended(checkpoint)
         angles = Angles((), {}) if trainer.angles is None else trainer.angles.found
         seconds = time.process_time() - begin
         return Course(tuple(trainer.history), experiment.sizes[-1], seconds, angles)
 
-    def _experiment(self, data: Dataset) -> Experiment:
+    def ended(self, checkpoint: Path) -> None:
+        """What becomes of the state of a training that has ended.
+
+        Args:
+            checkpoint: its file.
+        """
+        checkpoint.unlink(missing_ok=True)
+
+    def experiment(self, data: Dataset) -> Experiment:
+        """What is trained: the preset's settings, with what is said here.
+
+        Args:
+            data: the set, which says the sizes of the first and the last layer.
+        """
         base = self._base
         feedback = base.plan.feedback
         if feedback is not None:
@@ -248,6 +263,7 @@ class TrainingRun(Run[Course]):
             "outputs": result.outputs,
             _SECONDS: result.seconds,
             **({ALIGNMENT: angles_tree(result.angles, self._depth)} if self.angles else {}),
+            **({"stopped": result.stopped} if result.stopped else {}),
         }
 
     def unpack(self, record: Record) -> Course:
@@ -311,7 +327,8 @@ def _course(record: Record, where: str, outputs: int) -> Course:
         for k, row in enumerate(columns.T.tolist(), start=1)
     )
     seconds = record.number(_SECONDS) if _SECONDS in record else math.nan
-    return Course(history, outputs, seconds)
+    stopped = record.text("stopped") if "stopped" in record else ""
+    return Course(history, outputs, seconds, stopped=stopped)
 
 
 @lru_cache(maxsize=1)

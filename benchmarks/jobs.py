@@ -1,0 +1,272 @@
+"""The same 200 runs by every engine: identical records, what an engine costs, who may be killed.
+
+    python -m benchmarks.jobs [--runs 200] [--only "spool, two workers"] [--no-kills]
+
+Each run is the estimate of one design of a sweep. They are done in this process first, then by
+every engine; each result is kept as a record, which has to be the same to the byte. The cost of an
+engine is the processor time of all its processes in 80 % of the runs, after the others have started
+and warmed it, less that of the same runs in this process. Then a worker is killed in mid-run (by
+SIGKILL), and in another turn the driver, which is started again. Returns 1 where a record differs
+or is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from analogdfc.cost.sweep import Parameter, PointRun, varied
+from analogdfc.jobs import Spool, engine_of, run_kept
+from benchmarks._measure import case
+
+SIZES = (16, 16, 10)
+WORKERS = 2
+WARM = 0.2
+"""Share of the runs that start an engine and aren't measured."""
+
+TICKS = os.sysconf("SC_CLK_TCK")
+HEARTBEAT = 0.5
+"""Seconds, so that a killed worker of a folder is soon missed."""
+
+
+class Way(NamedTuple):
+    """A way to do the runs.
+
+    Attributes:
+        name: in the table.
+        engine: of `analogdfc.jobs`.
+        workers: runs at a time.
+    """
+
+    name: str
+    engine: str
+    workers: int
+
+
+WAYS = (
+    Way("one process", "processes", 1),
+    Way("two processes", "processes", WORKERS),
+    Way("spool, two workers", "spool", WORKERS),
+    Way("local Dask cluster", "dask", WORKERS),
+)
+
+
+def runs_of(count: int) -> list[PointRun]:
+    """The runs: one design whose amplifiers' gain varies.
+
+    Args:
+        count: how many.
+    """
+    here = case(SIZES, 0, 1)
+    gain = Parameter("amplifier.gain", tuple(np.geomspace(1e3, 1e5, count).tolist()), "1")
+    told = {"accuracy": 0.01, "until": "update"}
+    return [
+        PointRun(varied(here.design, gain, v), 0, here.x, here.step, gain.name, v, told)
+        for v in gain.values
+    ]
+
+
+def family() -> dict[int, float]:
+    """Processor time of this process and all that it has started, in seconds, by process."""
+    stats: dict[int, tuple[int, float]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        stats[int(path.parent.name)] = int(words[1]), (int(words[11]) + int(words[12])) / TICKS
+    found = {os.getpid()}
+    while more := {pid for pid, (parent, _) in stats.items() if parent in found} - found:
+        found |= more
+    return {pid: stats[pid][1] for pid in found if pid in stats}
+
+
+def doers(way: Way) -> list[int]:
+    """Processes that do runs now: of the pool, of the folder's workers, of the cluster."""
+    usual = family()
+    lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in usual}
+    mark = "analogdfc\0work" if way.engine == "spool" else "spawn_main"
+    return [pid for pid, line in lines.items() if mark in line and pid != os.getpid()]
+
+
+@contextmanager
+def opened(way: Way, folder: Path, say: Callable[[str], object]) -> Iterator[Executor | None]:
+    """The executor of a way; with its workers, where these are started by hand."""
+    with ExitStack() as stack:
+        address = None
+        if way.engine == "spool":
+            address = str(folder / "shared")
+            command = [sys.executable, "-m", "analogdfc", "work", address, "--wait"]
+            for _ in range(way.workers):
+                stack.enter_context(ended(subprocess.Popen(
+                    [*command, "--heartbeat", str(HEARTBEAT)], stderr=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                )))  # fmt: skip
+        yield stack.enter_context(engine_of(way.engine, address).open(way.workers, say))
+
+
+@contextmanager
+def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """A process that ends with the block."""
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def done(
+    way: Way,
+    runs: Sequence[PointRun],
+    folder: Path,
+    begun: Callable[[Spool], object] = lambda spool: None,
+) -> float:
+    """Do runs and keep them; milliseconds of processor time a run, once it is warm.
+
+    Args:
+        way: how.
+        runs: the runs.
+        folder: the results go to `kept` in it.
+        begun: called before the part that is measured.
+    """
+    warm = max(1, round(WARM * len(runs)))
+    with (
+        Spool(folder / "kept") as spool,
+        opened(way, folder, lambda text: print(text, file=sys.stderr)) as executor,
+    ):
+        # Interleaved, so that both parts are alike.
+        every = len(runs) // warm
+        first = runs[::every]
+        rest = [run for k, run in enumerate(runs) if k % every]
+        run_kept(first, spool, executor)
+        begun(spool)
+        before = family()
+        run_kept(rest, spool, executor)
+        after = family()
+    spent = sum(seconds - before.get(pid, 0.0) for pid, seconds in after.items())
+    return 1e3 * spent / len(rest)
+
+
+def records(runs: Sequence[PointRun], folder: Path) -> list[bytes]:
+    """The records of runs; empty where one is missing."""
+    spool = Spool(folder / "kept")
+    return [spool.place(run).read_bytes() if run in spool else b"" for run in runs]
+
+
+def killed_worker(way: Way, runs: Sequence[PointRun], folder: Path) -> str:
+    """Do runs, of which a worker is killed in the middle; what happened."""
+    told: list[int] = []
+
+    def kill(spool: Spool) -> None:
+        def soon() -> None:
+            enough = len(spool) + len(runs) // 5
+            while len(spool) < enough:
+                time.sleep(0.01)
+            victim = doers(way)[0]
+            told.append(len(spool))
+            os.kill(victim, signal.SIGKILL)
+
+        threading.Thread(target=soon, daemon=True).start()
+
+    done(way, runs, folder, kill)
+    return f"after {told[0]} runs" if told else "never"
+
+
+def killed_driver(way: Way, runs: Sequence[PointRun], folder: Path) -> str:
+    """Do runs by a driver that is killed in the middle, and go on by another; what happened."""
+    command = [sys.executable, "-m", "benchmarks.jobs", "--runs", str(len(runs))]
+    process = subprocess.Popen([*command, "--drive", way.name, str(folder)])
+    spool = Spool(folder / "kept")
+    while len(spool) < 0.4 * len(runs) and process.poll() is None:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    there = len(spool)
+    places = [spool.place(run) for run in runs if run in spool]
+    before = [place.stat().st_mtime_ns for place in places]
+    done(way, runs, folder)
+    again = sum(p.stat().st_mtime_ns != when for p, when in zip(places, before, strict=True))
+    return f"after {there} runs, {again} of them done again"
+
+
+def _row(way: Way, runs: Sequence[PointRun], base: float, kills: bool) -> tuple[list[str], bool]:
+    """A way's row of the table, and whether all its records are there."""
+    cells, good = [way.name], True
+    turns: list[Callable[[Path], str]] = []
+    if kills and way.workers > 1:
+        turns.append(lambda folder: killed_worker(way, runs, folder))
+    if kills:
+        turns.append(lambda folder: killed_driver(way, runs, folder))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        cost = done(way, runs, folder)
+        found = records(runs, folder)
+    same = sum(a == b for a, b in zip(found, EXPECTED, strict=True))
+    good &= same == len(runs)
+    cells += [f"{same} of {len(runs)}", f"{cost:.1f}", f"{cost - base:+.1f}"]
+    if kills and way.workers == 1:
+        cells.append("there is none")
+    for turn in turns:
+        with tempfile.TemporaryDirectory() as name:
+            how = turn(Path(name))
+            found = records(runs, Path(name))
+        same = sum(a == b for a, b in zip(found, EXPECTED, strict=True))
+        good &= same == len(runs)
+        cells.append(f"{how}: {same} of {len(runs)}")
+    return cells, good
+
+
+EXPECTED: list[bytes] = []
+"""Records of the runs in this process."""
+
+
+@click.command(help=__doc__)
+@click.option("--runs", "count", type=click.IntRange(min=20), default=200, show_default=True)
+@click.option("--only", help="One of the ways.  [default: all]")
+@click.option("--kills/--no-kills", default=True, show_default=True)
+@click.option("--drive", type=(str, click.Path(path_type=Path)), hidden=True)
+def main(count: int, only: str | None, kills: bool, drive: tuple[str, Path] | None) -> None:
+    """Print the table; see the module."""
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    runs = runs_of(count)
+    ways = {way.name: way for way in WAYS}
+    if drive is not None:
+        done(ways[drive[0]], runs, drive[1])
+        return
+    table = Table(title=f"{count} runs, each an estimate of {'-'.join(map(str, SIZES))}")
+    heads = ("engine", "identical records", "CPU ms a run", "cost of the engine, CPU ms a run")
+    for column in (*heads, *(("a worker killed", "the driver killed") if kills else ())):
+        table.add_column(column)
+    with tempfile.TemporaryDirectory() as name:
+        base = done(WAYS[0], runs, Path(name))
+        EXPECTED[:] = records(runs, Path(name))
+    missed = not all(EXPECTED)
+    for way in [ways[only]] if only else WAYS:
+        print(way.name, file=sys.stderr)
+        cells, good = _row(way, runs, base, kills)
+        table.add_row(*cells)
+        missed |= not good
+    Console().print(table)
+    print("MISSED" if missed else "good: all records are identical")
+    sys.exit(missed)
+
+
+if __name__ == "__main__":
+    main()
