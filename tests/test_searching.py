@@ -27,12 +27,12 @@ PLAN = Search(
     preset="fashion-mnist",
     rule="bp",
     dataset="digits",
-    samples=64,
+    samples=500,
     held_out=32,
     trials=4,
     together=4,
-    epochs=2,
-    rungs=(1,),
+    epochs=4,
+    rungs=(2,),
 )
 
 
@@ -103,8 +103,8 @@ def test_the_published_values_are_the_published_settings() -> None:
 
 
 def test_a_trial_that_goes_on_from_a_rung_is_one_that_never_halted(tmp_path: Path) -> None:
-    first = PLAN.rung((("optimizer.lr", 0.01),), 1).with_state(tmp_path)
-    second = PLAN.rung((("optimizer.lr", 0.01),), 2).with_state(tmp_path)
+    first = PLAN.rung((("optimizer.lr", 0.01),), 2).with_state(tmp_path)
+    second = PLAN.rung((("optimizer.lr", 0.01),), 3).with_state(tmp_path)
     assert first.checkpoint == second.checkpoint
     whole = replace(second, checkpoint=None).run(lambda units: None)
     told: list[int] = []
@@ -112,13 +112,13 @@ def test_a_trial_that_goes_on_from_a_rung_is_one_that_never_halted(tmp_path: Pat
     assert second.checkpoint is not None
     assert second.checkpoint.exists()
     two = second.run(told.append)
-    assert told == [1, 1, 1]  # the second epoch alone was trained
-    assert one.history == whole.history[:1]
+    assert told == [1, 1, 2, 1]  # the third epoch alone was trained
+    assert one.history == whole.history[:2]
     assert two.history == whole.history
 
 
 def test_training_that_diverges_is_worth_nothing() -> None:
-    wild = PLAN.rung((("optimizer.kind", "sgd"), ("optimizer.lr", 1e300)), 1)
+    wild = PLAN.rung((("optimizer.kind", "sgd"), ("optimizer.lr", 1e300)), 4)
     found = wild.run(lambda units: None)
     assert found.stopped
     assert math.isinf(PLAN.value(found))
@@ -127,10 +127,10 @@ def test_training_that_diverges_is_worth_nothing() -> None:
 def test_half_of_the_trials_end_at_the_rung(whole: tuple[Path, list[Trial]]) -> None:
     _, trials = whole
     assert [trial.state for trial in trials].count("pruned") == 2
-    gone = [t.reached[1] for t in trials if t.state == "pruned"]
-    stayed = [t.reached[1] for t in trials if t.state == "complete"]
+    gone = [t.reached[2] for t in trials if t.state == "pruned"]
+    stayed = [t.reached[2] for t in trials if t.state == "complete"]
     assert max(stayed) <= min(gone)
-    assert best_of(trials).value == min(t.reached[2] for t in trials if 2 in t.reached)
+    assert best_of(trials).value == min(t.reached[4] for t in trials if 4 in t.reached)
     assert sum(importance(PLAN, trials).values()) == pytest.approx(1)
 
 
@@ -139,7 +139,7 @@ def test_a_search_that_is_cut_off_anywhere_ends_as_if_it_had_not_been(
 ) -> None:
     folder, trials = whole
     lines = (folder / "journal").read_bytes().splitlines(keepends=True)
-    for left in (3, 7, len(lines) - 3):
+    for left in (4, len(lines) - 3):
         there = tmp_path / str(left)
         there.mkdir()
         # The last line was being written when the driver was killed.
@@ -196,8 +196,8 @@ def test_a_journal_of_another_search_and_a_search_that_runs_are_refused(
         searched(tmp_path)
 
 
-RUN = ["search", "fashion-mnist", "--rule", "bp", "--dataset", "digits", "--samples", "64",
-       "--held-out", "32", "--trials", "4", "--together", "4", "--epochs", "2", "--rungs", "1",
+RUN = ["search", "fashion-mnist", "--rule", "bp", "--dataset", "digits", "--samples", "500",
+       "--held-out", "32", "--trials", "4", "--together", "4", "--epochs", "4", "--rungs", "2",
        "--jobs", "1"]  # fmt: skip
 
 
@@ -223,11 +223,11 @@ def test_the_command_finds_a_preset_that_trains_to_the_value_that_it_says(
     assert not Path("s.runs").exists()
     preset = load_preset("s.toml")
     assert "trial" in preset.source
-    assert "64 samples of digits" in preset.source
+    assert "500 samples of digits" in preset.source
     experiment = preset.experiment("bp")
     settings = settings_of(experiment)
     assert {name: settings[name].value for name, _ in best.settings} == dict(best.settings)
-    assert experiment.plan.epochs == 2
+    assert experiment.plan.epochs == 4
     data = experiment.load()
     assert experiment.sizes[0] == data.x.shape[1]
 

@@ -108,14 +108,14 @@ def preset_text(plan: Search, journal: Journal, trials: Sequence[Trial]) -> str:
         "preset": plan.preset,
         "rule": plan.rule,
         **({"feedback": base.feedback} if base.controlled else {}),
-        **({} if plan.dataset is None else {"dataset": plan.dataset}),
+        **({} if plan.dataset is None else {"dataset": plan.dataset, "sizes": plan.sizes}),
         **({} if plan.samples is None else {"samples": plan.samples}),
     }
     further = {"epochs": plan.epochs}
     if plan.pretraining is not None and base.plan.feedback is not None:
         further["feedback.pretraining_epochs"] = plan.pretraining
     lines = [
-        "# Settings that a search found; `analogdfc train --preset` takes this file.",
+        "# Settings that a search found: a preset of one's own.",
         "[card]",
         f"title = {json.dumps(f'{plan.preset}, {plan.rule}, searched')}",
         f"source = {json.dumps(source)}",

@@ -70,7 +70,7 @@ def search(
         for epochs in (*plan.rungs, plan.epochs):
             running = [k for k in numbers if journal.trials[k].state == "running"]
             _climb(plan, journal, running, epochs, spool, executor)
-            _sort_out(plan, journal, running, epochs)
+            _sort_out(plan, journal, numbers, epochs)
             for trial in (journal.trials[k] for k in running):
                 if trial.state != "running":
                     _state_of(plan, trial, spool).unlink(missing_ok=True)
@@ -185,7 +185,7 @@ def _sort_out(plan: Search, journal: Journal, numbers: Sequence[int], epochs: in
     came = sorted(
         (one.reached[epochs], one.number)
         for one in journal.trials.values()
-        if one.number <= max(numbers, default=-1) and epochs in one.reached
+        if one.number <= numbers[-1] and epochs in one.reached
     )
     enough = came[: math.ceil(_KEPT * len(came))]
     for trial in (journal.trials[k] for k in numbers):

@@ -18,6 +18,7 @@ from analogdfc.presets import Preset, load_preset
 from analogdfc.reproduction.training import Course, TrainingRun
 from analogdfc.searching.spaces import Variable, chosen, space_of
 from analogdfc.training import Divergence, Experiment
+from analogdfc.training.experiment import DTYPES
 from analogdfc.tuning import settings_of, with_settings
 
 __all__ = ["Measure", "Rung", "Search", "changes"]
@@ -166,6 +167,15 @@ class Search:
     def base(self) -> Experiment:
         """The published settings."""
         return self.published.experiment(self.rule, self.feedback)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Neurons of the layers, as the data set needs them."""
+        base = self.base
+        if self.dataset is None:
+            return base.sizes
+        data = replace(base, dataset=self.dataset).load(self.data, DTYPES[self.dtype])
+        return (data.x.shape[1], *base.sizes[1:-1], data.y.shape[1])
 
     @property
     def space(self) -> tuple[Variable, ...]:
