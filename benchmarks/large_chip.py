@@ -6,17 +6,20 @@
 The ideal rule is DFC-SSA with the published settings and fixed feedback; the chip learns from its
 updates at rest, `dfc-chip`, with the same rate, order of samples and clipping. Part `chip` trains
 both, some seeds each, and prints the difference, what a step costs of the ideal one, and the chip's
-specification. Part `causes` changes one figure of the chip at a time. Finished trainings are kept
-in `--folder` and taken from there.
+specification. Part `causes` changes one thing of the chip at a time. Both print time and energy of
+a sample and the area beside it, as `analogdfc estimate` finds them in closed form, of the chip with
+the weights that it starts from. Finished trainings are kept in `--folder` and taken from there.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import cache
 from pathlib import Path
 from statistics import mean, median
 from typing import NamedTuple
@@ -25,8 +28,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from analogdfc.analysis.noise import ReadingNoise
 from analogdfc.cards.technology import Card
+from analogdfc.circuit.devices import Devices
 from analogdfc.controller import PI
+from analogdfc.cost.estimate import CLOSED_FORM, estimate
+from analogdfc.datasets import Dataset
+from analogdfc.errors import ConvergenceError
 from analogdfc.jobs import Progress, Run, Spool, run_kept
 from analogdfc.onchip.registry import HardwareDFC
 from analogdfc.onchip.substrate import CARD, ChipSubstrate
@@ -54,10 +62,22 @@ Change = tuple[str, str, float | None]
 DESIGN: tuple[Change, ...] = (("wire", "rows", TILE), ("wire", "columns", TILE))
 """What the chip has in place of the card's own figures."""
 
+_ZEROED = Card.load("auto_zero_100mhz").auto_zero.model_dump()
+
+AUTO_ZERO: tuple[Change, ...] = tuple(("auto_zero", key, value) for key, value in _ZEROED.items())
+"""The auto-zero of the neurons, as the card of the package that has one has it."""
+
+
+def _offsets(volts: float) -> tuple[Change, ...]:
+    return ("amplifier", "offset", volts), ("tanh", "offset", volts)
+
+
 CAUSES: dict[str, tuple[tuple[str, tuple[Change, ...]], ...]] = {
     "offset of amplifiers and cells": tuple(
-        (f"{1e3 * v:g} mV", (("amplifier", "offset", v), ("tanh", "offset", v)))
-        for v in (1e-4, 3e-3, 1e-2)
+        (f"{1e3 * v:g} mV", _offsets(v)) for v in (1e-4, 3e-3, 1e-2)
+    ),
+    "auto-zero of the neurons, offset": tuple(
+        (f"{1e3 * v:g} mV", (*_offsets(v), *AUTO_ZERO)) for v in (1e-3, 1e-2, 3e-2)
     ),
     "levels of a device": tuple(
         (f"{v}", (("device", "levels", float(v)),)) for v in (16, 64, 1024)
@@ -75,6 +95,19 @@ CAUSES: dict[str, tuple[tuple[str, tuple[Change, ...]], ...]] = {
 STEPS = (0.01, 0.1)
 """Target steps beside that of the chip."""
 
+DEVICES = ("ecram_mo_kim2019", "rram_optimised_gong2022", "pcm_nandakumar2019")
+"""What holds the weights in place of conductances that are set: pulsed, or written in granules."""
+
+READING = ReadingNoise(settle=10e-6, free=5e-6)
+"""How long an update is read."""
+
+NOISES: tuple[tuple[str, ReadingNoise, tuple[Change, ...]], ...] = (
+    ("means over 10 and 5 us", READING, ()),
+    ("the free phase sampled", replace(READING, free=0.0), ()),
+    ("the same, amplifiers of 100 nV", replace(READING, free=0.0), (("amplifier", "noise", 1e-7),)),
+)
+"""Noise of the reading: of amplifiers and resistors, under control and in the free phase."""
+
 
 @dataclass(frozen=True)
 class Learned(Run[tuple[float, float]]):
@@ -87,6 +120,8 @@ class Learned(Run[tuple[float, float]]):
         images: to learn from; None for all.
         epochs: over them.
         seed: of weights, order and chip.
+        device: card of what holds the weights; empty for conductances that are set.
+        noise: of the reading; None for none.
     """
 
     chip: bool
@@ -95,6 +130,9 @@ class Learned(Run[tuple[float, float]]):
     images: int | None
     epochs: int
     seed: int
+    _: KW_ONLY
+    device: str = ""
+    noise: ReadingNoise | None = None
 
     @property
     def name(self) -> str:
@@ -104,7 +142,7 @@ class Learned(Run[tuple[float, float]]):
     def run(self, progress: Progress) -> tuple[float, float]:
         """See `Task.run`."""
         experiment = self.experiment()
-        trainer = experiment.trainer(experiment.load())
+        trainer = experiment.trainer(data_of(self.images, self.seed))
         start = time.process_time()
         trainer.run()
         progress(1)
@@ -131,8 +169,10 @@ class Learned(Run[tuple[float, float]]):
             return made
         # The published loop of DFC-SSA has no proportional part, which a chip needs for its speed.
         alpha = base.options["controller"].alpha
-        substrate = ChipSubstrate(card=self.card(), controller=PI(k_p=1.0, alpha=alpha))
-        options = {"target_stepsize": self.target_step}
+        devices = Devices.of(self.device) if self.device else None
+        controller = PI(k_p=1.0, alpha=alpha)
+        substrate = ChipSubstrate(card=self.card(), devices=devices, controller=controller)
+        options = {"target_stepsize": self.target_step, "noise": self.noise}
         return replace(made, rule="dfc-chip", substrate=substrate, options=options)
 
     def card(self) -> Card:
@@ -142,6 +182,82 @@ class Learned(Run[tuple[float, float]]):
             card = card.replace(section, **{entry: value})
         card.check()
         return card
+
+
+@cache
+def data_of(images: int | None, seed: int) -> Dataset:
+    """What is learned.
+
+    Args:
+        images: to learn from; None for all.
+        seed: of the order in which they are set aside for validation.
+    """
+    return Learned(False, (), TARGET_STEP, images, 1, seed).experiment().load()
+
+
+class Cost(NamedTuple):
+    """What a sample costs on a chip; nan where its loop doesn't settle.
+
+    Attributes:
+        seconds: its time, without the product of the update.
+        joules: its energy, without the same.
+        square_metres: area of the chip.
+    """
+
+    seconds: float
+    joules: float
+    square_metres: float
+
+
+PRICED = 4
+"""Images over which the cost of a sample is a mean."""
+
+
+@dataclass(frozen=True)
+class Priced(Run[Cost]):
+    """The cost of a sample on the chip of a training, with the weights at its start.
+
+    Attributes:
+        of: the training.
+    """
+
+    of: Learned
+
+    @property
+    def name(self) -> str:
+        """See `Task.name`."""
+        return f"cost of {self.of.name}"
+
+    def run(self, progress: Progress) -> Cost:
+        """See `Task.run`."""
+        experiment, data = self.of.experiment(), data_of(self.of.images, self.of.seed)
+        rule = experiment.trainer(data).rule
+        assert isinstance(rule, HardwareDFC)
+        x, y = data.x[:PRICED], data.y[:PRICED]
+        static = rule.refold()
+        try:
+            state = static.solve(x, self.of.target_step * rule.loss.error(rule.outputs(x), y))
+            found = estimate(
+                static.chip.design,
+                self.of.seed,
+                x,
+                state.goal - state.output,
+                method=CLOSED_FORM,
+                state=state,
+                limits=False,
+            )
+        except ConvergenceError:
+            return Cost(math.nan, math.nan, math.nan)
+        progress(1)
+        return Cost(found.seconds, found.joules, found.area.total)
+
+    def pack(self, result: Cost) -> Tree:
+        """See `Run.pack`."""
+        return result._asdict()
+
+    def unpack(self, record: Record) -> Cost:
+        """See `Run.unpack`."""
+        return Cost(*(record.number(name) for name in Cost._fields))
 
 
 class Row(NamedTuple):
@@ -173,6 +289,11 @@ def causes(images: int | None, epochs: int) -> Iterator[Row]:
     for cause, values in CAUSES.items():
         for value, changes in values:
             yield Row(cause, value, replace(chip, changes=(*DESIGN, *changes)))
+    for value, noise, changes in NOISES:
+        run = replace(chip, changes=(*DESIGN, *changes), noise=noise)
+        yield Row("noise of the reading", value, run)
+    for device in DEVICES:
+        yield Row("devices that are written", device, replace(chip, device=device))
 
 
 def step_ratio() -> float:
@@ -206,6 +327,21 @@ def learned(runs: Sequence[Learned], folder: Path) -> list[tuple[float, float]]:
         return list(run_kept(list(runs), spool))
 
 
+def costs(runs: Sequence[Learned], folder: Path) -> list[Cost]:
+    """Cost of a sample on the chips of trainings, those of earlier calls from the folder."""
+    with Spool(folder) as spool:
+        return list(run_kept([Priced(run) for run in runs], spool))
+
+
+def cost_cells(cost: Cost) -> tuple[str, str, str]:
+    """Microseconds, microjoules and square millimetres."""
+    return (
+        f"{1e6 * cost.seconds:.3g}",
+        f"{1e6 * cost.joules:.3g}",
+        f"{1e6 * cost.square_metres:.3g}",
+    )
+
+
 def show_chip(images: int | None, epochs: int, seeds: int, folder: Path) -> bool:
     """Print the ideal and the chip side by side; whether a bar is missed."""
     chips = [Learned(True, DESIGN, TARGET_STEP, images, epochs, seed) for seed in range(seeds)]
@@ -222,6 +358,8 @@ def show_chip(images: int | None, epochs: int, seeds: int, folder: Path) -> bool
     print(f"lost on the mean: {lost:+.2f} points (bar {POINTS_BAR:g})")
     print(f"CPU time of a step, chip over ideal rule: {ratio:.2f} (bar {STEP_BAR:g})")
     print(f"CPU seconds of a training: ideal {found[0][1]:.0f}, chip {found[seeds][1]:.0f}")
+    (cost,) = costs(chips[:1], folder)
+    print("a sample takes {} us and {} uJ, the chip {} mm^2".format(*cost_cells(cost)))
     print(f"chip: {CARD} in tiles of {TILE}, target step {TARGET_STEP:g}")
     return lost > POINTS_BAR or ratio > STEP_BAR
 
@@ -230,14 +368,17 @@ def show_causes(images: int | None, epochs: int, folder: Path) -> None:
     """Print what each change of the chip does to what it learns."""
     rows = list(causes(images, epochs))
     found = learned([row.run for row in rows], folder)
+    chips = [row.run for row in rows if row.run.chip]
+    priced = dict(zip(chips, costs(chips, folder), strict=True))
     count = "all" if images is None else str(images)
     table = Table(title=f"Fashion-MNIST, {count} images, {epochs} epochs, seed 0: test error in %")
     table.add_column("what is changed")
-    for column in ("to", "error %", "over the ideal rule"):
+    for column in ("to", "error %", "over the ideal rule", "us", "uJ", "mm^2"):
         table.add_column(column, justify="right")
     for row, (error, _) in zip(rows, found, strict=True):
         more = f"{100 * (error - found[0][0]):+.2f}"
-        table.add_row(row.cause, row.value, f"{100 * error:.2f}", more)
+        cells = cost_cells(priced[row.run]) if row.run.chip else ("", "", "")
+        table.add_row(row.cause, row.value, f"{100 * error:.2f}", more, *cells)
     Console().print(table)
 
 
