@@ -32,10 +32,10 @@ from analogdfc.analysis.noise import ReadingNoise
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.devices import Devices
 from analogdfc.controller import PI
-from analogdfc.cost.estimate import CLOSED_FORM, estimate
 from analogdfc.datasets import Dataset
 from analogdfc.errors import ConvergenceError
 from analogdfc.jobs import Progress, Run, Spool, run_kept
+from analogdfc.onchip.bill import sample_cost
 from analogdfc.onchip.registry import HardwareDFC
 from analogdfc.onchip.substrate import CARD, ChipSubstrate
 from analogdfc.presets import load_preset
@@ -233,19 +233,8 @@ class Priced(Run[Cost]):
         experiment, data = self.of.experiment(), data_of(self.of.images, self.of.seed)
         rule = experiment.trainer(data).rule
         assert isinstance(rule, HardwareDFC)
-        x, y = data.x[:PRICED], data.y[:PRICED]
-        static = rule.refold()
         try:
-            state = static.solve(x, self.of.target_step * rule.loss.error(rule.outputs(x), y))
-            found = estimate(
-                static.chip.design,
-                self.of.seed,
-                x,
-                state.goal - state.output,
-                method=CLOSED_FORM,
-                state=state,
-                limits=False,
-            )
+            found = sample_cost(rule, data.x[:PRICED], data.y[:PRICED], self.of.seed)
         except ConvergenceError:
             return Cost(math.nan, math.nan, math.nan)
         progress(1)

@@ -48,13 +48,13 @@ def show(sizing: Sizing, origin: str, data: Stimuli) -> None:
         )
     card = sizing.design.card
     say(
-        f"conductances: R_on {_si(1 / card.device.g_max, 'ohm')} (given) to R_off "
-        f"{_si(1 / card.device.g_min, 'ohm')}; quiescent current of an amplifier "
-        f"{_si(card.amplifier.quiescent_current, 'A')}"
+        f"conductances: R_on {si(1 / card.device.g_max, 'ohm')} (given) to R_off "
+        f"{si(1 / card.device.g_min, 'ohm')}; quiescent current of an amplifier "
+        f"{si(card.amplifier.quiescent_current, 'A')}"
     )
     say(
-        f"energy of a sample {_si(final.energy, 'J')}, over {_si(problem.seconds, 's')}; "
-        f"settles in {_si(final.settling, 's')}; phase margin {final.phase_margin:.3g} degrees"
+        f"energy of a sample {si(final.energy, 'J')}, over {si(problem.seconds, 's')}; "
+        f"settles in {si(final.settling, 's')}; phase margin {final.phase_margin:.3g} degrees"
     )
     say(
         f"angle of the worst chip, static model: {final.angle:.3g} degrees (static "
@@ -66,7 +66,8 @@ def show(sizing: Sizing, origin: str, data: Stimuli) -> None:
         _say_unseen(say, sizing)
 
 
-def _si(value: float, unit: str) -> str:
+def si(value: float, unit: str) -> str:
+    """A value with its unit, four digits."""
     return engineering(value, unit, digits=4)
 
 

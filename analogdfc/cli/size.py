@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,10 @@ from analogdfc.cli._design import (
     make_model,
     make_stimuli,
     progress_bar,
+    read_card,
 )
 from analogdfc.cli._given import given, learned_on
+from analogdfc.cli._lesson import OPTIONS, TAKEN, Course, size_by_training
 from analogdfc.cli._options import (
     Control,
     Count,
@@ -37,6 +40,7 @@ from analogdfc.cli._options import (
     check_outputs,
     control_options,
     refuse,
+    refuse_others,
     settings,
 )
 from analogdfc.cli._where import Where, where_options
@@ -57,6 +61,7 @@ _EXAMPLES = """\b
 Examples:
   analogdfc size --max-angle 5 --sizes 16-10-10 -o size.h5
   analogdfc size --max-angle 4 --fix gain=1e4 --range offset=10uV:1mV -o tight.h5
+  analogdfc size --accuracy 2 --dataset digits --epochs 3 -o learns.h5
 """
 
 
@@ -86,6 +91,13 @@ class _Effort:
     engine: str
     solver: str
     time_limit: float
+
+
+def _lesson_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of a sizing by training."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.command(
@@ -201,6 +213,8 @@ class _Effort:
     ".toml.",
 )
 @where_options
+@_lesson_options
+@bundled("course", Course)
 @bundled("bounds", _Bounds)
 @bundled("effort", _Effort)
 def command(
@@ -216,6 +230,7 @@ def command(
     switches: Switches,
     control: Control,
     where: Where,
+    course: Course,
     bounds: _Bounds,
     effort: _Effort,
 ) -> None:
@@ -226,8 +241,28 @@ def command(
     energy; prints them as a specification, and simulates it. A network that learned through a chip
     brings that chip's card and seeds, where no option says otherwise; not its devices, since their
     window and levels are what is sought.
+
+    With --accuracy short trainings through the chip at rest decide instead of an angle, and nothing
+    is simulated: from the card's own values each requirement is loosened as far as the network
+    learns the data set within so many points of the ideal rule, which is tried on fresh seeds. What
+    a training takes is told before they start; the record and the card are written, no figure.
     """
     torch.set_num_threads(1)
+    if course.accuracy is not None:
+        refuse_others("--accuracy seeks a chip by trainings, on which it has no effect", *TAKEN)
+        size_by_training(
+            course,
+            read_card(card),
+            sizes,
+            seed,
+            (parse_fixed(fixed), parse_ranges(ranges)),
+            (output, _check_outputs(output, effort.storage, (card,))),
+            (where, effort.jobs),
+            as_json=as_json,
+        )
+        return
+    why = "there are trainings with --accuracy alone"
+    refuse(why, "dataset", "epochs", "images", "trainings")
     if not effort.verify:
         why = "--no-verify leaves the simulations out"
         refuse(why, "circuits", "engine", "solver", "time_limit")

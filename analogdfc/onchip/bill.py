@@ -7,15 +7,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
 from analogdfc.analysis.energy import writes
 from analogdfc.analysis.energy.items import WRITES
 from analogdfc.circuit.design import Design
-from analogdfc.cost.estimate import Estimate
+from analogdfc.cost.estimate import CLOSED_FORM, Estimate, estimate
 from analogdfc.datasets import Dataset
 from analogdfc.devices import DeviceModel
 from analogdfc.digital import Band, Row, spread
 from analogdfc.jobs import Spool
 from analogdfc.onchip.convergence import Convergence, OnChip, converge, on_chip
+from analogdfc.onchip.rule import HardwareDFC
 from analogdfc.records import Quantity
 
 DEVICE = "ecram_mo_kim2019"
@@ -95,6 +98,24 @@ def trained(
         if mine:
             digital[rule] = spread(mine)
     return Trained(convergence, chip, "; ".join(missing), digital)
+
+
+def sample_cost(rule: HardwareDFC, x: Tensor, y: Tensor, seed: int | None) -> Estimate:
+    """What a sample costs on the chip of a training, with the weights that it starts from.
+
+    Args:
+        rule: through the chip, on the CPU, before it has learned.
+        x: inputs, (batch, n_0); the cost is a mean over them.
+        y: labels, (batch, n_L).
+        seed: of the chip.
+
+    Raises:
+        ConvergenceError: the loop doesn't settle.
+    """
+    static = rule.refold()
+    step = rule.target_stepsize * rule.loss.error(rule.outputs(x), y)
+    state, design = static.solve(x, step), static.chip.design
+    return estimate(design, seed, x, step, method=CLOSED_FORM, state=state, limits=False)
 
 
 def _pulse(design: Design) -> tuple[float, list[tuple[str, str]]]:

@@ -1,4 +1,4 @@
-"""The cheapest circuit whose weight update keeps an angle to the ideal one."""
+"""The cheapest circuit whose weight update keeps an angle, or that learns as well as is asked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from analogdfc.lazy import hand_out
 if TYPE_CHECKING:
     from analogdfc.sizing.figure import sizing_figure
     from analogdfc.sizing.finding import Options, Sizing, Verification, size, verify
+    from analogdfc.sizing.lesson import Lesson
     from analogdfc.sizing.specification import REQUIREMENTS, Requirement, parse_fixed, parse_ranges
+    from analogdfc.sizing.teaching import Education, teach
     from analogdfc.sizing.trial import Outcome, Problem
 else:
     __getattr__, __dir__ = hand_out(
@@ -23,11 +25,16 @@ else:
                 "size",
                 "verify",
             ),
+            "analogdfc.sizing.lesson": ("Lesson",),
             "analogdfc.sizing.specification": (
                 "REQUIREMENTS",
                 "Requirement",
                 "parse_fixed",
                 "parse_ranges",
+            ),
+            "analogdfc.sizing.teaching": (
+                "Education",
+                "teach",
             ),
             "analogdfc.sizing.trial": (
                 "Outcome",
@@ -38,6 +45,8 @@ else:
 
 __all__ = [
     "REQUIREMENTS",
+    "Education",
+    "Lesson",
     "Options",
     "Outcome",
     "Problem",
@@ -48,5 +57,6 @@ __all__ = [
     "parse_ranges",
     "size",
     "sizing_figure",
+    "teach",
     "verify",
 ]
