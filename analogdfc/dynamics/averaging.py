@@ -53,18 +53,26 @@ class AveragedRun:
         self.summed = [torch.zeros_like(v) for v in state.v]
 
     def _route(self) -> None:
-        """Buffers of the feedback; one product for all layers where they see the same signal."""
+        """Buffers of the feedback; one product for all layers where they see the same signal.
+
+        The output layer sees the control signal itself where its feedback is the identity, as is
+        published: of an autoencoder that would be the largest product of all.
+        """
         loop, sizes = self.loop, [v.shape[1] for v in self.v]
-        self.pushed = self.u.new_empty(len(self.u), sum(sizes))
-        self.pushes = list(torch.split(self.pushed, sizes, dim=1))
         stems = loop.pathway.stems if loop.pathway else ()
         self.h = [self.u.new_empty(len(self.u), len(a)) for a in stems]
+        self.alone = not stems and len(sizes) > 1 and _is_identity(loop.feedback[-1])
+        feedback = loop.feedback[:-1] if self.alone else loop.feedback
+        own = [self.u.new_empty(len(self.u), sizes[-1])] if self.alone else []
+        sizes = sizes[: len(feedback)]
+        pushed = self.u.new_empty(len(self.u), sum(sizes))
+        self.pushes = [*torch.split(pushed, sizes, dim=1), *own]
         sources = self.h or [self.u]
         if len(sources) == 1:
-            fused = torch.cat(loop.feedback).T.contiguous()
-            self.products = [(sources[0], fused, self.pushed)]
+            fused = torch.cat(feedback).T.contiguous()
+            self.products = [(sources[0], fused, pushed)]
         else:
-            matrices = [q.T for q in loop.feedback]
+            matrices = [q.T for q in feedback]
             self.products = list(zip(sources, matrices, self.pushes, strict=True))
 
     def step(self, slot: int) -> None:
@@ -104,6 +112,8 @@ class AveragedRun:
                 activate(self.loop.pathway.activation, h, h)
         for source, q, out in self.products:
             torch.mm(source, q, out=out)
+        if self.alone:
+            self.pushes[-1].copy_(self.u)
 
     def _drive(self, i: int, slot: int) -> Tensor:
         """Feedforward compartment that layer i + 1 sees in a step."""
@@ -152,6 +162,10 @@ class AveragedRun:
             if i > 0:
                 flat = self.r[i - 1][:count].flatten(0, 1)
                 self.weights[i].addmm_(d.flatten(0, 1).T, flat)
+
+
+def _is_identity(q: Tensor) -> bool:
+    return torch.equal(q, torch.eye(len(q), dtype=q.dtype, device=q.device))
 
 
 def activate(phi: Activation, v: Tensor, out: Tensor) -> None:

@@ -31,7 +31,7 @@ COSTS = {
     "autoencoder": {
         "bp": Cost(370),
         "dfa": Cost(130),
-        "dfc": Cost(200_000, 6_800),
+        "dfc": Cost(65_000, 6_800),
         "dfc-ss": Cost(200_000, 6_800),
         "dfc-ssa": Cost(75_000, 6_800),
     },
