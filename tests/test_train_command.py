@@ -607,6 +607,38 @@ def test_options_of_the_loop_are_in_the_checkpoint_and_hold_when_resumed(tmp_pat
 
 
 @pytest.mark.usefixtures("_no_figure")
+@pytest.mark.parametrize(
+    ("rule", "still"),
+    [
+        ("dfc-ssa", ["--feedback", "fixed"]),
+        ("ddtp-linear", ["--set", "feedback.pretraining_epochs=0", "--set", "feedback.after=0",
+                         "--set", "joint=false"]),
+    ],
+)  # fmt: skip
+def test_a_training_starts_from_the_feedback_weights_of_a_file_too(
+    tmp_path: Path, rule: str, still: list[str]
+) -> None:
+    first, second, third = (tmp_path / f"{k}.h5" for k in range(3))
+    short = ["--dataset", "digits-4x4", "--sizes", "16-6-10", "--samples", "20", "--rule", rule]
+    short += ["--epochs", "1"]
+    learned = ["--feedback", "learned"] if rule == "dfc-ssa" else []
+    good(*short, *learned, "-o", first)
+    # In one step of so small a learning rate nothing moves.
+    rest = [*still, "--lr", "1e-300", "--seed", "5"]
+    good(*short, *rest, "--weights", first, "-o", second)
+    good(*short, *rest, "-o", third)
+
+    def feedback(path: Path) -> list[Any]:
+        model = read_model(path)
+        found = model.feedback if rule == "dfc-ssa" else model.pathway
+        assert found is not None
+        return [t.numpy() for t in found.state_dict().values()]
+
+    assert all(map(np.array_equal, feedback(first), feedback(second)))
+    assert not all(map(np.array_equal, feedback(first), feedback(third)))
+
+
+@pytest.mark.usefixtures("_no_figure")
 def test_training_goes_on_from_the_weights_of_a_file(tmp_path: Path) -> None:
     first, second = tmp_path / "1.h5", tmp_path / "2.h5"
     small = ["--dataset", "digits-4x4", "--samples", "60", "--rule", "bp"]

@@ -197,7 +197,8 @@ class _Train(Sections):
     "--weights",
     type=click.Path(path_type=Path),
     help="Start from the weights and biases of a file, such as that of another training, with its "
-    "sizes and activations where no option says others.",
+    "sizes and activations where no option says others; from its feedback weights too, where they "
+    "are of the rule's kind and neither --spread nor --feedback-width is given.",
 )
 @click.option(
     "--switch",

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from analogdfc.experiments.targets import DAMPINGS
 from analogdfc.presets import load_preset
+from analogdfc.reproduction import directions
 from analogdfc.reproduction.angle_claims import (
     TABLE_S7,
     dampings,
@@ -14,7 +15,8 @@ from analogdfc.reproduction.angle_claims import (
 )
 from analogdfc.reproduction.angles import AngleFigure, TrainingSource
 from analogdfc.reproduction.cells import Column, Method
-from analogdfc.reproduction.items import Item, Unbuilt
+from analogdfc.reproduction.claims import ClaimsFigure
+from analogdfc.reproduction.items import Item
 from analogdfc.reproduction.nullspace import NullSpaceFigure
 from analogdfc.reproduction.tables import TrainingTable
 
@@ -137,10 +139,14 @@ ITEMS: tuple[Item, ...] = (
         shown="GNT",
         judge=last_hidden_layer,
     ),
-    Unbuilt(
+    ClaimsFigure(
         "tp/s2",
         "Change of the output by GNT and BP updates, toy",
-        "the directions are measured (`experiments.output_direction`), the figure isn't drawn yet",
+        seeds=5,
+        make=directions.make,
+        judge=directions.judge,
+        cost=(3.0, 0.6),
+        drawn=directions.DRAWN,
     ),
     TrainingTable(
         "tp/table-s6",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from analogdfc.datasets import Dataset, Samples, load_dataset
 from analogdfc.dynamics.settling import DirectSolution, Simulation
@@ -34,7 +34,13 @@ from analogdfc.training.angles import AngleSettings
 from analogdfc.training.modules import Module
 from analogdfc.training.optimizers import Adam
 from analogdfc.training.plan import FeedbackPlan, Plan
-from analogdfc.training.start import FeedbackStart, InitialWeights, take_weights
+from analogdfc.training.start import (
+    FeedbackStart,
+    InitialWeights,
+    feedback_of,
+    take_feedback,
+    take_weights,
+)
 from analogdfc.training.substrate import Placed, Substrate
 from analogdfc.training.switching import Switched
 from analogdfc.training.trainer import Trainer
@@ -101,7 +107,9 @@ class Experiment:
             default the rule's own random one.
         feedback_start: where feedback weights start otherwise, and what a pathway is made of.
         initial: where the weights start.
-        start: a network from whose weights and biases they start instead.
+        start: a network from whose weights and biases they start instead; and the feedback weights
+            from those that it has, where it has some of the rule's kind, nothing is placed on a
+            substrate, and `feedback_start` says nothing else.
         switch: the rule that goes on after some epochs; None for one rule throughout.
         module: the file of one's own that the rule or the data set is from.
         options: further arguments of the rule, such as `target_stepsize` and `controller`.
@@ -168,7 +176,7 @@ class Experiment:
             **({} if self.chip_seed is None else {"chip_seed": self.chip_seed}),
             **_said("initial", self.initial, InitialWeights()),
             **_said("feedback_start", self.feedback_start, FeedbackStart()),
-            **({} if self.start is None else {"start": _digest(self.start.network)}),
+            **({} if self.start is None else {"start": self._started(self.start)}),
             **({} if self.module is None else {"module": self.module.sha256}),
         }
 
@@ -254,6 +262,16 @@ class Experiment:
                 f"{self.plan.epochs - 1} of {self.plan.epochs} are possible"
             )
 
+    def _started(self, start: Model) -> str:
+        """Tells what a training starts from from anything else."""
+        feedback = feedback_of(get_rule(self.rule).rule, start) if self._takes_feedback else None
+        arrays = () if feedback is None else feedback.state_dict().values()
+        return _digest([*start.network.parameters(), *arrays])
+
+    @property
+    def _takes_feedback(self) -> bool:
+        return self.substrate is None and self.feedback_start == FeedbackStart()
+
     @property
     def _drawn(self) -> int:
         return self.seed if self.chip_seed is None else self.chip_seed
@@ -263,7 +281,7 @@ class Experiment:
     ) -> LearningRule:
         make = FEEDBACKS[self.feedback] if self.controlled else self.pathway
         make = self.feedback_start.make(get_rule(self.rule).rule, make)
-        return make_rule(
+        rule = make_rule(
             self.rule,
             network,
             loss=LOSSES[self.loss],
@@ -272,6 +290,9 @@ class Experiment:
             **placed,
             **self.options,
         )
+        if self.start is not None and self._takes_feedback:
+            take_feedback(rule, self.start)
+        return rule
 
 
 def default_experiment(
@@ -339,9 +360,9 @@ def _said(name: str, value: _Start, default: _Start) -> dict[str, Any]:
     return {} if value == default else {name: asdict(value)}
 
 
-def _digest(network: Network) -> str:
-    """Tells one network's numbers from another's."""
-    return hashlib.sha256("".join(digest(p) for p in network.parameters()).encode()).hexdigest()
+def _digest(tensors: Iterable[Tensor]) -> str:
+    """Tells some numbers from others."""
+    return hashlib.sha256("".join(map(digest, tensors)).encode()).hexdigest()
 
 
 def prepared(

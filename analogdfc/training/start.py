@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from analogdfc.errors import UserError
-from analogdfc.feedback import DirectFeedback, Feedback, NetworkFeedback
+from analogdfc.feedback import DirectFeedback, Feedback, FeedbackWeights, NetworkFeedback
 from analogdfc.learning import (
     DirectFeedbackAlignment,
     FeedbackAlignment,
@@ -25,7 +25,7 @@ from analogdfc.learning.inversion import Inversion
 from analogdfc.network import Network
 from analogdfc.storage import Model
 
-__all__ = ["FeedbackStart", "InitialWeights", "take_weights"]
+__all__ = ["FeedbackStart", "InitialWeights", "feedback_of", "take_feedback", "take_weights"]
 
 Make = Callable[[Network, torch.Generator], nn.Module]
 """Makes a feedback pathway of a network."""
@@ -225,3 +225,37 @@ def take_weights(network: Network, model: Model) -> None:
         )
     for mine, other in zip(network.parameters(), found.parameters(), strict=True):
         mine.copy_(other)
+
+
+def feedback_of(rule: type[LearningRule], model: Model) -> FeedbackWeights | None:
+    """The feedback weights that a rule can start from; None where a model has none for it.
+
+    Args:
+        rule: its class.
+        model: the network in a file, with the feedback that it learned by.
+    """
+    if issubclass(rule, FeedbackControl):
+        return None if model.assumed else model.feedback
+    return model.pathway
+
+
+@torch.no_grad()
+def take_feedback(rule: LearningRule, model: Model) -> bool:
+    """Start a rule's feedback weights from those of a model, where it has some of the same kind.
+
+    Args:
+        rule: the rule, of the model's sizes.
+        model: where they come from.
+
+    Returns:
+        Whether it has.
+    """
+    found, own = feedback_of(type(rule), model), rule.feedback
+    if not isinstance(own, FeedbackWeights) or type(found) is not type(own):
+        return False
+    given, mine = found.state_dict(), own.state_dict()
+    if {k: t.shape for k, t in given.items()} != {k: t.shape for k, t in mine.items()}:
+        return False
+    for name, tensor in mine.items():
+        tensor.copy_(given[name])
+    return True
