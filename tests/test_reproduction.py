@@ -333,6 +333,28 @@ def test_a_figure_of_angles_runs_in_its_short_form_and_of_chosen_methods(tmp_pat
         figure.runs(Scope(quick=True, rows=("bp",)))
 
 
+def test_autoencoders_are_shown_with_their_images(tmp_path: Path) -> None:
+    figure, scope = get_item("dfc/s14"), Scope(quick=True, rows=("bp", "dfa"))
+    runs = figure.runs(scope)
+    with Spool(tmp_path / "runs") as spool:
+        do(runs, spool)
+        found = collect(runs, spool).found
+    images = found[runs[0]].images
+    assert images.shape == (2, 10, 64)
+    # The loss of what is shown is that of the network's outputs, not of its inputs.
+    test = found[runs[0]].history[-1].test.loss
+    shown = ((images[1] - images[0]) ** 2).sum(axis=1).mean()
+    assert test / 2 < shown < 2 * test
+    (row,) = figure.rows(scope, found)
+    assert (row.agrees, row.why) == (None, "short form, on digits")
+    assert set(row.numbers) == {"bp", "dfa"}
+    drawn = figure.draw(scope, found)
+    assert drawn is not None
+    assert len(drawn.axes) == 30
+    assert not figure.rows(scope, {})
+    assert figure.draw(scope, {}) is None
+
+
 def test_the_toy_has_angles_of_its_layers() -> None:
     figure, scope = get_item("dfc/s1"), Scope(quick=True, rows=("linear",))
     (run,) = figure.runs(scope)

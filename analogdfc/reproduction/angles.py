@@ -18,7 +18,7 @@ from analogdfc.reproduction.claims import Claim
 from analogdfc.reproduction.costs import cost_of
 from analogdfc.reproduction.criterion import Row, statement
 from analogdfc.reproduction.items import Findings, Item, Missing, Scope
-from analogdfc.reproduction.scoping import ENOUGH, cut, taken, training, wanted
+from analogdfc.reproduction.scoping import ENOUGH, chosen, cut, taken, training
 from analogdfc.reproduction.training import TrainingRun
 from analogdfc.training import Angles
 
@@ -233,7 +233,7 @@ class AngleFigure(Item):
         return [
             self.source.run(method, seed, scope)
             for seed in range(self._seeds(scope))
-            for method in self._methods(scope)
+            for method in chosen(self.name, self.source.methods, scope)
         ]
 
     def seconds(self, scope: Scope) -> float:
@@ -272,23 +272,13 @@ class AngleFigure(Item):
         seeds: list[Means] = []
         for seed in range(self._seeds(scope)):
             means = {}
-            for method in self._methods(scope):
+            for method in chosen(self.name, self.source.methods, scope):
                 run = self.source.run(method, seed, scope)
                 if run in found and not isinstance(found[run], UserError):
                     means[method] = self.source.angles(found[run])
             if means:
                 seeds.append(means)
         return seeds
-
-    def _methods(self, scope: Scope) -> list[str]:
-        names = self.source.methods
-        for pattern in scope.rows:
-            if not any(wanted(name, (pattern,)) for name in names):
-                raise UserError(
-                    f"rows {pattern!r}: {self.name} has none of that name; it has "
-                    f"{', '.join(names)}"
-                )
-        return [name for name in names if wanted(name, scope.rows)]
 
     def _seeds(self, scope: Scope) -> int:
         return scope.seeds or (1 if scope.quick else self.seeds)

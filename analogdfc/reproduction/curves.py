@@ -17,7 +17,7 @@ from analogdfc.training import Angles
 if TYPE_CHECKING:
     from analogdfc.reproduction.claims import Drawn
 
-__all__ = ["angle_curves", "claim_curves", "training_curves"]
+__all__ = ["angle_curves", "claim_curves", "image_rows", "training_curves"]
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "0.55")
 _OVER_OUTPUTS = ("test loss", "least training loss, mean over outputs")
@@ -143,3 +143,24 @@ def _columns(angles: Angles, shown: str) -> tuple[NDArray[Any], NDArray[Any]]:
     name = [n for n in angles.of if n.partition(":")[0] == shown.partition(":")[0]][-1]
     name = shown if shown in angles.of else name
     return np.array(angles.steps), np.array(angles.of[name])
+
+
+@own_settings()
+def image_rows(pictures: Mapping[str, NDArray[Any]], heading: str) -> Figure:
+    """Images in grey, a row a name, all rows in the scale of the first.
+
+    Args:
+        pictures: by name, (images, height, width), as many everywhere.
+        heading: a line above all.
+    """
+    first = next(iter(pictures.values()))
+    figure = new_figure(0.8 * len(first) + 1.4, 0.8 * len(pictures) + 0.6)
+    headed(figure, heading)
+    grid = figure.subplots(len(pictures), len(first), squeeze=False)
+    for row, (name, images) in zip(grid, pictures.items(), strict=True):
+        for axes, image in zip(row, images, strict=True):
+            axes.imshow(image, cmap="gray", vmin=first.min(), vmax=first.max())
+            axes.set_xticks([])
+            axes.set_yticks([])
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+    return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from analogdfc.reproduction.angle_claims import (
     like_gradients,
@@ -13,6 +14,7 @@ from analogdfc.reproduction.angle_claims import (
 from analogdfc.reproduction.angles import AngleFigure, Means, Source, ToySource, TrainingSource
 from analogdfc.reproduction.cells import SHORT_SAMPLES, Column, Method
 from analogdfc.reproduction.claims import Claim
+from analogdfc.reproduction.images import ImagesFigure
 from analogdfc.reproduction.items import Item, Unbuilt
 from analogdfc.reproduction.tables import TrainingTable
 from analogdfc.reproduction.theory import TheoryFigure
@@ -181,6 +183,8 @@ _TABLE2 = {
     },
 }
 
+_AUTOENCODER = replace(_TABLE1["mnist-autoencoder"], values={})
+
 _ANGLE_METHODS = (
     *("dfc-ss", "dfc-ssa", "dfc", "dfa"),
     *("dfc-ss-fixed", "dfc-ssa-fixed", "dfc-fixed"),
@@ -244,7 +248,6 @@ def _angle_figures() -> list[AngleFigure]:
 
 
 _NOT_RUN = {
-    "dfc/s14": ("Images of the autoencoders", "images of trained autoencoders aren't drawn yet"),
     "dfc/table-s1": (
         "Test errors of DTP and DDTP-linear on the networks of table 1",
         "the paper publishes no settings of these trainings",
@@ -293,6 +296,12 @@ ITEMS: tuple[Item, ...] = (
         judge=linear_rule,
     ),
     *_angle_figures(),
+    ImagesFigure(
+        "dfc/s14",
+        "Images of the autoencoders",
+        column=_AUTOENCODER,
+        methods={name: _METHODS[name] for name in ("bp", "dfc-ssa", "dfc-ssa-fixed", "dfa")},
+    ),
     *(Unbuilt(name, title, reason) for name, (title, reason) in _NOT_RUN.items()),
 )
 """In the order of the text."""

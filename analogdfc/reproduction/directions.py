@@ -60,7 +60,7 @@ class DirectionRun(CurvesRun):
         else:
             rule = GaussNewtonTargets(network, target_stepsize=1.0)
         angles, losses = [], []
-        for x, y in zip(data.x.split(1), data.y.split(1), strict=True):
+        for x, y in zip(torch.split(data.x, 1), torch.split(data.y, 1), strict=True):
             with torch.no_grad():
                 output = network(x)
             found = update_of(rule, x, y)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from analogdfc.datasets import is_there
+from analogdfc.errors import UserError
 from analogdfc.presets import load_preset
 from analogdfc.reproduction.cells import Column, Method
 from analogdfc.reproduction.items import Scope
 from analogdfc.reproduction.training import TrainingRun
 
-__all__ = ["ENOUGH", "cut", "epochs_of", "taken", "training", "wanted"]
+__all__ = ["ENOUGH", "chosen", "cut", "epochs_of", "taken", "training", "wanted"]
 
 ENOUGH = 0.1
 """Part of the paper's epochs after which the order of methods and their angles are judged."""
@@ -77,7 +79,14 @@ def cut(column: Column, scope: Scope, share: float = 1.0) -> str:
 
 
 def training(
-    column: Column, method: Method, scope: Scope, seed: int, *, angles: str = "", every: int = 100
+    column: Column,
+    method: Method,
+    scope: Scope,
+    seed: int,
+    *,
+    angles: str = "",
+    every: int = 100,
+    shown: int = 0,
 ) -> TrainingRun:
     """The training of a method in an experiment.
 
@@ -88,6 +97,7 @@ def training(
         seed: of the run.
         angles: as of `TrainingRun`.
         every: the same; every step in the short form.
+        shown: the same.
     """
     dataset = taken(column.dataset, scope)
     assert dataset is not None
@@ -103,6 +113,7 @@ def training(
         alpha=column.alpha,
         angles=angles,
         every=1 if scope.quick and angles else every,
+        shown=shown,
         data=scope.data,
     )
     if not scope.quick:
@@ -114,6 +125,25 @@ def training(
         held_out=_SHORT_HELD_OUT,
         batch_size=min(_SHORT_BATCH, column.short),
     )
+
+
+def chosen(item: str, names: Sequence[str], scope: Scope) -> list[str]:
+    """The methods of an item that are wanted.
+
+    Args:
+        item: its name.
+        names: its methods.
+        scope: what was asked for.
+
+    Raises:
+        UserError: no method has such a name.
+    """
+    for pattern in scope.rows:
+        if not any(wanted(name, (pattern,)) for name in names):
+            raise UserError(
+                f"rows {pattern!r}: {item} has none of that name; it has {', '.join(names)}"
+            )
+    return [name for name in names if wanted(name, scope.rows)]
 
 
 def wanted(name: str, patterns: tuple[str, ...]) -> bool:

@@ -10,6 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from analogdfc import records
 from analogdfc.datasets import Dataset, Samples
@@ -35,6 +37,7 @@ from analogdfc.training.metrics import Score
 __all__ = ["FIGURES", "Course", "TrainingRun", "partial", "resumable"]
 
 _SECONDS = "seconds"
+_IMAGES = "images"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Course:
         seconds: of a processor that it took, in all its parts; nan where nobody kept them.
         angles: those that were taken of its updates.
         stopped: why it broke off before its end; empty where it didn't.
+        images: test samples, and what the network makes of them at the end, (2, samples, n_L);
+            None where nobody wants any.
     """
 
     history: tuple[Metrics, ...]
@@ -54,6 +59,7 @@ class Course:
     seconds: float
     angles: Angles = field(default_factory=lambda: Angles((), {}))
     stopped: str = ""
+    images: NDArray[np.float64] | None = field(default=None, compare=False)
 
     @property
     def best_by_error(self) -> Metrics:
@@ -118,6 +124,7 @@ class TrainingRun(Run[Course]):
         alpha: leak of the control signal; None for the preset's.
         angles: references of the angles that are taken, as `AngleSettings.parse` reads them.
         every: steps from one measurement of them to the next.
+        shown: first test samples of an autoencoder whose outputs are kept.
         dtype: floating type.
         data: folder of data sets; no part of the settings.
         checkpoint: where the state is kept after each epoch; no part of the settings. None for
@@ -139,6 +146,7 @@ class TrainingRun(Run[Course]):
     alpha: float | None = None
     angles: str = ""
     every: int = 100
+    shown: int = 0
     dtype: str = "float64"
     data: Path | None = field(default=None, compare=False)
     checkpoint: Path | None = field(default=None, compare=False)
@@ -218,7 +226,13 @@ class TrainingRun(Run[Course]):
             self.ended(checkpoint)
         angles = Angles((), {}) if trainer.angles is None else trainer.angles.found
         seconds = time.process_time() - begin
-        return Course(tuple(trainer.history), experiment.sizes[-1], seconds, angles)
+        course = Course(tuple(trainer.history), experiment.sizes[-1], seconds, angles)
+        if not self.shown:
+            return course
+        given = trainer.data.x_test[: self.shown]
+        with torch.no_grad():
+            pairs = torch.stack([given, trainer.rule.outputs(given)])
+        return replace(course, images=pairs.double().numpy())
 
     def ended(self, checkpoint: Path) -> None:
         """What becomes of the state of a training that has ended.
@@ -262,6 +276,7 @@ class TrainingRun(Run[Course]):
             **_history(result.history, result.outputs),
             "outputs": result.outputs,
             _SECONDS: result.seconds,
+            **({} if result.images is None else {_IMAGES: _images(result.images)}),
             **({ALIGNMENT: angles_tree(result.angles, self._depth)} if self.angles else {}),
             **({"stopped": result.stopped} if result.stopped else {}),
         }
@@ -269,6 +284,8 @@ class TrainingRun(Run[Course]):
     def unpack(self, record: Record) -> Course:
         """See `Run.unpack`."""
         course = _course(record, "", record.integer("outputs"))
+        if self.shown:
+            course = replace(course, images=record.array(_IMAGES, shape=(2, None, course.outputs)))
         if not self.angles:
             return course
         names = [str(r) for r in AngleSettings.parse(self.angles).references]
@@ -306,6 +323,11 @@ def partial(place: Path) -> Course | None:
 
 def _beside(place: Path) -> Path:
     return place.with_name(f"{place.stem}.checkpoint.h5")
+
+
+def _images(pairs: NDArray[np.float64]) -> Quantity:
+    text = "test samples, and what the network makes of them"
+    return Quantity(pairs, "1", text, ("input or output", "sample", "pixel"))
 
 
 def _history(history: tuple[Metrics, ...], outputs: int) -> dict[str, Quantity]:

@@ -1,0 +1,111 @@
+"""What autoencoders make of images: figure S14 of Meulemans et al. 2021."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any
+
+from analogdfc.errors import UserError
+from analogdfc.jobs import Run
+from analogdfc.reproduction.cells import Column, Method
+from analogdfc.reproduction.costs import cost_of
+from analogdfc.reproduction.criterion import Row, statement
+from analogdfc.reproduction.items import Findings, Item, Missing, Scope
+from analogdfc.reproduction.scoping import chosen, cut, taken, training
+from analogdfc.reproduction.training import Course, TrainingRun
+
+if TYPE_CHECKING:
+    from analogdfc.drawing import Figure
+
+__all__ = ["ImagesFigure"]
+
+_SHOWN = 10
+_GOOD, _BAD = ("bp", "dfc-ssa"), ("dfc-ssa-fixed", "dfa")
+_HALF = 0.5
+"""Of the squared error of the bad, what the good leave at most; the paper has words only."""
+
+
+@dataclass(frozen=True)
+class ImagesFigure(Item):
+    """Test images beside the outputs of trained autoencoders.
+
+    Attributes:
+        column: the experiment; its values mean nothing here.
+        methods: what is trained, by name.
+    """
+
+    _: KW_ONLY
+    column: Column
+    methods: Mapping[str, Method]
+
+    def missing(self, scope: Scope) -> list[Missing]:
+        """See `Item.missing`."""
+        name = self.column.dataset
+        found = taken(name, scope)
+        return [] if found == name else [Missing(name, found or "")]
+
+    def runs(self, scope: Scope) -> list[Run[Any]]:
+        """See `Item.runs`."""
+        for lack in self.missing(scope):
+            if not lack.instead:
+                raise UserError(f"{self.name}: the data set {lack.what} isn't there")
+        return [run for runs in self._runs(scope).values() for run in runs]
+
+    def seconds(self, scope: Scope) -> float:
+        """See `Item.seconds`."""
+        trainings = [run for runs in self._runs(scope).values() for run in runs]
+        return sum(run.seconds(cost_of(run.preset, run.rule)) for run in trainings)
+
+    def rows(self, scope: Scope, found: Findings) -> list[Row]:
+        """See `Item.rows`."""
+        done = self._done(scope, found)
+        if not done:
+            return []
+        losses = {
+            name: [c.history[-1].test.loss / c.outputs for c in courses]
+            for name, courses in done.items()
+        }
+        good = [loss for name in _GOOD for loss in losses.get(name, [])]
+        bad = [loss for name in _BAD for loss in losses.get(name, [])]
+        why = cut(self.column, scope)
+        if not why and not (good and bad):
+            why = "needs methods of both kinds"
+        says = (
+            "BP and DFC with trained feedback reproduce the images, DFA and DFC with fixed "
+            f"feedback do not: the former leave less than {_HALF:.0%} of the latter's squared "
+            "error (test, mean over outputs)"
+        )
+        return [statement(says, "1", losses, [None if why else max(good) < _HALF * min(bad)], why)]
+
+    def draw(self, scope: Scope, found: Findings) -> Figure | None:
+        """Images of the first seed; see `Item.draw`."""
+        from analogdfc.reproduction.curves import image_rows  # drawing takes long to import
+
+        done = self._done(scope, found)
+        rows = {name: c[0].images for name, c in done.items() if c[0].images is not None}
+        if not rows:
+            return None
+        pictures = {"input": next(iter(rows.values()))[0], **{n: i[1] for n, i in rows.items()}}
+        side = math.isqrt(next(iter(pictures.values())).shape[1])
+        return image_rows(
+            {name: rows.reshape(-1, side, side) for name, rows in pictures.items()}, self.title
+        )
+
+    def _runs(self, scope: Scope) -> dict[str, list[TrainingRun]]:
+        return {
+            name: [
+                training(self.column, self.methods[name], scope, seed, shown=_SHOWN)
+                for seed in range(scope.seeds or 1)
+            ]
+            for name in chosen(self.name, [*self.methods], scope)
+        }
+
+    def _done(self, scope: Scope, found: Findings) -> dict[str, list[Course]]:
+        """Trainings that are done, by method."""
+        done = {
+            name: [found[r] for r in runs if r in found and not isinstance(found[r], UserError)]
+            for name, runs in self._runs(scope).items()
+        }
+        return {name: courses for name, courses in done.items() if courses}
