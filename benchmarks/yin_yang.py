@@ -1,0 +1,84 @@
+"""Does a network on ECRAM devices learn Yin-Yang through the behavioural chip as by the ideal rule?
+
+`python -m benchmarks.yin_yang` (half an hour on one core), `--epochs 2 --seeds 0` (minutes)
+
+4-30-3 from the same weights on the same samples: by the ideal rule (dfc-ss) and by backpropagation
+with exact weights, through the chip at rest and through its model in time with pulses on devices.
+Told is the test error of the epoch with the least validation error. The records are written to a
+folder, `--folder`, where a run that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from click.testing import CliRunner
+from rich.console import Console
+from rich.table import Table
+
+from analogdfc import records
+from analogdfc.cli import cli
+from analogdfc.errors import UserError
+
+BAR = 2.0
+"""Points of test error beyond the ideal rule's, mean over the seeds."""
+
+DEVICES = "ecram_mo_kim2019"
+IDEAL, MEASURED = "dfc-ss", "behavioural"
+WAYS = {
+    IDEAL: f"--rule {IDEAL}",
+    "bp": "--rule bp",
+    "static": f"--through static --no-updates --devices {DEVICES}",
+    MEASURED: f"--through behavioural --no-updates --devices {DEVICES}",
+}
+"""What a training goes by, with its options."""
+
+
+def test_error(way: str, seed: int, epochs: int, folder: Path) -> float:
+    """Test error of a training, in percent; it is done where its record isn't there.
+
+    Args:
+        way: one of `WAYS`.
+        seed: of weights, order of samples, chip and devices.
+        epochs: of all 5000 samples, in mini-batches of 50.
+        folder: where the record is.
+    """
+    path = folder / f"{way}-{seed}.h5"
+    words = f"train {WAYS[way]} --dataset yin-yang --sizes 4-30-3 --epochs {epochs} --seed {seed}"
+    words += " --batch-size 50 --optimizer adam --lr 0.1 --resume"
+    result = CliRunner().invoke(cli, [*words.split(), "-o", str(path)])
+    if result.exit_code:
+        raise UserError(f"{path}: {result.output.splitlines()[-1]}")
+    return records.read(path).number("results/best_test_error_percent")
+
+
+def main() -> int:
+    """Print the table; 1 where the bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--folder", type=Path, default=Path("yin-yang"), help="of the records")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    table = Table(title=f"Yin-Yang 4-30-3, {given.epochs} epochs, test error in %")
+    for head in ("", *(f"seed {seed}" for seed in given.seeds), "mean"):
+        table.add_column(head, justify="right")
+    means = {}
+    for way in WAYS:
+        found = [test_error(way, seed, given.epochs, given.folder) for seed in given.seeds]
+        means[way] = sum(found) / len(found)
+        table.add_row(way, *(f"{error:.1f}" for error in found), f"{means[way]:.1f}")
+        Console(stderr=True).print(f"{way}: done")
+    Console().print(table)
+    beyond = means[MEASURED] - means[IDEAL]
+    verdict = "met" if beyond <= BAR else "MISSED"
+    print(f"{MEASURED} on devices beyond {IDEAL}: {beyond:+.1f} points (bar {BAR:g}): {verdict}")
+    return int(beyond > BAR)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
