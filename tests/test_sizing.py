@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from strategies import network_of, normal
 from torch import Tensor
 
-from analogdfc.analysis.noise import difference_deviations, noise_norm
+from analogdfc.analysis.energy import update_path
+from analogdfc.analysis.noise import difference_deviations, moment_norm, noise_norm
 from analogdfc.cards.technology import Card
 from analogdfc.cards.writing import card_text
 from analogdfc.cases import Stimuli
@@ -51,6 +52,7 @@ from analogdfc.sizing.specification import (
 from analogdfc.sizing.trial import Outcome, Problem, evaluate, jump_gain
 from analogdfc.sizing.workers import Workers
 from analogdfc.spice.engines import get_simulator
+from analogdfc.updating.costs import CONVERSIONS, HOLDS
 
 CARD = Card.load("discrete_100mhz")
 OWN = own_values(CARD)
@@ -165,6 +167,41 @@ def test_the_grid_has_its_ends_and_between_them_values_of_two_digits(
     elif ratio > 1.3:
         steps = [abs(math.log(b / a)) for a, b in itertools.pairwise(found)]
         assert max(steps) <= math.log(1.1) + 1e-9
+
+
+def path_problem(card: Card, **changes: Any) -> Problem:
+    x, step = normal(1, 2, 3), 0.15 * normal(2, 2, 2).sign()
+    own = own_values(card)
+    ranges = {"hold": (1e-13, 1e-11), "resolution": (8.0, 1024.0)}
+    fixed = {n: v for n, v in own.items() if n not in ranges}
+    options: dict[str, Any] = {"ranges": ranges, "fixed": fixed, **changes}
+    return Problem.of(design_of(card), x, step, seeds=(0,), max_angle=20.0, **options)
+
+
+def test_an_update_path_is_sized_by_its_capacitors_and_codes() -> None:
+    card = Card.load("update_multiplier")
+    problem, own = path_problem(card), {"hold": 1e-12, "resolution": 1024.0}
+    usual = evaluate(problem, own)
+    small, coarse = (evaluate(problem, {**own, **o}) for o in ({"hold": 2e-13}, {"resolution": 8}))
+    assert usual.works
+    # Of the energy, the holds' is in proportion to the capacitor, the conversions' to the codes.
+    chip = Chip.of(problem.realised(own), 0)
+    path = update_path(chip, problem.seconds).by_component()
+    expected = 0.8 * float(path[HOLDS]), (1 - 8 / 1024) * float(path[CONVERSIONS])
+    assert usual.energy - small.energy == pytest.approx(expected[0], rel=1e-6)
+    assert usual.energy - coarse.energy == pytest.approx(expected[1], rel=1e-6)
+    assert coarse.static > usual.static
+    # Noise of a moment is more than that of an average as long as the settle.
+    averaged = noise_norm(chip, problem.design.loop(), problem.ideal[1], problem.seconds)
+    assert moment_norm(chip, problem.ideal[1]) > averaged
+
+
+def test_what_an_update_path_lacks_cannot_be_sized() -> None:
+    with pytest.raises(UserError, match=r"'hold': the card .* says nothing of it"):
+        problem_of(ranges={**SOUGHT, "hold": (1e-13, 1e-11)})
+    lacking = Card.load("update_multiplier").replace("hold", supply_current=None)
+    with pytest.raises(UserError, match=r"\[hold\] supply_current: missing in the card"):
+        path_problem(lacking)
 
 
 def test_options_give_values_in_any_unit() -> None:

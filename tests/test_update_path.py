@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from analogdfc.analysis.area import area
-from analogdfc.analysis.energy import update_path
+from analogdfc.analysis.energy import update_path, verifies
 from analogdfc.arrays.converters import ADC
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.behavioural import Behavioural
@@ -30,7 +30,7 @@ from analogdfc.spice.energy import measure_circuit
 from analogdfc.spice.engines import get_simulator
 from analogdfc.study import Model
 from analogdfc.updating import CLEAR, Holds, LayerPath, Lines, UpdatePath
-from analogdfc.updating.costs import CONVERSIONS, HOLDS, MODULATORS, MULTIPLIERS, no_path
+from analogdfc.updating.costs import CONVERSIONS, HOLDS, MODULATORS, MULTIPLIERS, VERIFIES, no_path
 from analogdfc.updating.path import Held, Seen, coincidence, formed, held, products, quantised
 from benchmarks._measure import Case, case
 
@@ -340,6 +340,15 @@ def test_a_path_that_the_card_does_not_describe_is_unknown_by_name() -> None:
     half = without.on(card("multiplier").replace("multiplier", conversion=None))
     lacks = update_path(Chip.of(half.design), 1e-4)
     assert lacks.unknown == {CONVERSIONS: "[multiplier] conversion missing"}
+
+
+def test_a_look_follows_every_pulse_of_a_verified_write() -> None:
+    here = case((3, 4, 2), 0, 1).on(card("digital"))
+    found = verifies(here.design, (10.0, 2.5))
+    assert float(found.total) == pytest.approx(12.5 * 0.3e-12)
+    assert not verifies(here.on(card("pulses")).design, (1.0, 1.0)).items
+    without = here.on(card("digital").replace("digital", verify=None)).design
+    assert verifies(without, (1.0, 1.0)).unknown == {VERIFIES: "[digital] verify missing"}
 
 
 # In ngspice

@@ -14,7 +14,7 @@ drawn anew for every sample.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -241,6 +241,40 @@ def noise_norm(chip: Chip, loop: Loop, rest: Forward, duration: float) -> float:
     )
     twice = 2.0 if chip.design.readout.double_sampling else 1.0
     return math.sqrt(twice * power) / len(rest.inputs[0])
+
+
+def moment_norm(chip: Chip, rest: Forward) -> float:
+    """Norm of the noise of a mean update whose differences are held at one moment, rms.
+
+    The noise is that of each neuron's soma on its own, through its slope at rest, up to where the
+    holds follow; with double sampling the moment of the free phase doubles the variance.
+
+    Args:
+        chip: a chip with an update path.
+        rest: the signals at rest, (batch, n_i).
+
+    Returns:
+        Root of the expected squared norm of the noise of `Update.flat`, dimensionless.
+
+    Raises:
+        UserError: a card without [amplifier] noise, or neither the amplifiers nor the holds have a
+            limit of their bandwidth.
+    """
+    path, design = chip.circuit.update, chip.design
+    lag = 0.0 if path is None else path.layers[0].post.lag
+    activations, power = design.loop().activations, 0.0
+    for i, soma in enumerate(soma_noise(chip)):
+        seen = replace(soma, omega=min(soma.omega, 1 / lag)) if lag else soma
+        if math.isinf(seen.omega):
+            raise UserError(
+                "one moment of an amplifier without a limit of its bandwidth has infinite noise; "
+                "give [hold] acquisition or [amplifier] gain_bandwidth"
+            )
+        slope = activations[i].derivative(rest.v[i])
+        variance = (slope.square() * seen.sampled()).sum(dim=-1)
+        power += float((variance * (1 + rest.inputs[i].square().sum(dim=-1))).sum())
+    twice = 2.0 if design.readout.double_sampling else 1.0
+    return math.sqrt(twice * power) / design.card.scale.activation / len(rest.inputs[0])
 
 
 def difference_deviations(

@@ -131,8 +131,7 @@ class DigitalProduct(Section):
         product_time: of one product; the columns of a row are formed at a time.
         conversion: energy of one conversion; unknown by default, as the rest.
         product: energy of one digital product.
-        verify: energy of one look at a device after its write; not in the energy of an update,
-            which doesn't know how many devices it writes.
+        verify: energy of one look at a device after a pulse that writes it; unknown by default.
         area: of a converter.
         product_area: of the arithmetic of one column.
     """

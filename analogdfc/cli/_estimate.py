@@ -191,8 +191,8 @@ def settling_table(found: Estimate) -> Table:
     return table
 
 
-def noise_table(noise: NoiseFigures, double_sampling: bool) -> Table:
-    """Noise at the controlled steady state, and what it does to the update."""
+def noise_table(noise: NoiseFigures, double_sampling: bool, held: bool) -> Table:
+    """Noise at the controlled steady state, and what it does to an update that is an average."""
     rows = [
         ("potential v, at one moment", "uV", f"{1e6 * noise.v:.4g}"),
         ("activation r", "uV", f"{1e6 * noise.r:.4g}"),
@@ -202,7 +202,9 @@ def noise_table(noise: NoiseFigures, double_sampling: bool) -> Table:
             for name, share in noise.shares.items()
         ),
     ]
-    if double_sampling:
+    if held:
+        rows.append(("angle of the update", "degree", "unknown: the update path holds a moment"))
+    elif double_sampling:
         rows += [
             ("angle of the update, one moment of the free phase subtracted", "degree",
              f"{noise.angle:.3g}"),
@@ -226,7 +228,8 @@ def show_noise(console: Console, design: Design, noise: NoiseFigures | str) -> N
     if isinstance(noise, str):
         say(console, f"noise: unknown: {noise}")
         return
-    console.print(noise_table(noise, design.readout.double_sampling))
+    held = bool(design.card.update_path)
+    console.print(noise_table(noise, design.readout.double_sampling, held))
     if design.card.amplifier.noise is None:
         say(console, "noise of the amplifiers: unknown, the card has no [amplifier] noise")
 

@@ -112,8 +112,8 @@ def _table(sizing: Sizing) -> Table:
     table.add_column("limit", justify="right", no_wrap=True)
     table.add_column("alone up to", justify="right", no_wrap=True)
     table.add_column("margin", justify="right", no_wrap=True)
-    for name, requirement in REQUIREMENTS.items():
-        value = sizing.values[name]
+    for name, value in sizing.values.items():
+        requirement = REQUIREMENTS[name]
         limit = f"{requirement.side} {requirement.text(value)}"
         table.add_row(requirement.symbol, requirement.meaning, limit, *_margin(sizing, name))
     return table

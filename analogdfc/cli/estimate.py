@@ -219,6 +219,9 @@ def command(
     readout, where it has them and no option says otherwise), from --weights, or from --sizes. A
     network that learned through a chip brings that chip.
 
+    Where the card describes an update path (update_pulses, update_multiplier and update_digital of
+    the package do), its holds, product and verified writes count; else they are named as unknown.
+
     With --rule di it is the backward pass alone, from waveforms, without figures.
     """
     torch.set_num_threads(1)

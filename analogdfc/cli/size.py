@@ -236,8 +236,9 @@ def command(
 ) -> None:
     """Find the least circuit whose weight update keeps an angle.
 
-    Seeks the least gain, bandwidth, slew rate, levels and window, and the most offset, noise and
-    wire resistance, with which the update stays within the angle of the ideal one, at little
+    Seeks the least gain, bandwidth, slew rate, levels and window, the most offset, noise and wire
+    resistance, and where the card has an update path its least hold capacitor and resolution, with
+    which the update stays within the angle of the ideal one, at little
     energy; prints them as a specification, and simulates it. A network that learned through a chip
     brings that chip's card and seeds, where no option says otherwise; not its devices, since their
     window and levels are what is sought.

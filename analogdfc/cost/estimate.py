@@ -19,6 +19,7 @@ from analogdfc.analysis.energy.peripherals import (
     converters,
     pulses_per_update,
     update_path,
+    verifies,
     weight_steps,
     writes,
 )
@@ -214,7 +215,7 @@ def estimate(
         settle = closed_form(static, state, duration=settle_time)
     free = _free_phase(static, state, free_time)
     border, pulses = _border(design, static, state, learning_rate)
-    border = border + update_path(chip, settle_time)
+    border = border + update_path(chip, settle_time) + verifies(design, pulses)
     border = border + zero_energy(chip.circuit, design.card)
     path, zero_time = chip.circuit.update, zero_seconds(design.card)
     # The amplifiers stay supplied while offsets are stored, and while the product is formed.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from analogdfc.analysis.energy import writes
+from analogdfc.analysis.energy import verifies, writes
 from analogdfc.analysis.energy.items import WRITES
 from analogdfc.circuit.design import Design
 from analogdfc.cost.estimate import CLOSED_FORM, Estimate, estimate
@@ -20,9 +20,14 @@ from analogdfc.jobs import Spool
 from analogdfc.onchip.convergence import Convergence, OnChip, converge, on_chip
 from analogdfc.onchip.rule import HardwareDFC
 from analogdfc.records import Quantity
+from analogdfc.updating.costs import VERIFIES
 
 DEVICE = "ecram_mo_kim2019"
 """What is trained on where nothing says otherwise."""
+
+
+_PULSED = (WRITES, VERIFIES)
+"""Items of which a training has its own number."""
 
 
 class Trained(NamedTuple):
@@ -86,10 +91,10 @@ def trained(
         executor=executor,
         progress=progress,
     )
-    border = {k: e for k, e in found.border.items.items() if k[0] != WRITES}
+    border = {k: e for k, e in found.border.items.items() if k[0] not in _PULSED}
     sample = found.free.total + found.settle.total + sum(border.values())
     pulse, unknown = _pulse(design)
-    known = {k: why for k, why in found.energy.unknown.items() if k != WRITES}
+    known = {k: why for k, why in found.energy.unknown.items() if k not in _PULSED}
     missing = [f"{name}: {why}" for name, why in (*known.items(), *unknown)]
     chip = on_chip(convergence, found.seconds, float(sample), energy_per_pulse=pulse)
     digital = {}
@@ -119,11 +124,11 @@ def sample_cost(rule: HardwareDFC, x: Tensor, y: Tensor, seed: int | None) -> Es
 
 
 def _pulse(design: Design) -> tuple[float, list[tuple[str, str]]]:
-    """Energy of one pulse on a mean device, and what isn't known of it."""
+    """Energy of one pulse on a mean device and of the look at it, and what isn't known of it."""
     counts = [
         float(w.numel() + b.numel()) for w, b in zip(design.weights, design.biases, strict=True)
     ]
-    energy = writes(design, counts)
+    energy = writes(design, counts) + verifies(design, counts)
     if energy.unknown:
         return 0.0, list(energy.unknown.items())
     return float(energy.total) / sum(counts), []

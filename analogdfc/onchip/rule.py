@@ -11,6 +11,7 @@ from torch import Tensor
 
 from analogdfc.analysis.noise import ReadingNoise, reading_sigma
 from analogdfc.arrays.layers import AnalogNetwork
+from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.devices import Devices
@@ -101,6 +102,11 @@ class HardwareDFC(LearningRule):
             raise UserError(
                 f"noise with an update through {through.name!r}: the noise of the reading is that "
                 "of a chip at rest; leave one of them out"
+            )
+        if noise is not None and chip is not None and _card_of(chip).update_path:
+            raise UserError(
+                "noise of an averaged reading with an update path: the card's holds keep one "
+                "moment, and have noise of their own; leave one of them out"
             )
         if not target_stepsize > 0:
             raise UserError(f"target_stepsize = {target_stepsize}: it must be > 0")
@@ -230,6 +236,10 @@ class HardwareDFC(LearningRule):
                     f"layer {i}: a weight of magnitude {found:.4g} lies outside the conductance "
                     f"window, which holds up to {limit:.4g}; give the rule larger `limits`"
                 )
+
+
+def _card_of(chip: Chip | Design) -> Card:
+    return (chip if isinstance(chip, Design) else chip.design).card
 
 
 class _Identity(NamedTuple):

@@ -183,7 +183,7 @@ class Sizing:
     def values(self) -> dict[str, float]:
         """All requirements, sought and fixed, in SI units."""
         both = {**self.final.values, **self.problem.fixed}
-        return {name: both[name] for name in specification.REQUIREMENTS}
+        return {name: both[name] for name in specification.REQUIREMENTS if name in both}
 
     @property
     def card_text(self) -> str:

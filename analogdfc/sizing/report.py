@@ -28,7 +28,7 @@ def numbers(sizing: Sizing) -> dict[str, Any]:
     design = sizing.design
     device, amplifier = design.card.device, design.card.amplifier
     out: dict[str, Any] = {
-        "specification": {name: _row(sizing, name) for name in REQUIREMENTS},
+        "specification": {name: _row(sizing, name) for name in sizing.values},
         "r_on_ohm": 1 / device.g_max,
         "r_off_ohm": 1 / device.g_min,
         "quiescent_current_A": amplifier.quiescent_current,

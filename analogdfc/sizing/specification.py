@@ -66,12 +66,44 @@ REQUIREMENTS: dict[str, Requirement] = {
         Requirement("window", "R_off/R_on", "devices, window g_max/g_min", "1", False),
         Requirement("word", "R_word", "word line, resistance a cell", "ohm", True),
         Requirement("bit", "R_bit", "bit line, resistance a cell", "ohm", True),
+        Requirement("hold", "C_hold", "update path, capacitor of a hold", "F", False),
+        Requirement(
+            "resolution", "codes", "update path, codes or slots", "1", False, True, "levels"
+        ),
     )
 }
-"""All requirements by name, those that cost energy first."""
+"""All requirements by name, those that cost energy first; the last two of cards with an update path
+that has a hold capacitor, and so many codes of its converters or slots of its pulses."""
+
+_PATH = ("hold", "resolution")
+_RESOLUTION = {"pulses": "slots", "multiplier": "codes", "digital": "codes"}
 
 Values = Mapping[str, float]
 Ranges = Mapping[str, tuple[float, float]]
+
+
+def requirements_of(card: Card) -> tuple[str, ...]:
+    """Names of the requirements that a circuit on a card has.
+
+    Args:
+        card: the card.
+    """
+    own = own_values(card)
+    return tuple(name for name in REQUIREMENTS if name not in _PATH or name in own)
+
+
+def path_ranges(card: Card) -> dict[str, tuple[float, float]]:
+    """What is possible of the card's update path, in SI units; nothing where it has none.
+
+    A capacitor keeps what the injected charge moves below a quarter of a volt.
+
+    Args:
+        card: the card.
+    """
+    least = max(1e-13, 4 * (card.hold.injection or 0.0))
+    found = {"hold": (least, max(1e-11, 10 * least)), "resolution": (8.0, 1024.0)}
+    named = requirements_of(card)
+    return {name: ends for name, ends in found.items() if name in named}
 
 
 def default_ranges(tau_v: float) -> dict[str, tuple[float, float]]:
@@ -97,8 +129,11 @@ def default_ranges(tau_v: float) -> dict[str, tuple[float, float]]:
 def with_values(card: Card, values: Values) -> Card:
     """The card with other properties, and the supply current that they take.
 
-    The second pole keeps its ratio to the gain-bandwidth, the tanh cells' offset its ratio to the
-    amplifiers'. g_max stays, the window sets g_min. The quiescent current follows `current_ratio`.
+    A hold keeps its switch: droop and injected charge stay as they are, the acquisition takes as
+    much longer as the capacitor is larger, and so much more its buffer takes in current and area. A
+    conversion takes energy in proportion to its codes. The second pole keeps its ratio to the
+    gain-bandwidth, the tanh cells' offset its ratio to the amplifiers'. g_max stays, the window
+    sets g_min. The quiescent current follows `current_ratio`.
 
     Args:
         card: a card with a finite gain-bandwidth.
@@ -135,7 +170,25 @@ def with_values(card: Card, values: Values) -> Card:
         "device", g_min=card.device.g_max / values["window"], levels=values["levels"]
     )
     card = card.replace("wire", word=values["word"], bit=values["bit"])
+    card = _with_path(card, values)
     card.check()
+    return card
+
+
+def _with_path(card: Card, values: Values) -> Card:
+    """The card with other properties of its update path."""
+    hold, kind = card.hold, card.update_path
+    if "hold" in values and hold.capacitor is not None:
+        ratio = values["hold"] / hold.capacitor
+        scaled = {key: getattr(hold, key) for key in ("acquisition", "supply_current", "area")}
+        grown = {key: ratio * value for key, value in scaled.items() if value is not None}
+        card = card.replace("hold", capacitor=values["hold"], **grown)
+    if "resolution" in values and kind:
+        key, section = _RESOLUTION[kind], getattr(card, kind)
+        changed, joules = {key: values["resolution"]}, getattr(section, "conversion", None)
+        if joules is not None:
+            changed["conversion"] = joules * values["resolution"] / getattr(section, key)
+        card = card.replace(kind, **changed)
     return card
 
 
@@ -153,6 +206,11 @@ def own_values(card: Card) -> dict[str, float]:
         "word": wire.word,
         "bit": wire.bit,
     }
+    if kind := card.update_path:
+        found |= {
+            "hold": card.hold.capacitor,
+            "resolution": getattr(getattr(card, kind), _RESOLUTION[kind]),
+        }
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -250,7 +308,7 @@ def _split(text: str, option: str, form: str, before: Container[str]) -> tuple[s
     return name, value.strip()
 
 
-_ALLOWED = {"gain": 1.0, "window": 1.0, "levels": 2.0}
+_ALLOWED = {"gain": 1.0, "window": 1.0, "levels": 2.0, "resolution": 2.0}
 
 
 def _number(text: str, requirement: Requirement, where: str) -> float:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from analogdfc.analysis.energy.closed import closed_form
-from analogdfc.analysis.noise import noise_norm
+from analogdfc.analysis.energy.peripherals import update_path
+from analogdfc.analysis.noise import moment_norm, noise_norm
 from analogdfc.analysis.settling import Settling, predict
 from analogdfc.analysis.zeroing import zero_energy
 from analogdfc.cards.technology import Card
@@ -29,6 +30,7 @@ from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.network import Forward
 from analogdfc.sizing import specification
 from analogdfc.states import digest
+from analogdfc.updating.costs import energy_items
 
 _MORE_LEVELS = (1.03, 1.1, 1.25, 1.5, 2.0)
 """Factors on the number of levels that must do as well: at one number alone, the nominal
@@ -92,10 +94,21 @@ class Problem:
             raise UserError("sizing needs at least one chip and one sample")
         if not self.ranges:
             raise UserError("every requirement is fixed, so there is nothing to size")
-        named = {*self.ranges, *self.fixed}
-        if named != {*specification.REQUIREMENTS} or {*self.ranges} & {*self.fixed}:
+        named, allowed = (
+            {*self.ranges, *self.fixed},
+            specification.requirements_of(self.design.card),
+        )
+        if named != {*allowed} or {*self.ranges} & {*self.fixed}:
             raise UserError("each requirement must have either a range or a fixed value")
         self._card(specification.loosest(self.ranges))
+        path = Chip.of(self.design).circuit.update
+        if path is not None and (
+            lacks := [key for *_, j, key in energy_items(path, 1.0) if j is None]
+        ):
+            raise UserError(
+                f"{lacks[0]}: missing in the card, so that what its update path takes is unknown "
+                "and can't be sized"
+            )
 
     @classmethod
     def of(
@@ -129,8 +142,15 @@ class Problem:
         ranges, fixed = dict(ranges or {}), dict(fixed or {})
         if both := [name for name in ranges if name in fixed]:
             raise UserError(f"'{both[0]}' has both a fixed value and a range; give one of them")
-        everything = {**specification.default_ranges(design.tau_v_seconds), **ranges}
-        kept = {n: everything[n] for n in specification.REQUIREMENTS if n not in fixed}
+        allowed = specification.requirements_of(design.card)
+        if strange := [name for name in (*ranges, *fixed) if name not in allowed]:
+            raise UserError(
+                f"'{strange[0]}': the card {design.card.card.name!r} says nothing of it "
+                f"({specification.REQUIREMENTS[strange[0]].meaning}), so it can't be sized"
+            )
+        usual = specification.default_ranges(design.tau_v_seconds)
+        everything = {**usual, **specification.path_ranges(design.card), **ranges}
+        kept = {n: everything[n] for n in allowed if n not in fixed}
         return cls(
             design,
             x,
@@ -199,8 +219,8 @@ class Outcome(NamedTuple):
         static: of the worst chip without them, with these levels or with more.
         noise: angle that the noise of the average adds in quadrature.
         slew: upper limit of the angle that slewing adds.
-        energy: of one sample's controlled phase, with the switches of the neurons' auto-zero, in
-            joules.
+        energy: of one sample's controlled phase and of its update path, for whose product the
+            circuit stays supplied, with the switches of the neurons' auto-zero, in joules.
         effort: decades by which the requirements are tighter than their easy ends, in sum.
         phase_margin: of the loop with the largest gain and the least wire resistance of the
             ranges, in degrees; 0 where it is unstable.
@@ -279,7 +299,10 @@ def evaluate(problem: Problem, values: Mapping[str, float], enough: float = math
         angles += [_angle(problem, *_solved(problem, d, worst)) for d in finer]
         static = max(angles)
         first, state = solved[0]
-        energy = closed_form(first, state, duration=problem.seconds).total.mean()
+        path = first.chip.circuit.update
+        supplied = problem.seconds + (0.0 if path is None else path.seconds)
+        energy = closed_form(first, state, duration=supplied).total.mean()
+        energy = energy + update_path(first.chip, problem.seconds).total.sum()
         energy = energy + zero_energy(first.chip.circuit, design.card).total.sum()
     except UserError as error:
         return Outcome(kept, reason=str(error))
@@ -332,9 +355,17 @@ def _more_levels(problem: Problem, values: Mapping[str, float]) -> list[float]:
 
 
 def noise_angle(problem: Problem, design: Design) -> float:
-    """Angle by which the noise of the averaged reading turns the mean update, rms, in degrees."""
+    """Angle by which the amplifiers' noise turns the mean update, rms, in degrees.
+
+    Of the averaged reading; with an update path, whose own noise is among what its chips draw, of
+    the moment that it holds.
+    """
     ideal, rest = problem.ideal
-    norm = noise_norm(Chip.of(design), design.loop(), rest, problem.seconds)
+    chip = Chip.of(design)
+    if chip.circuit.update is None:
+        norm = noise_norm(chip, design.loop(), rest, problem.seconds)
+    else:
+        norm = moment_norm(chip, rest)
     return math.degrees(math.atan(norm / float(ideal.norm())))
 
 

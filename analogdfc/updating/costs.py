@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from analogdfc.cards.technology import Card
 from analogdfc.updating.elements import LayerPath, UpdatePath
 
 HOLDS = "update, track-and-holds"
@@ -11,10 +12,11 @@ MODULATORS = "update, pulses"
 MULTIPLIERS = "update, multipliers"
 CONVERSIONS = "update, converters"
 PRODUCTS = "update, digital products"
+VERIFIES = "update, looks at what was written"
 PATH = "update path"
 """What is unknown where a card doesn't describe an update path."""
 
-UPDATE_COMPONENTS = (HOLDS, MODULATORS, MULTIPLIERS, CONVERSIONS, PRODUCTS)
+UPDATE_COMPONENTS = (HOLDS, MODULATORS, MULTIPLIERS, CONVERSIONS, PRODUCTS, VERIFIES)
 """Items of an update path, in the order of a table."""
 
 _MISSING = "[hold], and [pulses], [multiplier] or [digital]"
@@ -74,6 +76,22 @@ def _pulses(path: UpdatePath, part: str, n: int, rows: int, volts: float) -> Ite
     pulsed = n * (pulses.slots or 1) + rows
     idle = (n + rows) * volts * amperes * path.seconds
     yield MODULATORS, part, idle + pulsed * volts * line * swing, ""
+
+
+def verify_items(card: Card, pulses: Sequence[float] | None) -> Iterator[Item]:
+    """Energy of the looks at devices after their pulses, one each; only after a digital product.
+
+    Args:
+        card: the technology.
+        pulses: of a sample, on the devices of layers 1..L; None where they aren't known.
+    """
+    if card.update_path != "digital":
+        return
+    each = card.digital.verify
+    for i, count in enumerate([None] if pulses is None else pulses, start=1):
+        joules = None if each is None or count is None else count * each
+        lacks = "the number of pulses is" if each is not None else "[digital] verify"
+        yield VERIFIES, f"layer {i}", joules, lacks
 
 
 def area_items(path: UpdatePath) -> Iterator[Item]:

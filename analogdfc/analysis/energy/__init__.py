@@ -7,6 +7,7 @@ from analogdfc.analysis.energy.peripherals import (
     converters,
     pulses_per_update,
     update_path,
+    verifies,
     weight_steps,
     writes,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "measure",
     "pulses_per_update",
     "update_path",
+    "verifies",
     "weight_steps",
     "writes",
 ]

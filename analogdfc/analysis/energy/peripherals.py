@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from analogdfc.circuit.conductances import conductances
 from analogdfc.circuit.design import Design
 from analogdfc.dynamics import Update
 from analogdfc.errors import UserError
-from analogdfc.updating.costs import energy_items, no_path
+from analogdfc.updating.costs import Item, energy_items, no_path, verify_items
 
 
 def _missing(section: str, values: dict[str, float | None]) -> str:
@@ -72,8 +72,26 @@ def update_path(chip: Chip, duration: float) -> Energy:
     path = chip.circuit.update
     if path is None:
         return Energy({}, no_path())
+    return _told(energy_items(path, duration))
+
+
+def verifies(design: Design, pulses: Sequence[float] | None) -> Energy:
+    """Energy of the looks at the devices after the pulses of a sample, with a digital product.
+
+    Args:
+        design: the design.
+        pulses: of a sample, on the devices of layers 1..L; None where they aren't known.
+
+    Returns:
+        Parts 'layer 1'..'layer L', tensors of shape (1,), or the item unknown; nothing where
+        nobody looks.
+    """
+    return _told(verify_items(design.card, pulses))
+
+
+def _told(found: Iterable[Item]) -> Energy:
     items, unknown = {}, {}
-    for component, part, joules, lacks in energy_items(path, duration):
+    for component, part, joules, lacks in found:
         if joules is None:
             unknown[component] = f"{lacks} missing"
         else:
