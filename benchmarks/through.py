@@ -1,6 +1,7 @@
 """Does a network learn in its circuit what it learns in the model of it, sample by sample?
 
-`python -m benchmarks.through` (two hours on one core), `--samples 5` (minutes)
+`python -m benchmarks.through` (two hours on one core), `--samples 5` (minutes),
+`--writes pulsed` (one of both)
 
 Yin-Yang on 4-30-3 and digits of 4 x 4 pixels on 16-10-10, one sample a step, through the
 behavioural model and through the circuit with macro cells in ngspice: with exact writes and with
@@ -16,7 +17,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +48,8 @@ WEIGHT_BAR, ANGLE_BAR, COST_BAR = 1.0, 0.5, 1.2
 """Percent of the weights' change, degrees, and CPU time over that of ngspice alone."""
 
 DEVICES = "ecram_mo_kim2019"
+WRITES = ("exact", "pulsed")
+"""How weights are written."""
 
 
 class Case(NamedTuple):
@@ -101,14 +104,17 @@ def _without_levels(folder: Path) -> Path:
     return path
 
 
-def compared(samples: int, folder: Path) -> Iterator[tuple[str, Beside]]:
+def compared(
+    samples: int, folder: Path, writes: Sequence[str] = WRITES
+) -> Iterator[tuple[str, Beside]]:
     """Every training through the circuit beside that through the model.
 
     Args:
         samples: of each.
         folder: where records and figures are.
+        writes: of `WRITES`.
     """
-    for pulsed in (False, True):
+    for pulsed in (way == "pulsed" for way in writes):
         for case in CASES:
             ways = ("circuit", "behavioural")
             pair = [trained(case, way, samples, folder, pulsed=pulsed) for way in ways]
@@ -184,12 +190,13 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=200, help="of each training")
     parser.add_argument("--timed", type=int, default=5, help="samples whose cost is measured")
     parser.add_argument("--folder", type=Path, default=Path("through"), help="of the records")
+    parser.add_argument("--writes", nargs="+", choices=WRITES, default=list(WRITES))
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.folder.mkdir(parents=True, exist_ok=True)
     missed = _show_cost(cost(given.timed))
     rows: list[dict[str, Any]] = []
-    for name, found in compared(given.samples, given.folder):
+    for name, found in compared(given.samples, given.folder, given.writes):
         rows.append({"name": name, **found.numbers()})
         Console(stderr=True).print(f"{name}: done")
     return int(_show(rows) or missed)

@@ -23,6 +23,8 @@ from analogdfc.circuit.static import StaticChip
 from analogdfc.circuit.streams import standard_normal
 from analogdfc.circuit.updates import path_noise
 from analogdfc.comparison import UpdateDifference
+from analogdfc.cost.estimate import estimate
+from analogdfc.cost.figures import estimate_figure
 from analogdfc.dynamics import Trajectory, Update
 from analogdfc.errors import UserError
 from analogdfc.spice.circuit import Circuit
@@ -349,6 +351,11 @@ def test_a_look_follows_every_pulse_of_a_verified_write() -> None:
     assert not verifies(here.on(card("pulses")).design, (1.0, 1.0)).items
     without = here.on(card("digital").replace("digital", verify=None)).design
     assert verifies(without, (1.0, 1.0)).unknown == {VERIFIES: "[digital] verify missing"}
+    billed = estimate(here.design, 0, here.x, here.step, method="closed form", limits=False)
+    assert billed.pulses is not None
+    looked = float(billed.energy.by_component()[VERIFIES])
+    assert looked == pytest.approx(sum(billed.pulses) * 0.3e-12)
+    assert estimate_figure(billed, ())
 
 
 # In ngspice

@@ -141,7 +141,9 @@ def design_options(command: _Command) -> _Command:
             "--card",
             default="discrete_100mhz",
             show_default=True,
-            help="Technology card: a name that comes with the package or the path of a TOML file.",
+            help="Technology card: a name that comes with the package or the path of a TOML file. "
+            "With update_pulses, update_multiplier and update_digital an update path of the "
+            "circuit forms the update.",
         ),
         click.option(
             "--seed",

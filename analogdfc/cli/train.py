@@ -252,7 +252,8 @@ class _Train(Sections):
 @click.option(
     "--card",
     help="Technology card of the chip that dfc-chip learns through: a name that comes with the "
-    f"package or the path of a TOML file.  [default: {CARD}]",
+    "package, such as update_pulses, whose circuit has an update path, or the path of a TOML file. "
+    f" [default: {CARD}]",
 )
 @device_options
 @click.option(

@@ -25,6 +25,7 @@ from analogdfc.plots import about, label
 _COLOURS = (
     "0.75", "#0072B2", "#D55E00", "#E69F00", "#F0E442", "#009E73", "#56B4E9", "#000000", "#CC79A7",
     "#8C564B", "#7F3C8D", "0.4", "#17BECF", "#BCBD22", "#E377C2", "#AEC7E8", "#FFBB78",
+    "#98DF8A",
 )  # fmt: skip
 
 
