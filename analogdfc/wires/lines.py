@@ -74,7 +74,11 @@ class Lines:
         return self.r_bit + self.r_sense
 
     def times(self, factor: float) -> Lines:
-        """The lines with all resistances multiplied."""
+        """The lines with all resistances multiplied.
+
+        Args:
+            factor: what they are multiplied by.
+        """
         return replace(
             self,
             r_word=factor * self.r_word,
