@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from strategies import normal, seeds
 from torch import Tensor
 
-from analogdfc.dynamics import factor
+from analogdfc.dynamics import factor, pieces
 from analogdfc.dynamics.blocks import BlockMatrix, Part
 from analogdfc.dynamics.esdirk import ERROR, A, B, C
 from analogdfc.dynamics.factor import Factor
@@ -143,3 +143,25 @@ def test_the_method_damps_what_is_infinitely_fast() -> None:
     assert growth(-1e6) < 1e-4
     assert max(growth(1j * y) for y in np.geomspace(1e-2, 1e6, 400)) <= 1 + 1e-12
     assert growth(0.01 - 0.5j) > 0.99
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds(), last=st.integers(0, 15), reach=st.integers(0, 3))
+def test_a_matrix_in_pieces_is_inverted_piece_by_piece(seed: int, last: int, reach: int) -> None:
+    rng = np.random.default_rng(seed)
+    ends = np.cumsum([5, 5, 4, 6, 5] * 2)
+    n = ends[-1] + last
+    dense = np.tile(4 * np.eye(n), (2, 1, 1))
+    for a, b in zip([0, *ends], ends, strict=False):
+        dense[:, a:b, a:b] += 0.3 * rng.normal(size=(2, b - a, b - a))
+        rows = ends[-1] + rng.permutation(last)[:reach]
+        dense[:, rows[:, None], np.arange(a, b)] = 0.2 * rng.normal(size=(2, len(rows), b - a))
+    dense[:, :, ends[-1] :] += 0.2 * rng.normal(size=(2, n, last))
+    order = rng.permutation(n)
+    matrix = torch.from_numpy(dense[:, order][:, :, order])
+    right = normal(seed, 2, n, 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces, "_SMALL", 8)
+        inverse = pieces.Inverse(matrix)
+    assert inverse.in_pieces
+    torch.testing.assert_close(matrix @ (inverse @ right), right, rtol=1e-10, atol=1e-10)

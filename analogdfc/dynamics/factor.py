@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from analogdfc.dynamics.blocks import BlockMatrix, Coupling, Pairs, merged
 from analogdfc.dynamics.layout import Index, Layout
 from analogdfc.dynamics.linalg import inverse
+from analogdfc.dynamics.pieces import Inverse
 
 __all__ = ["Factor"]
 
@@ -143,6 +146,22 @@ def _by_cells(ports: Tensor, right: Tensor) -> Tensor:
     return (ports @ shaped).view(chips, -1, right.shape[-1])
 
 
+class _Pivot(NamedTuple):
+    """What solves y + G F y = t.
+
+    Attributes:
+        columns: the ports on which F depends.
+        inner: inverse of 1 + G F among them.
+        others: the other ports.
+        product: G F from the former to the latter.
+    """
+
+    columns: Index
+    inner: Inverse
+    others: Index
+    product: Tensor
+
+
 class _Layered:
     """The ports eliminated group by group.
 
@@ -155,7 +174,7 @@ class _Layered:
         self._given = pairs
         self._last = len(ports)
         fill: dict[tuple[int, int], Coupling] = dict(pairs)
-        self._pivots: list[tuple[Index, Tensor, Tensor] | None] = []
+        self._pivots: list[_Pivot | None] = []
         for k in range(self._last):
             self._pivots.append(self._pivot(k, fill))
             below = [i for i in range(k + 1, self._last) if (i, k) in fill]
@@ -168,15 +187,16 @@ class _Layered:
                 fill[i, j] = merged([*known, new])
         self._fill = {pair: c for pair, c in fill.items() if pair[0] != pair[1]}
 
-    def _pivot(self, k: int, fill: Pairs) -> tuple[Index, Tensor, Tensor] | None:
-        """What solves y + G F y = t within a group: columns of F, their inverse, and G F."""
+    def _pivot(self, k: int, fill: Pairs) -> _Pivot | None:
+        """What solves y + G F y = t within a group."""
         if (k, k) not in fill:
             return None
         own = fill[k, k]
         product = _by_cells(self._ports[k], _rows(own, self._size(k)))
         inner = product[:, own.columns]
-        eye = torch.eye(inner.shape[-1], dtype=inner.dtype, device=inner.device)
-        return own.columns, inverse(eye + inner), product
+        inner.diagonal(dim1=-2, dim2=-1).add_(1)
+        others = np.setdiff1d(np.arange(self._size(k)), own.columns)
+        return _Pivot(own.columns, Inverse(inner), others, product[:, others])
 
     def _size(self, k: int) -> int:
         return self._ports[k].shape[1] * self._ports[k].shape[2]
@@ -186,8 +206,14 @@ class _Layered:
         pivot = self._pivots[k]
         if pivot is None:
             return t
-        columns, inner, product = pivot
-        return t - product @ (inner @ t[:, columns])
+        columns, inner, others, product = pivot
+        own = inner @ t[:, columns]
+        if not len(others):
+            return own
+        y = torch.empty_like(t)
+        y[:, columns] = own
+        y[:, others] = t[:, others] - product @ own
+        return y
 
     def _own_voltages(self, k: int, currents: Tensor) -> Tensor:
         return self._solved(k, _by_cells(self._ports[k], currents))
