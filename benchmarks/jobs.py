@@ -2,7 +2,7 @@
 
     python -m benchmarks.jobs [--runs 200] [--only "spool, two workers"] [--no-kills]
 
-Each run is the estimate of one design of a sweep. They are done in this process first, then by
+Each run lets two networks learn XOR for a few steps. They are done in this process first, then by
 every engine; each result is kept as a record, which has to be the same to the byte. The cost of an
 engine is the processor time of all its processes in 80 % of the runs, after the others have started
 and warmed it, less that of the same runs in this process. Then a worker is killed in mid-run (by
@@ -26,16 +26,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from analogdfc.cost.sweep import Parameter, PointRun, varied
+from analogdfc.experiments.alignment_tasks import XorRun
 from analogdfc.jobs import Spool, engine_of, run_kept
-from benchmarks._measure import case
 
-SIZES = (16, 16, 10)
+STEPS = 20
 WORKERS = 2
 WARM = 0.2
 """Share of the runs that start an engine and aren't measured."""
@@ -67,19 +65,13 @@ WAYS = (
 )
 
 
-def runs_of(count: int) -> list[PointRun]:
-    """The runs: one design whose amplifiers' gain varies.
+def runs_of(count: int) -> list[XorRun]:
+    """The runs: XOR from the weights of a seed each, in a few steps.
 
     Args:
         count: how many.
     """
-    here = case(SIZES, 0, 1)
-    gain = Parameter("amplifier.gain", tuple(np.geomspace(1e3, 1e5, count).tolist()), "1")
-    told = {"accuracy": 0.01, "until": "update"}
-    return [
-        PointRun(varied(here.design, gain, v), 0, here.x, here.step, gain.name, v, told)
-        for v in gain.values
-    ]
+    return [XorRun(seed=seed, steps=STEPS, starts=1) for seed in range(count)]
 
 
 def family() -> dict[int, float]:
@@ -133,7 +125,7 @@ def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 def done(
     way: Way,
-    runs: Sequence[PointRun],
+    runs: Sequence[XorRun],
     folder: Path,
     begun: Callable[[Spool], object] = lambda spool: None,
 ) -> float:
@@ -163,13 +155,13 @@ def done(
     return 1e3 * spent / len(rest)
 
 
-def records(runs: Sequence[PointRun], folder: Path) -> list[bytes]:
+def records(runs: Sequence[XorRun], folder: Path) -> list[bytes]:
     """The records of runs; empty where one is missing."""
     spool = Spool(folder / "kept")
     return [spool.place(run).read_bytes() if run in spool else b"" for run in runs]
 
 
-def killed_worker(way: Way, runs: Sequence[PointRun], folder: Path) -> str:
+def killed_worker(way: Way, runs: Sequence[XorRun], folder: Path) -> str:
     """Do runs, of which a worker is killed in the middle; what happened."""
     told: list[int] = []
 
@@ -188,7 +180,7 @@ def killed_worker(way: Way, runs: Sequence[PointRun], folder: Path) -> str:
     return f"after {told[0]} runs" if told else "never"
 
 
-def killed_driver(way: Way, runs: Sequence[PointRun], folder: Path) -> str:
+def killed_driver(way: Way, runs: Sequence[XorRun], folder: Path) -> str:
     """Do runs by a driver that is killed in the middle, and go on by another; what happened."""
     command = [sys.executable, "-m", "benchmarks.jobs", "--runs", str(len(runs))]
     process = subprocess.Popen([*command, "--drive", way.name, str(folder)])
@@ -205,7 +197,7 @@ def killed_driver(way: Way, runs: Sequence[PointRun], folder: Path) -> str:
     return f"after {there} runs, {again} of them done again"
 
 
-def _row(way: Way, runs: Sequence[PointRun], base: float, kills: bool) -> tuple[list[str], bool]:
+def _row(way: Way, runs: Sequence[XorRun], base: float, kills: bool) -> tuple[list[str], bool]:
     """A way's row of the table, and whether all its records are there."""
     cells, good = [way.name], True
     turns: list[Callable[[Path], str]] = []
@@ -250,7 +242,7 @@ def main(count: int, only: str | None, kills: bool, drive: tuple[str, Path] | No
     if drive is not None:
         done(ways[drive[0]], runs, drive[1])
         return
-    table = Table(title=f"{count} runs, each an estimate of {'-'.join(map(str, SIZES))}")
+    table = Table(title=f"{count} runs, each two networks that learn XOR for {STEPS} steps")
     heads = ("engine", "identical records", "CPU ms a run", "cost of the engine, CPU ms a run")
     for column in (*heads, *(("a worker killed", "the driver killed") if kills else ())):
         table.add_column(column)

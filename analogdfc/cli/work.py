@@ -37,8 +37,9 @@ Examples:
 def command(spool: Path, stay: bool, heartbeat: float, attempts: int) -> None:
     """Do the runs that a shared folder offers, beside other workers, until all have ended.
 
-    A program that opens `analogdfc.jobs.engine_of("spool", SPOOL)` offers its runs there. Start as
-    many workers as there are cores to use, on any machine that has the folder. One that is killed
+    Commands with `--on spool --address SPOOL` offer their runs there, and so do programs that open
+    `analogdfc.jobs.engine_of("spool", SPOOL)`. Start as many workers as there are cores to use, on
+    any machine that has the folder. One that is killed
     costs no run: another takes it, and goes on from its checkpoint where it left one. A run that
     fails is told and its log kept in the folder; the others are done.
     """

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -134,7 +134,7 @@ class Spool:
             UserError: it can't be written.
         """
         about = {"name": run.name, "settings": run.described, "made_with": run.made_with()}
-        records.write(self.place(run), {"run": about, "result": run.pack(result)})
+        records.write(self.place(run), {"run": about, "result": _in_order(run.pack(result))})
 
     def find(self, run: Run[Result]) -> Result:
         """Read a result that is there.
@@ -279,6 +279,14 @@ def make_spool(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     if not (folder / _MARK).exists():
         (folder / _MARK).write_text(_ABOUT, encoding="utf-8")
+
+
+def _in_order(tree: Tree) -> Tree:
+    """Branches by their names, as a record hands them back: so kept anew it is the same file."""
+    return {
+        name: _in_order(tree[name]) if isinstance(tree[name], Mapping) else tree[name]
+        for name in sorted(tree)
+    }
 
 
 def _hash(parts: list[str]) -> str:
