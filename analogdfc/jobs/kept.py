@@ -284,8 +284,8 @@ def make_spool(folder: Path) -> None:
 def _in_order(tree: Tree) -> Tree:
     """Branches by their names, as a record hands them back: so kept anew it is the same file."""
     return {
-        name: _in_order(tree[name]) if isinstance(tree[name], Mapping) else tree[name]
-        for name in sorted(tree)
+        name: _in_order(leaf) if isinstance(leaf, Mapping) else leaf
+        for name, leaf in sorted(tree.items())
     }
 
 
