@@ -33,7 +33,7 @@ _SAME = 0.015
 """By how much a hull's margins may differ from those of one look before, relatively and in rad."""
 
 _SWEEPS = 1e-4
-"""Precision of the sweeps."""
+"""Precision of the sweeps, which single precision has."""
 
 _ROUNDS = 16
 _NEAR = 0.08
@@ -182,7 +182,7 @@ def _space(
     """Powers of L at frequencies, each of one of the loops, times a random vector."""
     owner, w = (np.array(each) for each in zip(*places, strict=True))
     draw = np.random.default_rng(0).standard_normal(loops[0].channels)
-    start = np.broadcast_to(draw, (len(w), len(draw))).astype(complex)
+    start = np.broadcast_to(draw, (len(w), len(draw))).astype(np.complex64)
     return Arnoldi(Line(loops, offset + 1j * w, owner), np.arange(len(w)), start)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analogdfc.analysis.settling.rational import Complex
-from analogdfc.analysis.settling.transfer import OVERLOADED, PRECISE, Line
+from analogdfc.analysis.settling.transfer import OVERLOADED, SINGLE, Line
 from analogdfc.errors import ConvergenceError
 
 Array = NDArray[np.float64]
@@ -26,6 +26,9 @@ _ROUNDS = 4
 _ROUGHEST = 1e-2
 _EXACT = 0.1
 """Precision of a sweep: at least, and relative to what may be left over what is left."""
+
+_FAR = SINGLE / _EXACT
+"""What corrections in single precision leave of a residual at best."""
 
 _SURE, _EVERY = 2, 8
 """First sweeps that are looked after, and how many apart later ones are."""
@@ -48,7 +51,7 @@ class Arnoldi:
     Args:
         line: L at frequencies.
         where: which of them, (m,).
-        start: first vectors, (m, n_L), not 0.
+        start: first vectors, (m, n_L), not 0, in the precision in which all else is found.
 
     Attributes:
         where: those that are still gone on with, (m,).
@@ -60,7 +63,7 @@ class Arnoldi:
     def __init__(self, line: Line, where: Places, start: Complex) -> None:
         self._line, self.where, self.steps = line, where, 0
         first = start / np.linalg.norm(start, axis=-1, keepdims=True)
-        self._basis = np.empty((len(where), 16, start.shape[-1]), dtype=complex)
+        self._basis = np.empty((len(where), 16, start.shape[-1]), dtype=start.dtype)
         self._basis[:, 0] = first
         self.projected = np.zeros((len(where), _STEPS + 1, _STEPS), dtype=complex)
 
@@ -93,7 +96,7 @@ class Arnoldi:
             share = (known.conj() @ new[..., None])[..., 0]
             new = new - (share[:, None] @ known)[:, 0]
             self.projected[:, : j + 1, j] += share
-        size = np.linalg.norm(new, axis=-1)
+        size = np.linalg.norm(new, axis=-1).astype(float)
         self.projected[:, j + 1, j] = size
         if j + 2 > self._basis.shape[1]:
             self._basis = np.concatenate([self._basis, np.empty_like(self._basis)], axis=1)
@@ -161,6 +164,9 @@ class _Least:
 def solve(line: Line, where: Places, b: Complex, guess: Complex, tolerance: float) -> Complex:
     """(I + L(s))^-1 b at frequencies.
 
+    Corrections are found in single precision. What they leave is known in double: a correction that
+    is small beside the solution passes the loop in single precision, any other in double.
+
     Args:
         line: L at frequencies.
         where: at which of them, (m,).
@@ -171,28 +177,40 @@ def solve(line: Line, where: Places, b: Complex, guess: Complex, tolerance: floa
     Raises:
         ConvergenceError: it isn't reached.
     """
-    out, size = guess.astype(complex), np.linalg.norm(b, axis=-1)
-    at = np.arange(len(where))
+    size = np.linalg.norm(b, axis=-1)
+    at, bound = np.arange(len(where)), tolerance * size
+    out, moved, residual = guess.astype(complex), guess.astype(complex), b.astype(complex)
     for _ in range(_ROUNDS):
-        residual = b[at].astype(complex)
-        moved = np.linalg.norm(out[at], axis=-1)
-        if moved.any():
-            exact = np.minimum(_EXACT * tolerance * size[at] / np.maximum(moved, 1e-300), PRECISE)
-            residual -= out[at] + line.times(out[at], where[at], np.maximum(exact, _NOISE))
+        residual = residual - _seen(line, where[at], moved, _EXACT * bound[at])
         left = np.linalg.norm(residual, axis=-1)
-        far = ~(left <= tolerance * size[at])
-        at = at[far]
+        far = ~(left <= bound[at])
+        at, residual, left = at[far], residual[far], left[far]
         if not len(at):
             return out
-        out[at] += _corrections(line, where[at], residual[far], _ENOUGH * tolerance * size[at])
+        least = np.maximum(_ENOUGH * bound[at], _FAR * left)
+        moved = _corrections(line, where[at], residual, least)
+        out[at] += moved
     raise ConvergenceError(_NOT_FOUND)
+
+
+def _seen(line: Line, where: Places, moved: Complex, within: Array) -> Complex:
+    """(I + L(s)) times vectors, (m, n_L), to within an error, (m,)."""
+    out, size = moved.copy(), np.linalg.norm(moved, axis=-1)
+    exact = np.maximum(within / np.maximum(size, 1e-300), _NOISE)
+    rough = exact >= SINGLE
+    for some, kind in ((rough, np.complex64), (~rough, np.complex128)):
+        some = some & (size > 0)
+        if some.any():
+            out[some] += line.times(moved[some].astype(kind), where[some], exact[some])
+    return out
 
 
 def _corrections(line: Line, where: Places, residual: Complex, bound: Array) -> Complex:
     """(I + L(s))^-1 of residuals, within a bound on what is left, (m,), if sweeps are exact."""
     out = np.zeros_like(residual)
     at, left = np.arange(len(where)), np.linalg.norm(residual, axis=-1)
-    space, least = Arnoldi(line, where, residual), _Least(left)
+    unit = (residual / left[:, None]).astype(np.complex64)
+    space, least = Arnoldi(line, where, unit), _Least(left)
     for j in range(_STEPS):
         # What is left in the end is seen by products that are sure.
         space.extend(np.minimum(_EXACT * bound[at] / left, _ROUGHEST))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,15 @@ from analogdfc.circuit.numbers import AmplifierNumbers
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
+
+
+def single(x: Any) -> Any:
+    """An array, real or complex, in single precision.
+
+    Args:
+        x: the array.
+    """
+    return x.astype(np.complex64 if np.iscomplexobj(x) else np.float32)
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,10 @@ class Admittance:
         """A resistor in parallel to a capacitor."""
         nothing = np.zeros_like(siemens)
         return cls(siemens, nothing + farads, nothing)
+
+    def single(self) -> Admittance:
+        """The same in single precision."""
+        return Admittance(single(self.leak), single(self.farads), single(self.ohms))
 
     @property
     def series(self) -> bool:
@@ -227,6 +241,24 @@ def _sum(a: Array, b: Array) -> Array:
     return out
 
 
+class Unit(NamedTuple):
+    """Voltages of stages per unit of their right-hand sides, each (batch or 1, points, 1, n or 1).
+
+    Attributes:
+        x_node: of the summing node, per ampere into it.
+        x_law: the same per volt in the amplifier's law.
+        o_node: of the output, per ampere into the summing node.
+        o_law: the same per volt in the amplifier's law.
+        rise: volts in the amplifier's law per ampere into the output.
+    """
+
+    x_node: Complex
+    x_law: Complex
+    o_node: Complex
+    o_law: Complex
+    rise: Complex
+
+
 class Stages:
     """The equations of all stages at given frequencies, solved for unit currents.
 
@@ -239,29 +271,30 @@ class Stages:
     def __init__(self, nodes: Mapping[str, Nodes], numbers: AmplifierNumbers, s: Complex) -> None:
         self.nodes, self.numbers = nodes, numbers
         self.s = s[..., None, None]
-        self._known: dict[str, tuple[Complex, Complex, Complex, Complex]] = {}
+        self._known: dict[str, Unit] = {}
 
     def at(self, points: NDArray[np.intp]) -> Stages:
         """The same at some of the frequencies."""
         out = Stages(self.nodes, self.numbers, self.s[:, points, 0, 0])
-        for name in self.nodes:
-            x1, x2, o1, o2 = (y[:, points] for y in self._coefficients(name))
-            out._known[name] = x1, x2, o1, o2
+        out._known = {n: Unit(*(y[:, points] for y in self._unit(n))) for n in self.nodes}
         return out
 
-    def _inverse(self, name: str) -> Complex:
-        load = self.nodes[name].g_o if self.numbers.r_stage > 0 else np.zeros(1)
-        return inverse_gain(self.numbers, self.s, load)
+    def single(self) -> Stages:
+        """The same in single precision."""
+        out = Stages(self.nodes, self.numbers, single(self.s[..., 0, 0]))
+        out._known = {n: Unit(*(single(y) for y in self._unit(n))) for n in self.nodes}
+        return out
 
-    def _coefficients(self, name: str) -> tuple[Complex, Complex, Complex, Complex]:
-        """Both voltages per unit of the node's and of the amplifier's right-hand side."""
+    def _unit(self, name: str) -> Unit:
         if name not in self._known:
-            r, h = self.numbers.r_out, self._inverse(name)
-            x, f, o = self.nodes[name].admittances(self.s)
+            nodes, r = self.nodes[name], self.numbers.r_out
+            load = nodes.g_o if self.numbers.r_stage > 0 else np.zeros(1)
+            h = inverse_gain(self.numbers, self.s, load)
+            x, f, o = nodes.admittances(self.s)
             back = 1 - h * r * f
             gain = h * (1 + r * o)
             det = x * gain + f * back
-            self._known[name] = gain / det, f / det, -back / det, x / det
+            self._known[name] = Unit(gain / det, f / det, -back / det, x / det, r * h)
         return self._known[name]
 
     def solve(
@@ -275,12 +308,12 @@ class Stages:
             into_o: currents that they push into the outputs.
             charge: what the start has left behind.
         """
-        x1, x2, o1, o2 = self._coefficients(name)
+        unit = self._unit(name)
         node = into_x if charge is None else charge.node + into_x
-        amplifier = None if charge is None else charge.amplifier
+        law = None if charge is None else charge.amplifier
         if into_o is not None:
-            rise = (self.numbers.r_out * self._inverse(name)) * into_o
-            amplifier = rise if amplifier is None else amplifier + rise
-        if amplifier is None:
-            return x1 * node, o1 * node
-        return x1 * node + x2 * amplifier, o1 * node + o2 * amplifier
+            rise = unit.rise * into_o
+            law = rise if law is None else law + rise
+        if law is None:
+            return unit.x_node * node, unit.o_node * node
+        return unit.x_node * node + unit.x_law * law, unit.o_node * node + unit.o_law * law

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analogdfc.analysis.settling.stages import Admittance, Charge, Nodes, Stages
+from analogdfc.analysis.settling.stages import Admittance, Charge, Nodes, Stages, single
 from analogdfc.analysis.settling.terminals import Terminals
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Bank, Description, Node, Port
@@ -33,16 +34,45 @@ class Element(NamedTuple):
     y: Admittance
 
 
-class Term(NamedTuple):
-    """A current into a node that follows from the voltage of another.
+class Through(NamedTuple):
+    """Currents into nodes through elements from others, one to one.
 
     Attributes:
-        port: the other node.
-        current: of its voltages, (..., n), and of s.
+        port: the other nodes.
+        y: the elements.
     """
 
     port: Port
-    current: Callable[[Complex, Complex], Complex]
+    y: Admittance
+
+    def current(self, volts: Complex, s: Complex) -> Complex:
+        """Of the voltages of the other nodes, (..., n), and of s."""
+        out: Complex = self.y.at(s) * volts
+        return out
+
+    def single(self) -> Through:
+        """The same in single precision."""
+        return self._replace(y=self.y.single())
+
+
+class Product(NamedTuple):
+    """Currents into nodes that each follow from the voltages of many.
+
+    Attributes:
+        port: the others.
+        matrix: siemens, (others, nodes).
+    """
+
+    port: Port
+    matrix: Array
+
+    def current(self, volts: Complex, _: Complex) -> Complex:
+        """Of the voltages of the others, (..., n), as that of `Through`."""
+        return times(volts, self.matrix)
+
+    def single(self) -> Product:
+        """The same in single precision."""
+        return self._replace(matrix=single(self.matrix))
 
 
 class Cells(NamedTuple):
@@ -57,7 +87,7 @@ class Cells(NamedTuple):
     siemens: Array
 
     def current(self, volts: Complex, _: Complex) -> Complex:
-        """Of the voltages of the node, (..., n), as that of a `Term`."""
+        """Of the voltages of the node, (..., n), as that of `Through`."""
         out: Complex = -self.siemens * volts
         return out
 
@@ -65,7 +95,12 @@ class Cells(NamedTuple):
         """The same at some of the frequencies."""
         return self._replace(siemens=self.siemens[:, points])
 
+    def single(self) -> Cells:
+        """The same in single precision."""
+        return self._replace(siemens=single(self.siemens))
 
+
+Term = Through | Product
 Terms = Mapping[Port, Sequence[Term]]
 Slopes = Mapping[Port, Sequence[Cells]]
 
@@ -106,7 +141,7 @@ class Paths:
                     nodes[bank].hang(y, x=Node.SUMMING in which, o=Node.OUTPUT in which)
             if b is not None and a.bank != b.bank:
                 for here, there in ((a, b), (b, a)):
-                    into.setdefault(here, []).append(_through(there, y))
+                    into.setdefault(here, []).append(Through(there, y))
         for crossbar in circuit.crossbars:
             _seen(Terminals.of(crossbar), crossbar.columns, nodes, into)
         known = {bank.name: k for k, bank in enumerate(circuit.sweep)}
@@ -117,6 +152,12 @@ class Paths:
             if term.port != circuit.control.u_minus.port
         )
         return cls(chip, numbers, elements, nodes, into, backward)
+
+    @cached_property
+    def single(self) -> Paths:
+        """The same in single precision, for sweeps without charges."""
+        into = {port: [term.single() for term in terms] for port, terms in self.into.items()}
+        return replace(self, into=into)
 
     def charges(self, s: Complex, moved: Mapping[str, Array]) -> dict[str, Charge]:
         """What capacitors and amplifiers hold at the start, by bank.
@@ -166,14 +207,6 @@ def _elements(circuit: Description, c_in: float) -> Iterator[Element]:
         yield Element(b.a, b.b, Admittance(b.leak.numpy(), b.farads.numpy(), b.ohms.numpy()))
 
 
-def _through(port: Port, y: Admittance) -> Term:
-    return Term(port, lambda v, s: y.at(s) * v)
-
-
-def _product(port: Port, matrix: Array) -> Term:
-    return Term(port, lambda v, s: times(v, matrix))
-
-
 def _seen(
     terminals: Terminals, columns: Port, nodes: Mapping[str, Nodes], into: dict[Port, list[Term]]
 ) -> None:
@@ -181,15 +214,15 @@ def _seen(
     nodes[columns.bank].hang(Admittance.parallel(terminals.columns), x=True, o=False)
     at_columns = into.setdefault(columns, [])
     if terminals.across_columns is not None:
-        at_columns.append(_product(columns, -terminals.across_columns))
+        at_columns.append(Product(columns, -terminals.across_columns))
     for k, driver in enumerate(terminals.drivers):
         nodes[driver.port.bank].hang(Admittance.parallel(driver.load), x=False, o=True)
-        at_columns.append(_product(driver.port, driver.transfer.T))
+        at_columns.append(Product(driver.port, driver.transfer.T))
         at_row = into.setdefault(driver.port, [])
-        at_row.append(_product(columns, driver.transfer))
+        at_row.append(Product(columns, driver.transfer))
         if terminals.across_rows is not None:
             for other, matrix in zip(terminals.drivers, terminals.across_rows[k], strict=True):
-                at_row.append(_product(other.port, -matrix.T))
+                at_row.append(Product(other.port, -matrix.T))
 
 
 @dataclass
@@ -278,9 +311,9 @@ class Sweep:
 
 
 def times(v: Complex, matrix: Array) -> Complex:
-    """Product v @ matrix with a real matrix, as one real product."""
+    """Product v @ matrix with a real matrix of the same precision, as one real product."""
     flat = v.reshape(-1, v.shape[-1])
     both = np.concatenate([flat.real, flat.imag]) @ matrix
-    out = np.empty((*v.shape[:-1], matrix.shape[1]), dtype=complex)
+    out = np.empty((*v.shape[:-1], matrix.shape[1]), dtype=v.dtype)
     out.real, out.imag = both.reshape(2, *out.shape)
     return out

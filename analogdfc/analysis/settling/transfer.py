@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +31,9 @@ Complex = NDArray[np.complex128]
 
 PRECISE = 1e-8
 """Tolerance of sweeps that has no part in any result."""
+
+SINGLE = 5e-7
+"""Relative error of a sweep in single precision, at most."""
 
 _SWEEPS = 40
 
@@ -275,6 +280,24 @@ class LoopTransfer:
         return sweep, left
 
 
+class _Among(NamedTuple):
+    """What a sweep at some frequencies needs, in one precision."""
+
+    paths: Paths
+    slopes: Slopes
+    stages: Stages
+
+    def at(self, where: NDArray[np.intp]) -> _Among:
+        """The same at some of the frequencies."""
+        slopes = {port: [c.at(where) for c in cells] for port, cells in self.slopes.items()}
+        return self._replace(slopes=slopes, stages=self.stages.at(where))
+
+    def single(self) -> _Among:
+        """The same in single precision."""
+        slopes = {port: [c.single() for c in cells] for port, cells in self.slopes.items()}
+        return _Among(self.paths.single, slopes, self.stages.single())
+
+
 class Line:
     """L(s) times vectors, again and again at the same frequencies, of samples of one chip.
 
@@ -289,17 +312,28 @@ class Line:
     ) -> None:
         owner = np.zeros(len(s), dtype=np.intp) if owner is None else owner
         self._loop = loops[0]
-        self._stages = self._loop.stages(s)
-        self._slopes = {
+        every = {
             port: [
                 Cells(c.port, np.concatenate([loop.slopes[port][k].siemens for loop in loops], 1))
                 for k, c in enumerate(cells)
             ]
             for port, cells in self._loop.slopes.items()
         }
-        self._slopes = {port: [c.at(owner) for c in cs] for port, cs in self._slopes.items()}
+        slopes = {port: [c.at(owner) for c in cells] for port, cells in every.items()}
+        self._double = _Among(self._loop.paths, slopes, self._loop.stages(s))
+        # What is asked for again and again, at the frequencies of the last time.
+        self._last: dict[bool, tuple[NDArray[np.intp], _Among]] = {}
         # By how much second sweeps have changed the first ones, relatively.
         self._slip = np.full(len(s), np.nan)
+
+    @cached_property
+    def _single(self) -> _Among:
+        return self._double.single()
+
+    def _among(self, where: NDArray[np.intp], *, single: bool) -> _Among:
+        if single not in self._last or not np.array_equal(self._last[single][0], where):
+            self._last[single] = where, (self._single if single else self._double).at(where)
+        return self._last[single][1]
 
     def times(
         self,
@@ -312,19 +346,21 @@ class Line:
         """L(s) times a vector at some of the frequencies, (k, n_L); nan where there is none.
 
         Args:
-            cut: the vectors, (k, n_L).
+            cut: the vectors, (k, n_L); in single precision the product is found in it too, and a
+                tolerance below `SINGLE` isn't met.
             where: at which of the frequencies, (k,).
             tolerance: as that of the loop, by default that, (k,).
             sure: see by another sweep that it is held; else go by what sweeps have changed before.
         """
         loop, name = self._loop, self._loop.cut
+        single = cut.dtype == np.complex64
         within = np.broadcast_to(loop.tolerance if tolerance is None else tolerance, len(where))
-        out = np.full(cut.shape, np.nan, dtype=complex)
-        slopes = {port: [c.at(where) for c in cells] for port, cells in self._slopes.items()}
-        stages = self._stages.at(where)
-        sweep = Sweep(loop.paths, slopes, stages, cut[None, :, None, :], {}, None).run()
+        within = np.maximum(within, SINGLE) if single else within
+        out = np.full(cut.shape, np.nan, dtype=cut.dtype)
+        paths, slopes, stages = self._among(where, single=single)
+        sweep = Sweep(paths, slopes, stages, cut[None, :, None, :], {}, None).run()
         now = sweep.o[name][0, :, 0, :]
-        done = np.full(len(where), not loop.paths.backward)
+        done = np.full(len(where), not paths.backward)
         if not sure:
             done |= _SAFE * self._slip[where] <= within
         left = np.arange(len(where))
