@@ -20,14 +20,14 @@ from analogdfc.wires.lines import Lines
 from analogdfc.wires.terminals import terminal_admittance
 from analogdfc.wires.tiles import Tiling
 
-TOLERANCE = 1e-6
-"""Residual of the wires' equations; a power needs no more."""
+TOLERANCE = 1e-5
+"""Residual of the wires' equations; a power, whose error goes with its square, needs no more."""
 
 _SLIGHT = 1e-2
 """Energy, relative to the whole array's, of directions that are left until it is known how much of
 it the wires take."""
 
-_CHUNK = 4_000_000
+_CHUNK = 2_000_000
 """Cells, over all states, whose currents are held at once."""
 
 

@@ -57,16 +57,18 @@ class Loops:
         chip: the chip.
         point: operating points of all samples.
         x: their inputs, (batch, n_0), dimensionless.
+        rough: solve crossbars only as exactly as an elasticity takes.
     """
 
     chip: Chip
     point: OperatingPoint
     x: Array
+    rough: bool = False
 
     @cached_property
     def _paths(self) -> Paths:
         """What connects the chip's amplifiers."""
-        return Paths.of(self.chip)
+        return Paths.of(self.chip, rough=self.rough)
 
     def _transfer(self, k: int, tolerance: float = PRECISE) -> LoopTransfer:
         return LoopTransfer(self.chip, self.point.sample(k), self._paths, tolerance=tolerance)
@@ -155,7 +157,8 @@ def _changes(loops: Loops, k: int) -> Iterator[tuple[str, Loops]]:
     # Last, since only its crossbars are solved anew, and take the place of what is remembered.
     feedback = tuple(_MORE * q for q in design.feedback)
     stronger = replace(design, feedback=feedback, scaling=True)  # they may leave the window
-    yield FEEDBACK, loops.on(stronger, loops.point.with_control(loops.chip, _MORE))
+    changed = loops.on(stronger, loops.point.with_control(loops.chip, _MORE))
+    yield FEEDBACK, replace(changed, rough=is_large(loops.chip))
 
 
 def _controllers(controller: Controller) -> Iterator[tuple[str, Controller]]:

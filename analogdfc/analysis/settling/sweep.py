@@ -128,8 +128,13 @@ class Paths:
     backward: bool
 
     @classmethod
-    def of(cls, chip: Chip) -> Paths:
-        """Those of a chip."""
+    def of(cls, chip: Chip, *, rough: bool = False) -> Paths:
+        """Those of a chip.
+
+        Args:
+            chip: the chip.
+            rough: as in `Terminals.of`.
+        """
         circuit, numbers = chip.circuit, AmplifierNumbers.of(chip.design.card)
         nodes = {bank.name: Nodes.bare(bank.size) for bank in circuit.banks}
         into: dict[Port, list[Term]] = {}
@@ -143,7 +148,7 @@ class Paths:
                 for here, there in ((a, b), (b, a)):
                     into.setdefault(here, []).append(Through(there, y))
         for crossbar in circuit.crossbars:
-            _seen(Terminals.of(crossbar), crossbar.columns, nodes, into)
+            _seen(Terminals.of(crossbar, rough=rough), crossbar.columns, nodes, into)
         known = {bank.name: k for k, bank in enumerate(circuit.sweep)}
         backward = numbers.r_out > 0 or any(
             term.port.bank in known and known[term.port.bank] >= known[bank.name]

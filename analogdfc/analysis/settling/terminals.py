@@ -49,14 +49,21 @@ class Terminals:
     across_rows: tuple[tuple[Array, ...], ...] | None = None
 
     @classmethod
-    def of(cls, crossbar: Crossbar) -> Terminals:
-        """A crossbar seen from its terminals."""
+    def of(cls, crossbar: Crossbar, *, rough: bool = False) -> Terminals:
+        """A crossbar seen from its terminals.
+
+        Args:
+            crossbar: the crossbar.
+            rough: solve its wires in single precision, to some 1e-5 of every element.
+        """
         driven = _driven(crossbar)
         lines, large = crossbar.lines, 2 * crossbar.plus.numel() > _EXACT_CELLS
         if lines.r_word == lines.r_bit == 0 or (large and not driven):
             return cls._ideal(crossbar, driven)
         g = dual_rail(crossbar.plus, crossbar.minus)
-        y = terminal_admittance(g, lines.r_word, lines.r_bit, crossbar.tiling)
+        if rough:
+            g = g.astype(np.float32)
+        y = terminal_admittance(g, lines.r_word, lines.r_bit, crossbar.tiling).astype(float)
         count, own = len(g), np.diag(y).copy()
         rows = [slice(2 * start + rail, 2 * end, 2) for _, rail, start, end in driven]
         drivers = tuple(
