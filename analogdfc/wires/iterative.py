@@ -149,7 +149,7 @@ class Preconditioned:
         """S b, in amperes."""
         lines = self._lines
         cell = self._cells * b
-        out = cell - self._cells * self._along_words(cell)
+        out = torch.addcmul(cell, self._cells, self._along_words(cell), value=-1)
         flow = (b[..., 1:, :] - b[..., :-1, :]) / lines.r_bit
         out[..., :-1, :] -= flow
         out[..., 1:, :] += flow

@@ -21,7 +21,10 @@ from analogdfc.wires.terminals import terminal_admittance
 from analogdfc.wires.tiles import Tiling
 
 TOLERANCE = 1e-5
-"""Residual of the wires' equations; a power, whose error goes with its square, needs no more."""
+"""Of what the wires take, relative."""
+
+_RESIDUAL = 1e-4
+"""Of the wires' equations; the error of a power goes about with its square."""
 
 _SLIGHT = 1e-2
 """Energy, relative to the whole array's, of directions that are left until it is known how much of
@@ -135,7 +138,7 @@ class _Wired:
     """
 
     def __init__(self, g: Tensor, lines: Lines, tiling: Tiling | None) -> None:
-        method = Iterative(TOLERANCE)
+        method = Iterative(_RESIDUAL)
         self._lines = lines
         self._tiles = [
             (inputs, outputs, g[inputs, outputs], method.solver(g[inputs, outputs], lines))

@@ -20,6 +20,9 @@ Places = NDArray[np.intp]
 _STEPS = 180
 """Bound on the vectors of a frequency."""
 
+_ROOM = 16
+"""Vectors for which there is room at first."""
+
 _ROUNDS = 4
 """Bound on how often a residual that sweeps have left too large is solved for again."""
 
@@ -56,16 +59,16 @@ class Arnoldi:
     Attributes:
         where: those that are still gone on with, (m,).
         basis: the vectors, (m, steps + 1, n_L).
-        projected: H, (m, steps + 1, steps).
+        projected: H, in the first (m, steps + 1, steps).
         steps: steps made.
     """
 
     def __init__(self, line: Line, where: Places, start: Complex) -> None:
         self._line, self.where, self.steps = line, where, 0
         first = start / np.linalg.norm(start, axis=-1, keepdims=True)
-        self._basis = np.empty((len(where), 16, start.shape[-1]), dtype=start.dtype)
+        self._basis = np.empty((len(where), _ROOM + 1, start.shape[-1]), dtype=start.dtype)
         self._basis[:, 0] = first
-        self.projected = np.zeros((len(where), _STEPS + 1, _STEPS), dtype=complex)
+        self.projected = np.zeros((len(where), _ROOM + 1, _ROOM), dtype=complex)
 
     @property
     def size(self) -> int:
@@ -87,6 +90,9 @@ class Arnoldi:
             ConvergenceError: a sweep does not converge.
         """
         j = self.steps
+        if j == self.projected.shape[2]:
+            self.projected = _roomier(self.projected, 2 * j + 1, 2 * j)
+            self._basis = _roomier(self._basis, 2 * j + 1, self.size)
         sure = j < _SURE or j % _EVERY == 0
         new = self._line.times(self._basis[:, j], self.where, tolerance, sure=sure)
         if np.isnan(new).any():
@@ -98,8 +104,6 @@ class Arnoldi:
             self.projected[:, : j + 1, j] += share
         size = np.linalg.norm(new, axis=-1).astype(float)
         self.projected[:, j + 1, j] = size
-        if j + 2 > self._basis.shape[1]:
-            self._basis = np.concatenate([self._basis, np.empty_like(self._basis)], axis=1)
         # A space that L does not leave is left by noise, which has no part in any solution.
         self._basis[:, j + 1] = new / np.maximum(size, 1e-300)[:, None]
         self.steps += 1
@@ -108,6 +112,13 @@ class Arnoldi:
         """Go on with some of them only."""
         self.where = self.where[which]
         self._basis, self.projected = self._basis[which], self.projected[which]
+
+
+def _roomier(x: Complex, rows: int, columns: int) -> Complex:
+    """Matrices (m, ., .) with zeros behind them, (m, rows, columns)."""
+    out = np.zeros((len(x), rows, columns), dtype=x.dtype)
+    out[:, : x.shape[1], : x.shape[2]] = x
+    return out
 
 
 class _Least:
@@ -121,7 +132,7 @@ class _Least:
 
     def __init__(self, size: Array) -> None:
         count = len(size)
-        self._upper = np.zeros((count, _STEPS, _STEPS), dtype=complex)
+        self._upper = np.zeros((count, _ROOM, _ROOM), dtype=complex)
         self._turn = np.zeros((count, _STEPS, 2), dtype=complex)
         self._right = np.zeros((count, _STEPS + 1), dtype=complex)
         self._right[:, 0] = size
@@ -133,6 +144,8 @@ class _Least:
             projected: H, (m, steps + 1, steps).
             j: the column.
         """
+        if j == self._upper.shape[2]:
+            self._upper = _roomier(self._upper, 2 * j, 2 * j)
         column = projected[:, : j + 2, j].copy()
         column[:, j] += 1
         for k in range(j):

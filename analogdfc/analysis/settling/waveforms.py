@@ -248,5 +248,8 @@ def _last_above(t: Array, signal: Callable[[Array], Array], bound: float) -> flo
     if above[-1] == len(t) - 1:
         return math.inf
     fine = np.linspace(t[above[-1]], t[above[-1] + 1], 50)
-    last = np.flatnonzero(signal(fine) > bound)[-1]
-    return float(fine[min(last + 1, len(fine) - 1)])
+    values = signal(fine)
+    last = min(int(np.flatnonzero(values > bound)[-1]), len(fine) - 2)
+    # On a line between the two, so that the time doesn't hang on where the points lie.
+    share = (values[last] - bound) / (values[last] - values[last + 1])
+    return float(fine[last] + share * (fine[last + 1] - fine[last]))
