@@ -19,6 +19,7 @@ BARS = {
     "10-10-25": (30.0, 2.0),
     "10-10-50": (50.0, 2.0),
     "64-16-64": (75.0, 2.0),
+    "784-256-32-256-784": (60.0, 2.0),
 }
 """Seconds of a processor and gigabytes that a network may take."""
 

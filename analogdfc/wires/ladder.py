@@ -7,6 +7,7 @@ relative accuracy, element by element, where the segments conduct 1e8 times bett
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -69,8 +70,9 @@ class Ladder:
         for _ in range(extra):
             pass_on, rung = pass_on.unsqueeze(-3), rung.unsqueeze(-3)
             last_pivot = last_pivot.unsqueeze(-2)
-        shape = torch.broadcast_shapes(current.shape, rung.shape)  # type: ignore[no-untyped-call]
-        x = current.expand(shape).clone(memory_format=torch.contiguous_format)
+        x = current.expand(np.broadcast_shapes(current.shape, rung.shape)).clone(
+            memory_format=torch.contiguous_format
+        )
         nodes, ratios = x.unbind(-2), pass_on.unbind(-2)
         for k in range(1, len(nodes)):
             nodes[k].addcmul_(nodes[k - 1], ratios[k - 1])

@@ -20,11 +20,10 @@ from analogdfc.wires.lines import Lines
 from analogdfc.wires.terminals import terminal_admittance
 from analogdfc.wires.tiles import Tiling
 
-TOLERANCE = 1e-5
-"""Of what the wires take, relative."""
-
-_RESIDUAL = 1e-4
-"""Of the wires' equations; the error of a power goes about with its square."""
+TOLERANCE = 1e-4
+"""Residual of the wires' equations, and what is left of what the wires take: bounds on the errors
+of a power, which mostly are smaller by far, since the first goes about with its square and the
+second is divided by what is known."""
 
 _SLIGHT = 1e-2
 """Energy, relative to the whole array's, of directions that are left until it is known how much of
@@ -138,7 +137,7 @@ class _Wired:
     """
 
     def __init__(self, g: Tensor, lines: Lines, tiling: Tiling | None) -> None:
-        method = Iterative(_RESIDUAL)
+        method = Iterative(TOLERANCE)
         self._lines = lines
         self._tiles = [
             (inputs, outputs, g[inputs, outputs], method.solver(g[inputs, outputs], lines))

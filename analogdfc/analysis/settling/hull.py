@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from analogdfc.analysis.settling.krylov import Arnoldi
 from analogdfc.analysis.settling.rational import Complex
+from analogdfc.analysis.settling.stages import single
 from analogdfc.analysis.settling.transfer import Line, LoopTransfer
 from analogdfc.errors import ConvergenceError
 
@@ -182,7 +183,7 @@ def _space(
     """Powers of L at frequencies, each of one of the loops, times a random vector."""
     owner, w = (np.array(each) for each in zip(*places, strict=True))
     draw = np.random.default_rng(0).standard_normal(loops[0].channels)
-    start = np.broadcast_to(draw, (len(w), len(draw))).astype(np.complex64)
+    start = single(np.broadcast_to(draw, (len(w), len(draw))).astype(complex))
     return Arnoldi(Line(loops, offset + 1j * w, owner), np.arange(len(w)), start)
 
 

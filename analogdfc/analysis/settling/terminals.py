@@ -63,7 +63,8 @@ class Terminals:
         g = dual_rail(crossbar.plus, crossbar.minus)
         if rough:
             g = g.astype(np.float32)
-        y = terminal_admittance(g, lines.r_word, lines.r_bit, crossbar.tiling).astype(float)
+        y = terminal_admittance(g, lines.r_word, lines.r_bit, crossbar.tiling)
+        y = y.astype(float, copy=False)
         count, own = len(g), np.diag(y).copy()
         rows = [slice(2 * start + rail, 2 * end, 2) for _, rail, start, end in driven]
         drivers = tuple(

@@ -16,7 +16,7 @@ from analogdfc.analysis.settling.hull import hull_margins
 from analogdfc.analysis.settling.krylov import Arnoldi
 from analogdfc.analysis.settling.rational import Complex, Modal, poles
 from analogdfc.analysis.settling.spectrum import LoopSpectrum, Modes, scaled
-from analogdfc.analysis.settling.transfer import PRECISE, Line, LoopTransfer
+from analogdfc.analysis.settling.transfer import PRECISE, SINGLE, Line, LoopTransfer
 from analogdfc.errors import ConvergenceError
 
 _TOLERANCE = 1e-7
@@ -31,9 +31,11 @@ _MIXED, _MOST = 6, 60
 _DECAYING = 100
 """What decaying terms may leave of all that follows, in its tolerance, if nothing grows."""
 
-_STARTS, _SEEKS, _STEP, _SAME = 6, 12, 1e-3, 1e-6
-"""Bounds on the starts and steps to modes that grow, how far apart a slope is taken, relatively,
-and up to which step one is found."""
+_STARTS, _SEEKS, _STEP = 6, 12, 1e-3
+"""Bounds on the starts and steps to modes that grow, and how far apart a slope is taken."""
+
+_SAME, _SAME_ROUGH = 1e-6, 1e-4
+"""Relative step up to which a mode that grows is found, exactly and roughly."""
 
 _STRIDE, _VECTORS = 16, 128
 """Vectors after which a locus is looked at, and their bound."""
@@ -48,12 +50,14 @@ class WideLoops:
 
     Attributes:
         forced: what follows a few forces on them.
+        rough: that.
 
     Raises:
         ConvergenceError: it is not found.
     """
 
     def __init__(self, loops: Sequence[LoopTransfer], *, rough: bool = False) -> None:
+        self.rough = rough
         self.forced = Forced(loops, _TOLERANCE_ROUGH if rough else _TOLERANCE)
 
     def spectra(self) -> list[WideSpectrum]:
@@ -151,7 +155,7 @@ class WideSpectrum(LoopSpectrum):
             zero = self._zero(complex(start))
             if zero is None or zero.real <= 0:
                 continue
-            if all(abs(zero - other) > _SAME * abs(zero) for other in found):
+            if all(abs(zero - other) > self._same * abs(zero) for other in found):
                 found.append(zero)
         return np.array(sorted(found, key=lambda z: -z.real), dtype=complex)
 
@@ -163,22 +167,27 @@ class WideSpectrum(LoopSpectrum):
                 return None
             step = (1 + here) * _STEP * z / (beside - here)
             z -= complex(step)
-            if abs(step) <= _SAME * abs(z):
-                return complex(z.real, abs(z.imag) if abs(z.imag) > _SAME * abs(z) else 0.0)
+            if abs(step) <= self._same * abs(z):
+                return complex(z.real, abs(z.imag) if abs(z.imag) > self._same * abs(z) else 0.0)
         return None
+
+    @property
+    def _same(self) -> float:
+        return _SAME_ROUGH if self._samples.rough else _SAME
 
     def _locus(self, s: Complex) -> Complex:
         """The eigenvalue of L next to -1 at some points; nan where it is not found."""
+        kind, exact = (np.complex64, SINGLE) if self._samples.rough else (np.complex128, PRECISE)
         start = np.broadcast_to(self._forced.force, (len(s), self.loop.channels))
-        space = Arnoldi(Line([self.loop], s), np.arange(len(s)), start.astype(complex))
+        space = Arnoldi(Line([self.loop], s), np.arange(len(s)), start.astype(kind))
         now = np.full(len(s), np.nan, dtype=complex)
         while space.steps < min(_VECTORS, space.size):
             for _ in range(min(_STRIDE, space.size - space.steps)):
-                space.extend(PRECISE)
+                space.extend(exact)
             before, j = now, space.steps
             loci = np.linalg.eigvals(space.projected[:, :j, :j])
             now = loci[np.arange(len(s)), np.abs(1 + loci).argmin(axis=1)]
-            if j == space.size or (np.abs(now - before) <= 10 * PRECISE * np.abs(now)).all():
+            if j == space.size or (np.abs(now - before) <= 10 * exact * np.abs(now)).all():
                 return np.asarray(now, dtype=np.complex128)
         return np.full(len(s), np.nan, dtype=complex)
 
