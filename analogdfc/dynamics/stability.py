@@ -141,14 +141,14 @@ def _balanced(gains: list[Array]) -> list[Array]:
     Slopes of the neurons and the wires' drop scale rows and columns, which leaves the modes but
     turns the field of values; units in which rows and columns are equally long undo it.
     """
-    total = np.asarray(sum(gains))
-    unit = np.ones(len(total))
+    square = np.asarray(sum(gains)) ** 2
+    np.fill_diagonal(square, 0.0)
+    unit = np.ones(len(square))
     for _ in range(_BALANCINGS):
-        scaled = np.abs(total * unit / unit[:, None])
-        np.fill_diagonal(scaled, 0.0)
-        rows, columns = np.linalg.norm(scaled, axis=1), np.linalg.norm(scaled, axis=0)
+        # Squared lengths of rows and columns in the units so far.
+        rows, columns = square @ unit**2 / unit**2, unit**-2 @ square * unit**2
         known = (rows > 0) & (columns > 0)
-        unit[known] *= (rows[known] / columns[known]) ** 0.25
+        unit[known] *= (rows[known] / columns[known]) ** 0.125
     return [gain * unit / unit[:, None] for gain in gains]
 
 
