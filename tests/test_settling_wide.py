@@ -12,7 +12,8 @@ from analogdfc.analysis.settling import LoopTransfer, OperatingPoint, Spectrum, 
 from analogdfc.analysis.settling.hull import edge
 from analogdfc.analysis.settling.krylov import solve
 from analogdfc.analysis.settling.limits import Loops
-from analogdfc.analysis.settling.transfer import Line
+from analogdfc.analysis.settling.sweep import Paths
+from analogdfc.analysis.settling.transfer import SINGLE, Line
 from analogdfc.analysis.settling.waveforms import Waveforms
 from analogdfc.analysis.settling.wide import WideLoops, WideSpectrum
 from analogdfc.cards import Card
@@ -63,6 +64,34 @@ def test_products_at_some_frequencies_are_those_of_the_loop_gain(loops: Loops) -
     assert np.abs(found - expected).max() < 1e-7 * np.abs(expected).max()
 
 
+def test_products_in_single_precision_are_as_exact_as_they_say(loops: Loops) -> None:
+    line, every = Line([transfer(loops)], LINE), np.arange(len(LINE))
+    cut = np.random.default_rng(0).standard_normal((len(LINE), 12)).astype(np.complex64)
+    found, expected = line.times(cut, every), line.times(cut.astype(complex), every)
+    error = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    assert found.dtype == np.complex64
+    assert error.max() < SINGLE
+
+
+def test_crossbars_solved_roughly_give_a_loop_gain_within_1e_4(loops: Loops) -> None:
+    card = Card.load("discrete_100mhz")
+    assert card.wire.word
+    paths = Paths.of(loops.chip, rough=True)
+    found = LoopTransfer(loops.chip, loops.point, paths).loop_gain(LINE)
+    known = transfer(loops).loop_gain(LINE)
+    assert 0 < np.abs(found - known).max() < 1e-4 * np.abs(known).max()
+
+
+def test_a_settling_time_does_not_hang_on_the_points_it_is_sought_on(loops: Loops) -> None:
+    spectrum = wide(loops)
+    one, other = (
+        Waveforms(spectrum, loops.point, loops.x[0], 0.02, rate=factor * spectrum.rate)
+        for factor in (0.3, 0.37)
+    )
+    assert one.time_of_modes == pytest.approx(other.time_of_modes, rel=1e-6)
+    assert one.update_time(0.02) == pytest.approx(other.update_time(0.02), rel=1e-6)
+
+
 def test_a_wide_loop_settles_as_its_whole_loop_gain_says(loops: Loops) -> None:
     known, found = (
         Waveforms(each, loops.point, loops.x[0], 0.02, rate=0.3 * each.rate)
@@ -84,6 +113,7 @@ def test_growing_modes_of_a_wide_loop_are_found() -> None:
     slow = loops_of(3, 4, 4).at_bandwidth(8e5)
     known, found = Spectrum(transfer(slow)).modes().values, wide(slow)
     assert found.unstable > 0
+    assert WideLoops([transfer(slow)], rough=True).spectra()[0].unstable == found.unstable
     for value in found.modes().values:
         assert np.abs(known - value).min() < 1e-5 * abs(value)
 
