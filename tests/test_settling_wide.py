@@ -12,6 +12,7 @@ from analogdfc.analysis.settling import LoopTransfer, OperatingPoint, Spectrum, 
 from analogdfc.analysis.settling.hull import edge
 from analogdfc.analysis.settling.krylov import solve
 from analogdfc.analysis.settling.limits import Loops
+from analogdfc.analysis.settling.stages import single
 from analogdfc.analysis.settling.sweep import Paths
 from analogdfc.analysis.settling.transfer import SINGLE, Line
 from analogdfc.analysis.settling.waveforms import Waveforms
@@ -66,8 +67,8 @@ def test_products_at_some_frequencies_are_those_of_the_loop_gain(loops: Loops) -
 
 def test_products_in_single_precision_are_as_exact_as_they_say(loops: Loops) -> None:
     line, every = Line([transfer(loops)], LINE), np.arange(len(LINE))
-    cut = np.random.default_rng(0).standard_normal((len(LINE), 12)).astype(np.complex64)
-    found, expected = line.times(cut, every), line.times(cut.astype(complex), every)
+    cut = np.random.default_rng(0).standard_normal((len(LINE), 12)).astype(complex)
+    found, expected = line.times(single(cut), every), line.times(cut, every)
     error = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
     assert found.dtype == np.complex64
     assert error.max() < SINGLE
