@@ -1,6 +1,8 @@
 """Does a network on ECRAM devices learn Yin-Yang through the behavioural chip as by the ideal rule?
 
-`python -m benchmarks.yin_yang` (half an hour on one core), `--epochs 2 --seeds 0` (minutes)
+`python -m benchmarks.yin_yang` (hours a seed on one core, nearly all of them the model in time, ten
+seconds of CPU time a mini-batch once the weights have grown), `--epochs 1 --seeds 0` (a quarter of
+an hour)
 
 4-30-3 from the same weights on the same samples: by the ideal rule (dfc-ss) and by backpropagation
 with exact weights, through the chip at rest and through its model in time with pulses on devices.
