@@ -27,7 +27,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - NO_RECORD))
 def test_a_record_whose_name_is_not_utf_8_is_refused_before_the_work(command: str) -> None:
-    first = {"import": ["model.pt"], "characterise": ["opamp"]}
+    first = {"import": ["model.pt"], "characterise": ["opamp"], "search": ["fashion-mnist"]}
     file = first.get(command, [])
     result = CliRunner().invoke(cli, [command, *file, "-o", f"{LATIN}.h5"])
     assert result.exit_code == 2, result.output
