@@ -108,6 +108,7 @@ def importance(plan: Search, trials: Sequence[Trial]) -> dict[str, float]:
         trials: its trials.
     """
     rung = (*plan.rungs, plan.epochs)[0]
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study()
     for one in trials:
         value = one.reached.get(rung, math.inf)
