@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -187,12 +187,19 @@ def killed_driver(way: Way, runs: Sequence[XorRun], folder: Path) -> str:
     spool = Spool(folder / "kept")
     while len(spool) < 0.4 * len(runs) and process.poll() is None:
         time.sleep(0.05)
+    # Workers of a folder outlive their driver, as they should; they go on in the second turn.
+    workers = doers(way) if way.engine == "spool" else []
     process.kill()
     process.wait()
     there = len(spool)
     places = [spool.place(run) for run in runs if run in spool]
     before = [place.stat().st_mtime_ns for place in places]
-    done(way, runs, folder)
+    try:
+        done(way, runs, folder)
+    finally:
+        for worker in workers:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGTERM)
     again = sum(p.stat().st_mtime_ns != when for p, when in zip(places, before, strict=True))
     return f"after {there} runs, {again} of them done again"
 
