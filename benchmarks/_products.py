@@ -87,7 +87,9 @@ def products(
     outer = [Product(n, batch, a) for a, n in layers]
     upper, push = forward[1:], Product(batch, n_out, neurons)
     if rule == "dfc":
-        step = [p._replace(times=steps) for p in (*upper, push)]
+        # The output layer's feedback is the identity, with which nothing is multiplied.
+        hidden = push._replace(n=neurons - n_out) if upper else push
+        step = [p._replace(times=steps) for p in (*upper, hidden)]
         collected = [Product(n, CHUNK * batch, a, times=steps // CHUNK) for a, n in layers[1:]]
         return [*forward, *forward, *step, *collected, outer[0]]
     carried = [Product(batch * n_out, a, n, torch.float32) for a, n in layers[1:]]

@@ -168,7 +168,9 @@ def test_adam_moves_seven_numbers_a_weight_and_holds_two_more() -> None:
 
 def test_one_more_time_step_costs_one_more_pass_up_and_its_outer_products() -> None:
     few, many = (operations([5, 4, 3, 2], "dfc", 7, steps=n) for n in (16, 32))
-    assert many.macs - few.macs == 16 * 7 * (2 * (4 * 3 + 3 * 2) + 2 * (4 + 3 + 2))
+    assert many.macs - few.macs == 16 * 7 * (
+        2 * (4 * 3 + 3 * 2) + 2 * (4 + 3)
+    )  # Q of the last layer is I
     # tanh(v) of both hidden layers, tanh(v_ff) of the second; that of the first is constant.
     assert many.evaluations - few.evaluations == 16 * 7 * (4 + 3 + 3)
 

@@ -136,6 +136,13 @@ class Step:
         """Feedback Q u of all layers."""
         return _product(self.batch, self._outputs, self._neurons)
 
+    def _push_hidden(self) -> Operations:
+        """The same where the output layer's Q is the identity: it copies u."""
+        if not self._hidden:
+            return self._push()
+        copied = _pointwise(self.batch * self._outputs, 0, 2)
+        return _product(self.batch, self._outputs, self._hidden) + copied
+
     def _outer(self, first: int = 1) -> Operations:
         """Outer products summed over the batch, for weights and biases of layers `first`..L."""
         b = self.batch
@@ -203,7 +210,7 @@ class Step:
 
     def dfc(self) -> Operations:
         """Algorithm 1, the outer products of some steps in one matrix product."""
-        one = self._controller() + self._push() + self._feed(2) + self._potentials()
+        one = self._controller() + self._push_hidden() + self._feed(2) + self._potentials()
         one += self._differences(self._hidden - (self.sizes[1] if len(self.sizes) > 2 else 0))
         one += _pointwise(self.batch * self._neurons, 1, 1)  # the sums for the biases
         # Each collection reads and writes the sums of the weights.

@@ -21,7 +21,13 @@ from analogdfc.onchip.registry import HardwareDFC
 from analogdfc.onchip.substrate import ChipSubstrate
 from analogdfc.presets import load_preset, preset_names
 from analogdfc.records import Record, Tree
-from analogdfc.sizing.specification import REQUIREMENTS, loosest, own_values, tightest, with_values
+from analogdfc.sizing.specification import (
+    loosest,
+    own_values,
+    requirements_of,
+    tightest,
+    with_values,
+)
 from analogdfc.states import digest
 from analogdfc.training.experiment import Experiment, default_experiment
 
@@ -135,7 +141,7 @@ class Lesson:
             UserError: a card without one of the others, or values that contradict the card.
         """
         whole = {**own_values(self.card), **self.fixed, **values}
-        if lacks := [name for name in REQUIREMENTS if name not in whole]:
+        if lacks := [name for name in requirements_of(self.card) if name not in whole]:
             raise UserError(
                 f"the card says nothing of {', '.join(lacks)}: give it a value or a range"
             )
