@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from analogdfc import records
+from analogdfc.cli import COMMANDS as LISTED
 from analogdfc.cli import cli
 from benchmarks.hostile import COMMANDS, ENVIRONMENTS, Environment, Run, faults, run
 
@@ -68,6 +69,10 @@ def test_a_command_is_the_same_where_all_is_against_it(command: str, tmp_path: P
     assert usual.code == 0, usual.errors
     found = run(COMMANDS[command], ENVIRONMENTS["all"], tmp_path / "all")
     assert list(faults(found, usual, ENVIRONMENTS["all"])) == []
+
+
+def test_the_benchmark_has_every_command_that_needs_no_other() -> None:
+    assert {words[0] for words in COMMANDS.values()} == set(LISTED) - {"work"}
 
 
 def test_what_a_machine_changes_is_told(tmp_path: Path) -> None:
