@@ -1,6 +1,7 @@
 """Simulators beside each other, linear solvers beside each other, and the largest circuits.
 
-`python -m benchmarks.engines` (minutes), `--parts engines solvers large netlists`.
+`python -m benchmarks.engines` (minutes), `--parts engines solvers large netlists`; it ends with exit
+code 1 where a bar is missed.
 
 engines   ngspice against VACASK on the same netlists: v and u, and the update
 solvers   KLU against Sparse: the worst signal, and CPU seconds
@@ -193,12 +194,41 @@ PARTS: dict[str, tuple[str, tuple[str, ...], Callable[[], Iterator[Sequence[str]
 }
 
 
+def _engines_hold(row: Sequence[str]) -> bool:
+    return row[2] != "" and float(row[2]) <= 100 * ENGINES_BAR
+
+
+def _solvers_hold(row: Sequence[str]) -> bool:
+    """A row that has no figure, since KLU found no rest, doesn't meet its bar."""
+    if row[2] == "" or float(row[2]) > 100 * SOLVERS_BAR:
+        return False
+    return row[0] != "30-20-10" or float(row[5]) >= SPEED_BAR
+
+
+def _large_holds(row: Sequence[str]) -> bool:
+    return float(row[1]) <= LARGE_BAR[0] and float(row[3]) <= LARGE_BAR[1]
+
+
+def _netlists_hold(row: Sequence[str]) -> bool:
+    return float(row[1]) <= NETLIST_BAR[0] and float(row[2]) <= NETLIST_BAR[1]
+
+
+HOLDS: dict[str, Callable[[Sequence[str]], bool]] = {
+    "engines": _engines_hold,
+    "solvers": _solvers_hold,
+    "large": _large_holds,
+    "netlists": _netlists_hold,
+}
+"""Whether a row of a part meets the part's bars."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the tables."""
+    """Print the tables; 1 where a bar is missed."""
     parser = argparse.ArgumentParser(prog="benchmarks.engines", description=__doc__.split("\n")[0])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS])
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    missed = False
     for part in given.parts:
         title, columns, rows = PARTS[part]
         table = Table(title=title, title_justify="left")
@@ -206,8 +236,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             table.add_column(column, justify="right")
         for row in tqdm(rows(), desc=part, file=sys.stderr, leave=False):
             table.add_row(*row)
+            missed |= not HOLDS[part](row)
         Console().print(table)
-    return 0
+    return int(missed)
 
 
 if __name__ == "__main__":
