@@ -1,7 +1,7 @@
 """Simulators beside each other, linear solvers beside each other, and the largest circuits.
 
-`python -m benchmarks.engines` (minutes), `--parts engines solvers large netlists`; it ends with exit
-code 1 where a bar is missed.
+`python -m benchmarks.engines` (minutes), `--parts engines solvers large netlists`; it ends
+with exit code 1 where a bar is missed.
 
 engines   ngspice against VACASK on the same netlists: v and u, and the update
 solvers   KLU against Sparse: the worst signal, and CPU seconds
