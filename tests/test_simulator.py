@@ -23,6 +23,7 @@ from analogdfc.spice.deck import stop_time, with_saves
 from analogdfc.spice.diagnosis import raise_for_messages
 from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.installed import find_binary, has_klu
+from analogdfc.spice.ngspice import for_transistors
 from analogdfc.spice.rawfile import RawPlot
 from analogdfc.spice.shared import SharedLibrary
 from analogdfc.spice.simulation import Simulation
@@ -648,6 +649,23 @@ class Poor(Fake):
 def test_a_solver_that_fails_is_replaced_by_the_next_and_named() -> None:
     found = Poor([0, 5e-6], [0, 1]).run(RC_STEP, save=["out"])
     assert found.made_by == "a simulator, Sparse since KLU did not converge"
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (".options abstol=1e-13 vntol=1n", ".options abstol=1e-10 vntol=1e-08 trtol=0.3"),
+        (".options abstol=1e-9\n+ vntol=1e-9", ".options vntol=1e-08 trtol=0.3"),
+        (".options abstol=1p reltol=1e-6", ".options abstol=1e-10 trtol=0.3"),
+        (".options abstol=1e-9 vntol=1e-6", ""),
+    ],
+)
+def test_a_deck_with_transistors_has_tolerances_at_which_it_finds_its_rest(
+    options: str, found: str
+) -> None:
+    deck = f"t\n{options}\n.model n1 nmos level=54\n.end\n"
+    assert for_transistors(deck) == found
+    assert for_transistors(deck.replace("nmos", "d")) == ""
 
 
 @pytest.mark.skipif(not has_klu(find_binary() or ""), reason="this ngspice has no KLU")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from analogdfc.errors import UserError
+from analogdfc.kits.expressions import spice_number
 from analogdfc.spice.deck import logical_lines
 from analogdfc.spice.installed import digest_of, has_klu, has_osdi
 from analogdfc.spice.settings import write_settings
@@ -97,21 +98,26 @@ class NgSpice(Simulator):
             )
 
     def _write(self, folder: Path, netlist: str, save: Sequence[str], solver: str) -> None:
-        lines = [line for line in (_OPTIONS[solver], _for_transistors(netlist)) if line]
+        lines = [line for line in (_OPTIONS[solver], for_transistors(netlist)) if line]
         options = "\n".join(lines)
         deck = f"{netlist.rstrip().removesuffix('.end')}{options}\n.end\n" if options else netlist
         super()._write(folder, deck, save, solver)
         write_settings(folder, netlist)
 
 
-def _for_transistors(netlist: str) -> str:
-    """Options by which a deck with transistors finds its rest; empty where it needs none."""
+def for_transistors(netlist: str) -> str:
+    """Options by which a deck with transistors finds its rest; empty where it needs none.
+
+    Args:
+        netlist: the deck; tolerances that it gives itself and that are finer are made coarser.
+    """
     lines = [line for _, line in logical_lines(netlist)]
     if not any(map(_TRANSISTORS.match, lines)):
         return ""
     given = [pair for line in lines if line.lower().startswith(".opt")
              for pair in _TOLERANCE.findall(line)]  # fmt: skip
-    tight = {name.lower() for name, value in given if float(value) < _LEAST[name.lower()]}
+    values = [(name.lower(), spice_number(value)) for name, value in given]
+    tight = {name for name, value in values if value is not None and value < _LEAST[name]}
     if not tight:
         return ""
     return " ".join([".options", *(f"{name}={_LEAST[name]:g}" for name in sorted(tight)),
