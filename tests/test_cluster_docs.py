@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -24,7 +23,6 @@ CALLS = [
 ]
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 def test_scripts_are_shell() -> None:
     assert len(SCRIPTS) == 2
     for script in SCRIPTS:

@@ -17,7 +17,7 @@ from analogdfc import records
 from analogdfc.cli import cli
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.jobs import Spool
-from analogdfc.presets import load_preset
+from analogdfc.presets import ControlPreset, load_preset
 from analogdfc.searching import Journal, Search, Trial, best_of, importance, search, space_of
 from analogdfc.searching.spaces import chosen
 from analogdfc.searching.trials import Rung, changes
@@ -84,7 +84,10 @@ def test_rules_without_a_part_have_no_interval_for_it() -> None:
 
 def test_the_published_values_are_the_published_settings() -> None:
     plan = Search(preset="fashion-mnist", rule="dfc-ssa")
-    table = plan.published.tables.learned  # type: ignore[attr-defined]
+    published = plan.published
+    assert isinstance(published, ControlPreset)
+    table = published.tables.learned
+    assert table is not None
     sleep, learning = table.sleep, table.feedback
     values: Mapping[str, Any] = {
         "lr_lambda": table.lr_lambda, "eps": table.eps, "alpha": table.alpha,
