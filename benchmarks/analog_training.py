@@ -26,7 +26,8 @@ from rich.table import Table
 from analogdfc import records
 from analogdfc.arrays.layers import AnalogNetwork, analog
 from analogdfc.arrays.mapping import Balanced, Mapping, PerLayer, Scheme, Split
-from analogdfc.arrays.optimizer import Counts, PulsedUpdate
+from analogdfc.arrays.optimizer import PulsedUpdate
+from analogdfc.arrays.writers import Counts
 from analogdfc.cards.device import DeviceCard
 from analogdfc.datasets import Dataset, digits
 from analogdfc.feedback import DirectFeedback

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from analogdfc.arrays.optimizer import ReprogramWriter
+from analogdfc.arrays.writers import ReprogramWriter
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design

@@ -28,7 +28,8 @@ from analogdfc.arrays.mapping import (
     Split,
     Tiling,
 )
-from analogdfc.arrays.optimizer import PulsedUpdate, PulseWriter
+from analogdfc.arrays.optimizer import PulsedUpdate
+from analogdfc.arrays.writers import PulseWriter
 from analogdfc.cards.device import DeviceCard
 from analogdfc.devices import (
     Curve,

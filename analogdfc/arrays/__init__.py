@@ -11,14 +11,7 @@ if TYPE_CHECKING:
     from analogdfc.arrays.converters import ADC, DAC, Converter
     from analogdfc.arrays.layers import AnalogNetwork, analog
     from analogdfc.arrays.mapping import Cell, Layout, Mapping, Scale, Scheme, Slicing
-    from analogdfc.arrays.optimizer import (
-        Counts,
-        IdealWriter,
-        PulsedUpdate,
-        PulseWriter,
-        ReprogramWriter,
-        Writer,
-    )
+    from analogdfc.arrays.optimizer import PulsedUpdate
     from analogdfc.arrays.product_error import CrossbarError, Product
     from analogdfc.arrays.rounding import (
         Coincidence,
@@ -27,6 +20,13 @@ if TYPE_CHECKING:
         MixedPrecision,
         Rounding,
         Stochastic,
+    )
+    from analogdfc.arrays.writers import (
+        Counts,
+        IdealWriter,
+        PulseWriter,
+        ReprogramWriter,
+        Writer,
     )
 else:
     __getattr__, __dir__ = hand_out(
@@ -50,14 +50,7 @@ else:
                 "Scheme",
                 "Slicing",
             ),
-            "analogdfc.arrays.optimizer": (
-                "Counts",
-                "IdealWriter",
-                "PulseWriter",
-                "PulsedUpdate",
-                "ReprogramWriter",
-                "Writer",
-            ),
+            "analogdfc.arrays.optimizer": ("PulsedUpdate",),
             "analogdfc.arrays.product_error": (
                 "CrossbarError",
                 "Product",
@@ -69,6 +62,13 @@ else:
                 "MixedPrecision",
                 "Rounding",
                 "Stochastic",
+            ),
+            "analogdfc.arrays.writers": (
+                "Counts",
+                "IdealWriter",
+                "PulseWriter",
+                "ReprogramWriter",
+                "Writer",
             ),
         },
     )

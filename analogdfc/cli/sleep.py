@@ -12,7 +12,7 @@ import torch
 from rich.table import Table
 
 from analogdfc import records
-from analogdfc.arrays.optimizer import MODES
+from analogdfc.arrays.writers import MODES
 from analogdfc.cases import Stimuli
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.devices import Devices

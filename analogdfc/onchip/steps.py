@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analogdfc.arrays.optimizer import PulsedUpdate, PulseWriter
+from analogdfc.arrays.optimizer import PulsedUpdate
+from analogdfc.arrays.writers import PulseWriter
 from analogdfc.circuit.design import Design
 from analogdfc.dynamics import Trajectory
 from analogdfc.errors import UserError

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from analogdfc.arrays.array import AnalogArray
 from analogdfc.arrays.mapping import Fixed, Mapping
-from analogdfc.arrays.optimizer import MODES, PulseWriter, Writer, writer_of
+from analogdfc.arrays.writers import MODES, PulseWriter, Writer, writer_of
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.conductances import OPEN
 from analogdfc.circuit.description import Array, Crossbar
