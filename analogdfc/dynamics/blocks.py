@@ -6,11 +6,12 @@ of the same size. Within a cell anything may hang together; across cells only it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,21 +21,36 @@ from analogdfc.dynamics.layout import Index, Layout, port_places
 __all__ = ["BlockMatrix", "Coupling", "Pairs", "Part", "merged"]
 
 
+_DENSE = 1 << 17
+"""Elements up to which what couples two groups is kept in one piece, zeros and all."""
+
+
 class Coupling(NamedTuple):
-    """What couples the ports of one group to those of another.
+    """What couples ports of one group to those of another, in dense pieces of one size.
 
     Attributes:
-        rows: ports of the group whose equations these are, (rows,).
-        columns: ports of the other group, (columns,).
-        values: (chips, rows, columns).
+        rows: ports of the group whose equations these are, (pieces, rows).
+        columns: ports of the other group, (pieces, columns).
+        values: (chips, pieces, rows, columns).
     """
 
     rows: Index
     columns: Index
     values: Tensor
 
+    def times(self, y: Tensor, columns: Tensor) -> Tensor:
+        """Products, (chips, pieces * rows, batch), with values at the ports.
 
-Pairs = Mapping[tuple[int, int], Coupling]
+        Args:
+            y: (chips, n, batch).
+            columns: where in it those of `columns` stand, one after another.
+        """
+        chips, batch = len(y), y.shape[-1]
+        there = y.index_select(1, columns).view(chips, *self.columns.shape, batch)
+        return (self.values @ there).view(chips, -1, batch)
+
+
+Pairs = Mapping[tuple[int, int], tuple[Coupling, ...]]
 
 
 class Part(NamedTuple):
@@ -79,7 +95,7 @@ class BlockMatrix:
                     values = part.values[~same][found]
                     entries = Part(rows[~same][found], columns[~same][found], values)
                     across.setdefault(pair, []).append((c, entries))
-        pairs = {pair: _coupling(layout, pair, found, len(chips), device)
+        pairs = {pair: _couplings(layout, pair, found, len(chips), device)
                  for pair, found in across.items()}  # fmt: skip
         return cls(layout, tuple(torch.from_numpy(blocks).to(device) for blocks in own), pairs)
 
@@ -105,13 +121,15 @@ class BlockMatrix:
             span = slice(*layout.starts[k : k + 2])
             part = z[:, span].reshape(-1, blocks.shape[-1], batch)
             out[:, span] = torch.bmm(blocks.flatten(0, 1), part).view(len(z), -1, batch)
-        for (i, j), coupling in self.pairs.items():
-            here, there = self._ports(i, coupling.rows), self._ports(j, coupling.columns)
-            out.index_add_(1, here, coupling.values @ z[:, there])
+        for (i, j), couplings in self.pairs.items():
+            for c in couplings:
+                here, there = self._ports(i, c.rows), self._ports(j, c.columns)
+                out.index_add_(1, here, c.times(z, there))
         return out
 
     def _ports(self, group: int, ports: Index) -> Tensor:
-        return torch.from_numpy(port_places(self.layout, group)[ports]).to(self.own[0].device)
+        places = port_places(self.layout, group)[ports.ravel()]
+        return torch.from_numpy(places).to(self.own[0].device)
 
     def plus(self, other: BlockMatrix, factor: float) -> BlockMatrix:
         """This matrix and a multiple of another of the same layout.
@@ -123,12 +141,7 @@ class BlockMatrix:
         own = [torch.add(a, b, alpha=factor) for a, b in zip(self.own, other.own, strict=True)]
         pairs = dict(other.times(factor).pairs)
         for pair, mine in self.pairs.items():
-            if pair not in pairs:
-                pairs[pair] = mine
-            elif _same(mine, pairs[pair]):
-                pairs[pair] = mine._replace(values=mine.values + pairs[pair].values)
-            else:
-                pairs[pair] = merged([mine, pairs[pair]])
+            pairs[pair] = _sum(mine, pairs[pair]) if pair in pairs else mine
         return BlockMatrix(self.layout, tuple(own), pairs)
 
     def times(self, factor: float) -> BlockMatrix:
@@ -137,8 +150,7 @@ class BlockMatrix:
         Args:
             factor: what it is multiplied by.
         """
-        pairs = {pair: c._replace(values=factor * c.values) for pair, c in self.pairs.items()}
-        return BlockMatrix(self.layout, tuple(factor * blocks for blocks in self.own), pairs)
+        return self._each(lambda values: factor * values)
 
     def to(self, dtype: torch.dtype) -> BlockMatrix:
         """The matrices in another precision.
@@ -146,8 +158,7 @@ class BlockMatrix:
         Args:
             dtype: of the numbers.
         """
-        pairs = {pair: c._replace(values=c.values.to(dtype)) for pair, c in self.pairs.items()}
-        return BlockMatrix(self.layout, tuple(blocks.to(dtype) for blocks in self.own), pairs)
+        return self._each(lambda values: values.to(dtype))
 
     def picked(self, chips: Tensor) -> BlockMatrix:
         """Some of the matrices, any of them more than once.
@@ -155,8 +166,13 @@ class BlockMatrix:
         Args:
             chips: their numbers.
         """
-        pairs = {pair: c._replace(values=c.values[chips]) for pair, c in self.pairs.items()}
-        return BlockMatrix(self.layout, tuple(blocks[chips] for blocks in self.own), pairs)
+        return self._each(lambda values: values[chips])
+
+    def _each(self, of: Callable[[Tensor], Tensor]) -> BlockMatrix:
+        """The matrix with other values."""
+        pairs = {pair: tuple(c._replace(values=of(c.values)) for c in couplings)
+                 for pair, couplings in self.pairs.items()}  # fmt: skip
+        return BlockMatrix(self.layout, tuple(map(of, self.own)), pairs)
 
     def dense(self) -> Tensor:
         """The matrices, (chips, n, n), in the unknowns' own order."""
@@ -168,19 +184,31 @@ class BlockMatrix:
 
 
 def merged(couplings: Sequence[Coupling]) -> Coupling:
-    """The sum of couplings of the same two groups.
+    """The sum of couplings of the same two groups, in one piece.
 
     Args:
         couplings: at least one.
     """
-    rows = np.unique(np.concatenate([c.rows for c in couplings]))
-    columns = np.unique(np.concatenate([c.columns for c in couplings]))
     first = couplings[0].values
-    values = first.new_zeros(len(first), len(rows), len(columns))
+    if len(couplings) == 1 and first.shape[1] == 1:
+        return couplings[0]
+    rows = np.unique(np.concatenate([c.rows.ravel() for c in couplings]))
+    columns = np.unique(np.concatenate([c.columns.ravel() for c in couplings]))
+    values = first.new_zeros(len(first), 1, len(rows), len(columns))
     for c in couplings:
-        at = np.ix_(np.searchsorted(rows, c.rows), np.searchsorted(columns, c.columns))
-        values[:, at[0], at[1]] += c.values
-    return Coupling(rows, columns, values)
+        for piece, at in enumerate(zip(c.rows, c.columns, strict=True)):
+            i, j = np.searchsorted(rows, at[0]), np.searchsorted(columns, at[1])
+            values[:, 0, i[:, None], j] += c.values[:, piece]
+    return Coupling(rows[None], columns[None], values)
+
+
+def _sum(a: tuple[Coupling, ...], b: tuple[Coupling, ...]) -> tuple[Coupling, ...]:
+    """The sum of what couples the same two groups."""
+    if len(a) == len(b) and all(map(_same, a, b)):
+        return tuple(c._replace(values=c.values + d.values) for c, d in zip(a, b, strict=True))
+    if sum(c.values[0].numel() for c in (*a, *b)) > _DENSE:
+        return (*a, *b)
+    return (merged([*a, *b]),)
 
 
 def _same(a: Coupling, b: Coupling) -> bool:
@@ -208,19 +236,61 @@ def _by_groups(
     return [(pair, (i == pair[0]) & (j == pair[1])) for pair in pairs]
 
 
-def _coupling(
+def _couplings(
     layout: Layout,
     pair: tuple[int, int],
     entries: Sequence[tuple[int, Part]],
     chips: int,
     device: Any,
-) -> Coupling:
+) -> tuple[Coupling, ...]:
+    """What couples two groups, by the pieces that hang together where there is much of it."""
     starts = [layout.port_starts[k] for k in pair]
-    rows = [layout.port_of[part.rows] - starts[0] for _, part in entries]
-    columns = [layout.port_of[part.columns] - starts[1] for _, part in entries]
-    all_rows, all_columns = np.unique(np.concatenate(rows)), np.unique(np.concatenate(columns))
-    values = np.zeros((chips, len(all_rows), len(all_columns)))
-    for (c, part), r, s in zip(entries, rows, columns, strict=True):
-        at = np.searchsorted(all_rows, r), np.searchsorted(all_columns, s)
-        np.add.at(values[c], at, part.values)
-    return Coupling(all_rows, all_columns, torch.from_numpy(values).to(device))
+    rows = np.concatenate([layout.port_of[part.rows] for _, part in entries]) - starts[0]
+    columns = np.concatenate([layout.port_of[part.columns] for _, part in entries]) - starts[1]
+    values = np.concatenate([part.values for _, part in entries])
+    chip = np.repeat(np.arange(len(entries)), [len(part.rows) for _, part in entries])
+    chip = np.array([c for c, _ in entries])[chip]
+    all_rows, row = _numbered(rows)
+    all_columns, column = _numbered(columns)
+    size = len(all_rows), len(all_columns)
+    if size[0] * size[1] <= _DENSE:
+        labels = np.zeros(sum(size), dtype=np.intp)
+    else:
+        graph = scipy.sparse.coo_array((np.ones_like(row), (row, size[0] + column)), (sum(size),) * 2)
+        _, labels = scipy.sparse.csgraph.connected_components(graph, directed=False)
+    found = []
+    by_row, by_column = labels[: size[0]], labels[size[0] :]
+    for members in _of_one_size(by_row, by_column):
+        piece = np.full(labels.max() + 1, -1, dtype=np.intp)
+        piece[members] = np.arange(len(members))
+        mine = piece[by_row[row]] >= 0
+        (rows_in, i), (columns_in, j) = _inside(by_row, members), _inside(by_column, members)
+        full = np.zeros((chips, len(members), rows_in.shape[1], columns_in.shape[1]))
+        at = chip[mine], piece[by_row[row[mine]]], i[row[mine]], j[column[mine]]
+        np.add.at(full, at, values[mine])
+        parts = all_rows[rows_in], all_columns[columns_in], torch.from_numpy(full).to(device)
+        found.append(Coupling(*parts))
+    return tuple(found)
+
+
+def _numbered(ports: Index) -> tuple[Index, Index]:
+    """The different ones among ports, ascending, and which of them each is."""
+    there = np.bincount(ports) > 0
+    return np.nonzero(there)[0], (np.cumsum(there) - 1)[ports]
+
+
+def _of_one_size(rows: Index, columns: Index) -> list[Index]:
+    """Pieces by their numbers of rows and columns, of which each has the numbers of its piece."""
+    sizes = np.stack([np.bincount(rows), np.bincount(columns)], axis=1)
+    _, kind = np.unique(sizes, axis=0, return_inverse=True)
+    return [np.nonzero(kind.ravel() == k)[0] for k in range(kind.max() + 1)]
+
+
+def _inside(labels: Index, pieces: Index) -> tuple[Index, Index]:
+    """Members of pieces of one size, (pieces, size), and where each stands in its piece."""
+    order = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[order], np.arange(labels.max() + 1))
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order)) - starts[labels[order]]
+    size = np.bincount(labels)[pieces[0]]
+    return order[starts[pieces][:, None] + np.arange(size)], place

@@ -68,6 +68,8 @@ _ITERATION = 1e-3
 """Where the iteration of a stage stops, in tolerances."""
 _ROUNDINGS = 16
 """And never below so many roundings of a volt."""
+_OF_AN_ERROR = 1e-4
+"""How well the error of a step is known of wide layers, as a part of it."""
 _FACTORS = 3
 """Factors that are kept: of the step, one that was too long, and one before."""
 
@@ -414,9 +416,9 @@ class _Solver:
         """Consistent state and slope right after a change of the equations."""
         system = self.system
         z = system.grouped(start)
-        y = system.nonlinear.inputs(z)
+        equations = self._implicit(h, system.nonlinear.inputs(z))
         right = (system.mass @ z).add_(h * system.constant)
-        found = self._implicit(h, y).solve(right, y, self.close)
+        found = equations.solve(right, equations.guess(z), self.close)
         if not bool(torch.isfinite(found).all()):
             raise ConvergenceError("the model found no consistent state at the release")
         self._kept.clear()
@@ -432,24 +434,24 @@ class _Solver:
             drive: what is added to the constant at each stage, (stages, chips, n, batch).
         """
         system, beta = self.system, h * _GAMMA
-        channels = system.nonlinear
         stages, slopes = (z.new_empty(len(C), *z.shape) for _ in range(2))
         stages[0], slopes[0] = z, f
-        inputs = z.new_empty(len(C), *channels.inputs(z).shape)
-        inputs[0] = channels.inputs(z)
-        equations = self._implicit(beta, inputs[0])
+        equations = self._implicit(beta, system.nonlinear.inputs(z))
+        start = equations.guess(z)
+        inputs = z.new_empty(len(C), *start.shape)
+        inputs[0] = start
         charge, constant = system.mass @ z, beta * system.constant
         for i in range(1, len(C)):
             base = _sum(h * A[i, :i], slopes[:i]).add_(charge)
             guess = self._guess(inputs, h, i)
             right = base + constant if drive is None else base + constant + beta * drive[i]
             stages[i] = equations.solve(right, guess, self.close)
-            inputs[i] = channels.inputs(stages[i])
+            inputs[i] = equations.guess(stages[i])
             if not math.isfinite(float(stages[i].sum())):
                 self._last = None  # it leads nowhere
                 return _Step(stages, f, torch.full_like(z, torch.nan))
             torch.sub(system.mass @ stages[i], base, out=slopes[i]).div_(beta)
-        error = equations.factor.solve(_sum(h * ERROR, slopes))
+        error = equations.factor.solve(_sum(h * ERROR, slopes), _OF_AN_ERROR)
         self._last = h, inputs, False
         return _Step(stages, slopes[-1], error)
 

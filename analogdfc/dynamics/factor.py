@@ -3,14 +3,15 @@
 A matrix is D + E C E^T, with D the cells' own blocks, E the choice of the ports and C what couples
 them, so that by Woodbury's identity a solution costs the cells' inverses and C. C is eliminated
 group by group: a group is coupled to its neighbours and to the last one, which makes a block
-tridiagonal system with a border.
+tridiagonal system with a border. Of wide groups it isn't eliminated, since that costs the third
+power of their width: sweeps find the currents (see `sweeps`), where few of them are enough.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -20,11 +21,31 @@ from analogdfc.dynamics.blocks import BlockMatrix, Coupling, Pairs, merged
 from analogdfc.dynamics.layout import Index, Layout
 from analogdfc.dynamics.linalg import inverse
 from analogdfc.dynamics.pieces import Inverse
+from analogdfc.dynamics.sweeps import ACCURACY, Sweeps, by_cells
 
-__all__ = ["Factor"]
+__all__ = ["Factor", "is_wide"]
 
 _WHOLE = 384
 """Ports up to which they are eliminated in one piece: fewer, larger products are faster."""
+
+_WIDE = 1024
+"""And up to which they are eliminated group by group."""
+
+_BORDER = 8
+"""The last group has at most one in so many of the ports where they aren't."""
+
+_SHRUNK = 0.25
+"""What a sweep must shrink errors to, or the groups are eliminated all the same."""
+
+
+def is_wide(layout: Layout) -> bool:
+    """Whether sweeps are tried instead of an elimination.
+
+    Args:
+        layout: the cells.
+    """
+    every, border = layout.port_starts[-1], layout.port_starts[-1] - layout.port_starts[-2]
+    return every > _WIDE and _BORDER * border <= every
 
 
 class Factor:
@@ -37,6 +58,7 @@ class Factor:
         inverses: of the cells of each group, (chips * cells, size, size).
         responses: of the cells to currents at their ports, (chips * cells, size, ports).
         ports: places within a cell of its ports.
+        sweeps: what finds the currents of wide groups; None where they are eliminated.
 
     Raises:
         ConvergenceError: it, or a cell by itself, is singular.
@@ -59,13 +81,22 @@ class Factor:
             self.responses.append(response.flatten(0, 1).contiguous())
             felt.append(response[..., at, :])
         self._border: _Whole | _Layered | None = None
-        if matrix.pairs:
+        self.sweeps: Sweeps | None = None
+        if matrix.pairs and is_wide(layout):
+            sweeps = Sweeps(felt, matrix.pairs)
+            self.sweeps = sweeps if sweeps.rate <= _SHRUNK else None
+        if matrix.pairs and self.sweeps is None:
             kind = _Whole if layout.port_starts[-1] <= _WHOLE else _Layered
             self._border = kind(layout, felt, matrix.pairs)
 
-    def solve(self, right: Tensor) -> Tensor:
-        """Solutions, (chips, n, batch), of right-hand sides of the same shape, in grouped order."""
-        return self.finished(self.local(right), len(right))
+    def solve(self, right: Tensor, accuracy: float = ACCURACY) -> Tensor:
+        """Solutions, (chips, n, batch), of right-hand sides of the same shape, in grouped order.
+
+        Args:
+            right: the right-hand sides.
+            accuracy: error allowed where sweeps find them, as a part of the largest voltage.
+        """
+        return self.finished(self.local(right), len(right), accuracy=accuracy)
 
     def local(self, right: Tensor) -> list[Tensor]:
         """Solutions of the cells by themselves, (chips * cells, size, batch) of each group."""
@@ -76,33 +107,84 @@ class Factor:
             found.append(torch.bmm(inverted, shaped))
         return found
 
-    def currents(self, felt: Sequence[Tensor], chips: int, batch: int) -> list[Tensor]:
+    def currents(
+        self,
+        felt: Sequence[Tensor],
+        chips: int,
+        near: Sequence[Tensor] | None = None,
+        accuracy: float | None = None,
+    ) -> list[Tensor]:
         """Currents at the ports of cells that by themselves would have these voltages there.
 
         Args:
             felt: (chips * cells, ports, batch) of each group; the result is the same.
             chips: number of chips.
-            batch: number of samples.
+            near: voltages from which sweeps start.
+            accuracy: error at which they end, see `solve`; by default they only come nearer.
+
+        Raises:
+            ConvergenceError: sweeps don't reach the accuracy.
         """
-        if self._border is None:
+        by_groups = [f.reshape(chips, -1, f.shape[-1]) for f in felt]
+        if self.sweeps is not None:
+            if near is not None:
+                near = [y.reshape(f.shape) for y, f in zip(near, by_groups, strict=True)]
+            if near is None or accuracy is not None:
+                found = self.sweeps.currents(by_groups, near, accuracy or ACCURACY)
+            else:
+                found = self.sweeps.closer(by_groups, near)
+        elif self._border is not None:
+            found = self._border.currents(by_groups)
+        else:
             return [torch.zeros_like(f) for f in felt]
-        found = self._border.currents([f.reshape(chips, -1, batch) for f in felt])
         return [c.reshape(f.shape) for c, f in zip(found, felt, strict=True)]
 
-    def finished(self, local: list[Tensor], chips: int) -> Tensor:
+    def finished(
+        self,
+        local: list[Tensor],
+        chips: int,
+        near: Sequence[Tensor] | None = None,
+        accuracy: float = ACCURACY,
+    ) -> Tensor:
         """The solution, (chips, n, batch), from those of the cells by themselves.
 
         Args:
             local: see `local`; changed in place.
             chips: number of chips.
+            near: voltages of the ports from which sweeps start.
+            accuracy: see `solve`.
         """
-        batch = local[0].shape[-1]
-        if self._border is not None:
+        if self._border is not None or self.sweeps is not None:
             felt = [z.index_select(1, at) for z, at in zip(local, self.ports, strict=True)]
-            currents = self.currents(felt, chips, batch)
+            currents = self.currents(felt, chips, near, accuracy)
             for z, response, current in zip(local, self.responses, currents, strict=True):
                 z.baddbmm_(response, current, alpha=-1)
-        return torch.cat([z.view(chips, -1, batch) for z in local], dim=1)
+        return torch.cat([z.view(chips, -1, z.shape[-1]) for z in local], dim=1)
+
+
+class _Block(NamedTuple):
+    """What couples two groups, in one piece.
+
+    Attributes:
+        rows: ports, (rows,).
+        columns: ports, (columns,).
+        values: (chips, rows, columns).
+    """
+
+    rows: Index
+    columns: Index
+    values: Tensor
+
+    @classmethod
+    def of(cls, couplings: Sequence[Coupling]) -> Self:
+        """The sum of couplings."""
+        found = merged(couplings)
+        return cls(found.rows[0], found.columns[0], found.values[:, 0])
+
+    @property
+    def coupling(self) -> Coupling:
+        """The same as a coupling."""
+        return Coupling(self.rows[None], self.columns[None], self.values.unsqueeze(1))
 
 
 class _Whole:
@@ -113,11 +195,12 @@ class _Whole:
         starts, n = layout.port_starts, layout.port_starts[-1]
         chips = max(len(p) for p in ports)
         coupling = ports[0].new_zeros(chips, n, n)
-        for (i, j), c in pairs.items():
+        for (i, j), couplings in pairs.items():
+            c = _Block.of(couplings)
             coupling[:, starts[i] + c.rows[:, None], starts[j] + c.columns] += c.values
         product = torch.cat(
             [
-                _by_cells(g, coupling[:, a:b])
+                by_cells(g, coupling[:, a:b])
                 for g, (a, b) in zip(ports, itertools.pairwise(starts), strict=True)
             ],
             dim=1,
@@ -135,15 +218,6 @@ class _Whole:
             self._currents @ torch.cat(list(felt), dim=1), self._sizes, dim=1
         )
         return found
-
-
-def _by_cells(ports: Tensor, right: Tensor) -> Tensor:
-    """Products of the cells' own responses (chips, cells, p, p) with (chips, cells * p, ...)."""
-    chips, cells, size, _ = ports.shape
-    if not size:
-        return right
-    shaped = right.reshape(len(right), cells, size, right.shape[-1])
-    return (ports @ shaped).view(chips, -1, right.shape[-1])
 
 
 class _Pivot(NamedTuple):
@@ -171,9 +245,9 @@ class _Layered:
 
     def __init__(self, layout: Layout, ports: Sequence[Tensor], pairs: Pairs) -> None:
         self._ports = list(ports)
-        self._given = pairs
+        self._given = {pair: _Block.of(couplings) for pair, couplings in pairs.items()}
         self._last = len(ports)
-        fill: dict[tuple[int, int], Coupling] = dict(pairs)
+        fill = dict(self._given)
         self._pivots: list[_Pivot | None] = []
         for k in range(self._last):
             self._pivots.append(self._pivot(k, fill))
@@ -182,17 +256,17 @@ class _Layered:
             for i, j in itertools.product(below, above):
                 left, right = fill[i, k], fill[k, j]
                 moved = self._own_voltages(k, _rows(right, self._size(k)))
-                new = Coupling(left.rows, right.columns, -(left.values @ moved[:, left.columns]))
+                new = _Block(left.rows, right.columns, -(left.values @ moved[:, left.columns]))
                 known = [fill[i, j]] if (i, j) in fill else []
-                fill[i, j] = merged([*known, new])
+                fill[i, j] = _Block.of([block.coupling for block in (*known, new)])
         self._fill = {pair: c for pair, c in fill.items() if pair[0] != pair[1]}
 
-    def _pivot(self, k: int, fill: Pairs) -> _Pivot | None:
+    def _pivot(self, k: int, fill: Mapping[tuple[int, int], _Block]) -> _Pivot | None:
         """What solves y + G F y = t within a group."""
         if (k, k) not in fill:
             return None
         own = fill[k, k]
-        product = _by_cells(self._ports[k], _rows(own, self._size(k)))
+        product = by_cells(self._ports[k], _rows(own, self._size(k)))
         inner = product[:, own.columns]
         inner.diagonal(dim1=-2, dim2=-1).add_(1)
         others = np.setdiff1d(np.arange(self._size(k)), own.columns)
@@ -216,7 +290,7 @@ class _Layered:
         return y
 
     def _own_voltages(self, k: int, currents: Tensor) -> Tensor:
-        return self._solved(k, _by_cells(self._ports[k], currents))
+        return self._solved(k, by_cells(self._ports[k], currents))
 
     def currents(self, felt: Sequence[Tensor]) -> Sequence[Tensor]:
         """See `_Whole.currents`."""
@@ -227,7 +301,7 @@ class _Layered:
             for i in range(k + 1, self._last):
                 if (i, k) in self._fill:
                     taken = self._sum(i, [(self._fill[i, k], t[k])], batch)
-                    t[i] = t[i] - _by_cells(self._ports[i], taken)
+                    t[i] = t[i] - by_cells(self._ports[i], taken)
         for k in reversed(range(self._last)):
             later = [(self._fill[k, j], t[j]) for j in range(k + 1, self._last)
                      if (k, j) in self._fill]  # fmt: skip
@@ -238,7 +312,7 @@ class _Layered:
             for i in range(self._last)
         ]
 
-    def _sum(self, k: int, terms: Sequence[tuple[Coupling, Tensor]], batch: int) -> Tensor:
+    def _sum(self, k: int, terms: Sequence[tuple[_Block, Tensor]], batch: int) -> Tensor:
         """Currents at the ports of a group."""
         first = self._ports[k]
         out = first.new_zeros(len(first), self._size(k), batch)
@@ -247,7 +321,7 @@ class _Layered:
         return out
 
 
-def _rows(coupling: Coupling, size: int) -> Tensor:
+def _rows(coupling: _Block, size: int) -> Tensor:
     """The coupling with all rows of its group, (chips, size, columns)."""
     values = coupling.values
     out = values.new_zeros(len(values), size, values.shape[-1])

@@ -2,20 +2,23 @@
 
 P is the same for all samples of a chip. One factor of it, with the channels as straight lines of a
 reference slope, serves all of them by substitution, which goes on among the channels' inputs and
-the cells' ports alone. Where that does not contract, Newton's method with a factor a sample takes
+the cells' ports alone, whose voltages come nearer with it where the factor finds them by sweeps. Where that does not contract, Newton's method with a factor a sample takes
 over for the samples that need it.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from analogdfc.dynamics.blocks import BlockMatrix
 from analogdfc.dynamics.channels import Kind, Nonlinear
-from analogdfc.dynamics.factor import Factor
+from analogdfc.dynamics.factor import Factor, is_wide
+from analogdfc.dynamics.layout import port_places
 from analogdfc.errors import ConvergenceError
 
 __all__ = ["Implicit"]
@@ -57,13 +60,22 @@ class Implicit:
         # A deadzone that nothing has left does nothing.
         self._always = [k.tanh or bool((slope != 0).any()) for k, slope in parts]
         self._groups: dict[tuple[bool, ...], list[_Group]] = {}
+        self._places = channels.source
+        if is_wide(layout := matrix.layout):
+            ports = [port_places(layout, k) for k in range(len(layout.groups))]
+            at = torch.from_numpy(np.concatenate(ports)).to(channels.source)
+            self._places = torch.cat([channels.source, at])
+
+    def guess(self, z: Tensor) -> Tensor:
+        """What `solve` starts from, of a state (chips, n, batch)."""
+        return z.index_select(1, self._places)
 
     def solve(self, right: Tensor, guess: Tensor, tolerance: float) -> Tensor:
         """The z of P z - beta N(z) = r; nan in a sample for which none was found.
 
         Args:
             right: r, (chips, n, batch), in grouped order.
-            guess: of the channels' inputs, (chips, m, batch).
+            guess: of what `guess` takes of a state, (chips, m, batch).
             tolerance: largest change of such an input at which the iteration stops.
         """
         if not self.channels.kinds:
@@ -74,7 +86,7 @@ class Implicit:
             z, contracts = self._substituted(local, guess, busy, tolerance)
             if not contracts:
                 return self._by_newton(right, guess, tolerance)
-            guess = self.channels.inputs(z)
+            guess = self.guess(z)
             now = self._busy(busy, guess)
             if now == busy:
                 return z
@@ -96,21 +108,23 @@ class Implicit:
         self, local: Sequence[Tensor], guess: Tensor, busy: list[bool], tolerance: float
     ) -> tuple[Tensor, bool]:
         """Substitution with some of the kinds; the state, and whether it contracts."""
-        groups, chips, batch = self._of(busy), len(guess), guess.shape[-1]
+        groups, chips = self._of(busy), len(guess)
         parts = self.channels.split(guess)
         y = [g.joined([parts[k] for k in g.kinds], local[g.group]) for g in groups]
+        if self.factor.sweeps is not None:
+            y = [torch.cat(both, dim=1) for both in zip(y, self._ports(guess), strict=True)]
         start = [local[g.group].index_select(1, g.felt) for g in groups]
         before, contracts = torch.inf, False
         for k in range(_SUBSTITUTIONS):
-            rests = [g.rest(at) for g, at in zip(groups, y, strict=True)]
+            rests = [g.rest(at[:, : g.inputs]) for g, at in zip(groups, y, strict=True)]
             felt = [
                 torch.baddbmm(a, g.own, rest)
                 for g, a, rest in zip(groups, start, rests, strict=True)
             ]
             ports = [f[:, g.inputs :] for g, f in zip(groups, felt, strict=True)]
-            currents = self.factor.currents(ports, chips, batch)
+            currents = self.factor.currents(ports, chips, self._near(groups, y))
             new = [
-                torch.baddbmm(f[:, : g.inputs], g.response, current, alpha=-1)
+                torch.baddbmm(f[:, : g.response.shape[1]], g.response, current, alpha=-1)
                 for g, f, current in zip(groups, felt, currents, strict=True)
             ]
             change = max(_largest(a - b) for a, b in zip(new, y, strict=True))
@@ -123,12 +137,28 @@ class Implicit:
             torch.baddbmm(local[g.group], g.whole, rest)
             for g, rest in zip(groups, rests, strict=True)
         ]
-        return self.factor.finished(found, chips), contracts
+        return self.factor.finished(found, chips, self._near(groups, y)), contracts
+
+    def _ports(self, guess: Tensor) -> list[Tensor]:
+        """Voltages of the ports in a guess, (chips * cells, ports, batch) of each group."""
+        sizes = [b - a for a, b in itertools.pairwise(self.matrix.layout.port_starts)]
+        parts = torch.split(guess[:, len(self.channels.source) :], sizes, dim=1)
+        return [
+            part.reshape(-1, len(ports), part.shape[-1])
+            for part, ports in zip(parts, self.factor.ports, strict=True)
+        ]
+
+    def _near(self, groups: Sequence[_Group], y: Sequence[Tensor]) -> list[Tensor] | None:
+        """Voltages of the ports, where the factor makes use of them."""
+        if self.factor.sweeps is None:
+            return None
+        return [at[:, g.inputs :] for g, at in zip(groups, y, strict=True)]
 
     def _by_newton(self, right: Tensor, guess: Tensor, tolerance: float) -> Tensor:
         """Newton's method for the samples that substitution doesn't serve."""
         self.newton += 1
         chips, n, batch = right.shape
+        guess = guess[:, : len(self.channels.source)]
         each = torch.arange(chips, device=right.device).repeat_interleave(batch)
         channels, matrix = self.channels.picked(each), self.matrix.picked(each)
         right, y = (t.mT.reshape(chips * batch, -1, 1) for t in (right, guess))
@@ -219,7 +249,7 @@ class _Group:
         felt: places within a cell of the inputs, then of the ports.
         own: these from what the channels add to the rows, (cells, felt, inputs).
         whole: the same for all unknowns.
-        response: of the inputs to currents at the ports.
+        response: to currents at the ports, of the inputs, and of the ports if they are sought too.
     """
 
     def __init__(self, equations: Implicit, group: int, busy: list[bool]) -> None:
@@ -236,7 +266,8 @@ class _Group:
         self.felt = torch.cat([source, factor.ports[group]])
         self.whole = (equations.beta * factor.inverses[group][:, :, row]).contiguous()
         self.own = self.whole[:, self.felt].contiguous()
-        self.response = factor.responses[group][:, source].contiguous()
+        sought = source if factor.sweeps is None else self.felt
+        self.response = factor.responses[group][:, sought].contiguous()
         slopes = channels.split(equations.reference)
         self._parts: list[tuple[Kind, Tensor]] = []
         for k in self.kinds:

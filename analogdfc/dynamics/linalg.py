@@ -60,6 +60,18 @@ def inverse(matrix: Tensor) -> Tensor:
         raise ConvergenceError(_SINGULAR) from error
 
 
+def orthonormal(matrix: Tensor) -> Tensor:
+    """Orthonormal columns that span those of matrices, (..., n, m); no gradient on the CPU.
+
+    Args:
+        matrix: (..., n, m), m at most n.
+    """
+    if matrix.device.type != "cpu":
+        found: Tensor = torch.linalg.qr(matrix).Q
+        return found
+    return torch.from_numpy(np.linalg.qr(matrix.detach().numpy()).Q)
+
+
 def applied(inverses: Tensor, right: Tensor) -> Tensor:
     """Small matrices times vectors, without a gradient on the CPU.
 
