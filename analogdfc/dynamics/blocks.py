@@ -248,16 +248,15 @@ def _couplings(
     rows = np.concatenate([layout.port_of[part.rows] for _, part in entries]) - starts[0]
     columns = np.concatenate([layout.port_of[part.columns] for _, part in entries]) - starts[1]
     values = np.concatenate([part.values for _, part in entries])
-    chip = np.repeat(np.arange(len(entries)), [len(part.rows) for _, part in entries])
-    chip = np.array([c for c, _ in entries])[chip]
+    chip = np.repeat([c for c, _ in entries], [len(part.rows) for _, part in entries])
     all_rows, row = _numbered(rows)
     all_columns, column = _numbered(columns)
     size = len(all_rows), len(all_columns)
-    if size[0] * size[1] <= _DENSE:
-        labels = np.zeros(sum(size), dtype=np.intp)
-    else:
-        graph = scipy.sparse.coo_array((np.ones_like(row), (row, size[0] + column)), (sum(size),) * 2)
-        _, labels = scipy.sparse.csgraph.connected_components(graph, directed=False)
+    labels = np.zeros(sum(size), dtype=np.intp)
+    if size[0] * size[1] > _DENSE:
+        ends = row, size[0] + column
+        graph = scipy.sparse.coo_array((np.ones_like(row), ends), (sum(size), sum(size)))
+        labels[:] = scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
     found = []
     by_row, by_column = labels[: size[0]], labels[size[0] :]
     for members in _of_one_size(by_row, by_column):

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from analogdfc.dynamics.factor import is_wide
 from analogdfc.dynamics.implicit import Implicit
 from analogdfc.dynamics.semilinear import Semilinear, rate
 from analogdfc.errors import ConvergenceError
@@ -139,11 +140,14 @@ class ESDIRK:
         settle: longest time in which the algebraic unknowns are made consistent at the start, in
             the unit of time; 2^-24 of the output grid's spacing where that is less.
         steps: how many the last run took.
+        eliminated: for how many of its step sizes wide layers were eliminated, since sweeps would
+            not have been quick to find their voltages.
     """
 
     tolerance: float = 2e-6
     settle: float = math.inf
     steps: int = field(default=0, init=False)
+    eliminated: int = field(default=0, init=False)
 
     def run(
         self,
@@ -210,7 +214,7 @@ class ESDIRK:
             ConvergenceError: see `run`.
         """
         solver = _Solver(system, self.tolerance)
-        self.steps = 0
+        self.steps = self.eliminated = 0
         place = system.place
         shown = place if columns is None else place[columns]
         counted = place if watched is None else place[watched]
@@ -234,6 +238,7 @@ class ESDIRK:
             z, f = step.stages[-1], step.slope
             solver.accepted()
             self.steps += 1
+            self.eliminated = solver.eliminated
             before, position = position, position + (WHOLE >> level)
             yield Piece(before, position, step.stages, shown)
             level = _longer(level, position, ratio)
@@ -268,7 +273,7 @@ class ESDIRK:
         shown = place if columns is None else place[columns]
         counted = place if watched is None else place[watched]
         count = len(drive) - 1
-        self.steps = level = 0
+        self.steps = self.eliminated = level = 0
         z, f = solver.settle(start, min(whole / count * 2.0**-_SETTLE, self.settle))
         before = system.grouped(drive[0])
         f = f + before
@@ -289,6 +294,7 @@ class ESDIRK:
                 z, f = step.stages[-1], step.slope
                 solver.accepted()
                 self.steps += 1
+                self.eliminated = solver.eliminated
                 begin, position = position, position + (unit >> level)
                 first, last = (
                     (interval * unit + p) * WHOLE // (count * unit) for p in (begin, position)
@@ -400,6 +406,7 @@ class _Solver:
         self._reference: Tensor | None = None
         self._kept: dict[float, Implicit] = {}
         self._last: tuple[float, Tensor, bool] | None = None
+        self.eliminated = 0
 
     def _implicit(self, beta: float, y: Tensor) -> Implicit:
         """The equations M z - beta (A z + b + N(z)) = base."""
@@ -409,7 +416,9 @@ class _Solver:
             while len(self._kept) >= _FACTORS:
                 del self._kept[next(iter(self._kept))]
             matrix = self.system.mass.plus(self.system.linear, -beta)
-            self._kept[beta] = Implicit(matrix, beta, self.system.nonlinear, self._reference)
+            made = Implicit(matrix, beta, self.system.nonlinear, self._reference)
+            self._kept[beta] = made
+            self.eliminated += is_wide(matrix.layout) and made.factor.sweeps is None
         return self._kept[beta]
 
     def settle(self, start: Tensor, h: float) -> tuple[Tensor, Tensor]:

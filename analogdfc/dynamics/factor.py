@@ -28,24 +28,21 @@ __all__ = ["Factor", "is_wide"]
 _WHOLE = 384
 """Ports up to which they are eliminated in one piece: fewer, larger products are faster."""
 
-_WIDE = 1024
-"""And up to which they are eliminated group by group."""
-
 _BORDER = 8
-"""The last group has at most one in so many of the ports where they aren't."""
+"""Of more of them, those of the last group are at most one in so many where sweeps are tried."""
 
 _SHRUNK = 0.25
 """What a sweep must shrink errors to, or the groups are eliminated all the same."""
 
 
 def is_wide(layout: Layout) -> bool:
-    """Whether sweeps are tried instead of an elimination.
+    """Whether sweeps are tried instead of an elimination: from here on they cost less.
 
     Args:
         layout: the cells.
     """
     every, border = layout.port_starts[-1], layout.port_starts[-1] - layout.port_starts[-2]
-    return every > _WIDE and _BORDER * border <= every
+    return every > _WHOLE and _BORDER * border <= every
 
 
 class Factor:
@@ -126,6 +123,7 @@ class Factor:
             ConvergenceError: sweeps don't reach the accuracy.
         """
         by_groups = [f.reshape(chips, -1, f.shape[-1]) for f in felt]
+        found: Sequence[Tensor]
         if self.sweeps is not None:
             if near is not None:
                 near = [y.reshape(f.shape) for y, f in zip(near, by_groups, strict=True)]

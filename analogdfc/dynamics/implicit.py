@@ -2,8 +2,8 @@
 
 P is the same for all samples of a chip. One factor of it, with the channels as straight lines of a
 reference slope, serves all of them by substitution, which goes on among the channels' inputs and
-the cells' ports alone, whose voltages come nearer with it where the factor finds them by sweeps. Where that does not contract, Newton's method with a factor a sample takes
-over for the samples that need it.
+the cells' ports alone; where sweeps find the voltages of these, they come nearer with it. Where it
+does not contract, Newton's method with a factor a sample takes over for the samples that need it.
 """
 
 from __future__ import annotations

@@ -67,22 +67,23 @@ class Sweeps:
         self._into: list[dict[int, list[_Product]]] = [{} for _ in ports]
         for (i, j), couplings in pairs.items():
             self._into[i][j] = [_Product(c, ports[0].device) for c in couplings]
-        self._within = [_Within(p, self._into[k].get(k, ())) for k, p in enumerate(ports[:-1])]
+        # The last group is solved for whole.
+        own = [*(self._into[k].get(k, ()) for k in range(self._last)), ()]
+        self._within = [_Within(*both) for both in zip(ports, own, strict=True)]
         border = self._size(self._last)
         eye = torch.eye(border, dtype=ports[0].dtype, device=ports[0].device)
         unit = eye.expand(max(map(len, ports)), -1, -1)
         # Currents that the last group's ports cause in each group, a volt there.
         self._caused: list[Tensor] = []
         moved: dict[int, Tensor] = {}
-        for k in range(self._last + 1):
+        for k, within in enumerate(self._within):
             currents = self._currents(k, {**moved, self._last: unit}, border)
-            moved[k] = -by_cells(self._ports[k], currents)
-            if k < self._last:
-                currents, moved[k] = self._within[k].solved(currents, moved[k])
+            currents, moved[k] = within.solved(currents, -by_cells(self._ports[k], currents))
             self._caused.append(currents)
         self._core = inverse(eye - moved[self._last])
         self.rate = self._measured()
-        self._enough = 1 if self.rate < _CLOSER else math.ceil(math.log(_CLOSER, min(self.rate, 0.9)))
+        rate = min(max(self.rate, _CLOSER), 0.9)
+        self._enough = math.ceil(math.log(_CLOSER) / math.log(rate))
 
     def _size(self, k: int) -> int:
         return self._ports[k].shape[1] * self._ports[k].shape[2]
@@ -101,16 +102,13 @@ class Sweeps:
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Currents and voltages after a sweep from some voltages, or from none."""
         batch, new, currents = felt[0].shape[-1], dict[int, Tensor](), []
-        for k in range(self._last + 1):
+        for k, within in enumerate(self._within):
             old = {} if near is None else {j: near[j] for j in range(k, self._last)}
             found = self._currents(k, {**new, **old}, batch)
-            if k < self._last and near is not None:
-                found -= self._within[k].currents(near[k])
-            volts = felt[k] - by_cells(self._ports[k], found)
-            if k < self._last:
-                found, volts = self._within[k].solved(found, volts)
+            if near is not None:
+                found -= within.currents(near[k])
+            found, new[k] = within.solved(found, felt[k] - by_cells(self._ports[k], found))
             currents.append(found)
-            new[k] = volts
         border = self._core @ new[self._last]
         for k, caused in enumerate(self._caused):
             currents[k].baddbmm_(caused, border)
