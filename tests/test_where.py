@@ -15,18 +15,22 @@ from strategies import network_of
 
 from analogdfc.arrays.mapping import Balanced
 from analogdfc.cards.technology import Card
+from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.devices import Devices
 from analogdfc.cli import cli
 from analogdfc.cost.sweep import PointRun
 from analogdfc.datasets import Dataset
 from analogdfc.feedback import DirectFeedback
+from analogdfc.inverting import InversionBench, InversionDesign, chips
+from analogdfc.inverting.rules import inversion_rule
 from analogdfc.jobs import Run, Shared, work
 from analogdfc.jobs.described import Store, described, made
 from analogdfc.kits import get_kit
 from analogdfc.montecarlo.chips import _Some
 from analogdfc.montecarlo.circuits import _One
 from analogdfc.montecarlo.lot import Lot
+from analogdfc.network import Network
 from analogdfc.onchip._run import Course, Given, Goal, TrainingRun
 from analogdfc.reproduction import ITEMS, Scope
 from analogdfc.sizing.polish import Polished, Start
@@ -34,6 +38,9 @@ from analogdfc.sizing.specification import default_ranges
 from analogdfc.sizing.trial import Outcome, Problem
 from analogdfc.sizing.workers import Evaluated, Unseen, Workers
 from analogdfc.spice.batch import BatchProcess
+from analogdfc.spice.netlist import Netlist
+from analogdfc.spice.sample import SampleRun
+from analogdfc.spice.testbench import Testbench as Bench
 from analogdfc.study import Cells, Study
 
 SMALL = ["montecarlo", "--sizes", "2-2-1", "--samples", "1", "--duration", "3", "--chips", "3",
@@ -61,12 +68,27 @@ def runs_of_commands() -> dict[str, Run[Any]]:
     return {
         "chips": _Some(lot, (1, 2)),
         "circuit": _One(lot, cells, 0),
+        "sample": sample_run(design, x, step),
+        "sample of an inversion": inversion_run(network, card),
         "sweep": PointRun(design, 0, x, step, "amplifier.gain", 1e3, {"until": "update"}),
         "training on a chip": TrainingRun(Shared(given), "hardware", 3),
         "trial": Evaluated(workers, {"gain": 1e3}),
         "further chip": Unseen(workers, ({"gain": 1e3}, 4)),
         "polish": Polished(workers, Start(Outcome({"gain": 1e3}, 3.0), 4.0)),
     }
+
+
+def sample_run(design: Design, x: torch.Tensor, step: torch.Tensor) -> SampleRun:
+    netlist = Netlist.of(Chip.of(design, 3), "macro")
+    bench = Bench(netlist.chip, x[0], step[0], duration=3.0, max_step=0.1)
+    return SampleRun(netlist, bench, BatchProcess("sparse"), 60.0, 30, 1)
+
+
+def inversion_run(network: Network, card: Card) -> SampleRun:
+    design = InversionDesign.placed(inversion_rule("di", network), card)
+    netlist = Netlist.of(chips(design, 3)[0], "ideal")
+    bench = InversionBench.of(design, 0, netlist.chip, torch.tensor([0.1]).double(), 2.0)
+    return SampleRun(netlist, bench, BatchProcess("sparse"), 60.0, 20, 1)
 
 
 def test_what_a_worker_makes_of_a_run_is_the_same_run(tmp_path: Path) -> None:
@@ -102,6 +124,26 @@ def test_chips_that_workers_of_a_folder_run_give_the_same_record(
     assert Path("m.h5").read_bytes() == expected
     assert not Path("m.runs").exists()
     assert not list(Path("shared").glob("*.h5"))
+
+
+@pytest.mark.parametrize("rule", ["dfc", "di-single-loop"])
+def test_circuits_that_workers_of_a_folder_simulate_give_the_same_record(
+    rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    compare = ["compare", "--sizes", "2-2-1", "--samples", "2", "--duration", "3", "--rule", rule,
+               "--fidelity", "ideal", "--no-causes", "-o", "c.h5"]  # fmt: skip
+    here = run(*compare, "--jobs", "1")
+    assert here.exit_code == 0, here.output
+    expected = Path("c.h5").rename("here.h5").read_bytes()
+    worker = Thread(target=works_when_offered, args=(Path("shared"),))
+    worker.start()
+    there = run(*compare, "--on", "spool", "--address", "shared")
+    worker.join()
+    assert there.exit_code == 0, there.output
+    assert there.stdout == here.stdout
+    assert Path("c.h5").read_bytes() == expected
+    assert not list(Path("shared/failed").glob("*"))
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,20 @@ Assembly = Callable[[Design, Components], Description]
 
 
 @dataclass(frozen=True)
+class LoopAssembly:
+    """What makes the circuit of Deep Feedback Control: data, as a chip is that knows it."""
+
+    def __call__(self, design: Design, components: Components) -> Description:
+        """The circuit of a design.
+
+        Args:
+            design: the design.
+            components: where values come from.
+        """
+        return describe(design, components)
+
+
+@dataclass(frozen=True)
 class Chip:
     """One realised chip.
 
@@ -38,10 +52,12 @@ class Chip:
     design: Design
     seed: int | None
     circuit: Description
-    assembly: Assembly = describe
+    assembly: Assembly = LoopAssembly()
 
     @classmethod
-    def of(cls, design: Design, seed: int | None = None, assembly: Assembly = describe) -> Chip:
+    def of(
+        cls, design: Design, seed: int | None = None, assembly: Assembly = LoopAssembly()
+    ) -> Chip:
         """The chip of a seed.
 
         Each kind of component has a stream of its own, so that switching one imperfection off

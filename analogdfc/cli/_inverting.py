@@ -19,6 +19,7 @@ from analogdfc.cli._given import Given
 from analogdfc.cli._inversion_options import NONE_HERE, Inverting
 from analogdfc.cli._options import Control, refuse, settings
 from analogdfc.cli._warnings import simulator_warnings
+from analogdfc.cli._where import Where
 from analogdfc.comparison import Comparison
 from analogdfc.findings import inputs_tree
 from analogdfc.inverting import (
@@ -109,6 +110,7 @@ def compare_inversion(
     output: Path,
     figure_path: Path,
     spool_folder: Path,
+    where: Where,
 ) -> Sequence[Comparison]:
     """Run an inversion in its realisations; write and print what they give.
 
@@ -119,6 +121,7 @@ def compare_inversion(
         output: the record.
         figure_path: the figure.
         spool_folder: where finished simulations are kept until all are done.
+        where: circuits are simulated.
 
     Returns:
         The comparisons.
@@ -136,7 +139,10 @@ def compare_inversion(
     realisations: list[Realisation] = [Equations()]
     if "macro" in levels:
         realisations.append(Behaviour(made.seeds[1]))
-    with spool_beside(spool_folder) as spool:
+    with (
+        spool_beside(spool_folder) as spool,
+        where.elsewhere(wanted["jobs"], kept=spool.folder) as executor,
+    ):
         realisations += [
             InversionCells(
                 level,
@@ -145,6 +151,7 @@ def compare_inversion(
                 time_limit=wanted["time_limit"],
                 jobs=wanted["jobs"] or os.cpu_count() or 1,
                 spool=spool,
+                executor=executor,
             )
             for level in levels
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,6 +68,18 @@ class Where:
         count = jobs or os.cpu_count() or 1
         count = count if most is None else min(count, max(most, 1))
         return engine_of(self.on, self.address).open(count, lambda text: click.echo(text, err=True))
+
+    def elsewhere(self, jobs: int | None, *, kept: Path) -> AbstractContextManager[Executor | None]:
+        """What does the runs of a command that has a way of its own to do them on this machine.
+
+        Args:
+            jobs: see `open`.
+            kept: see `open`.
+
+        Raises:
+            UserError: see `open`.
+        """
+        return nullcontext() if self.here else self.open(jobs, kept=kept)
 
 
 def where_options(command: _Command) -> _Command:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -60,6 +61,7 @@ from analogdfc.cli._options import (
 )
 from analogdfc.cli._steps import compare_steps
 from analogdfc.cli._warnings import simulator_warnings
+from analogdfc.cli._where import Where, where_options
 from analogdfc.comparison import Cause, Comparison
 from analogdfc.effort import comparison_seconds, long_work
 from analogdfc.errors import ConvergenceError, UserError
@@ -221,6 +223,7 @@ class _Options:
     show_default=True,
     help="Record to write (HDF5); the figure goes beside it as .png.",
 )
+@where_options
 @bundled("options", _Options)
 def command(
     weights: Path | None,
@@ -238,6 +241,7 @@ def command(
     switches: Switches,
     control: Control,
     inverting: Inverting,
+    where: Where,
     options: _Options,
 ) -> None:
     """Lay the three realisations of a network side by side.
@@ -282,6 +286,7 @@ def command(
             output,
             figure_path,
             spool_folder,
+            where,
         )  # fmt: skip
         _check_tolerance(found, tolerance)
         return
@@ -291,9 +296,13 @@ def command(
     design = make_design(model, case.placed(chip.card), chip.switches, chip.devices)
     data = make_stimuli(model.network, samples, chip.seeds[0], target_stepsize)
     case.check(Study(design, data.x, data.step))
-    with spool_beside(spool_folder) as spool:
+    with (
+        spool_beside(spool_folder) as spool,
+        where.elsewhere(options.jobs, kept=spool.folder) as executor,
+    ):
         noise = None if options.noise is None else TransientNoise(seed, options.noise)
-        results = _run(design, chip.seeds[1], data, simulators, options, spool, kit, noise)
+        how = spool, executor
+        results = _run(design, chip.seeds[1], data, simulators, options, how, kit, noise)
         numbers = results.numbers()
         tree = inputs_tree(model, design, chip.seeds, data) | results.runs_tree(design)
         tree |= {"chip": chip_tree(Chip.of(design, chip.seeds[1])), "settings": settings()}
@@ -319,12 +328,12 @@ def _run(
     data: Stimuli,
     simulators: Sequence[Simulator],
     options: _Options,
-    spool: Spool,
+    how: tuple[Spool, Executor | None],
     kit: Kit | None,
     noise: TransientNoise | None,
 ) -> Findings:
     dt = design.tau_v / 10
-    study = Study(design, data.x, data.step, dt, round(options.duration / dt), spool)
+    study = Study(design, data.x, data.step, dt, round(options.duration / dt), *how)
     levels: tuple[Fidelity, ...] = ("ideal", "macro")
     if options.fidelity != "both":
         levels = (options.fidelity,)

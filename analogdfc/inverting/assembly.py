@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -61,21 +61,28 @@ def chips(design: InversionDesign, seed: int | None) -> tuple[Chip, ...]:
     Raises:
         UserError: a negative seed.
     """
-    return tuple(
-        Chip.of(design, seed, partial(describe_inversion, k)) for k in range(len(design.circuits))
-    )
+    return tuple(Chip.of(design, seed, InversionAssembly(k)) for k in range(len(design.circuits)))
 
 
-def describe_inversion(number: int, design: Design, components: Components) -> Description:
-    """One of the circuits of a design.
+@dataclass(frozen=True)
+class InversionAssembly:
+    """What makes one of the circuits of a design.
 
-    Args:
+    Attributes:
         number: which of `InversionDesign.circuits`.
-        design: the design, an `InversionDesign`.
-        components: where values come from.
     """
-    assert isinstance(design, InversionDesign)
-    return _Assembly(design, components).describe(design.circuits[number])
+
+    number: int
+
+    def __call__(self, design: Design, components: Components) -> Description:
+        """The circuit.
+
+        Args:
+            design: the design, an `InversionDesign`.
+            components: where values come from.
+        """
+        assert isinstance(design, InversionDesign)
+        return _Assembly(design, components).describe(design.circuits[self.number])
 
 
 class _Assembly:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from concurrent.futures import Executor
+from dataclasses import KW_ONLY, dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,11 +17,10 @@ from analogdfc.inverting.assembly import chips
 from analogdfc.inverting.design import InversionDesign
 from analogdfc.inverting.model import volts_per_unit
 from analogdfc.inverting.runs import Grid, Progress, Waves
-from analogdfc.jobs import Spool, Threads, run_kept
+from analogdfc.jobs import Spool, run_kept
 from analogdfc.spice.netlist import Fidelity, Netlist
-from analogdfc.spice.process import stop_all
 from analogdfc.spice.sample import SampleRun
-from analogdfc.spice.simulation import PARTS
+from analogdfc.spice.simulation import PARTS, simulating
 from analogdfc.spice.simulator import Simulator
 from analogdfc.spice.testbench import Testbench, supplies
 from analogdfc.spice.writer import number as spelled
@@ -91,6 +91,7 @@ class InversionCells:
         time_limit: seconds that the simulation of one sample may take.
         jobs: simulations at a time.
         spool: where finished simulations are kept; None keeps none.
+        executor: what simulates; None so many threads of this process as `jobs` says.
     """
 
     fidelity: Fidelity
@@ -100,6 +101,7 @@ class InversionCells:
     time_limit: float = 600.0
     jobs: int = 1
     spool: Spool | None = None
+    executor: Executor | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -133,7 +135,7 @@ class InversionCells:
             done += units
             progress(self.name, done, PARTS * len(runs))
 
-        with Threads(self.jobs, stop_all) as pool:
+        with simulating(self.executor, self.jobs) as pool:
             samples = run_kept(runs, self.spool, pool, count)
         for line in dict.fromkeys(line for sample in samples for line in sample.warnings):
             warnings.warn(f"the simulator says: {line}", SimulatorWarning, stacklevel=2)

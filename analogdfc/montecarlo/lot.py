@@ -24,7 +24,8 @@ class Lot:
     """
 
     def __init__(self, study: Study) -> None:
-        self.study = replace(study, spool=None)  # whoever does a run doesn't keep it
+        # Whoever does a run doesn't keep it.
+        self.study = replace(study, spool=None, executor=None)
 
     def __reduce__(self) -> tuple[type[Lot], tuple[Study]]:
         return Lot, (self.study,)

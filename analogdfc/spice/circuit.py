@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 
 import torch
@@ -15,15 +16,15 @@ from analogdfc.circuit.sequences import TransientNoise
 from analogdfc.circuit.updates import path_noise, update_of
 from analogdfc.dynamics import Trajectory
 from analogdfc.errors import SimulatorWarning, UserError
-from analogdfc.jobs import Progress, Spool, Threads, run_kept
+from analogdfc.jobs import Progress, Spool, run_kept
 from analogdfc.kits import Kit
 from analogdfc.samples import check_samples
 from analogdfc.spice.driven import WrittenNoise, driven
 from analogdfc.spice.netlist import Fidelity, Netlist
 from analogdfc.spice.ngspice import NgSpice
 from analogdfc.spice.own import Own
-from analogdfc.spice.process import stop_all
 from analogdfc.spice.sample import SampleRun
+from analogdfc.spice.simulation import simulating
 from analogdfc.spice.simulator import Simulator
 from analogdfc.spice.testbench import USUAL_CELSIUS, MoreSources, Testbench
 from analogdfc.updating.bench import Array, drawn_noise, products_of
@@ -39,6 +40,7 @@ class Circuit:
         time_limit: seconds that the simulation of one sample may take.
         jobs: simulations at a time.
         spool: where finished samples are kept; None keeps none.
+        executor: what simulates samples; None so many threads of this process as `jobs` says.
         cells: files of one's own by the name of the cell whose place they take.
         kit: the process of cells at level 'transistor'.
         noise: of the waveforms, from the release on; none by default.
@@ -58,6 +60,7 @@ class Circuit:
         time_limit: float = 600.0,
         jobs: int = 1,
         spool: Spool | None = None,
+        executor: Executor | None = None,
         cells: Own | None = None,
         kit: Kit | None = None,
         noise: TransientNoise | None = None,
@@ -80,6 +83,7 @@ class Circuit:
         self.time_limit = time_limit
         self.jobs = jobs
         self.spool = spool
+        self.executor = executor
         self.celsius = celsius
 
     def run(
@@ -143,7 +147,7 @@ class Circuit:
             SampleRun(self.netlist, bench, self.simulator, self.time_limit, steps, k)
             for k, bench in enumerate(benches, start=1)
         ]
-        with Threads(self.jobs, stop_all) as pool:
+        with simulating(self.executor, self.jobs) as pool:
             sampled = run_kept(runs, self.spool, pool, _counted(progress))
         warned = dict.fromkeys(line for sample in sampled for line in sample.warnings)
         for line in warned:

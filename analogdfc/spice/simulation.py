@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from analogdfc.jobs import Progress, Task, Threads, results
@@ -56,6 +58,16 @@ class Simulation(Task[Waveforms]):
         )  # fmt: skip
         tell(1.0)
         return waves
+
+
+def simulating(executor: Executor | None, jobs: int) -> AbstractContextManager[Executor]:
+    """What simulates, while it does: an executor that is open, or threads of this process.
+
+    Args:
+        executor: stays open; None for threads, which wait for a simulator each.
+        jobs: how many threads, >= 1.
+    """
+    return Threads(jobs, stop_all) if executor is None else nullcontext(executor)
 
 
 def simulate_all(

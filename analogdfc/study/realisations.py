@@ -300,6 +300,7 @@ class Cells:
             time_limit=self.time_limit,
             jobs=self.jobs,
             spool=study.spool,
+            executor=study.executor,
             cells=self.cells,
             kit=self.kit,
             noise=None if self.fidelity == "ideal" else self.noise,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -47,6 +48,8 @@ class Study:
         steps: number of its intervals; by default 20 units of the controller's time, or
             10 tau_v where these are longer.
         spool: where finished runs are kept; None keeps none.
+        executor: what simulates circuits, see `analogdfc.jobs`; None as many threads of this
+            process as they say.
 
     Raises:
         UserError: a spacing or a number of intervals that isn't positive, inputs or steps that
@@ -59,6 +62,7 @@ class Study:
     dt: float = 0.0
     steps: int = 0
     spool: Spool | None = None
+    executor: Executor | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.dt < 0 or self.steps < 0:
