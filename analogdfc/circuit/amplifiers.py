@@ -19,7 +19,7 @@ from analogdfc.circuit.nodal import NodalEquations, Sparse, Stamps
 from analogdfc.circuit.numbers import NO_LIMIT
 from analogdfc.dynamics.blocks import BlockMatrix, Part
 from analogdfc.dynamics.layout import Layout
-from analogdfc.dynamics.semilinear import Channels, Semilinear
+from analogdfc.dynamics.semilinear import Channels, Fed, Semilinear
 
 Array = NDArray[np.float64]
 
@@ -165,7 +165,7 @@ class AmplifierModel:
         channels = c._replace(gain=c.gain * wide, scale=c.scale * wide)
         return replace(system, channels=channels)
 
-    def system(self, released: bool) -> tuple[Semilinear, Tensor]:
+    def system(self, released: bool) -> tuple[Semilinear, Fed]:
         """The equations of a phase.
 
         Args:
@@ -173,20 +173,21 @@ class AmplifierModel:
                 and, with auto-zero, nothing flows into its integrator.
 
         Returns:
-            The system with its constant for zero sources, and the matrix from source voltages to
-            it, (chips, n, sources), in grouped order.
+            The system with its constant for zero sources, and what these add to it.
         """
         all_ = [self._matrices(k, released) for k in range(len(self.nodal))]
         layout, device = self._layout, self.device
         constant = np.stack([m.constant[layout.order] for m in all_])[..., None]
-        sources = np.stack([m.sources[layout.order].toarray() for m in all_])
+        sources = [m.sources[layout.order] for m in all_]
+        rows = np.unique(np.concatenate([np.nonzero(np.diff(s.indptr))[0] for s in sources]))
+        fed = np.stack([s[rows].toarray() for s in sources])
         system = Semilinear(
             BlockMatrix.of(layout, [m.mass for m in all_], device),
             BlockMatrix.of(layout, [m.linear for m in all_], device),
             self._tensor(constant),
             self.channels,
         )
-        return system, self._tensor(sources)
+        return system, Fed(self._tensor(rows), self._tensor(fed), self.unknowns)
 
     def summing_voltage(self, bank: str, z: Tensor) -> Tensor:
         """Voltage of a stage's summing nodes at rest, (chips, batch, n)."""

@@ -124,7 +124,7 @@ class _Drive(Sequence[Tensor]):
         self._system, self._volts = release.system, volts.to(release.free)
         nodal = model.nodal[0]
         places = [nodal.nodes(port) - 2 * nodal.amplifiers for port in nodal.chip.circuit.noise]
-        self._into = model.system(released=True)[1][..., np.concatenate(places)]
+        self._into = model.system(released=True)[1].of(np.concatenate(places))
 
     def __len__(self) -> int:
         return self._volts.shape[2]

@@ -11,7 +11,7 @@ from torch import Tensor
 from analogdfc.circuit.amplifiers import AmplifierModel
 from analogdfc.dynamics.loop import free_state
 from analogdfc.dynamics.loop import output as free_output
-from analogdfc.dynamics.semilinear import Semilinear
+from analogdfc.dynamics.semilinear import Fed, Semilinear
 from analogdfc.errors import UserError
 
 TargetStep = Tensor | Callable[[Tensor], Tensor]
@@ -75,7 +75,7 @@ class Release:
         return cls(free, system, volts, zero, step)
 
 
-def _driven(system: Semilinear, sources: Tensor, volts: Tensor) -> Semilinear:
+def _driven(system: Semilinear, sources: Fed, volts: Tensor) -> Semilinear:
     """The system with these voltages of its sources, (chips, batch, sources)."""
     return replace(system, constant=system.constant + sources @ volts.mT)
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import NamedTuple, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from analogdfc.dynamics.blocks import BlockMatrix
@@ -18,10 +20,37 @@ from analogdfc.dynamics.channels import Channels, Nonlinear, deadzone
 from analogdfc.dynamics.implicit import Implicit
 from analogdfc.errors import ConvergenceError
 
-__all__ = ["Channels", "Semilinear", "deadzone"]
+__all__ = ["Channels", "Fed", "Semilinear", "deadzone"]
 
 _DENSE = 2000
 """Unknowns up to which a rest is looked for without structure, where with it none was found."""
+
+
+class Fed(NamedTuple):
+    """What the voltages of sources add to the right-hand side.
+
+    Attributes:
+        rows: where they add anything, places in grouped order, (rows,).
+        values: (chips, rows, sources).
+        unknowns: number of the unknowns.
+    """
+
+    rows: Tensor
+    values: Tensor
+    unknowns: int
+
+    def of(self, sources: NDArray[np.intp]) -> Fed:
+        """That of some of the sources.
+
+        Args:
+            sources: their numbers.
+        """
+        return self._replace(values=self.values[..., sources])
+
+    def __matmul__(self, volts: Tensor) -> Tensor:
+        """What voltages, (chips, sources, batch), add, (chips, n, batch), in grouped order."""
+        out = volts.new_zeros(len(volts), self.unknowns, volts.shape[-1])
+        return out.index_copy_(1, self.rows, self.values @ volts)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,9 @@ Index = NDArray[np.intp]
 _LARGE = 2**19
 """Cells beyond which an array is solved in single precision."""
 
+_AT_ONCE = 2**23
+"""Elements of what tiles take at their terminals, up to which tiles are solved at a time."""
+
 _ROUNDING = 1e-5
 """`Factorised.rounding` up to which single precision is enough; as a rule it is 1e-6, and the worst
 element is off by five times as much."""
@@ -118,14 +121,20 @@ def _seen(
 
 
 def _equal_tiles(g: Tensor, tiling: Tiling) -> Iterator[tuple[Tensor, list[Index]]]:
-    """Tiles of one size, (tiles, rows, columns), with the terminals of each in the whole."""
+    """Tiles of one size, (tiles, rows, columns), with the terminals of each in the whole.
+
+    As many at a time as have room.
+    """
     by_size: dict[torch.Size, list[tuple[Tensor, Index]]] = {}
     numbers, rows = np.arange(sum(g.shape)), g.shape[0]
     for inputs, outputs in tiling.cut(*g.shape):
         at = np.concatenate([numbers[:rows][inputs], numbers[rows:][outputs]])
         by_size.setdefault(g[inputs, outputs].shape, []).append((g[inputs, outputs], at))
     for tiles in by_size.values():
-        yield torch.stack([tile for tile, _ in tiles]), [at for _, at in tiles]
+        size = max(1, _AT_ONCE // sum(tiles[0][0].shape) ** 2)
+        for first in range(0, len(tiles), size):
+            some = tiles[first : first + size]
+            yield torch.stack([tile for tile, _ in some]), [at for _, at in some]
 
 
 def _admittances(g: Tensor, lines: Lines) -> Solved:
