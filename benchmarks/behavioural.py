@@ -1,7 +1,7 @@
 """What the behavioural model costs: against ngspice, as networks grow, and what makes it cheaper.
 
-`OMP_NUM_THREADS=1 python -m benchmarks.behavioural` (a quarter of an hour); `--parts chips` a part of
-it.
+`OMP_NUM_THREADS=1 python -m benchmarks.behavioural` (a quarter of an hour); `--parts chips` a
+part of it.
 
 Runs of 20 tau_u at the usual tolerance, in processes of one thread of their own; seconds are those
 of the CPU, of the run with its release but without imports, and memory is the most that the process
@@ -9,9 +9,9 @@ had; of the static fold it is what came on top of the libraries. ngspice's are o
 macro cells and wires.
 
 What grows as the number of conductances does grows with the first power of it. The table of growth
-has the power for each width from the one before, and over all of them; where fixed costs still count,
-in narrow networks, it is less than 1, and a part that grew with the third power of the width (1.5 of
-the conductances) would show in the widest. None may be above the bar.
+has that power for each width from the one before, and over all of them. In narrow networks, where
+fixed costs count, it is less than 1; a part that grew with the third power of the width, 1.5 of the
+conductances, would show in the widest. None may be above the bar.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ FASTER, A_CHIP, SECONDS, GIGABYTES = 1000, 0.1, 300, 4
 
 FOLD_SECONDS, FOLD_MEGABYTES = 3, 600
 GROWTH = 1.1
-"""Bar of the powers of the number of conductances with which time and memory grow; the tenth is what
-the measurement of the times is worth."""
+"""Bar of the powers of the number of conductances with which time and memory grow; by the tenth
+measured times may err."""
 
 FASTER_THAN_NEWER = 100
 """Bar against an ngspice newer than 39, which solves sparse systems faster."""
@@ -200,8 +200,8 @@ def of_cheaper(table: Table) -> bool:
 def growth() -> tuple[Table, bool]:
     """How cost grows with the layers' width, and whether as the number of conductances does."""
     table = Table(title="width-width-width-10, 4 samples, wires in tiles", title_justify="left")
-    for name in ("width", "conductances\nk", "steps", "CPU\ns", "memory\nGB", "us a\nconductance",
-                 "bytes a\nconductance", "exponent\nof time", "exponent\nof memory", "bar"):  # fmt: skip
+    for name in ("width", "pairs,\nk", "steps", "CPU\ns", "memory\nGB", "a pair\nus",
+                 "a pair\nkB", "power\nof time", "power of\nmemory", "bar"):  # fmt: skip
         table.add_column(name, justify="right")
     bare = cost("2-2-2", 1).gigabytes
     found: list[Cost] = []
@@ -209,7 +209,7 @@ def growth() -> tuple[Table, bool]:
         taken = cost(f"{width}-{width}-{width}-10", 4, tile=TILE)
         found.append(replace(taken, gigabytes=taken.gigabytes - bare))
         table.add_row(str(width), *_cells(found[-1]), *_exponents(found[-2:]))
-    table.add_row(f"{WIDTHS[0]} to {WIDTHS[-1]}", *[""] * 6, *_exponents([found[0], found[-1]]))
+    table.add_row("all", *[""] * 6, *_exponents([found[0], found[-1]]))
     pairs = [*itertools.pairwise(found), (found[0], found[-1])]
     met = all(max(exponents(*pair)) <= GROWTH for pair in pairs)
     table.caption = "met" if met else "MISSED"
@@ -227,7 +227,7 @@ def _cells(found: Cost) -> Iterator[str]:
     yield from (f"{found.conductances / 1e3:.0f}", str(found.steps))
     yield from (f"{found.seconds:.3g}", f"{found.gigabytes:.3g}")
     yield f"{1e6 * found.seconds / found.conductances:.3g}"
-    yield f"{1e9 * found.gigabytes / found.conductances:.3g}"
+    yield f"{1e6 * found.gigabytes / found.conductances:.2f}"
 
 
 def _exponents(pair: Sequence[Cost]) -> Iterator[str]:
