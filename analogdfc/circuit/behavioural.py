@@ -31,7 +31,7 @@ from analogdfc.samples import check_samples
 UNKNOWNS = 4
 """Unknowns of an amplifier in the full model."""
 
-_OF_A_CHIP = 6
+_OF_A_CHIP = 4
 """Numbers that its equations and their factors take, by the square of its amplifiers; a bound for
 crossbars with wires, measured, as are the next two."""
 
