@@ -176,6 +176,39 @@ class Nonlinear:
         parts = [kind.derivative(part).flatten(1, 2) for kind, part in pairs]
         return torch.cat([y[:, :0], *parts], dim=1)
 
+    def rows(self) -> Tensor:
+        """Rows that the channels are added to, in the order of the kinds, (m,)."""
+        found = [self.source[:0]]
+        for kind in self.kinds:
+            first, members = self.layout.starts[kind.group], self.layout.groups[kind.group]
+            starts = first + members.shape[1] * torch.arange(len(members), device=kind.row.device)
+            found.append((starts[:, None] + kind.row).ravel())
+        return torch.cat(found)
+
+    def outside(self, y: Tensor) -> Tensor:
+        """Where deadzones have been left, (chips, m, batch); tanh has none."""
+        found = [y[:, :0] > 0]
+        for kind, part in zip(self.kinds, self.split(y), strict=True):
+            left = (kind.argument(part).abs() > 1) & (kind.gain != 0)
+            found.append((left & (not kind.tanh)).flatten(1, 2))
+        return torch.cat(found, dim=1)
+
+    def reference(self, y: Tensor) -> Tensor:
+        """Slopes of straight lines that serve all samples, (chips, m, 1).
+
+        Of tanh it is the mean; of a deadzone the median, since a few samples that have left it far
+        behind would take the line away from all others.
+
+        Args:
+            y: the channels' inputs, (chips, m, batch).
+        """
+        found = []
+        for kind, slopes in zip(self.kinds, self.split(self.slopes(y)), strict=True):
+            flat = slopes.flatten(1, 2)
+            mean = flat.mean(dim=2, keepdim=True)
+            found.append(mean if kind.tanh else flat.median(dim=2, keepdim=True).values)
+        return torch.cat([y[:, :0, :1], *found], dim=1)
+
     def values(self, y: Tensor) -> list[Tensor]:
         """Values of the channels by kinds."""
         return [k.value(part) for k, part in zip(self.kinds, self.split(y), strict=True)]

@@ -411,7 +411,7 @@ class _Solver:
     def _implicit(self, beta: float, y: Tensor) -> Implicit:
         """The equations M z - beta (A z + b + N(z)) = base."""
         if self._reference is None:
-            self._reference = self.system.nonlinear.slopes(y).mean(dim=2, keepdim=True)
+            self._reference = self.system.nonlinear.reference(y)
         if beta not in self._kept:
             while len(self._kept) >= _FACTORS:
                 del self._kept[next(iter(self._kept))]

@@ -3,7 +3,8 @@
 P is the same for all samples of a chip. One factor of it, with the channels as straight lines of a
 reference slope, serves all of them by substitution, which goes on among the channels' inputs and
 the cells' ports alone; where sweeps find the voltages of these, they come nearer with it. Where it
-does not contract, Newton's method with a factor a sample takes over for the samples that need it.
+does not contract, `clipped` takes over for the samples that need it, or Newton's method with a
+factor a sample.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from analogdfc.dynamics.blocks import BlockMatrix
 from analogdfc.dynamics.channels import Kind, Nonlinear
+from analogdfc.dynamics.clipped import Clipped
 from analogdfc.dynamics.factor import Factor, is_wide
 from analogdfc.dynamics.layout import port_places
 from analogdfc.errors import ConvergenceError
@@ -60,6 +62,7 @@ class Implicit:
         # A deadzone that nothing has left does nothing.
         self._always = [k.tanh or bool((slope != 0).any()) for k, slope in parts]
         self._groups: dict[tuple[bool, ...], list[_Group]] = {}
+        self._clipped = Clipped(self.factor, beta, channels, reference)
         self._places = channels.source
         if is_wide(layout := matrix.layout):
             ports = [port_places(layout, k) for k in range(len(layout.groups))]
@@ -81,21 +84,45 @@ class Implicit:
         if not self.channels.kinds:
             return self.factor.solve(right)
         local = self.factor.local(right)
-        busy = self._busy(self._always, guess)
+        busy = self._busy(self._always, guess, None)
+        y, lost = guess, None
         while True:
-            z, contracts = self._substituted(local, guess, busy, tolerance)
-            if not contracts:
-                return self._by_newton(right, guess, tolerance)
-            guess = self.guess(z)
-            now = self._busy(busy, guess)
+            z, lost = self._substituted(local, y, busy, tolerance, lost)
+            y = self.guess(z)
+            now = self._busy(busy, y, lost)
             if now == busy:
-                return z
+                break
             busy = now
+        if lost is not None:
+            inputs = guess[:, : len(self.channels.source)]
+            self._found(z, right, inputs, tolerance, lost)
+        return z
 
-    def _busy(self, already: tuple[bool, ...] | list[bool], y: Tensor) -> list[bool]:
-        """Whether the channels of each kind do anything beyond their straight lines."""
+    def _found(
+        self, z: Tensor, right: Tensor, guess: Tensor, tolerance: float, lost: Tensor
+    ) -> None:
+        """Write the samples that substitution doesn't serve to z."""
+        some = lost.any(dim=0)
+        clipped, arrived = self._clipped.solve(right[..., some], guess[..., some], tolerance)
+        served, left = lost.clone(), lost.clone()
+        served[:, some] &= arrived
+        left[:, some] &= ~arrived
+        z.mT[served] = clipped.mT[served[:, some]]
+        if bool(left.any()):
+            z.mT[left] = self._by_newton(right, guess, tolerance, left)
+
+    def _busy(
+        self, already: tuple[bool, ...] | list[bool], y: Tensor, lost: Tensor | None
+    ) -> list[bool]:
+        """Whether the channels of each kind do anything beyond their straight lines.
+
+        Args:
+            already: of which kinds it is known.
+            y: the channels' inputs, (chips, m, batch).
+            lost: samples that don't count, (chips, batch).
+        """
         parts = zip(already, self.channels.kinds, self.channels.split(y), strict=True)
-        return [on or not float(kind.argument(at).abs().max()) <= 1 for on, kind, at in parts]
+        return [on or not _argument(kind, at, lost) <= 1 for on, kind, at in parts]
 
     def _of(self, busy: list[bool]) -> list[_Group]:
         key = tuple(busy)
@@ -105,16 +132,29 @@ class Implicit:
         return self._groups[key]
 
     def _substituted(
-        self, local: Sequence[Tensor], guess: Tensor, busy: list[bool], tolerance: float
-    ) -> tuple[Tensor, bool]:
-        """Substitution with some of the kinds; the state, and whether it contracts."""
+        self,
+        local: Sequence[Tensor],
+        guess: Tensor,
+        busy: list[bool],
+        tolerance: float,
+        lost: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Substitution with some of the kinds; the state, and the samples that it isn't found of.
+
+        Args:
+            local: what the cells by themselves would have.
+            guess: see `solve`.
+            busy: which kinds.
+            tolerance: largest change of such an input at which the iteration stops.
+            lost: samples that don't count any more, (chips, batch).
+        """
         groups, chips = self._of(busy), len(guess)
         parts = self.channels.split(guess)
         y = [g.joined([parts[k] for k in g.kinds], local[g.group]) for g in groups]
         if self.factor.sweeps is not None:
             y = [torch.cat(both, dim=1) for both in zip(y, self._ports(guess), strict=True)]
         start = [local[g.group].index_select(1, g.felt) for g in groups]
-        before, contracts = torch.inf, False
+        pace = _Pace(chips, tolerance, lost)
         for k in range(_SUBSTITUTIONS):
             rests = [g.rest(at[:, : g.inputs]) for g, at in zip(groups, y, strict=True)]
             felt = [
@@ -127,17 +167,16 @@ class Implicit:
                 torch.baddbmm(f[:, : g.response.shape[1]], g.response, current, alpha=-1)
                 for g, f, current in zip(groups, felt, currents, strict=True)
             ]
-            change = max(_largest(a - b) for a, b in zip(new, y, strict=True))
-            y = new
-            contracts = change < tolerance
-            if contracts or not _goes_on(k, change, before):
+            moved = [a - b for a, b in zip(new, y, strict=True)]
+            goes_on = pace.goes_on(k, moved)
+            y = [pace.kept(b, a) for a, b in zip(new, y, strict=True)]
+            if not goes_on:
                 break
-            before = change
         found = [
             torch.baddbmm(local[g.group], g.whole, rest)
             for g, rest in zip(groups, rests, strict=True)
         ]
-        return self.factor.finished(found, chips, self._near(groups, y)), contracts
+        return self.factor.finished(found, chips, self._near(groups, y)), pace.lost
 
     def _ports(self, guess: Tensor) -> list[Tensor]:
         """Voltages of the ports in a guess, (chips * cells, ports, batch) of each group."""
@@ -154,14 +193,12 @@ class Implicit:
             return None
         return [at[:, g.inputs :] for g, at in zip(groups, y, strict=True)]
 
-    def _by_newton(self, right: Tensor, guess: Tensor, tolerance: float) -> Tensor:
-        """Newton's method for the samples that substitution doesn't serve."""
+    def _by_newton(self, right: Tensor, guess: Tensor, tolerance: float, lost: Tensor) -> Tensor:
+        """Newton's method for the samples that substitution doesn't serve, (samples, n)."""
         self.newton += 1
-        chips, n, batch = right.shape
-        guess = guess[:, : len(self.channels.source)]
-        each = torch.arange(chips, device=right.device).repeat_interleave(batch)
+        each = lost.nonzero()[:, 0]
         channels, matrix = self.channels.picked(each), self.matrix.picked(each)
-        right, y = (t.mT.reshape(chips * batch, -1, 1) for t in (right, guess))
+        right, y = (t.mT[lost].unsqueeze(-1) for t in (right, guess))
         left = torch.arange(len(y), device=y.device)
         out = torch.full_like(right, torch.nan)
         for _ in range(_NEWTON):
@@ -180,7 +217,7 @@ class Implicit:
                 break
             matrix, channels = matrix.picked(on), channels.picked(on)
             right, y, left = right[on], new[on], left[on]
-        return out.view(chips, batch, n).mT.contiguous()
+        return out.squeeze(-1)
 
     def rest(
         self, constant: Tensor, start: Tensor, tolerance: float, iterations: int
@@ -238,6 +275,61 @@ class Implicit:
             if whole:
                 break
         return z.view(chips, batch, n).mT.contiguous(), whole
+
+
+class _Pace:
+    """Whether substitution comes nearer, and in which samples it doesn't.
+
+    Args:
+        chips: number of chips.
+        tolerance: largest change at which a sample has arrived.
+        lost: samples that don't count, (chips, batch).
+
+    Attributes:
+        lost: those, and the samples that were given up or haven't arrived; None where all have.
+    """
+
+    def __init__(self, chips: int, tolerance: float, lost: Tensor | None) -> None:
+        self.lost = lost
+        self._chips, self._tolerance = chips, tolerance
+        self._moved: Sequence[Tensor] = ()
+        self._before = torch.inf
+
+    def goes_on(self, k: int, moved: Sequence[Tensor]) -> bool:
+        """Whether another iteration is worth it.
+
+        Args:
+            k: number of this iteration, from 0.
+            moved: what it has changed, (chips * cells, inputs, batch) of each group.
+        """
+        last, self._moved = self._moved, moved
+        at_most = 1.0 if k < _FEW else _SLOW
+        end = k == _SUBSTITUTIONS - 1
+        if self.lost is None:
+            # The usual way: one number for all samples.
+            change, before = max(map(_largest, moved)), self._before
+            if change < self._tolerance:
+                return False
+            if not end and change < at_most * before:
+                self._before = change
+                return True
+        each = self._each(moved)
+        left = ~(each < self._tolerance)
+        slow = left if end else left & ~(each < at_most * self._each(last or moved))
+        self.lost = slow if self.lost is None else self.lost | slow
+        return bool((left & ~self.lost).any())
+
+    def kept(self, before: Tensor, now: Tensor) -> Tensor:
+        """What an iteration leads to, (chips * cells, inputs, batch); lost samples stay."""
+        if self.lost is None:
+            return now
+        cells = len(now) // self._chips
+        return torch.where(self.lost.repeat_interleave(cells, 0)[:, None], before, now)
+
+    def _each(self, moved: Sequence[Tensor]) -> Tensor:
+        """Largest change of each sample, (chips, batch)."""
+        parts = [m.abs().reshape(self._chips, -1, m.shape[-1]) for m in moved if m.numel()]
+        return torch.cat(parts, dim=1).amax(dim=1)
 
 
 class _Group:
@@ -298,9 +390,12 @@ def _residual(matrix: BlockMatrix, constant: Tensor, channels: Nonlinear, z: Ten
     return channels.add_to(out, channels.values(channels.inputs(z)))
 
 
-def _goes_on(k: int, change: float, before: float) -> bool:
-    """Whether substitution is worth another iteration."""
-    return change < (before if k < _FEW else _SLOW * before)
+def _argument(kind: Kind, y: Tensor, lost: Tensor | None) -> float:
+    """Largest magnitude of the arguments of a kind's channels, of samples that aren't lost."""
+    found = kind.argument(y).abs()
+    if lost is not None:
+        found = found.masked_fill(lost[:, None, None], 0.0)
+    return float(found.max())
 
 
 def _largest(values: Tensor) -> float:
