@@ -218,6 +218,37 @@ def test_a_ramp_into_a_rail_is_its_closed_form() -> None:
     np.testing.assert_allclose(found, exact, rtol=0, atol=1e-6)
 
 
+def test_samples_against_a_rail_take_no_other_sample_to_factors_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Two unknowns with rails of a slope of 3000, which pull the others; one sample of six is there.
+    rng = np.random.default_rng(5)
+    linear = rng.normal(size=(4, 4))
+    linear = -linear @ linear.T - np.eye(4)
+    steep = [-3e3, -3e3]
+    channels = channels_of(0, [0, 1], [0, 1], steep, [1, 1], [0, 0], [1, 1])
+    constant = np.concatenate([0.2 * rng.normal(size=(5, 4)), [[30.0, -20.0, 1.0, 0.0]]])
+    system, start = system_of(linear, constant, channels), torch.zeros(1, 6, 4).double()
+
+    def refused(*arguments: object) -> Tensor:
+        raise AssertionError("a factor a sample")
+
+    monkeypatch.setattr("analogdfc.dynamics.implicit.Implicit._by_newton", refused)
+    found = waveforms(system, start, 0.1, 10, 1e-8)
+
+    def slope(t: float, z: Array, b: Array) -> Array:
+        pull = np.array(steep) * (z[:2] - np.clip(z[:2], -1, 1))
+        return np.asarray(linear @ z + b + np.concatenate([pull, np.zeros(2)]))
+
+    for sample, b in enumerate(constant):
+        known = solve_ivp(
+            slope, (0, 1), np.zeros(4), "Radau", np.linspace(0, 1, 11), args=(b,), rtol=1e-10,
+            atol=1e-12,
+        )  # fmt: skip
+        np.testing.assert_allclose(found[:, sample], known.y.T, atol=3e-7)
+    assert np.abs(found[-1, :5]).max() < 1 < np.abs(found[-1, 5]).max()
+
+
 FAST = 1e4
 STIFF = np.array([[-FAST, 0.3 * FAST, 0.0], [0.5, -1.0, 0.4], [0.0, 200.0, -300.0]])
 STIFF_CHANNELS = channels_of(2, [1, 0], [0, 1], [0.2 * FAST, -1.5], [1, -1], [0.3, 0.0], [0.5, 0.2])
