@@ -200,8 +200,8 @@ def of_cheaper(table: Table) -> bool:
 def growth() -> tuple[Table, bool]:
     """How cost grows with the layers' width, and whether as the number of conductances does."""
     table = Table(title="width-width-width-10, 4 samples, wires in tiles", title_justify="left")
-    for name in ("width", "pairs,\nk", "steps", "CPU\ns", "memory\nGB", "a pair\nus",
-                 "a pair\nkB", "power\nof time", "power of\nmemory", "bar"):  # fmt: skip
+    for name in ("width", "pairs\nk", "steps", "CPU\ns", "\nGB", "us a\npair", "kB a\npair",
+                 "power:\ns", "\nGB", "bar"):  # fmt: skip
         table.add_column(name, justify="right")
     bare = cost("2-2-2", 1).gigabytes
     found: list[Cost] = []
