@@ -255,8 +255,8 @@ class Implicit:
         channels, matrix = self.channels.picked(each), self.matrix.picked(each)
         constant = constant.expand(-1, -1, batch).mT.reshape(-1, n, 1)
         z = start.mT.reshape(-1, n, 1)
+        out, left = z.clone(), torch.arange(len(z), device=z.device)
         residual = _residual(matrix, constant, channels, z)
-        whole = False
         for _ in range(iterations):
             slopes = channels.slopes(channels.inputs(z))
             step = Factor(channels.added(matrix, -1.0, slopes)).solve(residual)
@@ -269,12 +269,16 @@ class Implicit:
                     break
                 factor = torch.where(worse, factor / 2, factor)
             z = z + factor * step
-            residual = _residual(matrix, constant, channels, z)
+            out[left] = z
             # Not the damped step: one that was halved away is no sign of a solution.
-            whole = _largest(step) < tolerance
-            if whole:
+            on = ~(step.abs().amax(dim=(1, 2)) < tolerance)
+            if not bool(on.any()):
+                left = left[on]
                 break
-        return z.view(chips, batch, n).mT.contiguous(), whole
+            z, constant, left = z[on], constant[on], left[on]
+            matrix, channels = matrix.picked(on), channels.picked(on)
+            residual = _residual(matrix, constant, channels, z)
+        return out.view(chips, batch, n).mT.contiguous(), not len(left)
 
 
 class _Pace:
