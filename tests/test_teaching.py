@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -20,6 +22,7 @@ from analogdfc.sizing import teaching
 from analogdfc.sizing.lesson import Lesson, Taught, ideal_experiment
 from analogdfc.sizing.specification import own_values
 from analogdfc.sizing.teaching import Education, most_trainings, teach
+from analogdfc.training.experiment import Experiment
 
 CARD = Card.load("discrete_100mhz")
 SOUGHT = {"offset": (1e-4, 3e-2), "gain": (1e2, 1e4)}
@@ -96,6 +99,51 @@ def test_the_card_that_is_written_is_that_of_the_chip(found: tuple[Education, in
 def test_without_a_chip_that_does_it_is_told_what_to_change() -> None:
     with pytest.raises(ConvergenceError, match=r"learns digits within .* Raise `accuracy`"):
         teach(lesson_of(points=0.5, ranges={"offset": (0.05, 0.1)}))
+
+
+def small_lesson(**changes: Any) -> Lesson:
+    """What is learned in a moment."""
+    experiment, data = ideal_experiment("digits", (64, 5, 10), 1, 100)
+    given: dict[str, Any] = {
+        "points": 99.0,
+        "ranges": {"offset": (1e-4, 3e-2)},
+        "fixed": {},
+        "seeds": (0,),
+    }
+    return Lesson(experiment, data, CARD, **(given | changes))
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    chip = Lesson.chip
+
+    def made(self: Lesson, values: Mapping[str, float], seed: int) -> Experiment:
+        if values["offset"] > 0.02:
+            raise ConvergenceError("sample 3 has no rest")
+        return chip(self, values, seed)
+
+    monkeypatch.setattr(Lesson, "chip", made)
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_training_that_breaks_off_has_no_number_and_is_never_the_choice(tmp_path: Path) -> None:
+    education = teach(small_lesson())
+    assert education.final.values["offset"] <= 0.02
+    path = tmp_path / "found.h5"
+    records.write(path, education.tree())
+    record = records.read(path)
+    offset, lost = (record.array(f"trials/{name}", finite=False) for name in ("offset", "lost"))
+    np.testing.assert_array_equal(np.isnan(lost), offset > 0.02)
+    assert np.isnan(lost).any()
+    assert [t.reason for t in education.trials if math.isnan(t.lost)] == ["sample 3 has no rest"]
+    assert max(education.trials, key=lambda t: t.rank).reason
+    assert record.number("results/chips_without_result") == 1
+
+
+@pytest.mark.usefixtures("broken")
+def test_where_every_training_breaks_off_the_reason_is_told() -> None:
+    with pytest.raises(ConvergenceError, match=r"break off \(sample 3 has no rest\)"):
+        teach(small_lesson(ranges={"offset": (0.025, 0.03)}))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,14 +154,16 @@ def _show(found: Education) -> None:
         r = REQUIREMENTS[name]
         table.add_row(r.symbol, r.meaning, f"{r.side} {r.text(value)}")
     console.print(table)
+    none = numbers["chips_without_result"]
     say(
         f"wrong answers by {IDEAL}: {numbers['wrong_by_the_ideal_rule_percent']:.2f} %; this chip "
         f"loses {found.final.lost:+.2f} points of {found.lesson.points:g} allowed; "
-        f"{len(found.trials)} chips tried"
+        f"{len(found.trials)} chips tried{f', {none} without a result' if none else ''}"
     )
     kept = "kept" if found.holds else "BROKEN: more --trainings or less --accuracy seek a safer one"
     lost = numbers["points_lost_on_fresh_seeds"]
-    say(f"on fresh seeds it loses {lost:+.2f} points: the bound is {kept}", "bold")
+    loses = "it can't always be trained" if math.isnan(lost) else f"it loses {lost:+.2f} points"
+    say(f"on fresh seeds {loses}: the bound is {kept}", "bold")
     if found.cost is None:
         say("the loop of this chip doesn't settle, so that a sample has no cost", "bold")
         return

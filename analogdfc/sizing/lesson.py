@@ -207,7 +207,7 @@ class Score(NamedTuple):
     """What a training comes to.
 
     Attributes:
-        error: share of wrong answers in the test; 1 where it went nowhere.
+        error: share of wrong answers in the test; nan where it broke off.
         reason: why it did; else empty.
     """
 
@@ -254,7 +254,7 @@ class Taught(Run[Score]):
         except UserError as error:
             if self.values is None:
                 raise
-            score = Score(1.0, str(error))  # a weight out of the window, or no rest
+            score = Score(math.nan, str(error))  # a weight out of the window, or no rest
         progress(1)
         return score
 

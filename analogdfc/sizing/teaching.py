@@ -32,13 +32,19 @@ class LessonTrial(NamedTuple):
 
     Attributes:
         values: of what is sought, in SI units.
-        lost: points of wrong answers in the test more than by the ideal rule, on the mean.
-        reason: why a training went nowhere; else empty.
+        lost: points of wrong answers in the test more than by the ideal rule, on the mean; nan
+            where a training broke off.
+        reason: why it did; else empty.
     """
 
     values: dict[str, float]
     lost: float
     reason: str = ""
+
+    @property
+    def rank(self) -> float:
+        """Points that are lost; more than any where a training broke off."""
+        return math.inf if math.isnan(self.lost) else self.lost
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,8 @@ class Education:
         ideal: share of wrong answers by the ideal rule, one a seed.
         trials: all chips that were tried, in their order.
         final: the one that was found.
-        fresh: points that it loses on seeds that the search never saw, one a seed.
+        fresh: points that it loses on seeds that the search never saw, one a seed; nan where a
+            training broke off.
         cost: of a sample on it, with the weights at the start; None where its loop doesn't settle.
     """
 
@@ -92,6 +99,7 @@ class Education:
             "keeps_the_bound_on_fresh_seeds": self.holds,
             "effort_decades": effort(self.final.values, self.lesson.ranges),
             "chips_tried": len(self.trials),
+            "chips_without_result": sum(1 for t in self.trials if t.reason),
             "specification": {
                 name: {
                     "value": value,
@@ -121,7 +129,7 @@ class Education:
             )
             for name in self.final.values
         }
-        about = "share of wrong answers in the test more than by the ideal rule"
+        about = "share of wrong answers in the test more than by the ideal rule; nan: none"
         lost = [t.lost / 100 for t in self.trials]
         columns["lost"] = Quantity(lost, "1", about, ("trial",))
         columns["reason"] = [t.reason for t in self.trials]
@@ -165,10 +173,10 @@ def teach(
     school = _School(lesson, spool, executor, progress)
     trials = school.tried([lesson.start])
     now = trials[0]
-    if now.lost > lesson.points:
+    if now.rank > lesson.points:
         trials += school.tried([tightest(lesson.ranges)])
         now = trials[-1]
-    if now.lost > lesson.points:
+    if now.rank > lesson.points:
         raise ConvergenceError(_nothing(lesson, trials))
     first = now.lost
     for k, name in enumerate(lesson.ranges, start=1):
@@ -176,7 +184,7 @@ def teach(
         found = school.tried([{**now.values, name: v} for v in _way(lesson, now.values, name)])
         trials += found
         for trial in found:
-            if trial.lost > part:
+            if trial.rank > part:
                 break
             now = trial
     last = max(lesson.seeds)
@@ -252,10 +260,10 @@ def _way(lesson: Lesson, values: Mapping[str, float], name: str) -> list[float]:
 
 
 def _nothing(lesson: Lesson, trials: Sequence[LessonTrial]) -> str:
-    best = min(trials, key=lambda t: t.lost)
-    why = f" ({best.reason})" if best.reason else ""
+    best = min(trials, key=lambda t: t.rank)
+    how = f"break off ({best.reason})" if best.reason else f"lose {best.lost:.3g}"
     return (
         f"no chip within the ranges learns {lesson.experiment.dataset} within {lesson.points:g} "
-        f"points of the ideal rule; the hardest ones lose {best.lost:.3g}{why}. Raise `accuracy`, "
+        f"points of the ideal rule; the hardest ones {how}. Raise `accuracy`, "
         "widen the ranges, or train longer"
     )
