@@ -1,13 +1,15 @@
 """Does a network learn in its circuit what it learns in the model of it, sample by sample?
 
 `python -m benchmarks.through` (two hours on one core), `--samples 5` (minutes),
-`--writes pulsed` (one of both)
+`--writes pulsed` (one of both), `--compare` (finished records of the folder, seconds)
 
 Yin-Yang on 4-30-3 and digits of 4 x 4 pixels on 16-10-10, one sample a step, through the
 behavioural model and through the circuit with macro cells in ngspice: with exact writes and with
 pulses on ECRAM devices. The records are written to a folder, `--folder`, where a run that was
-interrupted goes on; finished ones there are taken as they are. CPU seconds are those of a sample in
-the loop, with all that goes with it, and of ngspice alone on the same decks, in one run.
+interrupted goes on; finished ones there with the same settings are taken as they are. CPU seconds
+are those of a sample in the loop, with all that goes with it, and of ngspice alone on the same
+decks, in one run. `--compare` trains and times nothing, and lays beside each other what records are
+there, whatever card they were trained with.
 """
 
 from __future__ import annotations
@@ -73,17 +75,19 @@ CASES = (Case("yin-yang", (4, 30, 3)), Case("digits-4x4", (16, 10, 10)))
 TIMED = CASES[1]
 
 
-def trained(case: Case, way: str, samples: int, folder: Path, *, pulsed: bool) -> Path:
+def trained(case: Case, way: str, samples: int | None, folder: Path, *, pulsed: bool) -> Path:
     """The record of a training, which is done where it isn't there.
 
     Args:
         case: what learns.
         way: what it goes through.
-        samples: how many, each a step.
+        samples: how many, each a step; None for a record that is there already.
         folder: where the record is.
         pulsed: on devices, with pulses; else with exact writes.
     """
     path = folder / f"{case.dataset}-{'pulsed' if pulsed else 'exact'}-{way}.h5"
+    if samples is None:
+        return path
     words = f"train --through {way} --dataset {case.dataset} --sizes {case.network} --batch-size 1"
     words += f" --epochs 1 --samples {samples} --optimizer sgd --lr 1 --chip-seed 1 --resume"
     words += f" --devices {DEVICES}" if pulsed else f" --card {_without_levels(folder)}"
@@ -105,12 +109,12 @@ def _without_levels(folder: Path) -> Path:
 
 
 def compared(
-    samples: int, folder: Path, writes: Sequence[str] = WRITES
+    samples: int | None, folder: Path, writes: Sequence[str] = WRITES
 ) -> Iterator[tuple[str, Beside]]:
     """Every training through the circuit beside that through the model.
 
     Args:
-        samples: of each.
+        samples: of each; None for finished records as they are.
         folder: where records and figures are.
         writes: of `WRITES`.
     """
@@ -191,12 +195,14 @@ def main() -> int:
     parser.add_argument("--timed", type=int, default=5, help="samples whose cost is measured")
     parser.add_argument("--folder", type=Path, default=Path("through"), help="of the records")
     parser.add_argument("--writes", nargs="+", choices=WRITES, default=list(WRITES))
+    parser.add_argument("--compare", action="store_true", help="finished records, no training")
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.folder.mkdir(parents=True, exist_ok=True)
-    missed = _show_cost(cost(given.timed))
+    missed = not given.compare and _show_cost(cost(given.timed))
     rows: list[dict[str, Any]] = []
-    for name, found in compared(given.samples, given.folder, given.writes):
+    samples = None if given.compare else given.samples
+    for name, found in compared(samples, given.folder, given.writes):
         rows.append({"name": name, **found.numbers()})
         Console(stderr=True).print(f"{name}: done")
     return int(_show(rows) or missed)
