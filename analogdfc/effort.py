@@ -10,16 +10,26 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.spice.netlist import Fidelity
 
-__all__ = ["circuit_seconds", "comparison_seconds", "in_words", "long_work", "model_seconds"]
+__all__ = [
+    "chips_of_a_run",
+    "circuit_seconds",
+    "comparison_seconds",
+    "in_words",
+    "long_work",
+    "model_seconds",
+]
 
 LONG = 600.0
 """Seconds of work beyond which it is told before it begins."""
+
+RUN = 1.0
+"""Seconds of work that hide what handing out a run takes, some milliseconds."""
 
 # Measured from 3-4-2 to 30-20-10 on one core, with the card of the prototype; right to a factor of
 # two or three, on machines and for circuits like these.
 _MODEL = 0.35
 _INTERVAL = 2e-5
-_UNKNOWN = 2e-5
+_UNKNOWN = 6e-5
 _AMPLIFIERS = 4.4e-6
 _FINER = 2.2  # a tenth of the error, with steps whose error goes by the third power
 _ROUGH = 0.2  # of the time, with the long time steps of `Cells.rough`
@@ -44,6 +54,22 @@ def model_seconds(design: Design, runs: int, intervals: float) -> float:
     states = runs * UNKNOWNS * amplifiers
     # Steps are as many whatever the record; factors go with the crossbars.
     return _MODEL + _INTERVAL * intervals + _UNKNOWN * states + _AMPLIFIERS * amplifiers**2
+
+
+def chips_of_a_run(design: Design, samples: int, intervals: float) -> int:
+    """Chips that make a second of work together in the behavioural model, the least number.
+
+    It is estimated and not measured, so that it is the same on every machine: chips of a run share
+    their time steps. Of a circuit of some hundred amplifiers and more it is one, which then gain
+    more from processes than from each other.
+
+    Args:
+        design: of the chips.
+        samples: of each chip.
+        intervals: of the record.
+    """
+    one, two = (model_seconds(design, chips * samples, intervals) for chips in (1, 2))
+    return max(1, 1 + math.ceil((RUN - one) / (two - one)))
 
 
 def circuit_seconds(

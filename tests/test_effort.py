@@ -16,7 +16,13 @@ from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.cli import cli
-from analogdfc.effort import circuit_seconds, comparison_seconds, long_work, model_seconds
+from analogdfc.effort import (
+    chips_of_a_run,
+    circuit_seconds,
+    comparison_seconds,
+    long_work,
+    model_seconds,
+)
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.sizing.finding import size
@@ -104,6 +110,19 @@ def test_work_grows_with_time_samples_and_size() -> None:
     one, two = (comparison_seconds(small, 4, 20.0, ("macro",), jobs=jobs) for jobs in (1, 2))
     assert one["ngspice, macro cells"] == 2 * two["ngspice, macro cells"]
     assert one["behavioural model"] == two["behavioural model"]
+
+
+@pytest.mark.parametrize("sizes", [(2, 2, 1), (3, 4, 2), (16, 10, 10)])
+def test_chips_of_a_run_are_the_fewest_that_make_a_second_of_work(sizes: tuple[int, ...]) -> None:
+    design = design_of(*sizes)
+    count = chips_of_a_run(design, 4, 200)
+    seconds = [model_seconds(design, 4 * chips, 200) for chips in (count - 1, count)]
+    assert seconds[0] < 1 <= seconds[1]
+    assert chips_of_a_run(design, 8, 200) < count
+
+
+def test_chips_of_a_large_circuit_are_runs_of_their_own() -> None:
+    assert chips_of_a_run(design_of(64, 64, 10), 4, 200) == 1
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ def test_a_figure_is_drawn_whatever_came_of_the_chips(angles: list[float]) -> No
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(UserError, match=r"max_angle = 0\.0 degrees: it must be > 0"):
         Yield(chips([1.0]), 0.0, 20)
-    with pytest.raises(UserError, match="0 chips, 20 together"):
+    with pytest.raises(UserError, match=r"0 chips, \d+ together"):
         try_chips(study(), ())
 
 

@@ -46,7 +46,7 @@ from analogdfc.cli._options import (
     settings,
 )
 from analogdfc.cli._where import Where, where_options
-from analogdfc.effort import circuit_seconds, long_work, model_seconds
+from analogdfc.effort import chips_of_a_run, circuit_seconds, long_work, model_seconds
 from analogdfc.errors import UserError
 from analogdfc.files import beside
 from analogdfc.findings import inputs_tree
@@ -78,7 +78,7 @@ class _Options:
     samples: int
     target_stepsize: float | None
     duration: float
-    together: int
+    together: int | None
     circuits: int
     fidelity: Literal["macro", "transistor"]
     pdk: str | None
@@ -134,9 +134,8 @@ class _Options:
 @click.option(
     "--together",
     type=Count(1),
-    default=20,
-    show_default=True,
-    help="Chips that are integrated together, in shared time steps; fewer need less memory.",
+    help="Chips that are integrated together, in shared time steps; fewer need less memory.  "
+    "[default: as many as are a second of work, by an estimate that knows no machine]",
 )
 @click.option(
     "--circuits",
@@ -302,7 +301,9 @@ def _run(
     spool: Spool,
 ) -> list[Yield]:
     jobs = options.jobs or os.cpu_count() or 1
-    for remark in long_work(_seconds(next(iter(lots.values()))[0], options, len(lots), jobs)):
+    first_study = next(iter(lots.values()))[0]
+    together = _together(first_study, options)
+    for remark in long_work(_seconds(first_study, options, len(lots), jobs)):
         click.echo(f"Warning: {remark}", err=True)
     seeds = range(first, first + options.chips)
     found = []
@@ -322,9 +323,7 @@ def _run(
             study = replace(whole, spool=spool)
             about = f", {case}" if len(lots) > 1 else ""
             tell = counter(f"chips{about}", options.chips)
-            chips = try_chips(
-                study, seeds, together=options.together, executor=executor, progress=tell
-            )
+            chips = try_chips(study, seeds, together=together, executor=executor, progress=tell)
             circuits = Circuits({}, {})
             if simulator is not None:
                 cells = Cells(
@@ -338,7 +337,7 @@ def _run(
                 tell = counter(f"circuits{about}", circuit_work(study, options.circuits))
                 some = seeds[: options.circuits]
                 circuits = try_circuits(study, some, cells, executor=executor, progress=tell)
-            found.append(Yield(chips, options.max_angle, options.together, circuits, case))
+            found.append(Yield(chips, options.max_angle, together, circuits, case))
     return found
 
 
@@ -352,9 +351,15 @@ def _kit(case: Condition, options: _Options, card: Card) -> Kit | None:
     return kit
 
 
+def _together(study: Study, options: _Options) -> int:
+    """Chips of a run; of a condition as of any other."""
+    found = chips_of_a_run(study.design, options.samples, study.steps)
+    return found if options.together is None else options.together
+
+
 def _seconds(study: Study, options: _Options, times: int, jobs: int) -> dict[str, float]:
     """Time that the work takes under so many conditions, in seconds, by what is done."""
-    together = min(options.together, options.chips)
+    together = min(_together(study, options), options.chips)
     rounds = -(-options.chips // (together * jobs))
     model = model_seconds(study.design, together * options.samples, study.steps)
     circuits = times * -(-options.circuits * options.samples // jobs)

@@ -19,6 +19,7 @@ from torch import Tensor
 from analogdfc.circuit.behavioural import UNKNOWNS, check_solving
 from analogdfc.circuit.chip import Chip
 from analogdfc.dynamics import Trajectory
+from analogdfc.effort import chips_of_a_run
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.jobs import Progress, Run, Shared, run_kept
 from analogdfc.montecarlo.lot import Lot
@@ -208,7 +209,7 @@ def try_chips(
     study: Study,
     seeds: Sequence[int],
     *,
-    together: int = 20,
+    together: int | None = None,
     executor: Executor | None = None,
     progress: Progress = lambda units: None,
 ) -> Chips:
@@ -218,13 +219,16 @@ def try_chips(
         study: the design, with what it runs on and the spool that keeps finished runs.
         seeds: of the chips, one or more.
         together: chips of a run, which is what memory is needed for. Those of a run share their
-            time steps, so that another number changes the angles by as much as time steps do.
+            time steps, so that another number changes the angles by as much as time steps do. By
+            default a second of work, see `chips_of_a_run`.
         executor: what does the runs; None does one after another in this process.
         progress: called with the number of chips done since the last call.
 
     Raises:
         UserError: no chips, or runs that don't fit the memory.
     """
+    if together is None:
+        together = chips_of_a_run(study.design, len(study.x), study.steps)
     if not seeds or together < 1:
         raise UserError(f"{len(seeds)} chips, {together} together: one or more are needed")
     amplifiers = Chip.of(study.design).circuit.amplifiers
