@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -197,6 +198,20 @@ def test_a_journal_of_another_search_and_a_search_that_runs_are_refused(
             Journal(tmp_path / name, PLAN.described())
     with Spool(tmp_path / "runs"), pytest.raises(UserError, match="runs: "):
         searched(tmp_path)
+
+
+@pytest.mark.parametrize(("room", "file"), [(300, "journal"), (3000, "checkpoint")])
+def test_a_full_disk_is_one_line_and_the_search_goes_on_when_there_is_room(
+    room: int, file: str, whole: tuple[Path, list[Trial]], tmp_path: Path
+) -> None:
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, usual[1]))
+    try:
+        with pytest.raises(UserError, match=rf"{file}: can('|no)t be written: File too large"):
+            searched(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert searched(tmp_path) == whole[1]
 
 
 RUN = ["search", "fashion-mnist", "--rule", "bp", "--dataset", "digits", "--samples", "500",
