@@ -195,6 +195,12 @@ def test_workers_of_other_versions_leave_a_run_alone_and_say_so(tmp_path: Path) 
     path.write_text(json.dumps(offer))
     with pytest.raises(OtherProgramsError, match=r"there is torch 12\S*; here is torch 2\S*\. "):
         work(board.folder, every=QUICK)
+
+    def say(text: str) -> None:
+        raise InterruptedError(text)
+
+    with pytest.raises(InterruptedError, match=r"there is torch 12\S*; here is torch 2\S*\. "):
+        work(board.folder, every=QUICK, stay=True, say=say)  # which would wait for more
     assert len(board.open()) == 1
 
 

@@ -76,7 +76,7 @@ def work(
     """
     if not (stay or folder.is_dir()):
         raise UserError(f"{folder}: there is no such folder; runs are offered in one")
-    worker = _Worker(Board(folder), every, attempts, say)
+    worker = _Worker(Board(folder), every, attempts, say, stay)
     with Processes(1) as pool:
         while True:
             if worker.one(pool):
@@ -134,10 +134,14 @@ class _Worker:
         every: seconds after which it counts.
         attempts: how often a run may be lost.
         say: told what happens.
+        stay: it doesn't end, so that what it leaves to others is told at once.
     """
 
-    def __init__(self, board: Board, every: float, attempts: int, say: Say) -> None:
+    def __init__(
+        self, board: Board, every: float, attempts: int, say: Say, stay: bool = False
+    ) -> None:
         self.board, self.every, self.attempts, self.say = board, every, attempts, say
+        self.stay = stay
         self.tally = Tally()
         self.others: set[str] = set()
         self._leases: Leases = board.leases(every)
@@ -156,6 +160,8 @@ class _Worker:
             except OtherProgramsError as error:
                 lease.release()
                 self.others.add(free.name)
+                if self.stay and str(error) != self.tally.others:
+                    self.say(str(error))
                 self.tally.others = str(error)
                 continue
             except BaseException:
