@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from analogdfc.controller import I
-from analogdfc.dynamics.settling import DirectSolution, Simulation
+from analogdfc.dynamics.settling import DirectSolution, Settling, Simulation
 from analogdfc.errors import ConvergenceError
 from analogdfc.experiments.results import Curves, CurvesRun
 from analogdfc.jobs import Progress
@@ -32,7 +32,18 @@ from analogdfc.learning.inversion import (
 from analogdfc.network import Network
 from analogdfc.records import Quantity
 
-__all__ = ["EXAMPLES", "MAX_NORM", "NAMES", "RATE", "SIZES", "InversionRun", "LinearTask", "rules"]
+__all__ = [
+    "EXAMPLES",
+    "MAX_NORM",
+    "NAMES",
+    "RATE",
+    "SIMULATION",
+    "SIZES",
+    "InversionRun",
+    "LinearTask",
+    "angle_between",
+    "rules",
+]
 
 SIZES = (30, 20, 10)
 EXAMPLES = 4000
@@ -43,6 +54,7 @@ MAX_NORM = 10.0
 SIMULATION = Simulation(dt=0.1, steps=10000)
 """Of the paper."""
 
+_DIRECT = DirectSolution()
 _EVERY = 20
 _DIVERGED = 1e3
 """Error, of that at the start, from which learning has diverged, and ends."""
@@ -50,30 +62,37 @@ _DIVERGED = 1e3
 _SIMULATED = 400
 
 
-def rules(network: Network, seed: int) -> dict[str, Callable[[], LearningRule]]:
+def rules(
+    network: Network,
+    seed: int,
+    max_norm: float = MAX_NORM,
+    settling: Settling = _DIRECT,
+) -> dict[str, Callable[[], LearningRule]]:
     """The figure's rules, on a network that each is to start from.
 
     Args:
         network: the network.
         seed: of the random feedback.
+        max_norm: bound on the norm of hidden errors.
+        settling: how dynamic inversion comes to rest.
     """
-    direct = DirectSolution()
 
     def feedback(spread: float) -> SequentialFeedback:
         return SequentialFeedback.random(network, torch.Generator().manual_seed(seed), spread)
 
     def ndi(alpha: float, *, random: bool = False) -> NonDynamicInversion:
         start = feedback(0.01) if random else None
-        return NonDynamicInversion(network, start, alpha, max_norm=MAX_NORM)
+        return NonDynamicInversion(network, start, alpha, max_norm=max_norm)
 
     def di(alpha: float, *, random: bool = False) -> DynamicInversion:
         start = feedback(0.01) if random else None
-        return DynamicInversion(network, start, I(alpha=alpha), settling=direct, max_norm=MAX_NORM)
+        control = I(alpha=alpha)
+        return DynamicInversion(network, start, control, settling=settling, max_norm=max_norm)
 
     return {
         "BP": lambda: Backpropagation(network),
         "FA": lambda: FeedbackAlignment(network, feedback(0.5)),
-        "PBP": lambda: Pseudobackpropagation(network, max_norm=MAX_NORM),
+        "PBP": lambda: Pseudobackpropagation(network, max_norm=max_norm),
         "NDI Tr 0": lambda: ndi(0.0),
         "NDI Tr 0.001": lambda: ndi(0.001),
         "NDI R 0.01": lambda: ndi(0.01, random=True),
@@ -193,12 +212,12 @@ class InversionRun(CurvesRun):
         network = rule.network
         if isinstance(rule, Inversion):
             (q,) = rule.feedback.matrices
-            found["feedback"].append(_angle(q.detach(), network.weights[1].detach().T))
+            found["feedback"].append(angle_between(q.detach(), network.weights[1].detach().T))
         if isinstance(rule, DynamicInversion):
             found["abscissa"].append(max(rule.abscissas()))
         if not isinstance(rule, Pseudobackpropagation):
             twin = Pseudobackpropagation(network, max_norm=MAX_NORM)
-            found["to pbp"].append(_angle(_first(twin, x, y), update))
+            found["to pbp"].append(angle_between(_first(twin, x, y), update))
 
 
 def _first(rule: LearningRule, x: Tensor, y: Tensor) -> Tensor:
@@ -214,11 +233,17 @@ def _simulated(rule: DynamicInversion, x: Tensor, y: Tensor) -> float:
     """Angle between the hidden error by the paper's simulation and that of its steady state."""
     twin = DynamicInversion(rule.network, rule.feedback, rule.controls, settling=SIMULATION)
     try:
-        return _angle(_first(twin, x, y), _first(rule, x, y))
+        return angle_between(_first(twin, x, y), _first(rule, x, y))
     except ConvergenceError:
         return math.nan
 
 
-def _angle(x: Tensor, y: Tensor) -> float:
+def angle_between(x: Tensor, y: Tensor) -> float:
+    """Angle of two arrays as vectors, in degrees.
+
+    Args:
+        x: one.
+        y: the other, of the same shape.
+    """
     cosine = torch.nn.functional.cosine_similarity(x.flatten(), y.flatten(), dim=0)
     return math.degrees(math.acos(min(1.0, max(-1.0, float(cosine)))))
