@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +35,7 @@ IMAGES = ("mnist", "fashion-mnist", "mnist-autoencoder", "mnist-train")
 CONTROL = (*IMAGES, "toy")
 TARGETS = ("tp-cifar10", "tp-fashion-mnist", "tp-mnist", "tp-mnist-frozen")
 EXTRA = tuple(f"{name}-extra" for name in TARGETS)
+INVERSION = ("di-mnist", "di-mnist-random")
 
 
 def control(name: str) -> ControlPreset:
@@ -59,17 +61,45 @@ def learning(experiment: Experiment) -> FeedbackPlan:
 
 
 def test_there_is_one_preset_for_each_published_experiment() -> None:
-    assert preset_names() == tuple(sorted((*CONTROL, *TARGETS, *EXTRA)))
+    assert preset_names() == tuple(sorted((*CONTROL, *TARGETS, *EXTRA, *INVERSION)))
     for names, paper in (
         (
-            CONTROL,
-            "Credit Assignment in Neural Networks through Deep Feedback Control, NeurIPS 2021",
+            INVERSION,
+            "Podlaski and Machens, Biological credit assignment through dynamic inversion of "
+            "feedforward networks, NeurIPS 2020",
         ),
-        ((*TARGETS, *EXTRA), "A Theoretical Framework for Target Propagation, NeurIPS 2020"),
+        (
+            CONTROL,
+            "Meulemans et al., Credit Assignment in Neural Networks through Deep Feedback Control, "
+            "NeurIPS 2021",
+        ),
+        (
+            (*TARGETS, *EXTRA),
+            "Meulemans et al., A Theoretical Framework for Target Propagation, NeurIPS 2020",
+        ),
     ):
         for name in names:
-            assert f"Meulemans et al., {paper}" in load_preset(name).source
+            assert paper in load_preset(name).source
             assert load_preset(name).title
+
+
+def test_dynamic_inversion_learns_online_from_small_weights_as_its_text_says() -> None:
+    preset = load_preset("di-mnist")
+    assert preset.rules == ("bp", "fa", "pbp", "ndi")
+    for rule in preset.rules:
+        made = preset.experiment(rule)
+        assert (made.sizes, made.dataset, made.loss) == ((784, 1000, 10), "mnist", "cross-entropy")
+        assert made.plan.optimizer == SGD(1e-3, 1e-6)
+        assert (made.plan.epochs, made.plan.batch_size) == (15, 1)
+        assert (made.initial.scale, made.initial.biases) == (0.01, 0.01)
+        assert made.standardised
+        assert made.options.get("max_norm", math.inf) == math.inf
+        assert made.feedback_start.spread == (0.5 if rule == "fa" else None)
+    at_random = load_preset("di-mnist-random").experiment("ndi")
+    assert at_random.feedback_start.spread == 0.01
+    assert at_random.options["alpha"] == 0.01
+    with pytest.raises(UserError, match="no published settings for the rule 'bp'; it has"):
+        load_preset("di-mnist-random").experiment("bp")
 
 
 @pytest.mark.parametrize("name", EXTRA)
@@ -105,7 +135,9 @@ def test_another_lambda_keeps_its_product_with_the_learning_rate() -> None:
 
 
 def test_an_unknown_preset_lists_those_that_exist() -> None:
-    with pytest.raises(UserError, match="unknown preset 'mist'; there are fashion-mnist, mnist,"):
+    with pytest.raises(
+        UserError, match="unknown preset 'mist'; there are di-mnist, di-mnist-random,"
+    ):
         load_preset("mist")
 
 

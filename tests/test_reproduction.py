@@ -88,6 +88,9 @@ def test_a_short_run_and_a_number_without_another_have_no_verdict() -> None:
     assert (cut.agrees, cut.why) == (None, "2 of 100 epochs")
     assert quantity("x", "%", None, [1.0]).agrees is None
     assert quantity("x", "%", said(1, 1), []).why == "not run"
+    alone = said(1.0, math.nan, 1)
+    assert quantity("x", "%", alone, [9.0]).why == "one seed each"
+    assert quantity("x", "%", alone, [9.0, 9.1]).agrees is False
 
 
 def test_a_statement_holds_where_it_holds_for_every_seed() -> None:

@@ -364,6 +364,18 @@ def test_samples_for_trials_and_validation_are_the_same_in_every_run_and_disjoin
         prepared(whole, samples=1295)
 
 
+def test_standardised_inputs_have_no_mean_and_a_variance_of_1_where_they_are_learned_from() -> None:
+    plain, data = (prepared(digits(4), standardised=how) for how in (False, True))
+    assert data.x.mean(dim=0).abs().max() < 1e-12
+    assert float(data.x.square().mean()) == pytest.approx(1.0)
+    assert data.validation is not None
+    assert plain.validation is not None
+    for was, now in ((plain.x_test, data.x_test), (plain.validation.x, data.validation.x)):
+        mapped = now * (plain.x - plain.x.mean(dim=0)).square().mean().sqrt()
+        torch.testing.assert_close(mapped + plain.x.mean(dim=0), was)  # by the same mean and size
+    assert torch.equal(plain.y, data.y)
+
+
 @pytest.mark.parametrize("count", [1, 2, 4, 99, 100])
 def test_a_set_too_small_to_split_is_learned_whole(count: int) -> None:
     x = torch.arange(count, dtype=torch.float64).unsqueeze(1)

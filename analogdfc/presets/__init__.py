@@ -52,6 +52,12 @@ What is not reproduced:
 - Some published configurations ran in single precision.
 - Pretraining has an optimiser of its own, whose moments the later epochs do not inherit.
 
+Dynamic inversion (Podlaski and Machens 2020; `di-mnist`, with feedback at random
+`di-mnist-random`):
+
+- Updates are online, one sample each. The paper doesn't print which leaks it shows; here they are
+  two of its figure 3: 0.001 from the transposed weights, 0.01 at random.
+
 In all of them, published test figures are means over mini-batches, the last of which is smaller;
 here they are means over samples.
 """
@@ -65,6 +71,7 @@ from pathlib import Path
 from analogdfc.errors import UserError
 from analogdfc.presets._base import Preset
 from analogdfc.presets._control import ControlPreset
+from analogdfc.presets._own import FAMILY as SETTINGS
 from analogdfc.presets._own import OwnPreset
 from analogdfc.presets._tables import Tables
 from analogdfc.presets._targets import FAMILY, TargetPreset, TargetTables
@@ -85,7 +92,8 @@ def load_preset(name: str) -> Preset:
         name: one of `preset_names()`, or the path of a TOML file of one's own. Such a file has the
             tables [card] (title, source), [experiment] (preset and rule that it begins from, and
             what is other than there: feedback, dataset, sizes, activation, loss, autoencoder,
-            samples) and [set], the settings by their names, such as controller.k_p = 2.
+            standardised, samples), [set], the settings by their names, such as controller.k_p = 2,
+            and [rules.NAME], those of a rule alone.
 
     Raises:
         UserError: there is none; the message lists those that exist. Or a file that is no preset.
@@ -103,6 +111,8 @@ def load_preset(name: str) -> Preset:
         )
     text = (files(__name__) / f"{name}.toml").read_text(encoding="utf-8")
     content = tomllib.loads(text)
+    if content["card"].get("family") == SETTINGS:
+        return OwnPreset.of(name, content, load_preset)
     if content["card"].get("family") == FAMILY:
         return TargetPreset(name, TargetTables.model_validate(content))
     return ControlPreset(name, Tables.model_validate(content))

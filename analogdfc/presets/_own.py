@@ -17,6 +17,9 @@ from analogdfc.training import Experiment
 from analogdfc.training.experiment import default_experiment
 from analogdfc.tuning import with_settings
 
+FAMILY = "settings by their names"
+"""Of the cards of published presets that are written like those of one's own."""
+
 
 class OwnExperiment(Table):
     """What is trained, where it isn't what the preset below, or the rule, has.
@@ -35,6 +38,7 @@ class OwnExperiment(Table):
     activation: str | tuple[str, ...] | None = None
     loss: str | None = None
     autoencoder: bool | None = None
+    standardised: bool | None = None
     samples: int | None = None
 
 
@@ -43,11 +47,13 @@ class OwnTables(Table):
 
     Attributes:
         set: settings by their names, as `tuning.with_settings` takes them.
+        rules: those of a rule alone, by its name; where there are some, it is for no other rule.
     """
 
     card: Card
     experiment: OwnExperiment = OwnExperiment()
     set: dict[str, Any] = Field(default_factory=dict)
+    rules: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,7 @@ class OwnPreset(Preset):
             UserError: no such file, or what isn't allowed in it; the message has the place.
         """
         try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
-            tables = OwnTables.model_validate({**content, "set": _flat(content.get("set", {}))})
+            return cls.of(str(path), tomllib.loads(path.read_text(encoding="utf-8")), load)
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise UserError(f"{path}: no preset: {error}") from error
         except ValidationError as error:
@@ -83,8 +88,30 @@ class OwnPreset(Preset):
             raise UserError(
                 f"{path}: [{'.'.join(map(str, first['loc']))}] {first['msg']}"
             ) from error
+
+    @classmethod
+    def of(cls, name: str, content: dict[str, Any], load: Callable[[str], Preset]) -> OwnPreset:
+        """The preset of a file's content.
+
+        Args:
+            name: of the preset.
+            content: of the file.
+            load: see `read`.
+
+        Raises:
+            UserError: what isn't allowed in it.
+            ValidationError: the same.
+        """
+        rules = content.get("rules", {})
+        if not isinstance(rules, dict):
+            raise UserError("[rules]: a table for each rule is needed, such as [rules.bp]")
+        told = {
+            "set": _flat(content.get("set", {})),
+            "rules": {rule: _flat(settings) for rule, settings in rules.items()},
+        }
+        tables = OwnTables.model_validate({**content, **told})
         below = tables.experiment.preset
-        return cls(str(path), tables, None if below is None else load(below))
+        return cls(name, tables, None if below is None else load(below))
 
     @property
     def card(self) -> Card:
@@ -93,7 +120,9 @@ class OwnPreset(Preset):
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """The rule that it is for, or all that what it begins from has."""
+        """Those that it has settings of, the rule that it is for, or all of what it begins from."""
+        if self.tables.rules:
+            return tuple(self.tables.rules)
         if self.tables.experiment.rule is not None:
             return (self.tables.experiment.rule,)
         return tuple(sorted(RULES)) if self.base is None else self.base.rules
@@ -111,7 +140,8 @@ class OwnPreset(Preset):
             )
         other = said.model_dump(exclude_none=True, exclude={"preset", "rule", "feedback"})
         try:
-            return with_settings(replace(found, **other), self.tables.set)
+            own = {**self.tables.set, **self.tables.rules.get(rule, {})}
+            return with_settings(replace(found, **other), own)
         except UserError as error:
             raise UserError(f"{self.name}: {error}") from error
 

@@ -19,7 +19,8 @@ class Cost(NamedTuple):
     feedback: float = 0.0
 
 
-# Measured on one core in double precision, batches of 128; right to a factor of two or three.
+# Measured on one core in double precision, batches of 128, but 1x1000 one by one; right to a factor
+# of two or three.
 COSTS = {
     "3x256": {
         "bp": Cost(120),
@@ -34,6 +35,12 @@ COSTS = {
         "dfc": Cost(65_000, 6_800),
         "dfc-ss": Cost(200_000, 6_800),
         "dfc-ssa": Cost(75_000, 6_800),
+    },
+    "1x1000": {
+        "bp": Cost(4_500),
+        "fa": Cost(4_500),
+        "pbp": Cost(5_500),
+        "ndi": Cost(5_500),
     },
     "5x256": {
         "bp": Cost(140),
@@ -57,6 +64,8 @@ _NETWORKS = {
     "fashion-mnist": "3x256",
     "mnist-train": "3x256",
     "mnist-autoencoder": "autoencoder",
+    "di-mnist": "1x1000",
+    "di-mnist-random": "1x1000",
 }
 
 SAMPLES = {

@@ -138,6 +138,8 @@ def quantity(
         return row
     if not math.isfinite(row.ours.mean):
         return replace(row, agrees=False, why="not finite")
+    if max(row.ours.count, published.count) < 2:
+        return replace(row, why="one seed each")
     return replace(row, agrees=not row.ours.apart(published))
 
 

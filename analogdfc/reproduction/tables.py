@@ -29,12 +29,14 @@ class TrainingTable(Item):
         seeds: how many the paper has.
         methods: its rows, by name.
         columns: its columns, by name.
+        printed: seeds behind the paper's numbers, where it has another number than `seeds`.
     """
 
     _: KW_ONLY
     seeds: int
     methods: Mapping[str, Method]
     columns: Mapping[str, Column]
+    printed: int | None = None
 
     def missing(self, scope: Scope) -> list[Missing]:
         """See `Item.missing`."""
@@ -112,7 +114,7 @@ class TrainingTable(Item):
         found: Findings,
     ) -> Row:
         mean, spread = cell.column.values[cell.row]
-        said = Published(mean, spread, self.seeds, source=self.name)
+        said = Published(mean, spread, self.printed or self.seeds, source=self.name)
         values = [figure(course) for course in done(cell.runs, found)]
         failed = [str(found[r]) for r in cell.runs if isinstance(found.get(r), UserError)]
         row = quantity(cell.name, unit, said, values, cut(cell.column, scope))

@@ -203,7 +203,9 @@ class TrainingRun(Run[Course]):
 
     def run(self, progress: Progress) -> Course:
         """Train, from the checkpoint where there is one; see `Task.run`."""
-        data = _loaded(self.dataset, self.data, self.dtype, self.samples, self._base.autoencoder)
+        base, samples = self._base, self.samples
+        how = base.autoencoder, base.standardised
+        data = _loaded(self.dataset, self.data, self.dtype, samples, *how)
         experiment = self.experiment(data)
         trainer = experiment.trainer(_cut(data, self.held_out))
         checkpoint, spent = self.checkpoint or checkpoint_place(), 0.0
@@ -355,10 +357,17 @@ def _course(record: Record, where: str, outputs: int) -> Course:
 
 @lru_cache(maxsize=1)
 def _loaded(
-    dataset: str, folder: Path | None, dtype: str, samples: int | None, autoencoder: bool
+    dataset: str,
+    folder: Path | None,
+    dtype: str,
+    samples: int | None,
+    autoencoder: bool,
+    standardised: bool,
 ) -> Dataset:
     """A set, kept for the next run: reading one takes longer than an epoch of some rules."""
-    asked = Experiment(dataset=dataset, samples=samples, autoencoder=autoencoder)
+    asked = Experiment(
+        dataset=dataset, samples=samples, autoencoder=autoencoder, standardised=standardised
+    )
     return asked.load(folder, DTYPES[dtype])
 
 

@@ -101,6 +101,8 @@ class Experiment:
         activation: nonlinearity of the hidden layers, one name or one a layer.
         loss: name of the loss, 'l2' or 'cross-entropy'.
         autoencoder: the labels are the inputs.
+        standardised: inputs less the mean of each over the samples that are learned from, with a
+            variance of 1 over all of them together.
         feedback: 'learned' or 'fixed', for rules of deep feedback control: where the feedback
             weights start, at random or at the product of the transposed weights.
         pathway: makes the feedback pathway of another rule, from the network and a generator; by
@@ -130,6 +132,7 @@ class Experiment:
     activation: str | tuple[str, ...] = "tanh"
     loss: str = "cross-entropy"
     autoencoder: bool = False
+    standardised: bool = False
     feedback: str = "fixed"
     pathway: Callable[[Network, torch.Generator], nn.Module] | None = None
     feedback_start: FeedbackStart = field(default_factory=FeedbackStart)
@@ -171,6 +174,7 @@ class Experiment:
         return {
             "dataset": self.dataset,
             "autoencoder": self.autoencoder,
+            **({"standardised": True} if self.standardised else {}),
             "feedback": "learned" if targets else self.feedback,
             "seed": self.seed,
             **({} if self.chip_seed is None else {"chip_seed": self.chip_seed}),
@@ -200,6 +204,7 @@ class Experiment:
             load_dataset(self.dataset, folder, dtype),
             samples=self.samples,
             autoencoder=self.autoencoder,
+            standardised=self.standardised,
             device=device,
         )
 
@@ -370,6 +375,7 @@ def prepared(
     *,
     samples: int | None = None,
     autoencoder: bool = False,
+    standardised: bool = False,
     device: torch.device | str = "cpu",
 ) -> Dataset:
     """Set samples aside for validation where there are none, and bring the data to a device.
@@ -379,6 +385,7 @@ def prepared(
             from, and there are none for validation.
         samples: keep only so many training samples; which ones is the same in every run.
         autoencoder: take the inputs for labels.
+        standardised: see `Experiment`.
         device: where the data go.
 
     Raises:
@@ -396,8 +403,13 @@ def prepared(
     if len(kept) < len(data.x):
         learned = Samples(data.x[kept], data.y[kept])
 
+    mean, size = torch.zeros_like(learned.x[0]), 1.0
+    if standardised:
+        mean = learned.x.mean(dim=0)
+        size = float((learned.x - mean).square().mean().sqrt()) or 1.0
+
     def moved(part: Samples) -> Samples:
-        x = part.x.to(device)
+        x = ((part.x - mean) / size if standardised else part.x).to(device)
         return Samples(x, x if autoencoder else part.y.to(device))
 
     return Dataset(
