@@ -22,7 +22,12 @@ from analogdfc.experiments.inversion_tasks import SIMULATION, angle_between, rul
 from analogdfc.experiments.results import Curves, CurvesRun
 from analogdfc.jobs import Progress
 from analogdfc.learning.base import LearningRule
-from analogdfc.learning.inversion import Inversion, NonDynamicInversion, SingleLoopInversion
+from analogdfc.learning.inversion import (
+    Dynamic,
+    Inversion,
+    NonDynamicInversion,
+    SingleLoopInversion,
+)
 from analogdfc.network import Network
 from analogdfc.records import Quantity
 
@@ -145,31 +150,30 @@ _SAID = {
 
 def _measure(found: dict[str, list[float]], rule: LearningRule, x: Tensor, y: Tensor) -> None:
     """Angles and stability at an example, before the network learns from it."""
-    if not isinstance(rule, Inversion):
-        return
     network = rule.network
-    single, fixed = isinstance(rule, SingleLoopInversion), isinstance(rule, NonDynamicInversion)
-    if not single:
+    single = isinstance(rule, SingleLoopInversion)
+    if isinstance(rule, Inversion) and not single:
         for layer, q in enumerate(rule.feedback.matrices, start=2):
             w = network.weights[layer - 1].detach()
             found[f"feedback {layer}"].append(angle_between(q.detach(), w.T))
-    if fixed:
+    if not isinstance(rule, Dynamic):
         return
     found["abscissa"].append(max(rule.abscissas()))
     kept = [None if p.grad is None else p.grad.clone() for p in network.parameters()]
-    alpha = rule.controls[0].alpha
+    start, alpha = None if single else rule.feedback, rule.controls[0].alpha
+    twin = NonDynamicInversion(network, start, alpha, max_norm=MAX_NORM)
     try:
-        twin = NonDynamicInversion(
-            network, None if single else rule.feedback, alpha, max_norm=MAX_NORM
-        )
-        own = network.weights[0].grad
-        assert own is not None
-        own = own.clone()
         twin.backward(x, y)
-        other = network.weights[0].grad
-        assert other is not None
-        found["to ndi"].append(angle_between(own, other))
+        found["to ndi"].append(_first_angle(network, kept[0]))
     except ConvergenceError:
         found["to ndi"].append(math.nan)
     for parameter, grad in zip(network.parameters(), kept, strict=True):
         parameter.grad = grad
+
+
+def _first_angle(network: Network, other: Tensor | None) -> float:
+    """Angle between the gradient of the first layer and another one."""
+    grad = network.weights[0].grad
+    assert grad is not None
+    assert other is not None
+    return angle_between(grad, other)

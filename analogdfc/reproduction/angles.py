@@ -133,6 +133,7 @@ class TrainingSource(Source):
 _TOY_EPOCHS = 300
 _TOY_COST = {"dfc": 2.75, "dfc-ss": 0.19, "dfc-ssa": 0.13, "dfa": 0.03}
 _TOY_FEEDBACK, _TOY_SAMPLES = 0.22, 5000
+_TOY_START = 1.0  # seconds of a run, whatever its length
 """Seconds of one core of an epoch; see `analogdfc.reproduction.theory`."""
 
 
@@ -192,7 +193,7 @@ class ToySource(Source):
         if run.feedback == "trained":
             sleeps = toy.epochs * (toy.before + toy.after) + toy.pretraining
         whole = toy.epochs * _TOY_COST[run.method] + sleeps * _TOY_FEEDBACK
-        return whole * toy.samples[0] / _TOY_SAMPLES
+        return _TOY_START + whole * toy.samples[0] / _TOY_SAMPLES
 
     def cut(self, scope: Scope, share: float = 1.0) -> str:
         """See `Source.cut`."""
