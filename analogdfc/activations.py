@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -122,3 +123,30 @@ def register_activation(activation: Activation) -> Activation:
     if ACTIVATIONS.setdefault(activation.name, activation) is not activation:
         raise UserError(f"activation {activation.name!r} is there already; take another name")
     return activation
+
+
+def activate(phi: Activation, v: Tensor, out: Tensor | None = None) -> Tensor:
+    """phi(v) where nobody asks for its gradient, as fast as this machine gives it.
+
+    NumPy's tanh of doubles takes a third of the time of PyTorch's; the two agree to a rounding.
+
+    Args:
+        phi: the activation.
+        v: potentials, of any shape.
+        out: where the activations go, of the same shape; v itself is allowed. By default a new
+            tensor.
+
+    Returns:
+        The activations; `out` where it is given.
+    """
+    if phi.function is torch.tanh:
+        if v.dtype is torch.float64 and v.device.type == "cpu" and not torch.is_grad_enabled():
+            if out is None:
+                out = torch.empty_like(v)
+            np.tanh(v.detach().numpy(), out=out.numpy())
+            return out
+        return torch.tanh(v, out=out)
+    if phi.function is torch.sigmoid:
+        return torch.sigmoid(v, out=out)
+    found = phi.function(v)
+    return found if out is None else out.copy_(found)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from analogdfc.activations import Activation, get_activation
+from analogdfc.activations import Activation, activate, get_activation
 from analogdfc.errors import UserError
 from analogdfc.memory import check_memory
 from analogdfc.states import State, checked
@@ -65,7 +65,7 @@ def forward_pass(layers: Iterable[tuple[Tensor, Tensor, Activation]], x: Tensor)
                 f"{w.shape[1]})"
             )
         v.append(linear(r[-1], w, b))
-        r.append(phi.function(v[-1]))
+        r.append(activate(phi, v[-1]))
     return Forward(tuple(v), tuple(v), tuple(r))
 
 
@@ -167,11 +167,12 @@ class Network(nn.Module):
             dr_L / dv_i for i = 1..L, each (batch, n_L, n_i).
         """
         slopes = self.slopes(v)
-        j = torch.diag_embed(slopes[-1])
-        out = [j]
+        out = [torch.diag_embed(slopes[-1])]
         for i in range(self.depth - 2, -1, -1):
-            j = (j @ self.weights[i + 1]) * slopes[i].unsqueeze(-2)
-            out.append(j)
+            w = self.weights[i + 1]
+            # Of the first product, one factor is diagonal.
+            above = slopes[-1].unsqueeze(-1) * w if len(out) == 1 else out[-1] @ w
+            out.append(above * slopes[i].unsqueeze(-2))
         return tuple(reversed(out))
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:

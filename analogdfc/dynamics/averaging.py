@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from analogdfc.activations import Activation
+from analogdfc.activations import activate
 from analogdfc.dynamics.graphs import repeat
 from analogdfc.dynamics.integrators import Euler
-from analogdfc.dynamics.loop import Loop, LoopState, free_state
+from analogdfc.dynamics.loop import Loop, LoopState, free_state, is_identity
 from analogdfc.dynamics.simulation import check_finite, check_run
 
 CHUNK = 8
@@ -61,7 +61,7 @@ class AveragedRun:
         loop, sizes = self.loop, [v.shape[1] for v in self.v]
         stems = loop.pathway.stems if loop.pathway else ()
         self.h = [self.u.new_empty(len(self.u), len(a)) for a in stems]
-        self.alone = not stems and len(sizes) > 1 and _is_identity(loop.feedback[-1])
+        self.alone = not stems and len(sizes) > 1 and is_identity(loop.feedback[-1], least=1)
         feedback = loop.feedback[:-1] if self.alone else loop.feedback
         own = [self.u.new_empty(len(self.u), sizes[-1])] if self.alone else []
         sizes = sizes[: len(feedback)]
@@ -162,26 +162,6 @@ class AveragedRun:
             if i > 0:
                 flat = self.r[i - 1][:count].flatten(0, 1)
                 self.weights[i].addmm_(d.flatten(0, 1).T, flat)
-
-
-def _is_identity(q: Tensor) -> bool:
-    return torch.equal(q, torch.eye(len(q), dtype=q.dtype, device=q.device))
-
-
-def activate(phi: Activation, v: Tensor, out: Tensor) -> None:
-    """Write phi(v) into a tensor, without a temporary where PyTorch allows.
-
-    Args:
-        phi: the activation.
-        v: potentials, of any shape.
-        out: where the activations go, of the same shape; v itself is allowed.
-    """
-    if phi.function is torch.tanh:
-        torch.tanh(v, out=out)
-    elif phi.function is torch.sigmoid:
-        torch.sigmoid(v, out=out)
-    else:
-        out.copy_(phi.function(v))
 
 
 @torch.inference_mode()

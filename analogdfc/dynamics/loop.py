@@ -14,6 +14,9 @@ from analogdfc.errors import UserError
 from analogdfc.feedback import Feedback, Pathway
 from analogdfc.network import Forward, Network, check_network, forward_pass
 
+_ASKED = 32
+"""Rows of a feedback matrix from which on it is asked whether it is the identity."""
+
 
 class Loop(NamedTuple):
     """What the dynamics needs to know; all tensors are constant during a run.
@@ -146,6 +149,22 @@ def presynaptic(loop: Loop, u: Tensor) -> tuple[Tensor, ...]:
     if loop.pathway is None:
         return (u,) * len(loop.feedback)
     return _each(loop, loop.pathway.presynaptic(u))
+
+
+def is_identity(q: Tensor, least: int = _ASKED) -> bool:
+    """Whether a feedback matrix is the identity, with which nothing needs to be multiplied.
+
+    The output layer's is, as published; of an autoencoder it would be the largest product of all.
+
+    Args:
+        q: feedback matrix Q_i, (n_i, m_i).
+        least: rows below which it isn't asked, and the answer is no; by default as few as make the
+            question as dear as one product.
+    """
+    n = len(q)
+    if n < least or q.shape[1] != n:
+        return False
+    return bool((q.diagonal() == 1).all()) and int(torch.count_nonzero(q)) == n
 
 
 def push(loop: Loop, u: Tensor) -> tuple[Tensor, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analogdfc.dynamics.averaging import activate
+from analogdfc.activations import activate
 from analogdfc.dynamics.loop import Loop, LoopState, free_state, presynaptic, push
 from analogdfc.dynamics.simulation import check_finite, check_run
 from analogdfc.errors import UserError

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from analogdfc.activations import activate
 from analogdfc.dynamics import Loop
 from analogdfc.dynamics.loop import free_pass, signals
 from analogdfc.dynamics.reached import steady_state
@@ -21,11 +22,12 @@ from analogdfc.network import Forward
 class _AtRest(FeedbackControl):
     """Writes the update of one state of the network."""
 
-    def _update_at(self, loop: Loop, layers: Forward) -> None:
+    def _update_at(self, loop: Loop, layers: Forward, free: Forward) -> None:
         for i, (phi, presynaptic) in enumerate(zip(loop.activations, layers.inputs, strict=True)):
             # The negative of the update's factor, which makes gradients at once.
             if self.nonlinear:
-                d = phi.function(layers.v_ff[i]) - layers.r[i + 1]
+                # What layer 1 would do without feedback, it did.
+                d = (activate(phi, layers.v_ff[i]) if i else free.r[1]) - layers.r[i + 1]
             else:
                 d = layers.v_ff[i] - layers.v[i]
             d /= len(d)
@@ -96,14 +98,14 @@ class SteadyStateDFC(_AtRest):
         self._steps_seen.see(target - free.output, free.output)
         loss = self.loss.value(free.output, y).mean()
         if not self.newton:
-            self._update_at(loop, self._simulated(loop, x, target))
+            self._update_at(loop, self._simulated(loop, x, target), free)
             return loss
         found = steady_state(loop, free, target, tolerance=self.tolerance)
         layers, left = found.layers, ~found.converged
         self.simulated += int(found.simulated.sum())
         if bool(left.any()):
             layers = _merged(layers, self._simulated(loop, x[left], target[left]), left)
-        self._update_at(loop, layers)
+        self._update_at(loop, layers, free)
         return loss
 
     def _simulated(self, loop: Loop, x: Tensor, target: Tensor) -> Forward:
@@ -149,5 +151,5 @@ class AnalyticDFC(_AtRest):
         free = free_pass(loop, x)
         delta = self.target_stepsize * self.loss.error(free.output, y)
         self._steps_seen.see(delta, free.output)
-        self._update_at(loop, rest(loop, free, solve_at_rest(loop, free, delta)))
+        self._update_at(loop, rest(loop, free, solve_at_rest(loop, free, delta)), free)
         return self.loss.value(free.output, y).mean()
