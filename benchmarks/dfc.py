@@ -2,6 +2,7 @@
 
 Run with `OMP_NUM_THREADS=1 python -m benchmarks.dfc --published DIR`, where DIR is a copy of
 github.com/meulemansalex/deep_feedback_control; without it, constants stand for the authors' code.
+With `--preset mnist-autoencoder` it prints what one minibatch of a published experiment costs.
 """
 
 from __future__ import annotations
@@ -23,9 +24,17 @@ from analogdfc.dynamics.loop import free_pass
 from analogdfc.dynamics.steady import newton
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
-from analogdfc.learning import DFC, AnalyticDFC, SleepPhase, SteadyStateDFC
-from analogdfc.losses import SquaredError
+from analogdfc.learning import (
+    DFC,
+    AnalyticDFC,
+    SleepPhase,
+    SteadyStateDFC,
+    make_rule,
+)
+from analogdfc.learning.base import LearnsFeedback
+from analogdfc.losses import LOSSES, SquaredError
 from analogdfc.network import Network
+from analogdfc.presets import load_preset
 from benchmarks._products import products
 from benchmarks._published import Published, angle
 
@@ -232,6 +241,40 @@ def effort(times: Mapping[tuple[str, int], float]) -> Table:
     return table
 
 
+def of_preset(name: str, rules: Sequence[str] = ("dfc", "dfc-ss", "dfc-ssa")) -> Table:
+    """CPU time of one minibatch of a published experiment, by rule, and of one of its sleep phase.
+
+    Args:
+        name: the preset.
+        rules: rules of deep feedback control that it has.
+
+    Raises:
+        UserError: the preset doesn't exist, or has no settings for these rules.
+    """
+    preset = load_preset(name)
+    plan = preset.experiment(rules[0], "learned")
+    batch = plan.plan.batch_size
+    generator = torch.Generator().manual_seed(0)
+    network = Network(plan.sizes, plan.activation, generator=generator)
+    x = torch.rand(batch, plan.sizes[0], dtype=torch.float64, generator=generator)
+    labels = torch.randint(plan.sizes[-1], (batch,), generator=generator)
+    y = x if plan.autoencoder else torch.nn.functional.one_hot(labels, plan.sizes[-1]).to(x)
+    rows = {"bp": seconds(partial(autograd_step, network, x, y), 5)}
+    for kind in rules:
+        options = preset.experiment(kind, "learned").options
+        rule = make_rule(kind, network, loss=LOSSES[plan.loss], **options)
+        rows[kind] = seconds(partial(rule.backward, x, y), 1)
+    if isinstance(rule, LearnsFeedback):
+        rows["feedback"] = seconds(partial(rule.feedback_backward, x), 2)
+    sizes = "-".join(map(str, plan.sizes))
+    table = Table(title=f"{name}: {sizes}, batch {batch}, float64, one thread, CPU seconds")
+    for column in ("rule", "a minibatch", "over our BP"):
+        table.add_column(column, justify="right")
+    for kind, took in rows.items():
+        table.add_row(kind, f"{took:.4f}", f"{took / rows['bp']:.1f}")
+    return table
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -241,10 +284,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metavar="DIR",
         help="copy of the authors' code, to run beside ours; at batch 128 it needs 6 GB",
     )
-    folder = parser.parse_args(arguments).published
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="only a minibatch of each rule as this preset has them, such as mnist-autoencoder",
+    )
+    given = parser.parse_args(arguments)
+    folder = given.published
     torch.set_num_threads(1)
     console = Console()
     try:
+        if given.preset is not None:
+            console.print(of_preset(given.preset))
+            return
         published = None if folder is None else Published(folder)
     except UserError as error:
         parser.error(str(error))

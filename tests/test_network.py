@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import autograd_jacobian, generator, network_of, normal, seeds, small_networks
 from torch import Tensor, nn
 
-from analogdfc.activations import ACTIVATIONS, get_activation
+from analogdfc.activations import ACTIVATIONS, activate, get_activation
 from analogdfc.controller import PI
 from analogdfc.dynamics import Loop
 from analogdfc.dynamics.loop import free_pass, free_state, signals
@@ -63,6 +63,21 @@ def test_an_activation_and_its_derivative_are_those_of_pytorch(name: str) -> Non
     torch.testing.assert_close(phi.slope(r.detach()), slope, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_activations_without_gradients_are_the_same_but_for_rounding(
+    name: str, dtype: torch.dtype
+) -> None:
+    v = torch.cat([normal(1, 5, 30) * 3, normal(2, 5, 30) * 1e-6], dim=1).to(dtype)[:, 7:52]
+    expected = MODULES[name](v)
+    with torch.no_grad():
+        out = torch.empty_like(v)
+        for found in (activate(get_activation(name), v), activate(get_activation(name), v, out)):
+            torch.testing.assert_close(found, expected, rtol=4 * torch.finfo(dtype).eps, atol=0)
+        assert activate(get_activation(name), v, v) is v
+    torch.testing.assert_close(v, expected, rtol=4 * torch.finfo(dtype).eps, atol=0)
+
+
 @given(small_networks(NAMES), st.integers(1, 5), seeds())
 def test_the_forward_pass_is_that_of_pytorch(network: Network, batch: int, seed: int) -> None:
     x = normal(seed, batch, network.sizes[0])
@@ -80,10 +95,11 @@ def test_the_forward_pass_is_that_of_pytorch(network: Network, batch: int, seed:
 def test_the_control_loop_starts_from_the_same_forward_pass_to_the_bit() -> None:
     network, x = network_of([784, 300, 10]), normal(1, 32, 784)
     loop = Loop.of(network, DirectFeedback.transposed(network), PI())
-    for own, loops in zip(network.run(x), free_pass(loop, x), strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(own, loops, strict=True))
-    start = free_state(loop, x)
-    seen = signals(loop, start.v, x)
+    with torch.no_grad():  # as rules run
+        for own, loops in zip(network.run(x), free_pass(loop, x), strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(own, loops, strict=True))
+        start = free_state(loop, x)
+        seen = signals(loop, start.v, x)
     assert all(torch.equal(a, b) for a, b in zip(seen.v_ff, start.v, strict=True))
 
 

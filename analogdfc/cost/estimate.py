@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from analogdfc.activations import activate
 from analogdfc.analysis.area import AreaEstimate, area
 from analogdfc.analysis.energy import items
 from analogdfc.analysis.energy.closed import closed_form
@@ -430,7 +431,7 @@ def ideal_update(design: Design, x: Tensor, step: Tensor) -> Tensor:
     layers = found.layers
     weights, biases = [], []
     for i, phi in enumerate(loop.activations):
-        difference = layers.r[i + 1] - phi.function(layers.v_ff[i])
+        difference = layers.r[i + 1] - activate(phi, layers.v_ff[i])
         weights.append((difference.T @ layers.r[i] / len(x)).unsqueeze(0))
         biases.append(difference.mean(dim=0, keepdim=True))
     return Update(tuple(weights), tuple(biases)).flat()

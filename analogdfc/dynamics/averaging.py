@@ -40,14 +40,14 @@ class AveragedRun:
         self.r_slow = None if state.r_slow is None else state.r_slow.clone()
         self.v_ff = [v.clone() for v in state.v]
         self.first_v_ff = self.v_ff[0]
-        self.first_ff = loop.activations[0].function(state.v[0]).clone()
+        self.first_ff = activate(loop.activations[0], state.v[0]).clone()
         # Activations and differences of a chunk, (chunk, batch, n), and each slot of them. A step
         # finds the activations before it in the last slot, and the first step in the last of all.
         self.r = [v.new_empty(CHUNK, *v.shape) for v in state.v]
         self.d = [v.new_empty(CHUNK, *v.shape) for v in state.v]
         self.r_slots, self.d_slots = ([list(t) for t in ts] for ts in (self.r, self.d))
         for slots, phi, v in zip(self.r_slots, loop.activations, state.v, strict=True):
-            slots[-1].copy_(phi.function(v))
+            slots[-1].copy_(activate(phi, v))
         self._route()
         self.weights = [torch.zeros_like(w) for w in loop.weights]
         self.summed = [torch.zeros_like(v) for v in state.v]

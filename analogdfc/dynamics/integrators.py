@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from analogdfc.activations import activate
 from analogdfc.dynamics.loop import (
     Loop,
     LoopState,
@@ -92,7 +93,7 @@ class Euler(Integrator):
             v_ff = torch.addmm(b, r, w.T) if fixed is None else fixed[i]
             drive = torch.addmm(v_ff, seen[i], q.T)
             v.append(torch.lerp(state.v[i], drive, gain))
-            r = loop.activations[i].function(v[i])
+            r = activate(loop.activations[i], v[i])
         return LoopState(tuple(v), u_int, u, _moved(state.r_slow, slope, dt))
 
 

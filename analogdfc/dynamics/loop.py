@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from analogdfc.activations import Activation
+from analogdfc.activations import Activation, activate
 from analogdfc.controller import Controller
 from analogdfc.dynamics.neuron import ConductanceNeuron
 from analogdfc.errors import UserError
@@ -123,19 +123,19 @@ def signals(loop: Loop, v: tuple[Tensor, ...], x: Tensor) -> Forward:
         x: inputs r_0, (batch, n_0).
     """
     inputs = layer_inputs(loop, v, x)
-    last = loop.activations[-1].function(v[-1])
+    last = activate(loop.activations[-1], v[-1])
     return Forward(v, feedforward(loop, inputs), (*inputs, last))
 
 
 def output(loop: Loop, state: LoopState) -> Tensor:
     """Activation r_L of the output layer, (batch, n_L)."""
-    return loop.activations[-1].function(state.v[-1])
+    return activate(loop.activations[-1], state.v[-1])
 
 
 def layer_inputs(loop: Loop, v: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, ...]:
     """Presynaptic activations r_0..r_{L-1}, (batch, n_i)."""
     hidden = zip(loop.activations[:-1], v[:-1], strict=True)
-    return (x, *(phi.function(vi) for phi, vi in hidden))
+    return (x, *(activate(phi, vi) for phi, vi in hidden))
 
 
 def feedforward(loop: Loop, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from analogdfc.activations import activate
 from analogdfc.dynamics.collocation import DEFECT, NODES, WEIGHTS, Span, mean
 from analogdfc.dynamics.integrators import Integrator
 from analogdfc.dynamics.loop import (
@@ -244,7 +245,7 @@ class RadauRun:
                 v_ff.append(torch.addmm(b, r[-1].flatten(0, 1), w.T).view(*shape, -1))
             drive = pushed[i].reshape(*shape, -1) + v_ff[i]
             v.append(span.lagged(self.state.v[i], drive))
-            r.append(phi.function(v[i]))
+            r.append(activate(phi, v[i]))
         return Nodes(v, v_ff, r, u)
 
     def _differences(
@@ -253,7 +254,7 @@ class RadauRun:
         """What the layers learn from."""
         if not self.nonlinear:
             return [a - b for a, b in zip(v, v_ff, strict=True)]
-        free = (phi.function(a) for phi, a in zip(self.loop.activations, v_ff, strict=True))
+        free = (activate(phi, a) for phi, a in zip(self.loop.activations, v_ff, strict=True))
         return [a - b for a, b in zip(r, free, strict=True)]
 
     def _deviation(self, d: list[Tensor], size: float) -> float:
@@ -299,7 +300,7 @@ class RadauRun:
         """A shorter span, or the same one with the loop linearised where it is now."""
         if not self.linearised_here:
             loop, state = self.loop, self.state
-            r = [phi.function(v) for phi, v in zip(loop.activations, state.v, strict=True)]
+            r = [activate(phi, v) for phi, v in zip(loop.activations, state.v, strict=True)]
             self.gains = path_gains(loop, r, state.u)
             self._known, self.linearised_here = {}, True
             return length

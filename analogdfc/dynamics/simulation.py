@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from analogdfc.activations import activate
 from analogdfc.dynamics.integrators import Integrator
 from analogdfc.dynamics.loop import (
     Loop,
@@ -60,7 +61,7 @@ def check_finite(state: LoopState) -> None:
 
 def _readings(loop: Loop, state: LoopState, x: Tensor) -> Readings:
     v, v_ff, r = signals(loop, state.v, x)
-    r_ff = tuple(phi.function(v) for phi, v in zip(loop.activations, v_ff, strict=True))
+    r_ff = tuple(activate(phi, v) for phi, v in zip(loop.activations, v_ff, strict=True))
     return Readings(v=v, v_ff=v_ff, r=r[1:], r_ff=r_ff)
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from analogdfc.activations import activate
 from analogdfc.dynamics.loop import Loop, LoopState, presynaptic
 from analogdfc.dynamics.noise import NoisyState, euler_maruyama, noisy_free_state
 from analogdfc.dynamics.simulation import check_finite, check_run
@@ -52,12 +53,12 @@ class _Factors(NamedTuple):
 
 
 def _factors(loop: Loop, state: NoisyState, x: Tensor, first: Tensor, nonlinear: bool) -> _Factors:
-    r = [phi.function(v) for phi, v in zip(loop.activations, state.v, strict=True)]
+    r = [activate(phi, v) for phi, v in zip(loop.activations, state.v, strict=True)]
     pre = (x, *r[:-1])
     post: list[Tensor] = []
     for i, (w, b, phi) in enumerate(zip(loop.weights, loop.biases, loop.activations, strict=True)):
         v_ff = torch.addmm(b, pre[i], w.T) if i else first
-        post.append(r[i] - phi.function(v_ff) if nonlinear else state.v[i] - v_ff)
+        post.append(r[i] - activate(phi, v_ff) if nonlinear else state.v[i] - v_ff)
     return _Factors(tuple(post), pre)
 
 

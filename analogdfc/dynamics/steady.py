@@ -137,7 +137,7 @@ def _carried(loop: Loop, slopes: list[Tensor], u: Tensor | None, dtype: torch.dt
         for w, q, slope in zip(weights[:-1], pushed[1:], factors[1:], strict=True):
             flat = carried.view(len(slope) * n_out, -1) @ w.T
             carried = flat.view(-1, n_out, len(w)).add_(q).mul_(slope)
-        # The few rows of the output's weights come first: a product this narrow is twice as fast so.
+        # With the few rows of the last weights first, this narrow product takes half the time.
         flat = weights[-1] @ carried.view(-1, carried.shape[-1]).T
         out[part] = flat.view(n_out, -1, n_out).transpose(0, 1)
     return out.add_(last).mul_(factor)

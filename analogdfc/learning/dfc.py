@@ -180,9 +180,10 @@ class DFC(FeedbackControl):
 
     error: float = 0.0
 
+    @torch.no_grad()
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         """Fill `.grad`; see `LearningRule.backward`."""
-        r = self.network(x).detach()
+        r = self.network(x)
         target = self.loss.target(r, y, self.target_stepsize)
         self._steps_seen.see(target - r, r)
         self._write(*self._mean_update(x, target))

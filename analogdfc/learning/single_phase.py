@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from analogdfc.dynamics import Euler
@@ -55,9 +56,10 @@ class SinglePhaseDFC(FeedbackControl):
             "filters": self.filters,
         }
 
+    @torch.no_grad()
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         """Fill `.grad` of network and feedback; see `LearningRule.backward`."""
-        r = self.network(x).detach()
+        r = self.network(x)
         target = self.loss.target(r, y, self.target_stepsize)
         self._steps_seen.see(target - r, r)
         self._noise_seen.see(self.sleep.sigma, r)

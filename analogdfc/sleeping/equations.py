@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from analogdfc.activations import activate
 from analogdfc.dynamics import Readings, Trajectory
 from analogdfc.dynamics.loop import Loop, LoopState, free_state, push, signals
 from analogdfc.dynamics.simulation import check_finite
@@ -60,14 +61,14 @@ def noisy_run(
         ConvergenceError: a signal has left the finite numbers.
     """
     start = free_state(loop, x)
-    target = loop.activations[-1].function(start.v[-1])
+    target = activate(loop.activations[-1], start.v[-1])
     first = torch.addmm(loop.biases[0], x, loop.weights[0].T)
     least = min(loop.tau_v, tau_fb, loop.controller.tau_u)
     steps = max(1, int(-(-spacing // (points * _FRACTION * least))))
     h = spacing / (points * steps)
 
     def slope(state: _State, xi: list[Tensor]) -> _State:
-        r = [phi.function(v) for phi, v in zip(loop.activations, state.v, strict=True)]
+        r = [activate(phi, v) for phi, v in zip(loop.activations, state.v, strict=True)]
         e = target - r[-1]
         pi = loop.controller
         u = pi.output(state.u_int, e)
@@ -136,5 +137,5 @@ def _recorded(
 def _readings(loop: Loop, v: tuple[Tensor, ...], x: Tensor) -> Readings:
     found = signals(loop, v, x)
     v_ff = found.v_ff
-    r_ff = tuple(phi.function(vi) for phi, vi in zip(loop.activations, v_ff, strict=True))
+    r_ff = tuple(activate(phi, vi) for phi, vi in zip(loop.activations, v_ff, strict=True))
     return Readings(v=v, v_ff=v_ff, r=found.r[1:], r_ff=r_ff)
