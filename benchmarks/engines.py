@@ -1,7 +1,8 @@
 """Simulators beside each other, linear solvers beside each other, and the largest circuits.
 
-`python -m benchmarks.engines` (minutes), `--parts engines solvers large netlists`; it ends
-with exit code 1 where a bar is missed.
+`python -m benchmarks.engines` (minutes), `--parts engines solvers large netlists`, and of the first
+two `--only 16-10-10 "transistor, generic"`, rows whose network or cells are called so; it ends with
+exit code 1 where a bar is missed.
 
 engines   ngspice against VACASK on the same netlists: v and u, and the update
 solvers   KLU against Sparse: the worst signal, and CPU seconds
@@ -118,33 +119,50 @@ def beside(
     return here.compare("one", "other", "parity", *runs) if both else None, seconds
 
 
-def engines() -> Iterator[Sequence[str]]:
+def chosen(
+    only: Sequence[str], *rows: tuple[str, Sequence[Fidelity]]
+) -> Iterator[tuple[str, str, Cells, Case]]:
+    """Networks with their levels, of which only those are left that were asked for.
+
+    Args:
+        only: names of networks, levels or both; of a kind of which none is named all are left.
+        rows: networks and levels.
+    """
+    sizes_named = {sizes for sizes, _ in rows}.intersection(only)
+    levels_named = set(only) - sizes_named
+    for sizes, fidelities in rows:
+        if sizes in (sizes_named or {sizes}):
+            for name, cells, here in levels(fidelities, network(sizes)):
+                if name in (levels_named or {name}):
+                    yield sizes, name, cells, here
+
+
+def engines(only: Sequence[str]) -> Iterator[Sequence[str]]:
     """Rows: network, level, worst of v and u in %, angle, seconds of each."""
-    for sizes in ("3-4-2", "16-10-10"):
-        for name, cells, here in levels(FIDELITIES, network(sizes)):
-            found, seconds = beside(cells, (BatchProcess(), VacaskProgram()), here)
-            worst, angle = "", ""
-            if found is not None:
-                worst = f"{100 * worst_of_both(found):.4f}"
-                angle = f"{found.updates['all'].angle:.2g}"
-            yield (sizes, name, worst, angle, *seconds)
+    rows = [(sizes, FIDELITIES) for sizes in ("3-4-2", "16-10-10")]
+    for sizes, name, cells, here in chosen(only, *rows):
+        found, seconds = beside(cells, (BatchProcess(), VacaskProgram()), here)
+        worst, angle = "", ""
+        if found is not None:
+            worst = f"{100 * worst_of_both(found):.4f}"
+            angle = f"{found.updates['all'].angle:.2g}"
+        yield (sizes, name, worst, angle, *seconds)
 
 
-def solvers() -> Iterator[Sequence[str]]:
+def solvers(only: Sequence[str]) -> Iterator[Sequence[str]]:
     """Rows: network, level, worst signal in %, seconds of Sparse and KLU, their ratio."""
-    for sizes, fidelities in (("3-4-2", FIDELITIES), ("16-10-10", FIDELITIES[1:]),
-                              ("30-20-10", FIDELITIES[1:2])):  # fmt: skip
-        for level, cells, here in levels(fidelities, network(sizes)):
-            each = BatchProcess("sparse"), BatchProcess("klu")
-            found, seconds = beside(cells, each, here)
-            worst, ratio = "", ""
-            if found is not None:
-                worst = f"{100 * found.worst_signal:.2g}"
-                ratio = f"{float(seconds[0]) / float(seconds[1]):.1f}"
-            yield (sizes, level, worst, *seconds, ratio)
+    rows = ("3-4-2", FIDELITIES), ("16-10-10", FIDELITIES[1:]), ("30-20-10", FIDELITIES[1:2])
+    for sizes, level, cells, here in chosen(only, *rows):
+        each = BatchProcess("sparse"), BatchProcess("klu")
+        found, seconds = beside(cells, each, here)
+        worst, ratio = "", ""
+        if found is not None:
+            worst = f"{100 * found.worst_signal:.2g}"
+            ratio = f"{float(seconds[0]) / float(seconds[1]):.1f}"
+        yield (sizes, level, worst, *seconds, ratio)
 
 
-def large() -> Iterator[Sequence[str]]:
+def large(_: Sequence[str]) -> Iterator[Sequence[str]]:
     """Rows: network, unknown lines of the deck, seconds, CPU seconds, MiB of the simulator."""
     here = network(LARGE)
     chip = Chip.of(here.design, 0)
@@ -156,7 +174,7 @@ def large() -> Iterator[Sequence[str]]:
     yield LARGE, f"{taken:.0f}", f"{cpu - before:.0f}", f"{memory:.0f}"
 
 
-def netlists() -> Iterator[Sequence[str]]:
+def netlists(_: Sequence[str]) -> Iterator[Sequence[str]]:
     """Rows: dialect, CPU seconds, MiB; each in a process of its own."""
     for name in ("ngspice", *DIALECTS):
         with tempfile.TemporaryDirectory() as folder:
@@ -169,7 +187,9 @@ def netlists() -> Iterator[Sequence[str]]:
         yield name, f"{used.ru_utime + used.ru_stime:.1f}", f"{used.ru_maxrss / MEGA:.0f}"
 
 
-PARTS: dict[str, tuple[str, tuple[str, ...], Callable[[], Iterator[Sequence[str]]]]] = {
+PARTS: dict[
+    str, tuple[str, tuple[str, ...], Callable[[Sequence[str]], Iterator[Sequence[str]]]]
+] = {
     "engines": (
         f"ngspice and VACASK (bar {100 * ENGINES_BAR:g} %)",
         ("network", "cells", "v and u, %", "update, degree", "ngspice, CPU s", "VACASK, CPU s"),
@@ -226,6 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables; 1 where a bar is missed."""
     parser = argparse.ArgumentParser(prog="benchmarks.engines", description=__doc__.split("\n")[0])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS])
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     missed = False
@@ -234,9 +255,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table = Table(title=title, title_justify="left")
         for column in columns:
             table.add_column(column, justify="right")
-        for row in tqdm(rows(), desc=part, file=sys.stderr, leave=False):
+        for row in tqdm(rows(given.only), desc=part, file=sys.stderr, leave=False):
             table.add_row(*row)
             missed |= not HOLDS[part](row)
+        if not table.rows:
+            parser.error(f"--only {' '.join(given.only)}: {part} has no such row here")
         Console().print(table)
     return int(missed)
 

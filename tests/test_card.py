@@ -34,6 +34,9 @@ IMPERFECTIONS = {
 }
 """Those of the loop; the card has neither an update path nor an auto-zero of the neurons."""
 
+DRIFT = {("tanh", key) for key in ("scale_drift", "current_drift", "reference")}
+"""At the card's own temperature it is nothing."""
+
 UPDATE_SECTIONS = ("auto_zero", "hold", *UPDATE_KINDS)
 
 TEXT = (
@@ -422,7 +425,7 @@ def optional_keys() -> set[tuple[str, str]]:
             if not field.is_required():
                 found.add((section, key))
     # Waveforms are without noise, and take the supply current as it is.
-    return found - DENSITIES - {("amplifier", "pole_capacitance")}
+    return found - DENSITIES - DRIFT - {("amplifier", "pole_capacitance")}
 
 
 def test_every_key_that_can_be_left_out_is_an_imperfection_and_no_other() -> None:
@@ -456,7 +459,7 @@ def test_the_ideal_card_has_no_imperfection_and_all_else_as_before() -> None:
     assert ideal.imperfections == ()
     assert card.imperfections == tuple(IMPERFECTIONS)  # the card itself is as it was
     left_out = {place for place in places(ideal) if places(ideal)[place] is None}
-    assert left_out - DENSITIES == optional_keys()
+    assert left_out - DENSITIES - DRIFT == optional_keys()
     kept = {place: value for place, value in places(ideal).items() if value is not None}
     assert kept == {place: places(card)[place] for place in kept}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from analogdfc.characterise.small_signal import (
     white_and_corner,
 )
 from analogdfc.characterise.spread import spread
+from analogdfc.circuit.scaling import with_temperature
 from analogdfc.cli import cli
 from analogdfc.errors import UserError
 from analogdfc.kits import SKY130, base, get_kit
@@ -215,7 +217,26 @@ def test_a_tanh_of_known_numbers_gives_them_back(tmp_path: Path) -> None:
     assert found["input_resistance"] == pytest.approx(250e3, rel=1e-4)
     assert found["scale_drift"] == pytest.approx(-4e-3, rel=0.01)
     assert found["current_drift"] == pytest.approx(0, abs=1e-6)
+    assert sheet.entries["tanh.scale_drift"] == found["scale_drift"]
+    assert sheet.entries["tanh.current_drift"] is None
+    assert sheet.entries["tanh.reference"] == 300.15
     assert found["supply_current"] == pytest.approx(5e-6, rel=0.01)
+
+
+def test_the_card_of_one_temperature_tells_that_of_another() -> None:
+    kit = get_kit("generic")
+    conditions = Conditions(Card.load("generic"), kit, draws=0)
+    usual, warm = (
+        characterise("tanh", replace(conditions, celsius=celsius), get_simulator("batch")).entries
+        for celsius in (27.0, 47.0)
+    )
+    card = Card.load("generic").replace(
+        "tanh", **{name.removeprefix("tanh."): value for name, value in usual.items()}
+    )
+    told = with_temperature(card, 47.0)
+    assert told.tanh_scale == pytest.approx(warm["tanh.scale"], rel=3e-3)
+    assert told.tanh_current == pytest.approx(warm["tanh.peak_current"], rel=3e-3)
+    assert told.tanh_scale > 1.03 * card.tanh_scale
 
 
 @pytest.mark.parametrize(

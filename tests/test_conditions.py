@@ -77,6 +77,19 @@ def test_a_supply_that_cannot_hold_the_swing_is_refused() -> None:
             Condition(supply=supply).check(there)
 
 
+def test_tanh_cells_of_the_models_follow_the_temperature_as_their_card_says() -> None:
+    """The scale of a pair in weak inversion goes with the absolute temperature."""
+    card = Card.load("generic").replace("tanh", scale_drift=1 / 300.15, current_drift=-1e-3)
+    assert Condition().placed(card) == card
+    warm = Condition(celsius=37.0).placed(card)
+    assert warm.tanh_scale / card.tanh_scale == pytest.approx(310.15 / 300.15, rel=1e-3)
+    assert warm.tanh_current / card.tanh_current == pytest.approx(0.99, rel=1e-4)
+    cold = Condition(celsius=17.0).placed(warm)  # from 37 degrees, not from 27
+    assert cold.tanh_scale / card.tanh_scale == pytest.approx(290.15 / 300.15, rel=1e-3)
+    (usual,), (other,) = (study().on(one).behavioural([None]) for one in (card, warm))
+    assert (usual.u - other.u).abs().max() > 1e-3 * usual.u.abs().max()
+
+
 def test_the_temperature_is_that_of_the_analysis() -> None:
     here = study()
     bench = benches.Testbench(

@@ -31,6 +31,9 @@ from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.installed import find_binary
 from analogdfc.spice.interfaces import interfaces
 from analogdfc.spice.netlist import Netlist
+from analogdfc.spice.process import run_limited
+from analogdfc.spice.testbench import Testbench as Bench  # pytest collects what starts with Test
+from analogdfc.spice.transistors import for_klu, for_transistors
 from analogdfc.study import Study
 
 ROOT = Path(__file__).parents[1]
@@ -512,3 +515,21 @@ def test_the_card_of_a_kit_is_the_default_beside_it(tmp_path: Path) -> None:
     circuit, cells = ((tmp_path / name).read_text() for name in ("circuit.cir", "cells.lib"))
     assert f"card: {Card.load('generic').card.name}" in circuit
     assert ".model nfet_10u_1u_model nmos" in cells
+
+
+@ngspice
+def test_a_written_netlist_of_transistors_finds_its_rest_in_ngspice_by_itself(
+    tmp_path: Path,
+) -> None:
+    """Not the end of a pseudo-transient, which misses the tolerances."""
+    chip = Chip.of(design("generic"), 0)
+    netlist = Netlist.of(chip, "transistor", kit=get_kit("generic"))
+    bench = Bench(chip, torch.full((3,), 0.3), torch.full((2,), 0.1), duration=0.01, max_step=0.01)
+    netlist.write(tmp_path, bench.file_text())
+    written = (tmp_path / "testbench.cir").read_text("ascii")
+    assert for_transistors(netlist.deck(bench.file_text())) in written.splitlines()
+    assert f"`{for_klu(netlist.cells)}`" in written
+    command = [find_binary() or "", "-b", "-r", "waveforms.raw", "testbench.cir"]
+    done = run_limited(command, tmp_path, {}, 60.0)
+    assert done[0] == 0
+    assert not any("Transient op" in line for line in done[1])

@@ -23,11 +23,11 @@ from analogdfc.spice.deck import stop_time, with_saves
 from analogdfc.spice.diagnosis import raise_for_messages
 from analogdfc.spice.engines import get_simulator
 from analogdfc.spice.installed import find_binary, has_klu
-from analogdfc.spice.ngspice import for_transistors
 from analogdfc.spice.rawfile import RawPlot
 from analogdfc.spice.shared import SharedLibrary
 from analogdfc.spice.simulation import Simulation
 from analogdfc.spice.simulator import Simulator
+from analogdfc.spice.transistors import for_klu, for_transistors
 
 BACKENDS = [BatchProcess, SharedLibrary]
 both = pytest.mark.parametrize("backend", BACKENDS)
@@ -666,6 +666,8 @@ def test_a_deck_with_transistors_has_tolerances_at_which_it_finds_its_rest(
     deck = f"t\n{options}\n.model n1 nmos level=54\n.end\n"
     assert for_transistors(deck) == found
     assert for_transistors(deck.replace("nmos", "d")) == ""
+    assert "rshunt" in for_klu(deck)
+    assert "rshunt" not in for_klu(deck.replace("nmos", "d"))
 
 
 @pytest.mark.skipif(not has_klu(find_binary() or ""), reason="this ngspice has no KLU")
@@ -706,6 +708,12 @@ def test_every_wording_of_no_convergence_is_recognised(line: str) -> None:
 def test_a_title_is_not_taken_for_a_message() -> None:
     deck = RC_STEP.replace("step into", "no convergence: error: time step too small in", 1)
     assert BatchProcess().run(deck, save=["out"]).time[-1] == pytest.approx(5e-6)
+
+
+def test_the_end_of_a_pseudo_transient_is_no_operating_point() -> None:
+    lines = ["Warning: source stepping failed", "Note: Transient op finished successfully"]
+    with pytest.raises(ConvergenceError, match="no operating point: it only got near one"):
+        raise_for_messages(lines, 0, ["out"])
 
 
 def test_stepping_that_succeeds_is_no_error() -> None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from pydantic import ValidationError, model_validator
 
 from analogdfc.cards.base import BaseCard
+from analogdfc.cards.device_sections import Kelvin, PerKelvin
 from analogdfc.cards.entries import (
     IN_SI,
     Ampere,
@@ -186,6 +187,10 @@ class Tanh(Section):
         scale: input of tanh(1) that a cell really has; by default [scale] activation.
         input_resistance: from either input to ground, which loads the amplifier that drives it;
             none by default.
+        scale_drift: change of the scale with temperature, d ln(scale) / dT; none by default.
+        current_drift: the same of the largest output current.
+        reference: temperature at which scale and largest output current are the card's; by default
+            that of netlists, 300.15 K.
     """
 
     current: Ampere
@@ -194,6 +199,9 @@ class Tanh(Section):
     peak_current: Ampere | None = None
     scale: Volt | None = None
     input_resistance: Ohm | None = None
+    scale_drift: PerKelvin | None = None
+    current_drift: PerKelvin | None = None
+    reference: Kelvin | None = None
 
 
 class Write(Section):
@@ -257,6 +265,8 @@ _NONE_AT_0 = frozenset(
         ("tanh", "offset"),
         ("tanh", "noise"),
         ("tanh", "input_resistance"),
+        ("tanh", "scale_drift"),
+        ("tanh", "current_drift"),
         *UPDATE_NONE_AT_0,
         *ZERO_NONE_AT_0,
     }

@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Literal
 
 from analogdfc.cards.technology import Card
+from analogdfc.circuit.scaling import ABSOLUTE_ZERO
 from analogdfc.errors import UserError
 from analogdfc.kits import Kit
 from analogdfc.spice.library import Library, lone_cell
@@ -17,7 +18,6 @@ from analogdfc.spice.writer import card_parameters, number
 
 __all__ = ["Bench", "Conditions"]
 
-ABSOLUTE_ZERO = -273.15
 _HOTTEST = 1000.0
 
 

@@ -12,6 +12,7 @@ from scipy.optimize import least_squares
 from analogdfc.characterise.bench import Bench
 from analogdfc.characterise.sheet import Curve, Number, Sheet
 from analogdfc.characterise.spread import drawn, spread
+from analogdfc.circuit.scaling import ABSOLUTE_ZERO
 from analogdfc.errors import UserError
 from analogdfc.spice.writer import number
 
@@ -26,6 +27,9 @@ _APART = 10.0
 
 _WORST = 0.1
 """Part of the largest current by which a cell may differ from a tanh, and still be one."""
+
+_LEAST_DRIFT = 1e-6
+"""Per kelvin; less is what a simulator's tolerances leave of none."""
 
 _LEAST_LOAD = 1e-12
 """Siemens below which an input conducts nothing but what the simulator adds."""
@@ -85,6 +89,9 @@ def characterise_tanh(bench: Bench) -> Sheet:
         "supply_current": Number("supply current at rest", supply, "A", "uA"),
     }
     entries = _entries(bench, fit, resistance, sigma)
+    for key in ("scale_drift", "current_drift"):
+        drift = numbers[key].value or 0.0
+        entries[f"tanh.{key}"] = drift if abs(drift) > _LEAST_DRIFT else None
     ideal = fit.current * np.tanh((volts + fit.offset) / fit.scale)
     curves = {
         "transfer": Curve(volts, out, "V", "A"),
@@ -100,6 +107,7 @@ def _entries(
         "tanh.peak_current": fit.current,
         "tanh.scale": fit.scale,
         "tanh.input_resistance": resistance,
+        "tanh.reference": bench.conditions.celsius - ABSOLUTE_ZERO,
         **({"tanh.offset": sigma} if bench.drawn else {}),
     }
 

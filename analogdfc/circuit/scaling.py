@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 
 from analogdfc.cards.technology import Amplifier, Card
+from analogdfc.circuit.noise import ROOM
 from analogdfc.errors import UserError
+
+ABSOLUTE_ZERO = -273.15
+"""Degrees Celsius."""
 
 EFFICIENCY = 15.0, 25.0
 """g_m / I_D of a transistor in moderate and in weak inversion, per volt."""
@@ -100,6 +104,32 @@ def with_supply(card: Card, supply: float) -> Card:
             f"{a.supply - (a.saturation or 0.0):g} V from either rail, so that nothing is left"
         )
     return card.replace("amplifier", supply=supply, saturation=saturation)
+
+
+def with_temperature(card: Card, celsius: float) -> Card:
+    """The card at another temperature: scale and current of the tanh cells, which follow it most.
+
+    The relative drift is taken to be the same at all temperatures. Amplifiers keep what the card
+    says of them.
+
+    Args:
+        card: the card; one that has no drift stays as it is.
+        celsius: temperature, in degrees Celsius.
+
+    Raises:
+        UserError: a temperature at which no card may have what comes of it.
+    """
+    t, kelvins = card.tanh, celsius - ABSOLUTE_ZERO
+    warmer = kelvins - (t.reference or ROOM)
+    if warmer == 0 or not (t.scale_drift or t.current_drift):
+        return card
+    scale, current = (math.exp((k or 0.0) * warmer) for k in (t.scale_drift, t.current_drift))
+    return card.replace(
+        "tanh",
+        scale=card.tanh_scale * scale,
+        peak_current=card.tanh_current * current,
+        reference=kelvins,
+    )
 
 
 def current_band(amplifier: Amplifier) -> tuple[float, float] | None:

@@ -293,7 +293,8 @@ TEMPERATURE = click.option(
     type=Finite(min=-55, max=175),
     default=USUAL_CELSIUS,
     show_default=True,
-    help="Temperature of the circuit in degrees Celsius, which transistors know; needs --pdk.",
+    help="Temperature of the circuit in degrees Celsius, which transistors know, and models the "
+    "drift of the card's tanh cells; needs --pdk.",
 )
 SUPPLY = click.option(
     "--supply",

@@ -180,7 +180,8 @@ class _Options:
     multiple=True,
     default=(USUAL_CELSIUS,),
     show_default=True,
-    help="Temperature in degrees Celsius, which transistors know; several are tried each.",
+    help="Temperature in degrees Celsius, which transistors know, and models the drift of the "
+    "card's tanh cells; several are tried each.",
 )
 @click.option(
     "--supply",

@@ -74,10 +74,14 @@ def raise_for_messages(messages: Sequence[str], exit_code: int, save: Sequence[s
             first = max(index - 2, 0) if line.startswith("unrecognized") else index
             cause = _quote(messages[first : index + 1])
             raise UserError(f"ngspice would simulate another circuit: {cause}")
-    if singular and any("transient op finished" in line.lower() for line in messages):
-        # ngspice took the end of a pseudo-transient for the operating point, though the equations
-        # do not determine one: some node's voltage is arbitrary.
-        raise ConvergenceError(f"ngspice found no operating point: {_squeeze(singular)}")
+    if any("transient op finished" in line.lower() for line in messages):
+        # ngspice took the end of a pseudo-transient for the operating point, whose tolerances it
+        # missed; where the equations determine none, some node's voltage is arbitrary.
+        why = _squeeze(singular) if singular else "it only got near one, by a pseudo-transient"
+        raise ConvergenceError(
+            f"ngspice found no operating point: {why}. Coarser tolerances may help "
+            "(.options abstol=..., vntol=...), or the other solver ('klu', 'sparse')"
+        )
     if exit_code:
         how = f"ended with exit code {exit_code}"
         if exit_code < 0:

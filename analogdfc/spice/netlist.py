@@ -18,6 +18,7 @@ from analogdfc.spice.dialects import MODULES, Dialect, dialect_files
 from analogdfc.spice.library import library
 from analogdfc.spice.own import Own
 from analogdfc.spice.placement import device_lines, write_placements
+from analogdfc.spice.transistors import for_klu, for_transistors
 from analogdfc.spice.veriloga import VerilogA, compiled_name
 from analogdfc.spice.writer import circuit_text, title
 
@@ -186,11 +187,22 @@ class Netlist:
         }
         head = [
             "* Testbench: run with `ngspice -b -r waveforms.raw testbench.cir`",
-            "* (ngspice 42 and later run it several times faster with `.options klu pivrel=0.1`)",
+            f"* (ngspice 42 and later run it several times faster with `{for_klu(self.cells)}`)",
             *self._loading(),
             *(f".include {name}" for name in parts),
         ]
-        return _together(parts | {"testbench.cir": "\n".join([*head, testbench])} | devices, own)
+        whole = "\n".join([*head, self._with_a_rest(testbench)])
+        return _together(parts | {"testbench.cir": whole} | devices, own)
+
+    def _with_a_rest(self, testbench: str) -> str:
+        """The testbench with the options by which ngspice finds the rest of transistors."""
+        options = for_transistors(self.deck(testbench))
+        if not options:
+            return testbench
+        bench = testbench.rstrip().removesuffix(".end")
+        return (
+            f"{bench}* Tolerances at which ngspice finds the rest of transistors\n{options}\n.end\n"
+        )
 
     def _own(self) -> dict[str, str]:
         """Texts of Verilog-A of one's own by name of file."""

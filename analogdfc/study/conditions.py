@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from analogdfc.cards.technology import Card
-from analogdfc.circuit.scaling import with_supply
+from analogdfc.circuit.scaling import with_supply, with_temperature
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.kits import Corner
 from analogdfc.spice.testbench import USUAL_CELSIUS
@@ -20,8 +20,9 @@ __all__ = ["Condition", "conditions"]
 class Condition:
     """Where chips work.
 
-    The corner and the temperature act on transistors. The supply acts on these and on the rails of
-    the amplifiers in every realisation; a bias that follows the supply is in the transistors only.
+    All of it acts on transistors; in the models the temperature acts on the tanh cells of a card
+    that has their drift, and the supply on the rails of the amplifiers. A corner, and a bias that
+    follows the supply, are in the transistors only.
 
     Attributes:
         corner: of the process.
@@ -45,8 +46,9 @@ class Condition:
             card: the card.
 
         Raises:
-            UserError: a supply that the card can't have.
+            UserError: a supply or a temperature that the card can't have.
         """
+        card = with_temperature(card, self.celsius)
         return card if self.supply is None else with_supply(card, self.supply)
 
     def check(self, study: Study) -> None:
