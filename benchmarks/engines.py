@@ -181,8 +181,8 @@ def netlists(_: Sequence[str]) -> Iterator[Sequence[str]]:
             command = [sys.executable, "-m", "analogdfc", "netlist", "--sizes", NETLIST,
                        "--dialect", name, "-o", str(Path(folder) / "out")]  # fmt: skip
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-            _, status, used = os.wait4(process.pid, 0)
-            if status:
+            ended, used = os.wait4(process.pid, 0)[1:]
+            if ended:
                 raise SystemExit(f"netlist --dialect {name} failed")
         yield name, f"{used.ru_utime + used.ru_stime:.1f}", f"{used.ru_maxrss / MEGA:.0f}"
 

@@ -18,9 +18,9 @@ _FINER_STEPS = "trtol=0.3"
 """What makes up for it in time: the error of a step is measured against the same tolerances."""
 
 _SHUNT = "rshunt=1e15"
-"""Ohms from every node to ground, as little as gmin: KLU has a pivot then where transistors are off,
-and finds rests that it doesn't find without (16-10-10 in SKY130). Less would find them sooner, and
-empty the holds."""
+"""Ohms from every node to ground, as little as gmin: KLU has a pivot then where transistors are
+off, and finds rests that it doesn't find without (16-10-10 in SKY130). Less would find them sooner,
+and empty the holds."""
 
 
 def has_transistors(netlist: str) -> bool:
