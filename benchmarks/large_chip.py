@@ -2,13 +2,16 @@
 
 `OMP_NUM_THREADS=1 python -m benchmarks.large_chip` (an hour on one core)
 `python -m benchmarks.large_chip --parts causes --images 12800 --epochs 1` (minutes)
+`python -m benchmarks.large_chip --parts cost` (a minute)
 
 The ideal rule is DFC-SSA with the published settings and fixed feedback; the chip learns from its
 updates at rest, `dfc-chip`, with the same rate, order of samples and clipping. Part `chip` trains
 both, some seeds each, and prints the difference, what a step costs of the ideal one, and the chip's
 specification. Part `causes` changes one thing of the chip at a time. Both print time and energy of
 a sample and the area beside it, as `analogdfc estimate` finds them in closed form, of the chip with
-the weights that it starts from. Finished trainings are kept in `--folder` and taken from there.
+the weights that it starts from. The chip's card describes no path for the update; `chip` and `cost`
+print the cost with each of the three ways to hold what it needs and form it, too, as the package's
+cards have them. Finished trainings are kept in `--folder` and taken from there.
 """
 
 from __future__ import annotations
@@ -66,6 +69,26 @@ _ZEROED = Card.load("auto_zero_100mhz").auto_zero.model_dump()
 
 AUTO_ZERO: tuple[Change, ...] = tuple(("auto_zero", key, value) for key, value in _ZEROED.items())
 """The auto-zero of the neurons, as the card of the package that has one has it."""
+
+
+def _update_path(kind: str) -> tuple[Change, ...]:
+    """What the card of the package with such an update path has beyond one without."""
+    card = Card.load(f"update_{kind}")
+    return tuple(
+        (section, key, value)
+        for section in ("hold", kind)
+        for key, value in getattr(card, section).model_dump().items()
+        if value is not None
+    )
+
+
+UPDATE_PATHS = {
+    "not in": (),
+    "coincidence pulses": _update_path("pulses"),
+    "multiplier and converter a column, row by row": _update_path("multiplier"),
+    "converters and a digital product, then write-verify": _update_path("digital"),
+}
+"""What forms and writes the product of the update, with its track-and-holds."""
 
 
 def _offsets(volts: float) -> tuple[Change, ...]:
@@ -199,8 +222,8 @@ class Cost(NamedTuple):
     """What a sample costs on a chip; nan where its loop doesn't settle.
 
     Attributes:
-        seconds: its time, without the product of the update.
-        joules: its energy, without the same.
+        seconds: its time, with the product of the update where the card describes its path.
+        joules: its energy, with the same.
         square_metres: area of the chip.
     """
 
@@ -347,10 +370,26 @@ def show_chip(images: int | None, epochs: int, seeds: int, folder: Path) -> bool
     print(f"lost on the mean: {lost:+.2f} points (bar {POINTS_BAR:g})")
     print(f"CPU time of a step, chip over ideal rule: {ratio:.2f} (bar {STEP_BAR:g})")
     print(f"CPU seconds of a training: ideal {found[0][1]:.0f}, chip {found[seeds][1]:.0f}")
-    (cost,) = costs(chips[:1], folder)
-    print("a sample takes {} us and {} uJ, the chip {} mm^2".format(*cost_cells(cost)))
+    show_cost(chips[0], folder)
     print(f"chip: {CARD} in tiles of {TILE}, target step {TARGET_STEP:g}")
     return lost > POINTS_BAR or ratio > STEP_BAR
+
+
+def show_cost(chip: Learned, folder: Path) -> None:
+    """Print what a sample costs on a chip, without and with the ways to form its update.
+
+    Args:
+        chip: a training through it; that is not done.
+        folder: where costs that were found are kept.
+    """
+    table = Table(title="784-256-256-256-10: a sample, and the chip")
+    table.add_column("track-and-holds and product of the update", justify="left")
+    for column in ("us", "uJ", "mm^2"):
+        table.add_column(column, justify="right")
+    paths = [replace(chip, changes=(*chip.changes, *path)) for path in UPDATE_PATHS.values()]
+    for name, cost in zip(UPDATE_PATHS, costs(paths, folder), strict=True):
+        table.add_row(name, *cost_cells(cost))
+    Console().print(table)
 
 
 def show_causes(images: int | None, epochs: int, folder: Path) -> None:
@@ -374,7 +413,7 @@ def show_causes(images: int | None, epochs: int, folder: Path) -> None:
 def main() -> int:
     """Print the parts asked for; 1 where a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--parts", nargs="+", choices=["chip", "causes"], default=["chip"])
+    parser.add_argument("--parts", nargs="+", choices=["chip", "cost", "causes"], default=["chip"])
     parser.add_argument("--epochs", type=int, default=5, help="of each training")
     parser.add_argument("--seeds", type=int, default=3, help="of part chip")
     parser.add_argument("--images", type=int, help="to learn from  [default: all]")
@@ -384,6 +423,9 @@ def main() -> int:
     missed = False
     if "causes" in given.parts:
         show_causes(given.images, given.epochs, given.folder)
+    if "cost" in given.parts:
+        one = Learned(True, DESIGN, TARGET_STEP, given.images, given.epochs, 0)
+        show_cost(one, given.folder)
     if "chip" in given.parts:
         missed = show_chip(given.images, given.epochs, given.seeds, given.folder)
     return int(missed)
