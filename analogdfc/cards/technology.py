@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from pydantic import ValidationError, model_validator
 
 from analogdfc.cards.base import BaseCard
-from analogdfc.cards.device_sections import Kelvin, PerKelvin
 from analogdfc.cards.entries import (
     IN_SI,
     Ampere,
@@ -18,9 +17,11 @@ from analogdfc.cards.entries import (
     Gain,
     Hertz,
     Joule,
+    Kelvin,
     Levels,
     Ohm,
     OhmPerSquareMetre,
+    PerKelvin,
     Second,
     Section,
     Siemens,

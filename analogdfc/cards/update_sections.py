@@ -11,6 +11,7 @@ from analogdfc.cards.entries import (
     Farad,
     Fraction,
     Joule,
+    Kelvin,
     Levels,
     Second,
     Section,
@@ -20,7 +21,6 @@ from analogdfc.cards.entries import (
 )
 
 Charge = Annotated[float, BeforeValidator(si("C")), Field(gt=0, le=1e-9)]
-Kelvin = Annotated[float, BeforeValidator(si("K")), Field(gt=0, le=1000)]
 Share = Annotated[float, BeforeValidator(si("1")), Field(gt=0, le=1)]
 Slots = Annotated[float, BeforeValidator(si("1")), Field(ge=1, le=1024, multiple_of=1)]
 

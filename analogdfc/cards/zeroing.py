@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from analogdfc.cards.entries import Farad, Second, Section, SquareMetre
-from analogdfc.cards.update_sections import Charge, Kelvin, Share
+from analogdfc.cards.entries import Farad, Kelvin, Second, Section, SquareMetre
+from analogdfc.cards.update_sections import Charge, Share
 
 
 class Zeroing(Section):
