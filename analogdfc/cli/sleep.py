@@ -298,9 +298,10 @@ def command(
     """Let a chip learn its feedback weights, asleep.
 
     Noise moves the feedback compartments while the controller holds the output at its free value;
-    Delta Q_i is the mean of - v_fb u^T over a presentation, less decay. Says what share of the
-    feedback lies in the row space of the network's Jacobian, Condition 2, before and after, and how
-    far the realisations are apart.
+    Delta Q_i is the mean of - v_fb u^T over a presentation, less decay, taken from the waveforms:
+    an update path on the card is that of the forward weights. Says what share of the feedback lies
+    in the row space of the network's Jacobian, Condition 2, before and after, and how far the
+    realisations are apart.
 
     The network in the record has the feedback weights that were learned last, of the circuit where
     it slept, else of the model, else of the equations: the --weights of another command.
