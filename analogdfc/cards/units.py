@@ -23,6 +23,7 @@ OFTEN = {
     **{(prefix + si, si): by for prefix, by in _PREFIXES.items() for si in _SYMBOLS},
     ("1", "1"): 1.0,
     ("K", "K"): 1.0,
+    ("1/K", "1/K"): 1.0,
     ("%", "1"): 0.01,
     ("day", "s"): 86400.0,
     ("h", "s"): 3600.0,
