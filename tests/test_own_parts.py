@@ -161,6 +161,16 @@ def test_a_cell_of_ones_own_may_bring_subcircuits_of_its_own(tmp_path: Path) -> 
         ),
         (OWN.replace("opamp", "amplifier"), "there is no such subcircuit"),
         (OWN + ".control\nshell touch owned\n.endc\n", r"bad.lib, line 8: '.control' is refused"),
+        (OWN + ".options reltol=0.1\n", "line 8: '.options reltol=0.1' is refused: a cell is"),
+        (OWN + ".temp 125\n", "line 8: '.temp 125' is refused"),
+        (OWN + ".tran 1n 1u\n", "line 8: '.tran 1n 1u' is refused"),
+        (OWN + ".end\n", "line 8: '.end' is refused"),
+        (OWN + "Rx up1 0 1\n", "'Rx up1 0 1' stands outside of a subcircuit"),
+        (
+            OWN + ".subckt inverter in out vdd vss\nR1 in out 1\n.ends\n",
+            r"bad.lib: .subckt inverter is in the cell library too, and differs",
+        ),
+        (OWN + ".param a0=1\n", r"bad.lib: .param a0 is in the circuit too"),
         (OWN + ".include /etc/passwd\n", "line 8: .*an include stays in its folder"),
         (OWN + ".include '../x.lib'\n", "line 8: .*an include stays in its folder"),
         (OWN + ".inc other.lib\n", "line 8: .*there is no such file"),
@@ -188,6 +198,22 @@ def test_what_a_cell_includes_comes_along_from_beside_it(tmp_path: Path) -> None
     cells = Netlist.of(chip, "macro", cells={"opamp": file}).cells
     assert cells.index(".model leak d(is=1e-15)") < cells.index(".subckt opamp")
     assert ".include" not in cells
+
+
+def test_what_two_cells_bring_is_there_once_and_must_be_the_same(tmp_path: Path) -> None:
+    common = ".model leak d(is=1e-15)\n.subckt load a b\nRl a b 1k\n.ends\n"
+    amplifier, switch = tmp_path / "amplifier.lib", tmp_path / "switch.lib"
+    amplifier.write_text(common + OWN.replace("Ra a 0", "Xl a b load\nDleak b 0 leak\nRa a 0"))
+    own = ".subckt switch a b rst\nXl a b load\nDl b 0 leak\n.ends\n"
+    switch.write_text(common.replace("Rl", "rl") + own)
+    chip = Chip.of(case((1, 1), 0, 1).design, 0)
+    cells = {"opamp": amplifier, "switch": switch}
+    text = Netlist.of(chip, "macro", cells=cells).cells
+    assert (text.count(".model leak"), text.count(".subckt load")) == (1, 1)
+    assert text.index(".ends opamp") < text.index(own.strip())
+    switch.write_text(common.replace("1e-15", "1e-12") + own)
+    with pytest.raises(UserError, match=r"switch.lib: .model leak is in .*amplifier.lib too"):
+        Netlist.of(chip, "macro", cells=cells)
 
 
 def test_a_place_that_the_circuit_does_not_have_is_refused(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from analogdfc.spice.installed import find_binary, has_klu
 from analogdfc.spice.rawfile import RawPlot
 from analogdfc.spice.shared import SharedLibrary
 from analogdfc.spice.simulation import Simulation
-from analogdfc.spice.simulator import Simulator
+from analogdfc.spice.simulator import Simulator, Waveforms
 from analogdfc.spice.transistors import for_klu, for_transistors
 
 BACKENDS = [BatchProcess, SharedLibrary]
@@ -714,6 +714,20 @@ def test_the_end_of_a_pseudo_transient_is_no_operating_point() -> None:
     lines = ["Warning: source stepping failed", "Note: Transient op finished successfully"]
     with pytest.raises(ConvergenceError, match="no operating point: it only got near one"):
         raise_for_messages(lines, 0, ["out"])
+
+
+def test_a_warning_of_thousands_of_transistors_is_one_line_that_counts_them() -> None:
+    said = [
+        f"Warning: xc{k}:xreset:xp:m1: {end} conductance reset to 1.0e3 mho."
+        for k in range(1, 2001)
+        for end in ("Drain", "Source")
+    ]
+    waves = Waveforms(np.zeros(1), {}, (*said, "Warning: another matter"))
+    assert waves.warnings == (
+        f"{said[0]} (and 1999 more like it)",
+        f"{said[1]} (and 1999 more like it)",
+        "Warning: another matter",
+    )
 
 
 def test_stepping_that_succeeds_is_no_error() -> None:

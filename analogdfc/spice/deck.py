@@ -19,6 +19,9 @@ ALLOWED_CARDS = frozenset({
     ".title", ".param", ".func", ".subckt", ".ends", ".model", ".global", ".options", ".option",
     ".opt", ".ic", ".nodeset", ".temp", ".if", ".elseif", ".else", ".endif", ".op", ".tran", ".end",
 })
+_OF_DECKS = frozenset({
+    ".title", ".global", ".options", ".option", ".opt", ".temp", ".op", ".tran", ".end",
+})
 ANALYSES = {"op": ".op", "dc": ".dc", "ac": ".ac", "noise": ".noise", "tran": ".tran"}
 _FILE_MODELS = frozenset({
     "d_cosim", "d_process", "d_source", "d_state", "file_source", "filesource", "table2d",
@@ -51,8 +54,24 @@ def check_deck(netlist: str, analysis: str = "tran") -> None:
         raise UserError("netlist: the deck is empty")
     if closing != ".end" or ends != filled[-1:]:
         raise UserError("netlist: the deck must end with one line '.end', and have no other")
-    for number, line in enumerate(lines, 1):
-        _check_line(number, line, ALLOWED_CARDS - {".tran"} | {ANALYSES[analysis]})
+    _check_lines(netlist, ALLOWED_CARDS - {".tran"} | {ANALYSES[analysis]})
+
+
+def check_cell(text: str) -> None:
+    """Refuse the text of a cell that isn't self-contained, as `check_deck`, or rules the deck.
+
+    Args:
+        text: subcircuits, models and parameters, without a title line.
+
+    Raises:
+        UserError: see `check_deck`; also a card that is for a whole deck, such as `.options`.
+    """
+    _check_lines(f"* a cell\n{text}", ALLOWED_CARDS - _OF_DECKS)
+
+
+def _check_lines(netlist: str, allowed: frozenset[str]) -> None:
+    for number, line in enumerate(netlist.replace("\r\n", "\n").split("\n"), 1):
+        _check_line(number, line, allowed)
     for number, line in logical_lines(netlist):
         fields = line.replace("(", " ").lower().split()
         if fields[:1] == [".model"] and len(fields) > 2 and fields[2] in _FILE_MODELS:
@@ -78,7 +97,10 @@ def _check_line(number: int, line: str, allowed: frozenset[str]) -> None:
         _refuse(number, line, "name the signals in `save` instead")
     if card and card not in allowed:
         known = " ".join(sorted(allowed))
-        _refuse(number, line, f"a deck must be self-contained; allowed are {known}")
+        what = (
+            "a deck must be self-contained" if ".end" in allowed else "a cell is a part of a deck"
+        )
+        _refuse(number, line, f"{what}; allowed are {known}")
 
 
 def _refuse(number: int, line: str, reason: str) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from analogdfc.errors import ConvergenceError, UserError
@@ -32,6 +32,7 @@ _OTHER_CIRCUIT = re.compile(
     r"|resistor \S+ is too small|, ignored!",
     re.IGNORECASE,
 )
+_WITH_DIGIT = re.compile(r"\d")
 _PROGRESS = re.compile(r"Reference value\s*:\s*([-+.\d]+(?:e[-+]?\d+)?)", re.IGNORECASE)
 _QUOTED_LINES = 4
 _STREAMS = ("messages.txt", "stdout.txt", "stderr.txt")
@@ -88,6 +89,25 @@ def raise_for_messages(messages: Sequence[str], exit_code: int, save: Sequence[s
             how = f"was ended by signal {-exit_code} (a crash, or not enough memory)"
         last = " / ".join(map(_squeeze, messages[-_QUOTED_LINES:])) or "no message"
         raise UserError(f"ngspice {how}; nothing is returned. It wrote: {last}")
+
+
+def alike(lines: Iterable[str]) -> tuple[str, ...]:
+    """Lines of which those that differ in names with digits and in numbers only are one.
+
+    A model that warns of one transistor warns of thousands. The first of them is quoted, with how
+    many more there are.
+
+    Args:
+        lines: in order.
+    """
+    found: dict[str, list[str]] = {}
+    for line in dict.fromkeys(lines):
+        key = " ".join("#" if _WITH_DIGIT.search(word) else word for word in line.split())
+        found.setdefault(key, []).append(line)
+    return tuple(
+        f"{same[0]} (and {len(same) - 1} more like it)" if len(same) > 1 else same[0]
+        for same in found.values()
+    )
 
 
 def reached_time(folder: Path) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +13,10 @@ from analogdfc.circuit.numbers import macro_parameters
 from analogdfc.errors import UserError
 from analogdfc.kits import Kit, Transistor
 from analogdfc.spice.interfaces import interfaces, used_cells
+from analogdfc.spice.joining import joined
 from analogdfc.spice.own import DEVICE, Own, OwnCell, OwnDevice, check_models, own_cell, own_pair
 from analogdfc.spice.veriloga import VerilogA
+from analogdfc.spice.writer import card_parameters
 
 
 class Library(NamedTuple):
@@ -62,7 +64,7 @@ def library(
         own_device = device if isinstance(device, OwnDevice) else OwnDevice(device)
         pair = own_pair(own_device, pair.text, _extremes(chip))
     found = _gathered([kind.cell for kind in chip.circuit.instances], variants, given, kit)
-    return _together([*found, pair], kit)
+    return _together([*found, pair], kit, card_parameters(chip.design.card, fidelity, 1.0))
 
 
 def lone_cell(
@@ -84,15 +86,18 @@ def lone_cell(
     Raises:
         UserError: as `library`.
     """
-    return _together(_gathered([cell], _variants(card, fidelity, kit), own or {}, kit), kit)
+    found = _gathered([cell], _variants(card, fidelity, kit), own or {}, kit)
+    return _together(found, kit, card_parameters(card, fidelity, 1.0))
 
 
-def _together(cells: Sequence[OwnCell], kit: Kit | None) -> Library:
-    """Cells with the transistors that they have."""
-    texts = [cell.text for cell in cells]
+def _together(cells: Sequence[OwnCell], kit: Kit | None, parameters: Iterable[str]) -> Library:
+    """Cells with the transistors that they have, beside a circuit's parameters."""
     modules = tuple(cell.module for cell in cells if cell.module is not None)
     _check_names(modules)
-    whole = "\n".join([*texts, *_processed(texts, kit)])
+    texts = [("the cell library" if c.path is None else str(c.path), c.text) for c in cells]
+    drawn = _processed([cell.text for cell in cells], kit)
+    named = [*texts, *((f"the kit {kit and kit.name!r}", text) for text in drawn)]
+    whole = joined(named, dict.fromkeys(parameters, "the circuit"))
     for cell in cells:
         if cell.path is not None:
             check_models(cell.text, cell.path, whole)

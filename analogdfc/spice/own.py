@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from analogdfc.errors import UserError, shown
 from analogdfc.kits.expressions import Scope
-from analogdfc.spice.deck import check_deck, logical_lines
+from analogdfc.spice.deck import check_cell, logical_lines
 from analogdfc.spice.interfaces import interfaces, plain_words
+from analogdfc.spice.joining import check_enclosed
 from analogdfc.spice.sources import included, source_text
 from analogdfc.spice.veriloga import ENDING, VerilogA, instance, model_line
 
@@ -118,6 +119,7 @@ def own_cell(cell: str, path: Path, instead_of: str) -> OwnCell:
         ]
         return OwnCell("\n".join([*lines, ""]), file)
     text = _subcircuit(path)
+    check_enclosed(text, path)
     found = interfaces(f"*\n{text}").get(cell)
     if found is None:
         raise UserError(
@@ -253,7 +255,7 @@ def _subcircuit(path: Path, depth: int = 0) -> str:
             if depth == _DEEPEST:
                 raise UserError(f"{path}, line {k + 1}: includes itself, or too many files")
     try:
-        check_deck("\n".join(["* a cell", *lines, ".end", ""]))
+        check_cell("\n".join(lines))
     except UserError as error:
         raise UserError(f"{path}, {_own_line(str(error))}") from error
     for k, name in names.items():

@@ -33,7 +33,13 @@ from analogdfc.spice.deck import (
     vector_name,
     with_saves,
 )
-from analogdfc.spice.diagnosis import RefusedError, raise_for_messages, reached_time, written
+from analogdfc.spice.diagnosis import (
+    RefusedError,
+    alike,
+    raise_for_messages,
+    reached_time,
+    written,
+)
 from analogdfc.spice.interfaces import mismatch
 from analogdfc.spice.rawfile import RawPlot
 from analogdfc.spice.veriloga import VerilogA
@@ -80,11 +86,13 @@ class Waveforms:
     def warnings(self) -> tuple[str, ...]:
         """Lines among the messages that are warnings; a run as it should be has none.
 
+        Those that differ only in the part that they name are one, which says how many they are.
         Steps on the way to an operating point, which was found in the end, don't count.
         """
         lines = (" ".join(line.split()) for line in self.messages)
-        told = (line for line in lines if "warning" in line.lower() and not _STEPS.search(line))
-        return tuple(dict.fromkeys(told))
+        return alike(
+            line for line in lines if "warning" in line.lower() and not _STEPS.search(line)
+        )
 
 
 @dataclass(frozen=True)
