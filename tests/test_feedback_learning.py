@@ -16,6 +16,7 @@ from torch import Tensor
 
 from analogdfc.controller import PI, PID, Controller
 from analogdfc.dynamics import Euler, Loop, free_state
+from analogdfc.dynamics.gaussian import Gaussian
 from analogdfc.dynamics.noise import euler_maruyama, noisy_free_state, sleep_update
 from analogdfc.dynamics.single_phase import Filters, single_phase_update
 from analogdfc.errors import ConvergenceError, UserError
@@ -59,16 +60,16 @@ def test_sleep_update_is_the_mean_product_along_the_pure_steps(
         proactive=proactive,
         noisy_output=noisy_output,
     )
-    state, source = noisy_free_state(loop, x), generator(seed)
+    state = noisy_free_state(loop, x)
     target = loop.activations[-1].function(state.v[-1])
     first, scale = state.v[0], sigma * dt**0.5 / tau_fb
+    source = Gaussian(generator(seed), scale)
     width = sum(sizes[1:] if noisy_output else sizes[1:-1])
     expected = [torch.zeros_like(q) for q in loop.feedback]
     for k in range(steps):
-        if k % 4 == 0:
-            chunk = torch.empty(4, 3, width, dtype=torch.float32)
-            chunk.normal_(std=scale, generator=source)
-        drawn = chunk[k % 4].double() * (sigma / scale)
+        if k % 2 == 0:  # drawn two steps at a time
+            chunk = source.fill(x.new_empty(min(2, steps - k), 3, width))
+        drawn = chunk[k % 2] * (sigma / scale)
         if not noisy_output:
             drawn = torch.cat([drawn, torch.zeros(3, sizes[-1], dtype=torch.float64)], dim=1)
         before = state.v_fb

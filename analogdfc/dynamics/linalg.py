@@ -72,6 +72,24 @@ def orthonormal(matrix: Tensor) -> Tensor:
     return torch.from_numpy(np.linalg.qr(matrix.detach().numpy()).Q)
 
 
+def multiplied(left: Tensor, right: Tensor) -> Tensor:
+    """Product of two matrices of which one is narrow, without a gradient on the CPU.
+
+    NumPy's takes half the time of PyTorch's there, if not less.
+
+    Args:
+        left: (m, k).
+        right: (k, n).
+
+    Returns:
+        (m, n).
+    """
+    if left.device.type != "cpu":
+        return left @ right
+    with np.errstate(over="ignore", invalid="ignore"):  # as PyTorch, which leaves them to others
+        return torch.from_numpy(left.detach().numpy() @ right.detach().numpy())
+
+
 def applied(inverses: Tensor, right: Tensor) -> Tensor:
     """Small matrices times vectors, without a gradient on the CPU.
 

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from analogdfc.activations import activate
+from analogdfc.dynamics.gaussian import Gaussian
+from analogdfc.dynamics.linalg import multiplied
 from analogdfc.dynamics.loop import Loop, LoopState, free_state, is_identity, presynaptic, push
 from analogdfc.dynamics.simulation import check_finite, check_run
 from analogdfc.errors import UserError
 
-_CHUNK = 4  # steps whose outer products are summed by one matrix product; few, for the cache
+_CHUNK = 2  # steps whose outer products are summed by one matrix product; few, for the cache
 
 
 class NoisyState(NamedTuple):
@@ -110,9 +112,9 @@ class _Run:
         generator: torch.Generator,
     ) -> None:
         state = free_state(loop, x)
-        self.loop, self.dt, self.generator, self.proactive = loop, dt, generator, proactive
+        self.loop, self.dt, self.proactive = loop, dt, proactive
         self.gain, self.gain_fb = dt / loop.tau_v, dt / tau_fb
-        self.scale = sigma * dt**0.5 / tau_fb
+        self.source = Gaussian(generator, sigma * dt**0.5 / tau_fb)
         ends = np.cumsum([0, *(v.shape[1] for v in state.v)])
         self.spans = [slice(int(a), int(b)) for a, b in pairwise(ends)]
         self.noisy = int(ends[-1] if noisy_output else ends[-2])
@@ -126,7 +128,6 @@ class _Run:
         # Row k + 1 receives noise, then becomes the compartments after step k.
         self.v_fb = self.v.new_empty(_CHUNK + 1, *self.v.shape)
         self.v_fb[0] = 0
-        self.noise = torch.empty(_CHUNK, len(x), self.noisy, dtype=torch.float32, device=x.device)
         self.e, self.seen = torch.empty_like(self.u), _distinct(loop, self.u)
         us = self.u.new_empty(_CHUNK, *self.u.shape)
         self.us = list(us)
@@ -156,10 +157,12 @@ class _Run:
 
     def chunk(self, count: int) -> None:
         """Some steps, and their share of the update."""
-        # In single precision: six times as fast, and finer than any noise that it stands for.
-        self.noise.normal_(std=self.scale, generator=self.generator)
-        self.v_fb[1:, :, : self.noisy].copy_(self.noise)
-        self.v_fb[1:, :, self.noisy :] = 0
+        new = self.v_fb[1 : count + 1]
+        if self.noisy == new.shape[2]:
+            self.source.fill(new)
+        else:
+            new[:, :, : self.noisy] = self.source.fill(new.new_empty(*new.shape[:2], self.noisy))
+            new[:, :, self.noisy :] = 0
         for slot in range(count):
             self._step(slot)
         self._collect(count)
@@ -207,7 +210,7 @@ class _Run:
         """Add - h(u[k + 1]) v_fb[k]^T of a chunk, of the layers that receive noise."""
         post = self.v_fb[:count, :, : self.noisy].flatten(0, 1)
         if self.loop.pathway is None:
-            self.whole.addmm_(self.h[0][:count].flatten(0, 1).T, post, alpha=-1)
+            self.whole.sub_(multiplied(self.h[0][:count].flatten(0, 1).T, post))
             return
         for s, span, h in zip(self.sums, self.spans, self._each(self.h), strict=True):
             if span.stop <= self.noisy:
