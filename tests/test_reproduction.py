@@ -17,6 +17,7 @@ from analogdfc import datasets
 from analogdfc.cli import cli
 from analogdfc.errors import UserError
 from analogdfc.experiments import Plan, find
+from analogdfc.experiments.alignment_networks import quadratic_teacher
 from analogdfc.experiments.alignment_tasks import LinearRun
 from analogdfc.jobs import Spool
 from analogdfc.presets import load_preset
@@ -392,6 +393,22 @@ def test_verdicts_follow_the_curves() -> None:
     for given, agrees in (((slow, middle, quick), True), ((slow, slow, quick), False)):
         found = {n: Quantity(v, "1") for n, v in zip(named, given, strict=True)}
         assert [c.agrees for c in momentum.judge([found])] == [agrees]
+
+
+def test_angles_of_neurons_shift_where_a_network_of_feedback_alignment_learns() -> None:
+    figure = get_item("fa/s9")
+    assert isinstance(figure, ClaimsFigure)
+    around, low = [80.0, 90.0, 100.0], [40.0, 60.0, 80.0]
+    learned = curves(error=[1.0, 0.1], before=around, after=low)
+    idle = curves(error=[1.0, 0.9], before=around, after=around)
+    assert [c.agrees for c in figure.judge([learned])] == [True, True, True]
+    assert [c.agrees for c in figure.judge([idle])] == [False, True, False]
+
+
+def test_the_quadratic_teacher_has_zero_mean_and_unit_variance_whatever_its_directions() -> None:
+    y = quadratic_teacher(5, 40000, seed=1).y
+    assert y.mean(dim=0).abs().max() < 0.05
+    assert (y.var(dim=0) - 1).abs().max() < 0.1
 
 
 def test_linear_networks_learn_in_turns_as_they_are_told() -> None:

@@ -6,7 +6,7 @@ it leaves open (how long, the spread of the teachers, the units for XOR) is chos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,8 +15,18 @@ from torch import Tensor
 
 from analogdfc.datasets import Dataset, nonlinear_teacher, xor
 from analogdfc.experiments.alignment import LinearAlignment, Measures, Weights, draw
-from analogdfc.experiments.results import Curves, CurvesRun
-from analogdfc.experiments.toy import descend
+from analogdfc.experiments.results import Curves
+from analogdfc.experiments.task_training import (
+    REMAINING,
+    TaskRun,
+    curve,
+    generator_of,
+    plain,
+    remaining,
+    train,
+    uniform,
+    with_momentum,
+)
 from analogdfc.jobs import Progress
 from analogdfc.learning import Backpropagation, FeedbackAlignment, LearningRule
 from analogdfc.learning.alignment import SequentialFeedback
@@ -33,96 +43,6 @@ __all__ = [
     "SwitchRun",
     "XorRun",
 ]
-
-Step = Callable[[], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskRun(CurvesRun):
-    """A task with its seed and length.
-
-    Attributes:
-        seed: of all that is drawn.
-        steps: updates of each network.
-    """
-
-    seed: int = 0
-    steps: int
-
-    @property
-    def name(self) -> str:
-        """The kind and the seed."""
-        return f"{type(self).__name__.removesuffix('Run').lower()}/{self.seed}"
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _uniform(network: Network, spread: float, seed: int) -> Network:
-    """All parameters uniform and centred on 0."""
-    source = _generator(seed)
-    for parameter in network.parameters():
-        parameter.data.uniform_(-spread, spread, generator=source)
-    return network
-
-
-def _train(
-    rule: LearningRule,
-    data: Dataset,
-    step: Step,
-    steps: int,
-    size: int,
-    measure: Callable[[], float] | None = None,
-    every: int = 1,
-) -> list[float]:
-    """Mini-batches one after the other; what is measured, or the loss before each update."""
-    found = []
-    for k in range(steps):
-        first = k * size % len(data.x)
-        rows = slice(first, first + size)
-        if measure is not None and k % every == 0:
-            found.append(measure())
-        loss = float(rule.backward(data.x[rows], data.y[rows]))
-        if measure is None:
-            found.append(loss)
-        step()
-    if measure is not None:
-        found.append(measure())
-    return found
-
-
-def _plain(network: Network, rate: float) -> Step:
-    parameters = list(network.parameters())
-    return lambda: descend(parameters, rate)
-
-
-def _momentum(network: Network, rate: float, alpha: float) -> Step:
-    parameters = list(network.parameters())
-    velocity = [torch.zeros_like(p) for p in parameters]
-
-    def step() -> None:
-        with torch.no_grad():
-            for v, p in zip(velocity, parameters, strict=True):
-                assert p.grad is not None
-                v.mul_(alpha).sub_(p.grad, alpha=rate)
-                p.add_(v)
-
-    return step
-
-
-def _remaining(network: Network, data: Dataset) -> float:
-    """Normalised squared error on the test samples."""
-    with torch.no_grad():
-        error = (network(data.x_test) - data.y_test).square().sum()
-        return float(error / (data.y_test - data.y_test.mean(dim=0)).square().sum())
-
-
-def _curve(values: Sequence[float], unit: str, text: str) -> Quantity:
-    return Quantity(list(values), unit, text, ("point",))
-
-
-_NSE = "normalised squared error of the test samples"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,18 +68,18 @@ class XorRun(TaskRun):
         for start in range(self.starts):
             for rule in solved:
                 network = Network([2, 2, 1], "sigmoid", "sigmoid")
-                _uniform(network, 1.0, self.starts * self.seed + start)
+                uniform(network, 1.0, self.starts * self.seed + start)
                 network.weights[1].data.copy_(printed)
                 learner = self._rule(rule, network, SequentialFeedback([b]))
                 # The paper's error is the sum over the four samples.
-                losses = _train(learner, data, _plain(network, 0.5 * 4 / 2), self.steps, 4)
+                losses = train(learner, data, plain(network, 0.5 * 4 / 2), self.steps, 4)
                 solved[rule].append(losses[-1])
                 if rule == "fa" and losses[-1] < self.limit:
                     after.append(float(angle(network.weights[1].detach().T, b)))
         found = self._wide(data)
         for rule, losses in solved.items():
-            found[f"loss 2-2-1, {rule}"] = _curve(losses, "1", "last loss from each first layer")
-        found["angle 2-2-1"] = _curve(after, "degree", "between W and B where it is solved")
+            found[f"loss 2-2-1, {rule}"] = curve(losses, "1", "last loss from each first layer")
+        found["angle 2-2-1"] = curve(after, "degree", "between W and B where it is solved")
         progress(1)
         return found
 
@@ -169,16 +89,16 @@ class XorRun(TaskRun):
     def _wide(self, data: Dataset) -> dict[str, Quantity]:
         found = {}
         for name in ("bp", "fa"):
-            network = _uniform(Network([2, 25, 1], "tanh", "sigmoid"), 1.0, self.seed)
-            feedback = SequentialFeedback.random(network, _generator(self.seed), 1.0)
+            network = uniform(Network([2, 25, 1], "tanh", "sigmoid"), 1.0, self.seed)
+            feedback = SequentialFeedback.random(network, generator_of(self.seed), 1.0)
             (b,) = feedback.matrices
             before = float(angle(network.weights[1].detach().T, b))
             rule = self._rule(name, network, feedback)
-            losses = _train(rule, data, _plain(network, 0.25), self.steps, 4)
-            found[f"loss 2-25-1, {name}"] = _curve(losses, "1", "loss before each update")
+            losses = train(rule, data, plain(network, 0.25), self.steps, 4)
+            found[f"loss 2-25-1, {name}"] = curve(losses, "1", "loss before each update")
             if name == "fa":
                 ends = [before, float(angle(network.weights[1].detach().T, b))]
-                found["angle 2-25-1"] = _curve(ends, "degree", "between W and B, start and end")
+                found["angle 2-25-1"] = curve(ends, "degree", "between W and B, start and end")
         return found
 
 
@@ -200,13 +120,11 @@ class MomentumRun(TaskRun):
         data = nonlinear_teacher(samples=(5000, 0, 500), seed=self.seed)
         found = {}
         for alpha in self.alphas:
-            network = Network([30, 20, 10, 10], generator=_generator(self.seed))
-            step = _momentum(network, self.rate / 2, alpha)
+            network = Network([30, 20, 10, 10], generator=generator_of(self.seed))
+            step = with_momentum(network, self.rate / 2, alpha)
             rule = FeedbackAlignment(network)
-            errors = _train(
-                rule, data, step, self.steps, 20, partial(_remaining, network, data), 20
-            )
-            found[f"momentum {alpha:g}"] = _curve(errors, "1", _NSE)
+            errors = train(rule, data, step, self.steps, 20, partial(remaining, network, data), 20)
+            found[f"momentum {alpha:g}"] = curve(errors, "1", REMAINING)
         progress(1)
         return found
 
@@ -239,17 +157,17 @@ class FrozenRun(TaskRun):
                 ("first frozen", deep, (1,)),
                 ("three layers", shallow, ()),
             ):
-                network = Network(sizes, generator=_generator(self.seed))
-                errors = _train(
+                network = Network(sizes, generator=generator_of(self.seed))
+                errors = train(
                     kind(network, frozen=frozen),
                     data,
-                    _plain(network, self.rate / 2),
+                    plain(network, self.rate / 2),
                     self.steps,
                     100,
-                    partial(_remaining, network, data),
+                    partial(remaining, network, data),
                     100,
                 )
-                found[f"{name}, {label}"] = _curve(errors, "1", _NSE)
+                found[f"{name}, {label}"] = curve(errors, "1", REMAINING)
         progress(1)
         return found
 
@@ -269,16 +187,16 @@ class SwitchRun(TaskRun):
 
     def run(self, progress: Progress) -> Curves:
         """Learn; see `Task.run`."""
-        x = torch.randn(100, 4, dtype=torch.float64, generator=_generator(100 + self.seed))
+        x = torch.randn(100, 4, dtype=torch.float64, generator=generator_of(100 + self.seed))
         y = torch.stack([x[:, 0] ** 2 - x[:, 1] * x[:, 2], x[:, 3] * x[:, 0]], dim=1)
         data = Dataset(x, y, x, y)
-        network = Network(list(self.sizes), generator=_generator(self.seed))
-        step = _plain(network, self.rate)
-        first = _train(Backpropagation(network), data, step, self.steps, 100)
-        then = _train(FeedbackAlignment(network), data, step, self.steps, 100)
+        network = Network(list(self.sizes), generator=generator_of(self.seed))
+        step = plain(network, self.rate)
+        first = train(Backpropagation(network), data, step, self.steps, 100)
+        then = train(FeedbackAlignment(network), data, step, self.steps, 100)
         progress(1)
         text = "mean squared error before each update"
-        return {"bp": _curve(first, "1", text), "fa": _curve(then, "1", text)}
+        return {"bp": curve(first, "1", text), "fa": curve(then, "1", text)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,9 +271,9 @@ class SmallWeightsRun(TaskRun):
         progress(1)
         text = "angle of the hidden updates, mean over networks, by initial spread"
         return {
-            "spread": _curve(self.spreads, "1", "largest size of an initial weight"),
-            **{f"angle to {name}": _curve(v, "degree", text) for name, v in angles.items()},
-            "error": _curve(ends, "1", "normalised squared error there"),
+            "spread": curve(self.spreads, "1", "largest size of an initial weight"),
+            **{f"angle to {name}": curve(v, "degree", text) for name, v in angles.items()},
+            "error": curve(ends, "1", "normalised squared error there"),
         }
 
 
@@ -378,7 +296,7 @@ class FlowRun(TaskRun):
         """Follow the dynamics; see `Task.run`."""
         grid = torch.linspace(-self.reach, self.reach, self.side, dtype=torch.float64)
         w, a = torch.meshgrid(grid, grid, indexing="ij")
-        near = 0.01 * torch.randn(100, 2, dtype=torch.float64, generator=_generator(self.seed))
+        near = 0.01 * torch.randn(100, 2, dtype=torch.float64, generator=generator_of(self.seed))
         a = torch.cat([a.flatten(), near[:, 0]])
         w = torch.cat([w.flatten(), near[:, 1]])
         one = torch.ones(len(a), 1, 1, dtype=torch.float64)
@@ -389,10 +307,10 @@ class FlowRun(TaskRun):
         bad = weights.w.flatten() < 0
         progress(1)
         return {
-            "error": _curve(error[:-100].tolist(), "1", "|T - AW| at the end, from the grid"),
-            "bad": _curve(bad[:-100].double().tolist(), "1", "whether W B < 0 at the end"),
-            "error near zero": _curve(error[-100:].tolist(), "1", "the same, from near zero"),
-            "bad near zero": _curve(bad[-100:].double().tolist(), "1", "the same, from near zero"),
+            "error": curve(error[:-100].tolist(), "1", "|T - AW| at the end, from the grid"),
+            "bad": curve(bad[:-100].double().tolist(), "1", "whether W B < 0 at the end"),
+            "error near zero": curve(error[-100:].tolist(), "1", "the same, from near zero"),
+            "bad near zero": curve(bad[-100:].double().tolist(), "1", "the same, from near zero"),
         }
 
 

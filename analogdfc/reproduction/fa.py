@@ -316,14 +316,9 @@ def _judge_flow(found: Sequence[Curves]) -> list[Claim]:
 
 
 _NOT_RUN = {
-    "fa/fig2": ("Linear task 30-20-10 of the main text", "the main text isn't among the five"),
     "fa/s5": (
         "Receptive fields on MNIST",
         "the networks are those of the main text",
-    ),
-    "fa/s9": (
-        "20-1000-20 on a nonlinear function",
-        "the function and the learning rate aren't printed in the supplement",
     ),
     "fa/note5": (
         "Larger and deeper networks on MNIST",

@@ -5,12 +5,14 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from analogdfc.errors import UserError
-from analogdfc.reproduction import dfc, di, fa, tp
+from analogdfc.reproduction import dfc, di, fa, fa_networks, tp
 from analogdfc.reproduction.items import Item
 
 __all__ = ["ITEMS", "get_item"]
 
-ITEMS: dict[str, Item] = {item.name: item for module in (dfc, tp, di, fa) for item in module.ITEMS}
+_MODULES = (dfc, tp, di, fa, fa_networks)
+
+ITEMS: dict[str, Item] = {item.name: item for module in _MODULES for item in module.ITEMS}
 """By 'PAPER/ITEM', paper after paper."""
 
 
