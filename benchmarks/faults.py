@@ -71,6 +71,17 @@ LONG = {
         ["verify-theory", "--figure", "s3", "--figure", "s5", "--quick", "--feedback-epochs", "4"],
         "theory.h5",
     ),
+    "chips": Command(
+        ["montecarlo", "--sizes", "3-4-2", "--chips", "40", "--samples", "1", "--circuits", "4"],
+        "chips.h5",
+    ),
+    "search": Command(
+        ["search", "fashion-mnist", "--rule", "bp", "--dataset", "digits", "--trials", "8",
+         "--epochs", "9"],
+        "search.h5",
+    ),
+    "sleep": Command(["sleep", "--sizes", "3-4-2", "--steps", "4"], "sleep.h5"),
+    "reproduce": Command(["reproduce", "dfc/s5", "--quick"], "s5.h5"),
 }  # fmt: skip
 
 UNLIKE = {"provenance/command", "settings/resume"}
@@ -303,9 +314,7 @@ def two_writers(base: Path) -> Outcome:
     help="SIGTERMs, SIGHUPs and SIGINTs, of each so many.",
 )
 @click.option("--seed", type=int, help="Of the moments.  [default: drawn, and printed]")
-@click.option(
-    "--only", default="", help="Some of compare, train, loop, size, runs, full, folder, two."
-)
+@click.option("--only", default="", help=f"Some of {', '.join(LONG)}, full, folder, two.")
 def main(kills: int, others: int, seed: int | None, only: str) -> None:
     """Print what was lost; exit with 1 where anything was."""
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
