@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analogdfc.dynamics.layout import Index, Layout, port_places
+from analogdfc.dynamics.linalg import multiplied
 
 __all__ = ["BlockMatrix", "Coupling", "Pairs", "Part", "merged"]
 
@@ -47,7 +48,7 @@ class Coupling(NamedTuple):
         """
         chips, batch = len(y), y.shape[-1]
         there = y.index_select(1, columns).view(chips, *self.columns.shape, batch)
-        return (self.values @ there).view(chips, -1, batch)
+        return multiplied(self.values, there).view(chips, -1, batch)
 
 
 Pairs = Mapping[tuple[int, int], tuple[Coupling, ...]]
@@ -120,7 +121,7 @@ class BlockMatrix:
         for k, blocks in enumerate(self.own):
             span = slice(*layout.starts[k : k + 2])
             part = z[:, span].reshape(-1, blocks.shape[-1], batch)
-            out[:, span] = torch.bmm(blocks.flatten(0, 1), part).view(len(z), -1, batch)
+            out[:, span] = multiplied(blocks.flatten(0, 1), part).view(len(z), -1, batch)
         for (i, j), couplings in self.pairs.items():
             for c in couplings:
                 here, there = self._ports(i, c.rows), self._ports(j, c.columns)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from analogdfc.dynamics.channels import Nonlinear
 from analogdfc.dynamics.factor import Factor
+from analogdfc.dynamics.linalg import multiplied
 
 _ITERATIONS = 12
 
@@ -80,7 +81,7 @@ class Clipped:
         inner, failed = torch.linalg.solve_ex(matrix, change[:, outside].mT)
         if bool(failed.any()):
             return None
-        found: Tensor = change + response @ (beyond * inner.mT)
+        found: Tensor = change + multiplied(response, beyond * inner.mT)
         return found
 
     def _responses(self, chosen: list[int]) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from analogdfc.dynamics.blocks import BlockMatrix, Coupling, Pairs, merged
 from analogdfc.dynamics.layout import Index, Layout
-from analogdfc.dynamics.linalg import inverse
+from analogdfc.dynamics.linalg import inverse, multiplied
 from analogdfc.dynamics.pieces import Inverse
 from analogdfc.dynamics.sweeps import ACCURACY, Sweeps, by_cells
 
@@ -101,7 +101,7 @@ class Factor:
         for k, inverted in enumerate(self.inverses):
             part = right[:, self.layout.starts[k] : self.layout.starts[k + 1]]
             shaped = part.reshape(-1, inverted.shape[-1], right.shape[-1])
-            found.append(torch.bmm(inverted, shaped))
+            found.append(multiplied(inverted, shaped))
         return found
 
     def currents(
@@ -156,7 +156,7 @@ class Factor:
             felt = [z.index_select(1, at) for z, at in zip(local, self.ports, strict=True)]
             currents = self.currents(felt, chips, near, accuracy)
             for z, response, current in zip(local, self.responses, currents, strict=True):
-                z.baddbmm_(response, current, alpha=-1)
+                z -= multiplied(response, current)
         return torch.cat([z.view(chips, -1, z.shape[-1]) for z in local], dim=1)
 
 
@@ -196,15 +196,15 @@ class _Whole:
         for (i, j), couplings in pairs.items():
             c = _Block.of(couplings)
             coupling[:, starts[i] + c.rows[:, None], starts[j] + c.columns] += c.values
-        product = torch.cat(
+        pushed = torch.cat(
             [
                 by_cells(g, coupling[:, a:b])
                 for g, (a, b) in zip(ports, itertools.pairwise(starts), strict=True)
             ],
             dim=1,
         )
-        eye = torch.eye(n, dtype=product.dtype, device=product.device)
-        self._currents = coupling @ inverse(eye + product)
+        eye = torch.eye(n, dtype=pushed.dtype, device=pushed.device)
+        self._currents = multiplied(coupling, inverse(eye + pushed))
 
     def currents(self, felt: Sequence[Tensor]) -> Sequence[Tensor]:
         """Currents at the ports of each group, for the voltages they would have without.
@@ -213,7 +213,7 @@ class _Whole:
             felt: (chips, ports, batch) each.
         """
         found: Sequence[Tensor] = torch.split(
-            self._currents @ torch.cat(list(felt), dim=1), self._sizes, dim=1
+            multiplied(self._currents, torch.cat(list(felt), dim=1)), self._sizes, dim=1
         )
         return found
 
@@ -225,13 +225,13 @@ class _Pivot(NamedTuple):
         columns: the ports on which F depends.
         inner: inverse of 1 + G F among them.
         others: the other ports.
-        product: G F from the former to the latter.
+        pushed: G F from the former to the latter.
     """
 
     columns: Index
     inner: Inverse
     others: Index
-    product: Tensor
+    pushed: Tensor
 
 
 class _Layered:
@@ -254,7 +254,9 @@ class _Layered:
             for i, j in itertools.product(below, above):
                 left, right = fill[i, k], fill[k, j]
                 moved = self._own_voltages(k, _rows(right, self._size(k)))
-                new = _Block(left.rows, right.columns, -(left.values @ moved[:, left.columns]))
+                new = _Block(
+                    left.rows, right.columns, -multiplied(left.values, moved[:, left.columns])
+                )
                 known = [fill[i, j]] if (i, j) in fill else []
                 fill[i, j] = _Block.of([block.coupling for block in (*known, new)])
         self._fill = {pair: c for pair, c in fill.items() if pair[0] != pair[1]}
@@ -264,11 +266,11 @@ class _Layered:
         if (k, k) not in fill:
             return None
         own = fill[k, k]
-        product = by_cells(self._ports[k], _rows(own, self._size(k)))
-        inner = product[:, own.columns]
+        pushed = by_cells(self._ports[k], _rows(own, self._size(k)))
+        inner = pushed[:, own.columns]
         inner.diagonal(dim1=-2, dim2=-1).add_(1)
         others = np.setdiff1d(np.arange(self._size(k)), own.columns)
-        return _Pivot(own.columns, Inverse(inner), others, product[:, others])
+        return _Pivot(own.columns, Inverse(inner), others, pushed[:, others])
 
     def _size(self, k: int) -> int:
         return self._ports[k].shape[1] * self._ports[k].shape[2]
@@ -278,13 +280,13 @@ class _Layered:
         pivot = self._pivots[k]
         if pivot is None:
             return t
-        columns, inner, others, product = pivot
+        columns, inner, others, pushed = pivot
         own = inner @ t[:, columns]
         if not len(others):
             return own
         y = torch.empty_like(t)
         y[:, columns] = own
-        y[:, others] = t[:, others] - product @ own
+        y[:, others] = t[:, others] - multiplied(pushed, own)
         return y
 
     def _own_voltages(self, k: int, currents: Tensor) -> Tensor:
@@ -315,7 +317,7 @@ class _Layered:
         first = self._ports[k]
         out = first.new_zeros(len(first), self._size(k), batch)
         for coupling, y in terms:
-            out[:, coupling.rows] += coupling.values @ y[:, coupling.columns]
+            out[:, coupling.rows] += multiplied(coupling.values, y[:, coupling.columns])
         return out
 
 

@@ -21,6 +21,7 @@ from analogdfc.dynamics.channels import Kind, Nonlinear
 from analogdfc.dynamics.clipped import Clipped
 from analogdfc.dynamics.factor import Factor, is_wide
 from analogdfc.dynamics.layout import port_places
+from analogdfc.dynamics.linalg import multiplied
 from analogdfc.errors import ConvergenceError
 
 __all__ = ["Implicit"]
@@ -158,13 +159,13 @@ class Implicit:
         for k in range(_SUBSTITUTIONS):
             rests = [g.rest(at[:, : g.inputs]) for g, at in zip(groups, y, strict=True)]
             felt = [
-                torch.baddbmm(a, g.own, rest)
+                multiplied(g.own, rest).add_(a)
                 for g, a, rest in zip(groups, start, rests, strict=True)
             ]
             ports = [f[:, g.inputs :] for g, f in zip(groups, felt, strict=True)]
             currents = self.factor.currents(ports, chips, self._near(groups, y))
             new = [
-                torch.baddbmm(f[:, : g.response.shape[1]], g.response, current, alpha=-1)
+                f[:, : g.response.shape[1]] - multiplied(g.response, current)
                 for g, f, current in zip(groups, felt, currents, strict=True)
             ]
             moved = [a - b for a, b in zip(new, y, strict=True)]
@@ -173,7 +174,7 @@ class Implicit:
             if not goes_on:
                 break
         found = [
-            torch.baddbmm(local[g.group], g.whole, rest)
+            multiplied(g.whole, rest).add_(local[g.group])
             for g, rest in zip(groups, rests, strict=True)
         ]
         return self.factor.finished(found, chips, self._near(groups, y)), pace.lost

@@ -73,21 +73,22 @@ def orthonormal(matrix: Tensor) -> Tensor:
 
 
 def multiplied(left: Tensor, right: Tensor) -> Tensor:
-    """Product of two matrices of which one is narrow, without a gradient on the CPU.
+    """Products of matrices: narrow ones, or many small ones by a few columns each.
 
-    NumPy's takes half the time of PyTorch's there, if not less.
+    NumPy's take a sixth to a half of the time of PyTorch's there. Where a gradient is wanted,
+    PyTorch's are taken.
 
     Args:
-        left: (m, k).
-        right: (k, n).
+        left: (..., m, k).
+        right: (..., k, n).
 
     Returns:
-        (m, n).
+        (..., m, n).
     """
-    if left.device.type != "cpu":
+    if left.device.type != "cpu" or left.requires_grad or right.requires_grad:
         return left @ right
     with np.errstate(over="ignore", invalid="ignore"):  # as PyTorch, which leaves them to others
-        return torch.from_numpy(left.detach().numpy() @ right.detach().numpy())
+        return torch.from_numpy(np.matmul(left.numpy(), right.numpy()))
 
 
 def applied(inverses: Tensor, right: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analogdfc.dynamics.linalg import inverse
+from analogdfc.dynamics.linalg import inverse, multiplied
 
 __all__ = ["Inverse"]
 
@@ -104,7 +104,7 @@ class Inverse:
         self._inverses = inverse(own + torch.diag_embed(absent))
         self._down = matrix[:, last[rows][:, :, None], pieces[:, None, :]] * (reached * there.mT)
         across = matrix[:, pieces][..., last] * there
-        inside = self._inverses @ across
+        inside = multiplied(self._inverses, across)
         self._across = inside.flatten(1, 2)
         self._core = inverse(matrix[:, last[:, None], last] - self._reached(inside))
 
@@ -112,17 +112,18 @@ class Inverse:
         """V times values of the pieces, (chips, pieces, size, batch): (chips, last, batch)."""
         assert self._split is not None
         found = values.new_zeros(len(values), len(self._split.last), values.shape[-1])
-        return found.index_add_(1, self._split.rows.flatten(), (self._down @ values).flatten(1, 2))
+        return found.index_add_(
+            1, self._split.rows.flatten(), multiplied(self._down, values).flatten(1, 2)
+        )
 
     def __matmul__(self, right: Tensor) -> Tensor:
         """Solutions, (chips, n, batch), for right-hand sides of the same shape."""
         if self._split is None:
-            found: Tensor = self._core @ right
-            return found
+            return multiplied(self._core, right)
         pieces, there, last = self._split[:3]
-        own = self._inverses @ (right[:, pieces] * there)
-        ends = self._core @ (right[:, last] - self._reached(own))
-        inside = own.flatten(1, 2) - self._across @ ends
+        own = multiplied(self._inverses, right[:, pieces] * there)
+        ends = multiplied(self._core, right[:, last] - self._reached(own))
+        inside = own.flatten(1, 2) - multiplied(self._across, ends)
         out = torch.empty_like(right)
         here = there.flatten()
         out[:, pieces.flatten()[here]] = inside[:, here]

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from analogdfc.dynamics.blocks import Coupling, Pairs
-from analogdfc.dynamics.linalg import inverse, orthonormal
+from analogdfc.dynamics.linalg import inverse, multiplied, orthonormal
 from analogdfc.errors import ConvergenceError
 
 __all__ = ["ACCURACY", "Sweeps", "by_cells"]
@@ -93,8 +93,8 @@ class Sweeps:
         first = self._ports[k]
         out = first.new_zeros(len(first), self._size(k), batch)
         for j, y in volts.items():
-            for product in self._into[k].get(j, ()):
-                product.add(out, y)
+            for coupling in self._into[k].get(j, ()):
+                coupling.add(out, y)
         return out
 
     def _swept(
@@ -109,9 +109,9 @@ class Sweeps:
                 found -= within.currents(near[k])
             found, new[k] = within.solved(found, felt[k] - by_cells(self._ports[k], found))
             currents.append(found)
-        border = self._core @ new[self._last]
+        border = multiplied(self._core, new[self._last])
         for k, caused in enumerate(self._caused):
-            currents[k].baddbmm_(caused, border)
+            currents[k] += multiplied(caused, border)
             new[k] = felt[k] - by_cells(self._ports[k], currents[k])
         return currents, list(new.values())
 
@@ -225,12 +225,11 @@ class _Within:
         self._right = torch.cat([ports.new_zeros(chips, 0, n), *(r for _, r in parts)], dim=1)
         self._moved = by_cells(ports, self._left)
         eye = torch.eye(self._left.shape[2], dtype=ports.dtype, device=ports.device)
-        self._core = inverse(eye + self._right @ self._moved)
+        self._core = inverse(eye + multiplied(self._right, self._moved))
 
     def currents(self, y: Tensor) -> Tensor:
         """L R y."""
-        found: Tensor = self._left @ (self._right @ y)
-        return found
+        return multiplied(self._left, multiplied(self._right, y))
 
     def solved(self, currents: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Currents and voltages with those of L R added.
@@ -239,8 +238,8 @@ class _Within:
             currents: all others.
             y: voltages that there would be with the others alone.
         """
-        strength = self._core @ (self._right @ y)
-        return currents + self._left @ strength, y - self._moved @ strength
+        strength = multiplied(self._core, multiplied(self._right, y))
+        return currents + multiplied(self._left, strength), y - multiplied(self._moved, strength)
 
 
 def by_cells(ports: Tensor, right: Tensor) -> Tensor:
@@ -249,7 +248,7 @@ def by_cells(ports: Tensor, right: Tensor) -> Tensor:
     if not size:
         return right
     shaped = right.reshape(len(right), cells, size, right.shape[-1])
-    return (ports @ shaped).view(chips, cells * size, right.shape[-1])
+    return multiplied(ports, shaped).view(chips, cells * size, right.shape[-1])
 
 
 def _largest(values: Sequence[Tensor]) -> float:
