@@ -19,6 +19,7 @@ from analogdfc.wires import (
     array_power,
     dual_rail,
     terminal_admittance,
+    terminal_admittances,
     wire_admittance,
 )
 from analogdfc.wires.iterative import Preconditioned
@@ -304,6 +305,21 @@ def test_what_was_solved_is_known_by_its_content_and_forgotten_in_turn() -> None
     assert room.kept == 0
     assert ask(2) == 2
     assert solved == [1, 2, 3, 2, 2, 2]
+
+
+def test_arrays_that_are_solved_together_are_what_each_is_by_itself() -> None:
+    several = list(10 ** np.random.default_rng(7).uniform(-6, -4, (4, 9, 5)))
+    SOLUTIONS.forget()
+    alone = [terminal_admittance(g, 5.0, 2.0) for g in several]
+    SOLUTIONS.forget()
+    known = terminal_admittance(several[2], 5.0, 2.0)
+    together = terminal_admittances([*several, several[0]], 5.0, 2.0)
+    np.testing.assert_allclose(together[:4], alone, rtol=1e-14)
+    assert together[2] is known
+    assert together[4] is together[0] is terminal_admittance(several[0], 5.0, 2.0)
+    assert SOLUTIONS.kept == 4 * 8 * 14**2
+    # Whoever is forgotten gives back all memory.
+    assert all(y.base is None and not y.flags.writeable for y in together if y is not known)
 
 
 @given(arrays(), resistances, resistances)

@@ -127,7 +127,7 @@ class Behavioural:
             f"the equations of {amplifiers} amplifiers, {len(chips)} chips,",
             "A smaller network needs less",
         )
-        self.model = AmplifierModel([NodalEquations.of(c) for c in chips], rung, device)
+        self.model = AmplifierModel(NodalEquations.of_all(chips), rung, device)
         bandwidths = [c.design.card.amplifier.gain_bandwidth for c in chips]
         fastest = max((b for b in bandwidths if b is not None), default=0.0)
         # In a slow loop's spacing the amplifiers would have moved before the first state.

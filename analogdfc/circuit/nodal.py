@@ -8,9 +8,11 @@ sparse: crossbars couple neighbouring layers alone, and all else is local to a n
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import scipy
@@ -20,7 +22,7 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Array as Kind
 from analogdfc.circuit.description import Node, Port, Rails
 from analogdfc.circuit.numbers import AmplifierNumbers
-from analogdfc.wires import dual_rail, terminal_admittance
+from analogdfc.wires import dual_rail, terminal_admittances
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -185,12 +187,24 @@ class NodalEquations:
     @classmethod
     def of(cls, chip: Chip) -> NodalEquations:
         """Assemble the equations of the loop with the controller released."""
-        self = cls(chip, AmplifierNumbers.of(chip.design.card))
-        self._place()
-        self._array()
-        self._elements()
-        self._inputs()
+        (self,) = cls.of_all([chip])
         return self
+
+    @classmethod
+    def of_all(cls, chips: Sequence[Chip]) -> list[Self]:
+        """The equations of several chips, whose arrays are solved together.
+
+        Args:
+            chips: the chips; all of the same layer sizes.
+        """
+        found = [cls(chip, AmplifierNumbers.of(chip.design.card)) for chip in chips]
+        for self in found:
+            self._place()
+        for self, wired in zip(found, _wired(chips), strict=True):
+            self._array(wired)
+            self._elements()
+            self._inputs()
+        return found
 
     # Nodes
 
@@ -237,12 +251,9 @@ class NodalEquations:
         pairs = [np.stack([self.nodes(p) for p in rails], axis=1).ravel() for rails in groups]
         return np.concatenate(pairs)
 
-    def _array(self) -> None:
-        for crossbar in self.chip.circuit.crossbars:
-            g = dual_rail(crossbar.plus, crossbar.minus)
+    def _array(self, wired: Sequence[tuple[Array, Array]]) -> None:
+        for crossbar, (g, admittance) in zip(self.chip.circuit.crossbars, wired, strict=True):
             nodes = np.concatenate([self._rows(crossbar.rows), self.nodes(crossbar.columns)])
-            lines = crossbar.lines
-            admittance = terminal_admittance(g, lines.r_word, lines.r_bit, crossbar.tiling)
             self._siemens.block(nodes, admittance)
             self.crossbars.append(WiredCrossbar(crossbar.part, crossbar.kind, nodes, g, admittance))
 
@@ -346,6 +357,22 @@ class NodalEquations:
         moved.add(target, follow, np.full(len(target), -1.0))
         released: Sparse = (y @ moved.matrix(self.size)).tocsr()
         return released
+
+
+def _wired(chips: Sequence[Chip]) -> list[list[tuple[Array, Array]]]:
+    """Conductances and admittance of each crossbar of each chip."""
+    crossbars = [crossbar for chip in chips for crossbar in chip.circuit.crossbars]
+    arrays = [dual_rail(crossbar.plus, crossbar.minus) for crossbar in crossbars]
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for k, (crossbar, g) in enumerate(zip(crossbars, arrays, strict=True)):
+        alike.setdefault((g.shape, crossbar.lines, crossbar.tiling), []).append(k)
+    admittances: dict[int, Array] = {}
+    for (_, lines, tiling), numbers in alike.items():
+        some = [arrays[k] for k in numbers]
+        solved = terminal_admittances(some, lines.r_word, lines.r_bit, tiling)
+        admittances |= zip(numbers, solved, strict=True)
+    found = iter([(g, admittances[k]) for k, g in enumerate(arrays)])
+    return [list(itertools.islice(found, len(chip.circuit.crossbars))) for chip in chips]
 
 
 def _joined(parts: list[NDArray[Any]], kind: type) -> NDArray[Any]:

@@ -26,7 +26,12 @@ from analogdfc.wires.nonlinear import (
     Sinh,
 )
 from analogdfc.wires.power import ArrayEnergy, ArrayPower, array_energy, array_power
-from analogdfc.wires.terminals import dual_rail, terminal_admittance, wire_admittance
+from analogdfc.wires.terminals import (
+    dual_rail,
+    terminal_admittance,
+    terminal_admittances,
+    wire_admittance,
+)
 from analogdfc.wires.tiles import Tiling
 
 __all__ = [
@@ -49,6 +54,7 @@ __all__ = [
     "array_power",
     "dual_rail",
     "terminal_admittance",
+    "terminal_admittances",
     "transfer_matrix",
     "wire_admittance",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from hashlib import blake2b
 from threading import Lock
 from typing import Any
@@ -39,18 +40,42 @@ class Remembered:
             key: what else tells one solution from another.
             solve: solves the array.
         """
-        content = blake2b(g.tobytes(), digest_size=16).digest()
-        full = key, g.shape, content
-        with self._lock:
-            if full in self._known:
-                self._known.move_to_end(full)
-                return self._known[full]
-        found = solve()
-        for part in found:
-            part.flags.writeable = False
-        with self._lock:
-            self._keep(full, found)
+        (found,) = self.get_all([g], key, lambda _: [solve()])
         return found
+
+    def get_all(
+        self,
+        arrays: Sequence[Array],
+        key: Hashable,
+        solve: Callable[[Sequence[Array]], Sequence[Solved]],
+    ) -> list[Solved]:
+        """The solutions of arrays, of which those that aren't known are solved together.
+
+        Args:
+            arrays: the conductances of each.
+            key: what else tells one solution from another, see `get`.
+            solve: solves arrays; each is asked for once.
+        """
+        keys: list[Hashable] = [
+            (key, g.shape, blake2b(g.tobytes(), digest_size=16).digest()) for g in arrays
+        ]
+        found: dict[Hashable, Solved] = {}
+        with self._lock:
+            for full in keys:
+                if full in self._known:
+                    self._known.move_to_end(full)
+                    found[full] = self._known[full]
+        unknown = {full: g for full, g in zip(keys, arrays, strict=True) if full not in found}
+        if unknown:
+            solved = solve(list(unknown.values()))
+            new: dict[Hashable, Solved] = dict(zip(unknown, solved, strict=True))
+            for part in itertools.chain.from_iterable(new.values()):
+                part.flags.writeable = False
+            with self._lock:
+                for full, solution in new.items():
+                    self._keep(full, solution)
+            found |= new
+        return [found[full] for full in keys]
 
     def forget(self) -> None:
         """Keep nothing of what has been solved so far."""

@@ -12,7 +12,7 @@ double precision is taken.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -34,6 +34,10 @@ _LARGE = 2**19
 
 _AT_ONCE = 2**23
 """Elements of what tiles take at their terminals, up to which tiles are solved at a time."""
+
+_TOGETHER = 2**16
+"""Cells of arrays up to which they are solved together: of small ones most of the time is none of
+the processor's arithmetic."""
 
 _ROUNDING = 1e-5
 """`Factorised.rounding` up to which single precision is enough; as a rule it is 1e-6, and the worst
@@ -80,7 +84,25 @@ def terminal_admittance(
     Raises:
         UserError: a conductance or a resistance that is negative, infinite or no number.
     """
-    return _seen(g, Lines(r_word=r_word, r_bit=r_bit), tiling, _admittances)
+    (found,) = terminal_admittances([g], r_word, r_bit, tiling)
+    return found
+
+
+def terminal_admittances(
+    arrays: Sequence[Array], r_word: float, r_bit: float, tiling: Tiling | None = None
+) -> list[Array]:
+    """What `terminal_admittance` finds of each of several arrays; small ones are solved together.
+
+    Args:
+        arrays: conductances of each, all of one shape.
+        r_word: resistance of one segment of a row in ohms, 0 for an ideal wire.
+        r_bit: the same for the columns.
+        tiling: largest array of which a matrix is made; by default it is one array.
+
+    Raises:
+        UserError: as there.
+    """
+    return _seen(arrays, Lines(r_word=r_word, r_bit=r_bit), tiling, _admittances)
 
 
 def wire_admittance(g: Array, r_word: float, r_bit: float, tiling: Tiling | None = None) -> Array:
@@ -98,26 +120,56 @@ def wire_admittance(g: Array, r_word: float, r_bit: float, tiling: Tiling | None
         (rows + columns, rows + columns), in siemens, rows first; a part of `terminal_admittance`,
         the devices take the rest.
     """
-    return _seen(g, Lines(r_word=r_word, r_bit=r_bit), tiling, _wires)
+    (found,) = _seen([g], Lines(r_word=r_word, r_bit=r_bit), tiling, _wires)
+    return found
 
 
 def _seen(
-    g: Array, lines: Lines, tiling: Tiling | None, of: Callable[[Tensor, Lines], Solved]
-) -> Array:
-    """Sum over the tiles of a matrix between their terminals, solved once for the same content."""
-    cells, tiling = checked_conductances(torch.from_numpy(g)), tiling or Tiling()
+    arrays: Sequence[Array],
+    lines: Lines,
+    tiling: Tiling | None,
+    of: Callable[[Tensor, Lines], Solved],
+) -> list[Array]:
+    """Matrices between the terminals of arrays, each solved once for the same content."""
+    for g in arrays:
+        checked_conductances(torch.from_numpy(g))
+    shape, tiling = arrays[0].shape, tiling or Tiling()
+    whole = tiling.cut(*shape) == (tuple(slice(0, n) for n in shape),)
 
-    def solve() -> Solved:
-        rows, columns = g.shape
-        if tiling.cut(rows, columns) == ((slice(0, rows), slice(0, columns)),):
-            return of(cells, lines)
-        total = np.zeros((rows + columns, rows + columns))
-        for tiles, terminals in _equal_tiles(cells, tiling):
-            for part, at in zip(_in_double(of(tiles, lines)), terminals, strict=True):
-                total[np.ix_(at, at)] += part
-        return (total,)
+    def solve(unknown: Sequence[Array]) -> list[Solved]:
+        if not whole:
+            return [_of_tiles(torch.from_numpy(g), lines, tiling, of) for g in unknown]
+        found: list[Solved] = []
+        size = max(1, _TOGETHER // math.prod(shape))
+        for first in range(0, len(unknown), size):
+            found += _of_each(unknown[first : first + size], lines, of)
+        return found
 
-    return _in_double(SOLUTIONS.get(g, (of.__name__, lines, tiling), solve))
+    solved = SOLUTIONS.get_all(arrays, (of.__name__, lines, tiling), solve)
+    return [_in_double(solution) for solution in solved]
+
+
+def _of_each(
+    arrays: Sequence[Array], lines: Lines, of: Callable[[Tensor, Lines], Solved]
+) -> list[Solved]:
+    """Matrices between the terminals of arrays in one piece."""
+    if len(arrays) == 1:
+        return [of(torch.from_numpy(arrays[0]), lines)]
+    found = _in_double(of(torch.from_numpy(np.stack(arrays)), lines))
+    # With memory of its own each, so that one can be forgotten without the others.
+    return [(each.copy(),) for each in found]
+
+
+def _of_tiles(
+    g: Tensor, lines: Lines, tiling: Tiling, of: Callable[[Tensor, Lines], Solved]
+) -> Solved:
+    """Sum over an array's tiles of the matrices between their terminals."""
+    terminals = sum(g.shape)
+    total = np.zeros((terminals, terminals))
+    for tiles, places in _equal_tiles(g, tiling):
+        for part, at in zip(_in_double(of(tiles, lines)), places, strict=True):
+            total[np.ix_(at, at)] += part
+    return (total,)
 
 
 def _equal_tiles(g: Tensor, tiling: Tiling) -> Iterator[tuple[Tensor, list[Index]]]:
