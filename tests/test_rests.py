@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -20,11 +21,11 @@ from analogdfc.cli import cli
 from analogdfc.cli.compare import _slowest_mode
 from analogdfc.comparison import Cause
 from analogdfc.controller import PI, PID, Controller, P
-from analogdfc.dynamics import Loop, RungeKutta4, free_state, reached
+from analogdfc.dynamics import Loop, RungeKutta4, free_state, reached, stability
 from analogdfc.dynamics.linalg import corrected, positive
 from analogdfc.dynamics.loop import LoopState, derivative, free_pass
 from analogdfc.dynamics.reached import steady_state
-from analogdfc.dynamics.stability import abscissa
+from analogdfc.dynamics.stability import _decaying, abscissa, stable
 from analogdfc.dynamics.steady import newton
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
@@ -124,6 +125,35 @@ def test_the_abscissa_is_that_of_all_the_equations(controller: Controller) -> No
     torch.testing.assert_close(
         abscissa(loop, root.layers, root.u)[0], expected, rtol=1e-6, atol=1e-7
     )
+
+
+def test_powers_that_vanish_are_those_of_stable_matrices_alone() -> None:
+    source = np.random.default_rng(3)
+    matrices = source.normal(size=(60, 8, 8)) / 8**0.5
+    # From well on the left to well on the right, far from normal, and just on either side.
+    matrices -= np.linspace(-0.2, 2.5, 60)[:, None, None] * np.eye(8)
+    skewed = np.triu(40 * source.normal(size=(10, 8, 8)), 1) - 0.3 * np.eye(8)
+    largest = np.linalg.eigvals(matrices).real.max(axis=-1)
+    edges = matrices - (largest + np.linspace(-1e-6, 1e-6, 60))[:, None, None] * np.eye(8)
+    for some in (matrices, skewed, edges, matrices[:0]):
+        expected = np.linalg.eigvals(some).real.max(axis=-1) < 0
+        for step in (0.1, 1.0, 30.0):
+            assert np.array_equal(_decaying(some, step), expected)
+
+
+def test_a_matrix_without_a_bilinear_transform_is_unstable() -> None:
+    assert not _decaying(np.diag([-1.0, 2.0])[None], 0.5)[0]
+    assert not _decaying(np.array([[[-1.0, 0.0], [0.0, 1e200]]]), 0.5)[0]
+
+
+@torch.no_grad()
+def test_most_stable_loops_need_no_eigenvalues(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, _, x, step = random_case(0, samples=4)
+    loop, u = Loop.of(network, DirectFeedback.transposed(network), PI()), torch.zeros_like(step)
+    free = free_pass(loop, x)
+    assert bool((abscissa(loop, free, u) < 0).all())
+    monkeypatch.setattr(stability, "_growth", None)
+    assert bool(stable(loop, free, u).all())
 
 
 def test_a_prediction_says_where_control_takes_a_neuron_out_of_its_linear_range() -> None:

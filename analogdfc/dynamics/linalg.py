@@ -6,8 +6,11 @@ oneMKL: `DLASWP` receives a wrong parameter), so matrices on the CPU go through 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from analogdfc.errors import ConvergenceError
@@ -17,6 +20,7 @@ _SINGULAR = (
     "controller without leak on feedback that doesn't reach the output?"
 )
 
+_Array = NDArray[Any]
 
 _SHORT = 1e-3
 """Share of a step's square below which its change tells nothing of it."""
@@ -122,12 +126,24 @@ def corrected(inverses: Tensor, step: Tensor, change: Tensor) -> Tensor:
     Returns:
         (batch, n, n); as it was where the step is 0 or the change leaves no inverse.
     """
-    seen = applied(inverses, change)
-    size = (step * seen).sum(dim=-1)
-    sound = size.abs() > _SHORT * step.square().sum(dim=-1)
-    share = torch.where(sound, 1 / size, 0.0)
-    across = applied(inverses.mT, step)
-    return inverses + (share.unsqueeze(-1) * (step - seen)).unsqueeze(-1) * across.unsqueeze(-2)
+    if inverses.device.type != "cpu":
+        seen = applied(inverses, change)
+        size = (step * seen).sum(dim=-1)
+        sound = size.abs() > _SHORT * step.square().sum(dim=-1)
+        share = torch.where(sound, 1 / size, 0.0)
+        across = applied(inverses.mT, step)
+        return inverses + (share.unsqueeze(-1) * (step - seen)).unsqueeze(-1) * across.unsqueeze(-2)
+    return torch.from_numpy(_corrected(*(t.detach().numpy() for t in (inverses, step, change))))
+
+
+def _corrected(inverses: _Array, step: _Array, change: _Array) -> _Array:
+    """`corrected` in NumPy, which takes a third of the time for small matrices."""
+    seen = (inverses @ change[..., None])[..., 0]
+    size = np.einsum("ij,ij->i", step, seen)
+    sound = np.abs(size) > _SHORT * np.einsum("ij,ij->i", step, step)
+    share = np.divide(1.0, size, out=np.zeros_like(size), where=sound)
+    across = step[:, None] @ inverses
+    return np.asarray(inverses + (share[:, None] * (step - seen))[..., None] * across)
 
 
 def positive(symmetric: Tensor, margin: Tensor) -> bool:

@@ -96,8 +96,10 @@ def _surely_reached(loop: Loop, free: Forward, root: Root) -> Tensor:
     """Roots that are stable and that the dynamics surely come to, (batch,)."""
     probe = _fastest(root)
     monotone = root.monotone
-    if len(probe) and not bool(stable(loop, _part(root.layers, probe), root.u[probe]).all()):
+    if probe is not None and not bool(stable(loop, _part(root.layers, probe), root.u[probe]).all()):
         monotone = torch.zeros_like(monotone)
+    if bool(monotone.all()):
+        return monotone
     left = torch.nonzero(~monotone & root.converged & (root.bend <= _STRAIGHT)).squeeze(-1)
     sure = monotone.clone()
     if len(left):
@@ -107,15 +109,15 @@ def _surely_reached(loop: Loop, free: Forward, root: Root) -> Tensor:
     return sure
 
 
-def _fastest(root: Root) -> Tensor:
-    """The monotone sample of the largest gain, which lags make oscillate first; none if none."""
+def _fastest(root: Root) -> slice | None:
+    """The monotone sample of the largest gain, which lags make oscillate first; None if none."""
     if not bool(root.monotone.any()) or root.iterations == 0:
-        return torch.zeros(0, dtype=torch.long, device=root.u.device)
-    gain = torch.where(root.monotone, root.gain, -1.0)
-    return gain.argmax().unsqueeze(0)
+        return None
+    k = int(torch.where(root.monotone, root.gain, -1.0).argmax())
+    return slice(k, k + 1)
 
 
-def _part(layers: Forward, where: Tensor) -> Forward:
+def _part(layers: Forward, where: Tensor | slice) -> Forward:
     """Some of the samples."""
     return Forward(*(tuple(signal[where] for signal in kind) for kind in layers))
 

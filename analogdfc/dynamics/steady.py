@@ -177,12 +177,12 @@ def _refined(loop: Loop, slopes: list[Tensor], rough: Tensor, right: Tensor) -> 
         near = inverse(rough)
     except ConvergenceError:
         return None
-    scale = right.norm(dim=-1).clamp(min=torch.finfo(right.dtype).tiny)
+    scale = torch.linalg.vector_norm(right, dim=-1).clamp(min=torch.finfo(right.dtype).tiny)
     u = applied(near, right)
     off = 1.0
     for _ in range(_REFINEMENTS):
         left = right - _response(loop, slopes, u) - loop.controller.damping * u
-        before, off = off, float((left.norm(dim=-1) / scale).max())
+        before, off = off, float((torch.linalg.vector_norm(left, dim=-1) / scale).max())
         u = u + applied(near, left)
         # What is left falls by the same factor each time.
         if off * (off / before) <= _REFINED:
@@ -270,7 +270,7 @@ def newton(
             matrix, definite = _linearised(loop, layers, u)
             near = inverse(matrix)
             monotone &= definite
-            gain = torch.maximum(gain, matrix.square().sum(dim=(-2, -1)).sqrt())
+            gain = torch.maximum(gain, torch.linalg.vector_norm(matrix, dim=(-2, -1)))
         before, was, left = size, u, error
         step = applied(near, error)
         whole = count == 0
@@ -297,7 +297,7 @@ def _linearised(loop: Loop, layers: Forward, u: Tensor) -> tuple[Tensor, Tensor]
     for dtype in (torch.float32, exact):
         jq = sensitivity(loop, layers.v, u, r=layers.r[1:], dtype=dtype)
         matrix = jq.to(exact) + eye
-        clear = _CLEAR * matrix.square().sum(dim=(-2, -1)).sqrt()
+        clear = _CLEAR * torch.linalg.vector_norm(matrix, dim=(-2, -1))
         if positive(matrix + matrix.mT, 2 * clear):
             return matrix, torch.ones_like(clear, dtype=torch.bool)
         least = _least(matrix)
@@ -330,14 +330,14 @@ def _damped(
     The last of the results is the residual after the whole step.
     """
     factor = torch.ones_like(scale)
-    whole: Tensor | None = None
+    trial, whole = u + step, None
     while True:
-        trial = u + factor.unsqueeze(-1) * step
         layers = rest(loop, free, trial)
-        error = target - layers.output - loop.controller.damping * trial
+        error = torch.sub(target, layers.output).sub_(trial, alpha=loop.controller.damping)
         found = error.abs().amax(dim=-1) / scale
         whole = found if whole is None else whole
-        worse = ~((found < size) | (found <= enough)) & (factor > 1e-3)
-        if not bool(worse.any()):
+        good = (found < size) | (found <= enough)
+        if bool(good.all()) or not bool((worse := ~good & (factor > 1e-3)).any()):
             return trial, layers, error, found, whole
         factor = torch.where(worse, factor / 2, factor)
+        trial = u + factor.unsqueeze(-1) * step
