@@ -19,7 +19,7 @@ from torch import Tensor
 from analogdfc.dynamics.layout import Index, Layout, port_places
 from analogdfc.dynamics.linalg import multiplied
 
-__all__ = ["BlockMatrix", "Coupling", "Pairs", "Part", "merged"]
+__all__ = ["BlockMatrix", "Coupling", "Pairs", "Part", "in_cells", "merged"]
 
 
 _DENSE = 1 << 17
@@ -116,12 +116,9 @@ class BlockMatrix:
 
     def __matmul__(self, z: Tensor) -> Tensor:
         """Products with vectors in grouped order, (chips, n, batch)."""
-        layout, batch = self.layout, z.shape[-1]
         out = torch.empty_like(z)
         for k, blocks in enumerate(self.own):
-            span = slice(*layout.starts[k : k + 2])
-            part = z[:, span].reshape(-1, blocks.shape[-1], batch)
-            out[:, span] = multiplied(blocks.flatten(0, 1), part).view(len(z), -1, batch)
+            multiplied(blocks, *(in_cells(self.layout, state, k) for state in (z, out)))
         for (i, j), couplings in self.pairs.items():
             for c in couplings:
                 here, there = self._ports(i, c.rows), self._ports(j, c.columns)
@@ -182,6 +179,18 @@ class BlockMatrix:
         grouped = self @ eye.expand(self.chips, -1, -1)
         place = torch.from_numpy(self.layout.place).to(grouped.device)
         return grouped[:, place][:, :, place]
+
+
+def in_cells(layout: Layout, z: Tensor, group: int) -> Tensor:
+    """The unknowns of a group by its cells, (chips, cells, size, batch); the same memory.
+
+    Args:
+        layout: the cells.
+        z: (chips, n, batch), in grouped order.
+        group: number of the group.
+    """
+    start, stop = layout.starts[group : group + 2]
+    return z[:, start:stop].view(len(z), *layout.groups[group].shape, z.shape[-1])
 
 
 def merged(couplings: Sequence[Coupling]) -> Coupling:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analogdfc.dynamics.blocks import BlockMatrix
+from analogdfc.dynamics.blocks import BlockMatrix, in_cells
 from analogdfc.dynamics.layout import Layout
 
 __all__ = ["Channels", "Kind", "Nonlinear", "deadzone"]
@@ -221,13 +221,8 @@ class Nonlinear:
     def add_to(self, right: Tensor, values: Sequence[Tensor], factor: float = 1.0) -> Tensor:
         """Add a multiple of values, by kinds, to their rows of (chips, n, batch), in place."""
         for kind, value in zip(self.kinds, values, strict=True):
-            self._cells(right, kind.group).index_add_(2, kind.row, value, alpha=factor)
+            in_cells(self.layout, right, kind.group).index_add_(2, kind.row, value, alpha=factor)
         return right
-
-    def _cells(self, z: Tensor, group: int) -> Tensor:
-        start, stop = self.layout.starts[group : group + 2]
-        members = self.layout.groups[group]
-        return z[:, start:stop].view(len(z), *members.shape, z.shape[-1])
 
     def added(self, matrix: BlockMatrix, factor: float, slopes: Tensor) -> BlockMatrix:
         """A matrix and a multiple of the channels' slopes.

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analogdfc.dynamics.blocks import BlockMatrix, Coupling, Pairs, merged
+from analogdfc.dynamics.blocks import BlockMatrix, Coupling, Pairs, in_cells, merged
 from analogdfc.dynamics.layout import Index, Layout
 from analogdfc.dynamics.linalg import inverse, multiplied
 from analogdfc.dynamics.pieces import Inverse
@@ -99,9 +99,9 @@ class Factor:
         """Solutions of the cells by themselves, (chips * cells, size, batch) of each group."""
         found = []
         for k, inverted in enumerate(self.inverses):
-            part = right[:, self.layout.starts[k] : self.layout.starts[k + 1]]
-            shaped = part.reshape(-1, inverted.shape[-1], right.shape[-1])
-            found.append(multiplied(inverted, shaped))
+            part = in_cells(self.layout, right, k)
+            by_chips = inverted.view(*part.shape[:2], *inverted.shape[1:])
+            found.append(multiplied(by_chips, part).flatten(0, 1))
         return found
 
     def currents(
@@ -147,17 +147,29 @@ class Factor:
         """The solution, (chips, n, batch), from those of the cells by themselves.
 
         Args:
-            local: see `local`; changed in place.
+            local: see `local`.
             chips: number of chips.
             near: voltages of the ports from which sweeps start.
             accuracy: see `solve`.
         """
-        if self._border is not None or self.sweeps is not None:
-            felt = [z.index_select(1, at) for z, at in zip(local, self.ports, strict=True)]
-            currents = self.currents(felt, chips, near, accuracy)
-            for z, response, current in zip(local, self.responses, currents, strict=True):
-                z -= multiplied(response, current)
-        return torch.cat([z.view(chips, -1, z.shape[-1]) for z in local], dim=1)
+        felt = [z.index_select(1, at) for z, at in zip(local, self.ports, strict=True)]
+        return self.loaded(local, self.currents(felt, chips, near, accuracy), chips)
+
+    def loaded(self, local: Sequence[Tensor], currents: Sequence[Tensor], chips: int) -> Tensor:
+        """The solution, (chips, n, batch), with known currents at the ports.
+
+        Args:
+            local: see `local`.
+            currents: see `currents`.
+            chips: number of chips.
+        """
+        out = local[0].new_empty(chips, self.layout.starts[-1], local[0].shape[-1])
+        parts = zip(local, self.responses, currents, strict=True)
+        for k, (z, response, current) in enumerate(parts):
+            cells = in_cells(self.layout, out, k)
+            moved = multiplied(response, current)
+            torch.sub(z.view(cells.shape), moved.view(cells.shape), out=cells)
+        return out
 
 
 class _Block(NamedTuple):

@@ -177,7 +177,10 @@ class Implicit:
             multiplied(g.whole, rest).add_(local[g.group])
             for g, rest in zip(groups, rests, strict=True)
         ]
-        return self.factor.finished(found, chips, self._near(groups, y)), pace.lost
+        near = self._near(groups, y)
+        if near is None:
+            return self.factor.loaded(found, currents, chips), pace.lost
+        return self.factor.finished(found, chips, near), pace.lost
 
     def _ports(self, guess: Tensor) -> list[Tensor]:
         """Voltages of the ports in a guess, (chips * cells, ports, batch) of each group."""
