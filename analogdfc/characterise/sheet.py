@@ -47,7 +47,7 @@ class Number:
         factor = 1.0
         if self.shown and self.shown != self.unit:
             factor = 1e-6 if self.shown == "V/us" else _PREFIXES[self.shown[0]]
-        value = f"{self.value * factor:.4g}"
+        value = f"{self.value * factor + 0.0:.4g}"  # no -0
         return value if self.error is None else f"{value} +- {self.error * factor:.2g}"
 
 

@@ -72,13 +72,15 @@ def characterise_tanh(bench: Bench) -> Sheet:
         _fitted(*_transfer(bench.at(c.celsius + part))[:2], c.card.scale.activation)
         for part in (-_APART, _APART)
     )
-    sigma, error = _mismatch(bench, fit.scale)
+    offsets, currents = _draws(bench, fit)
+    sigma, error = spread(offsets) if bench.drawn else (None, None)
     numbers = {
         "scale": Number("scale: input of tanh(1)", fit.scale, "V"),
         "current": Number("largest current", fit.current, "A", "uA"),
         "shape_error": Number("shape error, of the largest current", 100 * fit.shape, "%"),
         "offset_systematic": Number("offset, systematic", fit.offset, "V", "mV"),
         **drawn(bench.drawn, sigma, error),
+        **_of_current(currents),
         "input_resistance": Number("input resistance", resistance, "ohm", "kohm"),
         "scale_drift": Number(
             "scale, temperature coefficient", _drift(cold.scale, hot.scale), "1/K"
@@ -89,6 +91,8 @@ def characterise_tanh(bench: Bench) -> Sheet:
         "supply_current": Number("supply current at rest", supply, "A", "uA"),
     }
     entries = _entries(bench, fit, resistance, sigma)
+    if bench.drawn:
+        entries["tanh.mismatch"] = (numbers["current_sigma"].value or 0.0) / 100
     for key in ("scale_drift", "current_drift"):
         drift = numbers[key].value or 0.0
         entries[f"tanh.{key}"] = drift if abs(drift) > _LEAST_DRIFT else None
@@ -174,19 +178,27 @@ def _fitted(volts: NDArray[np.float64], out: NDArray[np.float64], unit: float) -
     return Fit(float(a * most), float(b * unit), float(s * unit), worst)
 
 
-def _mismatch(bench: Bench, scale: float) -> tuple[float | None, float | None]:
-    """Standard deviation of the offset, and its error; none without mismatch."""
-    if not bench.drawn:
-        return None, None
+def _of_current(currents: NDArray[np.float64]) -> dict[str, Number]:
+    """The line of a data sheet about the current's mismatch; none where nothing was drawn."""
+    if not len(currents):
+        return {}
+    name = f"largest current, mismatch (standard deviation of {len(currents)})"
+    sigma, error = spread(currents / float(np.mean(currents)))
+    return {"current_sigma": Number(name, 100 * sigma, "%", error=100 * error)}
+
+
+def _draws(bench: Bench, fit: Fit) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Offsets and largest currents of all copies that are drawn, in volts and amperes."""
     names = [f"vo{k}" for k in range(bench.drawn)]
+    if not names:
+        return np.zeros(0), np.zeros(0)
     lines = ["Vin in 0 0"]
     for k, name in enumerate(names):
         lines += [f"X{k} in 0 o{k} vdd vss tanh_cell", f"{name} o{k} 0 0"]
-    half = number(scale / 2)
+    most, step = number(_FITTED * fit.scale), number(fit.scale / 4)
     save = [f"i({name})" for name in names]
-    found = bench.sweep(
-        "dc", lines, f".dc Vin -{half} {half} {number(scale / 4)}", save, mismatch=True
-    )
+    found = bench.sweep("dc", lines, f".dc Vin -{most} {most} {step}", save, mismatch=True)
     draws = [-found.signals[name] for name in save]
-    offsets = np.array([-np.interp(0.0, out, found.points) for out in draws])
-    return spread(offsets)
+    offsets = [-np.interp(0.0, out, found.points) for out in draws]
+    currents = [_fitted(found.points, out, fit.scale).current for out in draws]
+    return np.array(offsets), np.array(currents)

