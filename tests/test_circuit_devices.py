@@ -207,7 +207,7 @@ def test_without_scaling_the_unit_is_that_of_the_card() -> None:
 
 def test_a_design_names_the_imperfections_of_its_card_and_of_its_devices() -> None:
     # This card's tanh cells were not measured.
-    measured = ("tanh current and scale", "tanh input resistance")
+    measured = ("tanh mismatch", "tanh current and scale", "tanh input resistance")
     on_card = tuple(n for n in OF_CARD if n not in measured)
     of_card = tuple(n for n in on_card if n not in ("device mismatch", "finite levels"))
     assert design_of(Devices.of(FULL, HOUR)).imperfections == (*of_card, *IMPERFECTIONS)
