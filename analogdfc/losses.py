@@ -12,7 +12,7 @@ from torch import Tensor
 
 from analogdfc.errors import UserError
 
-__all__ = ["LOSSES", "Loss", "SoftmaxCrossEntropy", "SquaredError"]
+__all__ = ["LOSSES", "Loss", "SoftmaxCrossEntropy", "SpreadSquaredError", "SquaredError"]
 
 
 class Loss(ABC):
@@ -108,4 +108,28 @@ class SoftmaxCrossEntropy(Loss):
         return y - torch.softmax(r, dim=-1)
 
 
-LOSSES: dict[str, Loss] = {"l2": SquaredError(), "cross-entropy": SoftmaxCrossEntropy()}
+class SpreadSquaredError(SquaredError):
+    """L = ||r - z||^2, with z_k = 0.9 for the class of a one-hot y and -0.9 for the others.
+
+    Outputs of tanh units reach both (Lillicrap et al. 2016, note 5).
+    """
+
+    _REACHED = 0.9
+
+    def value(self, r: Tensor, y: Tensor) -> Tensor:
+        """Loss of each sample, (batch,)."""
+        return super().value(r, self._spread(y))
+
+    def error(self, r: Tensor, y: Tensor) -> Tensor:
+        """2 (z - r), (batch, n_L)."""
+        return super().error(r, self._spread(y))
+
+    def _spread(self, y: Tensor) -> Tensor:
+        return self._REACHED * (2 * y - 1)
+
+
+LOSSES: dict[str, Loss] = {
+    "l2": SquaredError(),
+    "l2-spread": SpreadSquaredError(),
+    "cross-entropy": SoftmaxCrossEntropy(),
+}

@@ -58,6 +58,28 @@ Dynamic inversion (Podlaski and Machens 2020; `di-mnist`, with feedback at rando
 - Updates are online, one sample each. The paper doesn't print which leaks it shows; here they are
   two of its figure 3: 0.001 from the transposed weights, 0.01 at random.
 
+The same paper's autoencoder (`di-autoencoder`, from orthogonal weights
+`di-autoencoder-orthogonal`):
+
+- The published update sums over the 100 samples of a mini-batch, with half of the squared error for
+  a loss; here it is their mean, with all of it: the learning rate 1e-6 becomes 5e-5. Weights lose
+  1e-10 of themselves a step, whatever the rate. Spreads are those of the published code.
+
+Feedback alignment (Lillicrap et al. 2016; `fa-mnist` and those that begin with it, note 5;
+`fa-autoencoder-narrow`, `fa-autoencoder-wide`, note 9):
+
+- The loss of the text is taken for half of the squared error of a sample, here it is all of it:
+  half of a printed learning rate. It falls to a tenth after epochs 40 and 50 of 60, as the text
+  says only that it does so once progress has slowed down. Batches have 100 samples (note 2).
+- Feedback matrices are Glorot uniform, which sends errors of about the same size to all layers of
+  one width; the text scales them by trial and error.
+- Of the autoencoders no learning rate and no length is printed: those of note 5.
+- Neither patches of the image as receptive fields nor distorted images.
+
+Target propagation on the networks of deep feedback control (table S1 of Meulemans et al. 2021;
+`tp-mnist-3x256`, `tp-fashion-mnist-3x256`, `tp-mnist-autoencoder`): no settings are published, so
+these are those of Meulemans et al. 2020 on other sizes.
+
 In all of them, published test figures are means over mini-batches, the last of which is smaller;
 here they are means over samples.
 """
@@ -91,9 +113,9 @@ def load_preset(name: str) -> Preset:
     Args:
         name: one of `preset_names()`, or the path of a TOML file of one's own. Such a file has the
             tables [card] (title, source), [experiment] (preset and rule that it begins from, and
-            what is other than there: feedback, dataset, sizes, activation, loss, autoencoder,
-            standardised, samples), [set], the settings by their names, such as controller.k_p = 2,
-            and [rules.NAME], those of a rule alone.
+            what is other than there: feedback, dataset, sizes, activation, output_activation, loss,
+            autoencoder, standardised, between, samples), [set], the settings by their names, such
+            as controller.k_p = 2, and [rules.NAME], those of a rule alone.
 
     Raises:
         UserError: there is none; the message lists those that exist. Or a file that is no preset.

@@ -36,9 +36,11 @@ class OwnExperiment(Table):
     dataset: str | None = None
     sizes: tuple[int, ...] | None = None
     activation: str | tuple[str, ...] | None = None
+    output_activation: str | None = None
     loss: str | None = None
     autoencoder: bool | None = None
     standardised: bool | None = None
+    between: tuple[float, float] | None = None
     samples: int | None = None
 
 

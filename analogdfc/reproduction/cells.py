@@ -35,12 +35,15 @@ class Column:
         preset: its settings.
         figure: key of `training.FIGURES`.
         dataset: name of the set.
-        values: mean and standard deviation that the paper prints, by the name of the row.
+        values: mean and standard deviation that the paper prints, by the name of the row; nan
+            where it prints none.
         short: samples of the short form.
         simulate: `dfc-ss` simulates its loop: with many outputs Newton's method takes longer.
         epochs: where they aren't the preset's.
         target_stepsize: as of `TrainingRun`.
         alpha: the same.
+        pretraining: the same.
+        apart: why its values can't be compared with ours one by one; empty where they can.
     """
 
     preset: str
@@ -52,6 +55,8 @@ class Column:
     epochs: int | None = None
     target_stepsize: float | None = None
     alpha: float | None = None
+    pretraining: int | None = None
+    apart: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,20 +27,36 @@ COSTS = {
         "dfa": Cost(70),
         "dfc": Cost(15_000, 650),
         "dfc-ss": Cost(140, 650),
+        "dfc-ss simulated": Cost(15_000, 650),
         "dfc-ssa": Cost(130, 650),
+        "dtp": Cost(170),
+        "ddtp-linear": Cost(180, 90),
     },
     "autoencoder": {
         "bp": Cost(370),
         "dfa": Cost(130),
         "dfc": Cost(65_000, 6_800),
         "dfc-ss": Cost(200_000, 6_800),
+        "dfc-ss simulated": Cost(200_000, 6_800),
         "dfc-ssa": Cost(75_000, 6_800),
+        "dtp": Cost(500),
+        "ddtp-linear": Cost(1_000, 500),
     },
     "1x1000": {
         "bp": Cost(4_500),
         "fa": Cost(4_500),
         "pbp": Cost(5_500),
         "ndi": Cost(5_500),
+    },
+    "classes": {
+        "bp": Cost(400),
+        "fa": Cost(400),
+    },
+    "di-autoencoder": {
+        "bp": Cost(300),
+        "fa": Cost(300),
+        "pbp": Cost(6_000),
+        "ndi": Cost(6_000),
     },
     "5x256": {
         "bp": Cost(140),
@@ -59,6 +75,17 @@ COSTS = {
 _WIDE = 11.3
 """How much more work 3072-1024-1024-1024-10 is than 784-5x256-10, by its weights."""
 
+_AS_LARGE = {
+    "fa-mnist": 0.5,
+    "fa-mnist-3x1500": 3.0,
+    "fa-mnist-3x1500-dropout": 3.5,
+    "fa-mnist-3x1500-piecewise": 3.5,
+    "fa-mnist-10x1000": 5.0,
+    "fa-autoencoder-narrow": 2.0,
+    "fa-autoencoder-wide": 3.5,
+}
+"""Networks of Lillicrap et al. beside that of their costs, by their weights."""
+
 _NETWORKS = {
     "mnist": "3x256",
     "fashion-mnist": "3x256",
@@ -66,6 +93,12 @@ _NETWORKS = {
     "mnist-autoencoder": "autoencoder",
     "di-mnist": "1x1000",
     "di-mnist-random": "1x1000",
+    "di-autoencoder": "di-autoencoder",
+    "di-autoencoder-orthogonal": "di-autoencoder",
+    "tp-mnist-3x256": "3x256",
+    "tp-fashion-mnist-3x256": "3x256",
+    "tp-mnist-autoencoder": "autoencoder",
+    **dict.fromkeys(_AS_LARGE, "classes"),
 }
 
 SAMPLES = {
@@ -78,14 +111,17 @@ SAMPLES = {
 """Samples that are learned from."""
 
 
-def cost_of(preset: str, rule: str) -> Cost:
+def cost_of(preset: str, rule: str, simulate: bool = False) -> Cost:
     """The cost of a sample with a preset.
 
     Args:
         preset: its name.
         rule: name of the rule.
+        simulate: a rule of the steady state simulates its loop.
     """
-    found = COSTS[_NETWORKS.get(preset, "5x256")][rule]
+    found = COSTS[_NETWORKS.get(preset, "5x256")][f"{rule} simulated" if simulate else rule]
+    if (size := _AS_LARGE.get(preset)) is not None:
+        return Cost(size * found.forward)
     if preset.startswith("tp-cifar10"):
         return Cost(_WIDE * found.forward, _WIDE * found.feedback)
     return found

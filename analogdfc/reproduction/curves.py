@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from analogdfc.drawing import Figure, headed, new_figure, own_settings
 from analogdfc.experiments.results import Curves, values
 from analogdfc.reproduction.cells import Cell
-from analogdfc.reproduction.training import Course
+from analogdfc.reproduction.training import FIGURES, Course
 from analogdfc.training import Angles
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["angle_curves", "claim_curves", "image_rows", "training_curves"]
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "0.55")
+_TEST_LOSSES = ("test loss", "test loss, sum over outputs")
 _OVER_OUTPUTS = ("test loss", "least training loss, mean over outputs")
 
 
@@ -47,11 +49,13 @@ def training_curves(curves: Mapping[Cell, Sequence[Course]], heading: str) -> Fi
             style = {"color": colour, "marker": "." if length < 30 else None, "label": cell.row}
             axes.plot(epochs, taken.mean(axis=0), **style)
             axes.fill_between(epochs, taken.min(axis=0), taken.max(axis=0), alpha=0.2, fc=colour)
-            axes.axhline(column.values[cell.row][0], color=colour, linestyle="--", linewidth=0.8)
+            if not math.isnan(printed := column.values[cell.row][0]):
+                axes.axhline(printed, color=colour, linestyle="--", linewidth=0.8)
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("epoch")
         percent = column.figure == "test error"
-        axes.set_ylabel("test error (%)" if percent else f"{column.figure} (1)")
+        unit = FIGURES[column.figure][0]
+        axes.set_ylabel("test error (%)" if percent else f"{column.figure} ({unit})")
         if not percent:
             axes.set_yscale("log")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -70,7 +74,9 @@ def by_epoch(course: Course, figure: str) -> list[float]:
     share = course.outputs if figure in _OVER_OUTPUTS else 1
     if figure == "test error":
         return [100 * m.test.error for m in course.history]
-    if figure == "test loss":
+    if figure == "time of an epoch":
+        return [course.seconds / len(course.history)] * len(course.history)
+    if figure in _TEST_LOSSES:
         return [m.test.loss / share for m in course.history]
     return [m.train.loss / share for m in course.history]
 

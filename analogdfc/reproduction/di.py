@@ -13,7 +13,8 @@ from analogdfc.experiments.inversion_tasks import NAMES, InversionRun
 from analogdfc.experiments.results import Curves, CurvesRun, Values, values
 from analogdfc.reproduction.cells import Column, Method
 from analogdfc.reproduction.claims import Claim, ClaimsFigure, Drawn
-from analogdfc.reproduction.items import Item, Unbuilt
+from analogdfc.reproduction.comparisons import ComparedTable, Comparison
+from analogdfc.reproduction.items import Item
 from analogdfc.reproduction.tables import TrainingTable
 
 __all__ = ["ITEMS"]
@@ -229,10 +230,61 @@ ITEMS: tuple[Item, ...] = (
             )
         },
     ),
-    Unbuilt(
+    ComparedTable(
         "di/fig4-autoencoder",
-        "MNIST autoencoder by non-dynamic inversion (parts b to d)",
-        "the spread of its Gaussian weights isn't printed, nor any number of its curves",
+        "MNIST autoencoder by non-dynamic inversion (part b)",
+        seeds=3,
+        methods={name: Method(name) for name in ("bp", "fa", "pbp", "ndi")},
+        columns={
+            start: Column(
+                preset=preset,
+                figure="training loss",
+                dataset="mnist",
+                values=dict.fromkeys(("bp", "fa", "pbp", "ndi"), (math.nan, math.nan)),
+            )
+            for start, preset in (
+                ("random", "di-autoencoder"),
+                ("orthogonal", "di-autoencoder-orthogonal"),
+            )
+        },
+        comparisons=[
+            Comparison(
+                "BP learns only from orthogonal weights (at most 0.8 of its error from random "
+                "ones)",
+                less=["orthogonal/bp"],
+                more=["random/bp"],
+                factor=0.8,
+            ),
+            Comparison(
+                "PBP and NDI perform decently from random weights (at most 0.8 of BP's error)",
+                less=["random/pbp", "random/ndi"],
+                more=["random/bp"],
+                factor=0.8,
+            ),
+            Comparison(
+                "they are slower from orthogonal ones",
+                less=["random/pbp", "random/ndi"],
+                more=["orthogonal/pbp", "orthogonal/ndi"],
+            ),
+            *(
+                Comparison(
+                    f"FA performs poorly, {start} weights: worse than PBP and NDI",
+                    less=[f"{start}/pbp", f"{start}/ndi"],
+                    more=[f"{start}/fa"],
+                )
+                for start in ("random", "orthogonal")
+            ),
+            *(
+                Comparison(
+                    f"BP from orthogonal and NDI from random weights end alike ({a} at most 1.25 "
+                    f"times {b})",
+                    less=[a],
+                    more=[b],
+                    factor=1.25,
+                )
+                for a, b in (("orthogonal/bp", "random/ndi"), ("random/ndi", "orthogonal/bp"))
+            ),
+        ],
     ),
 )
 """In the order of the text."""

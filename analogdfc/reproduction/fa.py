@@ -316,20 +316,8 @@ def _judge_flow(found: Sequence[Curves]) -> list[Claim]:
 
 
 _NOT_RUN = {
-    "fa/s5": (
-        "Receptive fields on MNIST",
-        "the networks are those of the main text",
-    ),
-    "fa/note5": (
-        "Larger and deeper networks on MNIST",
-        "no presets of these networks with their schedule of the learning rate yet",
-    ),
     "fa/note6": ("SVHN", "the data set isn't supported"),
     "fa/note7": ("TIMIT", "the data set isn't supported"),
-    "fa/note9": (
-        "Narrow and wide autoencoders on MNIST",
-        "no presets of these networks yet; the learning rate isn't printed",
-    ),
 }
 
 ITEMS: tuple[Item, ...] = (

@@ -6,13 +6,17 @@ cite their settings, describe them; claims and numbers are the supplement's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from analogdfc.experiments.alignment_networks import LinearTaskRun, NeuronsRun
 from analogdfc.experiments.results import Curves, CurvesRun, values
+from analogdfc.reproduction.cells import Column, Method
 from analogdfc.reproduction.claims import Claim, ClaimsFigure, Drawn
+from analogdfc.reproduction.comparisons import ComparedTable, Comparison
+from analogdfc.reproduction.images import FieldsFigure
 from analogdfc.reproduction.items import Item
 
 __all__ = ["ITEMS"]
@@ -86,6 +90,26 @@ def _judge_neurons(found: Sequence[Curves]) -> list[Claim]:
     ]
 
 
+_RULES = {"bp": Method("bp"), "fa": Method("fa")}
+
+
+def _classes(preset: str, **percent: float) -> Column:
+    """Test errors on MNIST that note 5 prints, means of five repeats without their spread."""
+    values = {name.replace("_", "-"): (p, math.nan) for name, p in percent.items()}
+    return Column(preset=preset, figure="test error", dataset="mnist", values=values)
+
+
+def _images(preset: str, **loss: float) -> Column:
+    """Squared errors of autoencoders that note 9 prints, of one training each."""
+    return Column(
+        preset=preset,
+        figure="test loss, sum over outputs",
+        dataset="mnist",
+        values={name: (value, math.nan) for name, value in loss.items()},
+        apart="over what its squares are summed isn't printed",
+    )
+
+
 ITEMS: tuple[Item, ...] = (
     ClaimsFigure(
         "fa/fig2",
@@ -99,6 +123,12 @@ ITEMS: tuple[Item, ...] = (
             Drawn(["angle"], "20 samples", "angle to the hidden updates of bp (degree)"),
         ],
     ),
+    FieldsFigure(
+        "fa/s5",
+        "Receptive fields on MNIST, 784-1000-10",
+        column=Column(preset="fa-mnist", figure="test error", dataset="mnist", values={}),
+        methods=_RULES,
+    ),
     ClaimsFigure(
         "fa/s9",
         "20-1000-20 on a quadratic function: alignment neuron by neuron",
@@ -109,6 +139,56 @@ ITEMS: tuple[Item, ...] = (
         drawn=[
             Drawn(["error"], "100 updates", "normalised squared error (1)", log=True),
             Drawn(["before", "after"], "hidden neuron", "angle of both pathways (degree)"),
+        ],
+    ),
+    ComparedTable(
+        "fa/note5",
+        "Larger and deeper networks on MNIST",
+        seeds=5,
+        printed=1,
+        methods={
+            **_RULES,
+            "fa-dropout": Method("fa", variant="-dropout"),
+            "fa-piecewise": Method("fa", variant="-piecewise"),
+        },
+        columns={
+            "1000": _classes("fa-mnist", fa=2.1),
+            "3x1500": _classes(
+                "fa-mnist-3x1500", bp=1.62, fa=1.32, fa_dropout=1.2, fa_piecewise=1.1
+            ),
+            "10x1000": _classes("fa-mnist-10x1000", bp=1.65, fa=1.45),
+        },
+        comparisons=[
+            Comparison(
+                f"{column}: feedback alignment makes fewer errors than backpropagation",
+                less=[f"{column}/fa"],
+                more=[f"{column}/bp"],
+            )
+            for column in ("3x1500", "10x1000")
+        ],
+    ),
+    ComparedTable(
+        "fa/note9",
+        "Narrow and wide autoencoders on MNIST",
+        seeds=1,
+        methods=_RULES,
+        columns={
+            "narrow": _images("fa-autoencoder-narrow", bp=8.6, fa=30.2),
+            "wide": _images("fa-autoencoder-wide", bp=1.5, fa=0.72),
+        },
+        comparisons=[
+            Comparison(
+                "narrow: backpropagation is significantly better (half of the error or less; "
+                "printed: 0.28)",
+                less=["narrow/bp"],
+                more=["narrow/fa"],
+                factor=0.5,
+            ),
+            Comparison(
+                "wide: feedback alignment outperforms backpropagation (printed: 0.48 of its error)",
+                less=["wide/fa"],
+                more=["wide/bp"],
+            ),
         ],
     ),
 )

@@ -1,11 +1,18 @@
-"""What autoencoders make of images: figure S14 of Meulemans et al. 2021."""
+"""Figures of pictures from trained networks: outputs of autoencoders, and receptive fields.
+
+Figure S14 of Meulemans et al. 2021, and figure S5 of Lillicrap et al. 2016.
+"""
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from analogdfc.errors import UserError
 from analogdfc.jobs import Run
@@ -19,17 +26,21 @@ from analogdfc.reproduction.training import Course, TrainingRun
 if TYPE_CHECKING:
     from analogdfc.drawing import Figure
 
-__all__ = ["ImagesFigure"]
+__all__ = ["FieldsFigure", "ImagesFigure"]
 
 _SHOWN = 10
+_FIELDS = 100
+"""Neurons whose weights are kept, as many as the paper shows."""
+
+_GROWN = 0.1
 _GOOD, _BAD = ("bp", "dfc-ssa"), ("dfc-ssa-fixed", "dfa")
 _HALF = 0.5
 """Of the squared error of the bad, what the good leave at most; the paper has words only."""
 
 
 @dataclass(frozen=True)
-class ImagesFigure(Item):
-    """Test images beside the outputs of trained autoencoders.
+class PicturesFigure(Item):
+    """Pictures from a training of each method.
 
     Attributes:
         column: the experiment; its values mean nothing here.
@@ -57,6 +68,31 @@ class ImagesFigure(Item):
         """See `Item.seconds`."""
         trainings = [run for runs in self._runs(scope).values() for run in runs]
         return sum(run.seconds(cost_of(run.preset, run.rule)) for run in trainings)
+
+    def _runs(self, scope: Scope) -> dict[str, list[TrainingRun]]:
+        return {
+            name: [
+                self._training(self.methods[name], scope, seed) for seed in range(scope.seeds or 1)
+            ]
+            for name in chosen(self.name, [*self.methods], scope)
+        }
+
+    def _done(self, scope: Scope, found: Findings) -> dict[str, list[Course]]:
+        """Trainings that are done, by method."""
+        done = {
+            name: [found[r] for r in runs if r in found and not isinstance(found[r], UserError)]
+            for name, runs in self._runs(scope).items()
+        }
+        return {name: courses for name, courses in done.items() if courses}
+
+    @abstractmethod
+    def _training(self, method: Method, scope: Scope, seed: int) -> TrainingRun:
+        """The training of a method, which keeps the pictures."""
+
+
+@dataclass(frozen=True)
+class ImagesFigure(PicturesFigure):
+    """Test images beside the outputs of trained autoencoders."""
 
     def rows(self, scope: Scope, found: Findings) -> list[Row]:
         """See `Item.rows`."""
@@ -88,24 +124,65 @@ class ImagesFigure(Item):
         if not rows:
             return None
         pictures = {"input": next(iter(rows.values()))[0], **{n: i[1] for n, i in rows.items()}}
-        side = math.isqrt(next(iter(pictures.values())).shape[1])
-        return image_rows(
-            {name: rows.reshape(-1, side, side) for name, rows in pictures.items()}, self.title
+        return image_rows({name: _squares(rows) for name, rows in pictures.items()}, self.title)
+
+    def _training(self, method: Method, scope: Scope, seed: int) -> TrainingRun:
+        return training(self.column, method, scope, seed, shown=_SHOWN)
+
+
+@dataclass(frozen=True)
+class FieldsFigure(PicturesFigure):
+    """Weights of neurons of the first layer, before learning and after it."""
+
+    def rows(self, scope: Scope, found: Findings) -> list[Row]:
+        """See `Item.rows`."""
+        done = self._done(scope, found)
+        numbers: dict[str, list[float]] = {}
+        for name, courses in done.items():
+            pairs = [c.images for c in courses if c.images is not None]
+            for k, when in enumerate(("before", "after")):
+                numbers[f"{name}, {when}"] = [_smoothness(pair[k]) for pair in pairs]
+        if not numbers:
+            return []
+        grown = [
+            min(
+                numbers[f"{name}, after"][k] - numbers[f"{name}, before"][k]
+                for name in done
+                if k < len(numbers[f"{name}, after"])
+            )
+            for k in range(max(map(len, numbers.values())))
+        ]
+        why = cut(self.column, scope)
+        says = (
+            "the random weights of the first layer become receptive fields (correlation of the "
+            f"weights of neighbouring pixels, which grows by {_GROWN} or more)"
         )
+        return [statement(says, "1", numbers, [None if why else g > _GROWN for g in grown], why)]
 
-    def _runs(self, scope: Scope) -> dict[str, list[TrainingRun]]:
-        return {
-            name: [
-                training(self.column, self.methods[name], scope, seed, shown=_SHOWN)
-                for seed in range(scope.seeds or 1)
-            ]
-            for name in chosen(self.name, [*self.methods], scope)
-        }
+    def draw(self, scope: Scope, found: Findings) -> Figure | None:
+        """Fields of the first seed; see `Item.draw`."""
+        from analogdfc.reproduction.curves import image_rows  # drawing takes long to import
 
-    def _done(self, scope: Scope, found: Findings) -> dict[str, list[Course]]:
-        """Trainings that are done, by method."""
-        done = {
-            name: [found[r] for r in runs if r in found and not isinstance(found[r], UserError)]
-            for name, runs in self._runs(scope).items()
-        }
-        return {name: courses for name, courses in done.items() if courses}
+        done = self._done(scope, found)
+        pairs = {name: c[0].images for name, c in done.items() if c[0].images is not None}
+        if not pairs:
+            return None
+        start = next(iter(pairs.values()))[0]
+        pictures = {"start": start, **{name: pair[1] for name, pair in pairs.items()}}
+        return image_rows({n: _squares(w[:_SHOWN]) for n, w in pictures.items()}, self.title)
+
+    def _training(self, method: Method, scope: Scope, seed: int) -> TrainingRun:
+        return training(self.column, method, scope, seed, fields=_FIELDS)
+
+
+def _squares(rows: NDArray[Any]) -> NDArray[Any]:
+    """Rows as square images, (rows, side, side)."""
+    side = math.isqrt(rows.shape[1])
+    return rows.reshape(-1, side, side)
+
+
+def _smoothness(weights: NDArray[Any]) -> float:
+    """Correlation of neighbours along rows and columns in square images, mean over both."""
+    images = _squares(weights)
+    pairs = (images[:, :, :-1], images[:, :, 1:]), (images[:, :-1], images[:, 1:])
+    return float(np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs]))

@@ -87,6 +87,7 @@ def training(
     angles: str = "",
     every: int = 100,
     shown: int = 0,
+    fields: int = 0,
 ) -> TrainingRun:
     """The training of a method in an experiment.
 
@@ -98,6 +99,7 @@ def training(
         angles: as of `TrainingRun`.
         every: the same; every step in the short form.
         shown: the same.
+        fields: the same.
     """
     dataset = taken(column.dataset, scope)
     assert dataset is not None
@@ -111,16 +113,18 @@ def training(
         simulate=column.simulate and method.rule == "dfc-ss",
         target_stepsize=column.target_stepsize,
         alpha=column.alpha,
+        pretraining=column.pretraining,
         angles=angles,
         every=1 if scope.quick and angles else every,
         shown=shown,
+        fields=fields,
         data=scope.data,
     )
     if not scope.quick:
         return run
     return replace(
         run,
-        pretraining=1,
+        pretraining=1 if column.pretraining is None else column.pretraining,
         samples=column.short,
         held_out=_SHORT_HELD_OUT,
         batch_size=min(_SHORT_BATCH, column.short),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -74,12 +75,13 @@ class TrainingTable(Item):
     def runs(self, scope: Scope) -> list[Run[Any]]:
         """The trainings, seed after seed; see `Item.runs`."""
         cells = self.cells(scope)
-        return [cell.runs[k] for k in range(self._seeds(scope)) for cell in cells]
+        runs = (cell.runs[k] for k in range(self._seeds(scope)) for cell in cells)
+        return list(dict.fromkeys(runs))  # columns may print different figures of one training
 
     def seconds(self, scope: Scope) -> float:
         """See `Item.seconds`."""
-        trainings = [run for cell in self.cells(scope) for run in cell.runs]
-        return sum(run.seconds(cost_of(run.preset, run.rule)) for run in trainings)
+        trainings = {run for cell in self.cells(scope) for run in cell.runs}
+        return sum(run.seconds(cost_of(run.preset, run.rule, run.simulate)) for run in trainings)
 
     def rows(self, scope: Scope, found: Findings) -> list[Row]:
         """See `Item.rows`."""
@@ -88,7 +90,7 @@ class TrainingTable(Item):
         for name, column in self._chosen(scope).items():
             own = [cell for cell in cells if cell.column is column]
             unit, figure, _ = FIGURES[column.figure]
-            early = cut(column, scope, ENOUGH)
+            early = ", ".join(filter(None, [cut(column, scope, ENOUGH), column.apart]))
             made = [self._row(cell, unit, figure, scope, found) for cell in own]
             order = ordered(name, made, early)
             if order is not None and not early and (short := cut(column, scope)):
@@ -114,10 +116,12 @@ class TrainingTable(Item):
         found: Findings,
     ) -> Row:
         mean, spread = cell.column.values[cell.row]
-        said = Published(mean, spread, self.printed or self.seeds, source=self.name)
+        said = None
+        if not math.isnan(mean):
+            said = Published(mean, spread, self.printed or self.seeds, source=self.name)
         values = [figure(course) for course in done(cell.runs, found)]
         failed = [str(found[r]) for r in cell.runs if isinstance(found.get(r), UserError)]
-        row = quantity(cell.name, unit, said, values, cut(cell.column, scope))
+        row = quantity(cell.name, unit, said, values, _told(cell.column, scope))
         if failed:
             why = f"{len(failed)} of {len(cell.runs)} failed: {failed[0]}"
             return replace(row, agrees=False, why=why)
@@ -139,3 +143,8 @@ class TrainingTable(Item):
 
     def _seeds(self, scope: Scope) -> int:
         return scope.seeds or (1 if scope.quick else self.seeds)
+
+
+def _told(column: Column, scope: Scope) -> str:
+    """Why a number of the column has no verdict; empty where it can have one."""
+    return ", ".join(filter(None, [cut(column, scope), column.apart]))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from analogdfc import records
 from analogdfc.datasets import Dataset, Samples
@@ -50,8 +51,9 @@ class Course:
         seconds: of a processor that it took, in all its parts; nan where nobody kept them.
         angles: those that were taken of its updates.
         stopped: why it broke off before its end; empty where it didn't.
-        images: test samples, and what the network makes of them at the end, (2, samples, n_L);
-            None where nobody wants any.
+        images: test samples, and what the network makes of them at the end, (2, samples, n_L); or
+            weights of hidden neurons at the start and at the end, (2, neurons, n_0). None where
+            nobody wants any.
     """
 
     history: tuple[Metrics, ...]
@@ -89,6 +91,17 @@ FIGURES = {
         lambda course: course.history[-1].train.loss,
         "training loss, mean during the last epoch",
     ),
+    "test loss, sum over outputs": (
+        "1",
+        lambda course: course.best_by_loss.test.loss,
+        "squared error of the test samples, sum over outputs, at the epoch with the least "
+        "validation loss",
+    ),
+    "time of an epoch": (
+        "s",
+        lambda course: course.seconds / len(course.history),
+        "time of one core in an epoch, feedback learning and figures included",
+    ),
     "least training loss": (
         "1",
         lambda course: min(m.train.loss for m in course.history),
@@ -125,6 +138,7 @@ class TrainingRun(Run[Course]):
         angles: references of the angles that are taken, as `AngleSettings.parse` reads them.
         every: steps from one measurement of them to the next.
         shown: first test samples of an autoencoder whose outputs are kept.
+        fields: first neurons of the first layer whose weights are kept; not with `shown`.
         dtype: floating type.
         data: folder of data sets; no part of the settings.
         checkpoint: where the state is kept after each epoch; no part of the settings. None for
@@ -147,6 +161,7 @@ class TrainingRun(Run[Course]):
     angles: str = ""
     every: int = 100
     shown: int = 0
+    fields: int = 0
     dtype: str = "float64"
     data: Path | None = field(default=None, compare=False)
     checkpoint: Path | None = field(default=None, compare=False)
@@ -204,10 +219,12 @@ class TrainingRun(Run[Course]):
     def run(self, progress: Progress) -> Course:
         """Train, from the checkpoint where there is one; see `Task.run`."""
         base, samples = self._base, self.samples
-        how = base.autoencoder, base.standardised
+        how = base.autoencoder, base.standardised, base.between
         data = _loaded(self.dataset, self.data, self.dtype, samples, *how)
         experiment = self.experiment(data)
         trainer = experiment.trainer(_cut(data, self.held_out))
+        weights = trainer.rule.network.weights[0]
+        fields = [_rows(weights, self.fields)]
         checkpoint, spent = self.checkpoint or checkpoint_place(), 0.0
         if checkpoint is not None and exists(checkpoint):
             record = records.read(checkpoint)
@@ -229,6 +246,8 @@ class TrainingRun(Run[Course]):
         angles = Angles((), {}) if trainer.angles is None else trainer.angles.found
         seconds = time.process_time() - begin
         course = Course(tuple(trainer.history), experiment.sizes[-1], seconds, angles)
+        if self.fields:
+            return replace(course, images=np.stack([*fields, _rows(weights, self.fields)]))
         if not self.shown:
             return course
         given = trainer.data.x_test[: self.shown]
@@ -278,7 +297,7 @@ class TrainingRun(Run[Course]):
             **_history(result.history, result.outputs),
             "outputs": result.outputs,
             _SECONDS: result.seconds,
-            **({} if result.images is None else {_IMAGES: _images(result.images)}),
+            **({} if result.images is None else {_IMAGES: self._images(result.images)}),
             **({ALIGNMENT: angles_tree(result.angles, self._depth)} if self.angles else {}),
             **({"stopped": result.stopped} if result.stopped else {}),
         }
@@ -286,12 +305,20 @@ class TrainingRun(Run[Course]):
     def unpack(self, record: Record) -> Course:
         """See `Run.unpack`."""
         course = _course(record, "", record.integer("outputs"))
-        if self.shown:
-            course = replace(course, images=record.array(_IMAGES, shape=(2, None, course.outputs)))
+        if self.shown or self.fields:
+            width = course.outputs if self.shown else None
+            course = replace(course, images=record.array(_IMAGES, shape=(2, None, width)))
         if not self.angles:
             return course
         names = [str(r) for r in AngleSettings.parse(self.angles).references]
         return replace(course, angles=read_angles(record, ALIGNMENT, names, self._depth))
+
+    def _images(self, pairs: NDArray[np.float64]) -> Quantity:
+        if self.fields:
+            text = "weights of the first layer, at the start and at the end"
+            return Quantity(pairs, "1", text, ("start or end", "neuron", "input"))
+        text = "test samples, and what the network makes of them"
+        return Quantity(pairs, "1", text, ("input or output", "sample", "pixel"))
 
     @property
     def _depth(self) -> int:
@@ -327,9 +354,9 @@ def _beside(place: Path) -> Path:
     return place.with_name(f"{place.stem}.checkpoint.h5")
 
 
-def _images(pairs: NDArray[np.float64]) -> Quantity:
-    text = "test samples, and what the network makes of them"
-    return Quantity(pairs, "1", text, ("input or output", "sample", "pixel"))
+def _rows(weights: Tensor, count: int) -> NDArray[np.float64]:
+    """A copy of the first rows of a matrix."""
+    return weights.detach()[:count].double().cpu().numpy().copy()
 
 
 def _history(history: tuple[Metrics, ...], outputs: int) -> dict[str, Quantity]:
@@ -363,10 +390,15 @@ def _loaded(
     samples: int | None,
     autoencoder: bool,
     standardised: bool,
+    between: tuple[float, float] | None,
 ) -> Dataset:
     """A set, kept for the next run: reading one takes longer than an epoch of some rules."""
     asked = Experiment(
-        dataset=dataset, samples=samples, autoencoder=autoencoder, standardised=standardised
+        dataset=dataset,
+        samples=samples,
+        autoencoder=autoencoder,
+        standardised=standardised,
+        between=between,
     )
     return asked.load(folder, DTYPES[dtype])
 

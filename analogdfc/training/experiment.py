@@ -99,10 +99,13 @@ class Experiment:
         dataset: name of the data set.
         sizes: neurons of layers 0 to L.
         activation: nonlinearity of the hidden layers, one name or one a layer.
-        loss: name of the loss, 'l2' or 'cross-entropy'.
+        output_activation: that of the last layer.
+        loss: name of the loss: 'l2', 'l2-spread' or 'cross-entropy'.
         autoencoder: the labels are the inputs.
         standardised: inputs less the mean of each over the samples that are learned from, with a
             variance of 1 over all of them together.
+        between: bounds to which inputs are moved and stretched, so that the least and the largest
+            of the samples that are learned from lie there; None leaves them.
         feedback: 'learned' or 'fixed', for rules of deep feedback control: where the feedback
             weights start, at random or at the product of the transposed weights.
         pathway: makes the feedback pathway of another rule, from the network and a generator; by
@@ -130,9 +133,11 @@ class Experiment:
     dataset: str = "digits"
     sizes: tuple[int, ...] = (64, 32, 10)
     activation: str | tuple[str, ...] = "tanh"
+    output_activation: str = "linear"
     loss: str = "cross-entropy"
     autoencoder: bool = False
     standardised: bool = False
+    between: tuple[float, float] | None = None
     feedback: str = "fixed"
     pathway: Callable[[Network, torch.Generator], nn.Module] | None = None
     feedback_start: FeedbackStart = field(default_factory=FeedbackStart)
@@ -156,6 +161,8 @@ class Experiment:
             raise UserError("frozen layers: the devices of a chip are all written")
         if self.start is not None and self.initial != InitialWeights():
             raise UserError("initial weights: the weights to start from say them already")
+        if self.between is not None and not self.between[0] < self.between[1]:
+            raise UserError(f"inputs between {self.between}: the first must be below the second")
         for what, name, known in (
             ("loss", self.loss, LOSSES),
             ("feedback", self.feedback, FEEDBACKS),
@@ -175,6 +182,7 @@ class Experiment:
             "dataset": self.dataset,
             "autoencoder": self.autoencoder,
             **({"standardised": True} if self.standardised else {}),
+            **({} if self.between is None else {"between": list(self.between)}),
             "feedback": "learned" if targets else self.feedback,
             "seed": self.seed,
             **({} if self.chip_seed is None else {"chip_seed": self.chip_seed}),
@@ -205,6 +213,7 @@ class Experiment:
             samples=self.samples,
             autoencoder=self.autoencoder,
             standardised=self.standardised,
+            between=self.between,
             device=device,
         )
 
@@ -221,6 +230,7 @@ class Experiment:
         network = Network(
             self.sizes,
             self.activation,
+            self.output_activation,
             dtype=data.x.dtype,
             device=data.x.device,
             generator=generator,
@@ -376,6 +386,7 @@ def prepared(
     samples: int | None = None,
     autoencoder: bool = False,
     standardised: bool = False,
+    between: tuple[float, float] | None = None,
     device: torch.device | str = "cpu",
 ) -> Dataset:
     """Set samples aside for validation where there are none, and bring the data to a device.
@@ -386,6 +397,7 @@ def prepared(
         samples: keep only so many training samples; which ones is the same in every run.
         autoencoder: take the inputs for labels.
         standardised: see `Experiment`.
+        between: the same; what is standardised is stretched after it.
         device: where the data go.
 
     Raises:
@@ -403,13 +415,19 @@ def prepared(
     if len(kept) < len(data.x):
         learned = Samples(data.x[kept], data.y[kept])
 
-    mean, size = torch.zeros_like(learned.x[0]), 1.0
+    mean, size, middle = torch.zeros_like(learned.x[0]), 1.0, 0.0
     if standardised:
         mean = learned.x.mean(dim=0)
         size = float((learned.x - mean).square().mean().sqrt()) or 1.0
+    if between is not None:
+        x = learned.x - mean
+        least, largest = float(x.min()), float(x.max())
+        size = (largest - least) / (between[1] - between[0]) or 1.0
+        middle = between[0] - least / size
 
     def moved(part: Samples) -> Samples:
-        x = ((part.x - mean) / size if standardised else part.x).to(device)
+        changed = standardised or between is not None
+        x = ((part.x - mean) / size + middle if changed else part.x).to(device)
         return Samples(x, x if autoencoder else part.y.to(device))
 
     return Dataset(

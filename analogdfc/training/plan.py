@@ -51,6 +51,7 @@ class Plan:
         feedback: how the feedback weights are learned; None leaves them as they are.
         patience: epochs without a better validation figure after which training stops; None for
             all epochs.
+        drops: epochs after each of which the learning rate of weights and biases falls to a tenth.
         frozen: numbers of the layers, 1 to L, whose weights and biases don't learn, neither by
             momentum nor by weight decay.
 
@@ -64,6 +65,7 @@ class Plan:
     clip: float | None = None
     feedback: FeedbackPlan | None = None
     patience: int | None = None
+    drops: tuple[int, ...] = ()
     frozen: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -72,10 +74,21 @@ class Plan:
                 f"epochs = {self.epochs}, batch_size = {self.batch_size}: epochs >= 0 and "
                 "batch_size >= 1 are required"
             )
+        if any(epoch < 1 for epoch in self.drops):
+            raise UserError(f"drops = {self.drops}: the rate falls after epoch 1 or a later one")
         if not _is_limit(self.clip) or (self.patience is not None and self.patience < 1):
             raise UserError(
                 f"clip = {self.clip}, patience = {self.patience}: both must be positive or None"
             )
+
+    def rate(self, epochs: int) -> float:
+        """Learning rate of weights and biases.
+
+        Args:
+            epochs: that are over.
+        """
+        passed = sum(epochs >= drop for drop in self.drops)
+        return self.optimizer.lr * 0.1**passed
 
 
 def _is_limit(norm: float | None) -> bool:

@@ -28,7 +28,7 @@ from analogdfc.training.divergence import (
 )
 from analogdfc.training.loop import FORWARD, Phase, Training, Watch, ignore, shuffled
 from analogdfc.training.metrics import Metrics, Score, are_classes, evaluate
-from analogdfc.training.optimizers import clip_each, clip_together
+from analogdfc.training.optimizers import clip_each, clip_together, innermost
 from analogdfc.training.plan import Plan
 from analogdfc.training.stopping import Epochs, Patience, Stop
 
@@ -199,6 +199,9 @@ class Trainer(Training[Metrics]):
 
     def _pass(self, phase: Phase, watch: Watch) -> bool:
         """One pass, with a diagnosis where it leaves the finite numbers."""
+        if phase.counts and self.plan.drops:
+            for group in innermost(self.optimizers[FORWARD]).param_groups:
+                group["lr"] = self.plan.rate(self.epochs)
         good = snapshot(self.rule)
         try:
             done = super()._pass(phase, watch)
