@@ -19,6 +19,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.io import savemat
 
 from analogdfc.datasets import (
     DATASETS,
@@ -30,6 +31,7 @@ from analogdfc.datasets import (
     mnist,
     mnist5000,
     student_teacher,
+    svhn,
 )
 from analogdfc.datasets._mnist import FASHION_MNIST
 from analogdfc.datasets._pickles import read_matrix_pickle
@@ -573,6 +575,75 @@ def test_a_teacher_out_of_range_is_refused() -> None:
         student_teacher([3, 1], (1, 1, 1), gain=float("nan"))
     with pytest.raises(UserError, match="floating type"):
         student_teacher([3, 1], (1, 1, 1), dtype=torch.int32)
+
+
+# SVHN and TIMIT
+
+
+def write_svhn(path: Path, labels: list[int], level: int = 0) -> None:
+    pixels = np.zeros((32, 32, 3, len(labels)), np.uint8)
+    pixels[0, 1] = level + np.array([[30], [60], [90]])  # the second pixel of the first row
+    savemat(path, {"X": pixels, "y": np.array(labels, np.uint8)[:, None]})
+
+
+def test_svhn_is_grey_its_class_10_is_the_digit_0_and_the_extra_images_are_learned(
+    tmp_path: Path,
+) -> None:
+    write_svhn(tmp_path / "train_32x32.mat", [10, 3])
+    write_svhn(tmp_path / "test_32x32.mat", [1])
+    data = svhn(tmp_path, validation=0)
+    assert data.y.argmax(dim=1).tolist() == [0, 3]
+    assert data.x.shape == (2, 1024)
+    assert data.x[0, 1] == pytest.approx(60 / 255)
+    assert float(data.x.sum()) == pytest.approx(2 * 60 / 255)
+    write_svhn(tmp_path / "extra_32x32.mat", [7], level=60)
+    more = svhn(tmp_path, validation=0)
+    assert more.y.argmax(dim=1).tolist() == [0, 3, 7]
+    assert more.x[2, 1] == pytest.approx(120 / 255)
+
+
+def test_svhn_that_is_damaged_or_other_than_published_is_refused_by_name(tmp_path: Path) -> None:
+    train, test = tmp_path / "train_32x32.mat", tmp_path / "test_32x32.mat"
+    write_svhn(train, [1])
+    whole = train.read_bytes()
+    for content in (b"", b"none of MATLAB's" * 20, whole[: len(whole) // 2]):
+        test.write_bytes(content)
+        with pytest.raises(UserError, match=r"test_32x32\.mat: .*damaged"):
+            svhn(tmp_path, validation=0)
+    for wrong, message in (
+        ({"X": np.zeros((32, 32, 1, 1), np.uint8), "y": [[1]]}, "'X' is not 32 x 32 x 3 x images"),
+        ({"X": np.zeros((32, 32, 3, 1)), "y": [[1]]}, "'X' is not"),
+        ({"X": np.zeros((32, 32, 3, 1), np.uint8), "y": [[11]]}, "'y' is not a column of numbers"),
+        ({"X": np.zeros((32, 32, 3, 2), np.uint8), "y": [[1]]}, "1 labels for 2 images"),
+        ({"y": [[1]]}, "'X' is not"),
+    ):
+        savemat(test, wrong)
+        with pytest.raises(UserError, match=message):
+            svhn(tmp_path, validation=0)
+
+
+def test_frames_of_stop_consonants_are_read_as_they_are(tmp_path: Path) -> None:
+    frames = np.arange(78.0).reshape(2, 39)
+    for part in ("train", "test"):
+        np.save(tmp_path / f"{part}-frames.npy", frames)
+        np.save(tmp_path / f"{part}-classes.npy", np.array([5, 0]))
+    data = load_dataset("timit-stops", tmp_path)
+    assert data.x.tolist() == frames.tolist()
+    assert data.y.argmax(dim=1).tolist() == [5, 0]
+    assert data.y.shape == (2, 6)
+    for name, array, message in (
+        ("frames", frames[:, :20], r"not \(frames, 39\) numbers"),
+        ("frames", frames * np.nan, "not all numbers are finite"),
+        ("classes", np.array([0]), "not 2 whole numbers"),
+        ("classes", np.array([0, 6]), "classes are 0 to 5"),
+        ("classes", np.array([{}, {}]), "no array of NumPy's, or a damaged one"),
+    ):
+        path = tmp_path / f"test-{name}.npy"
+        before = path.read_bytes()
+        np.save(path, array, allow_pickle=True)
+        with pytest.raises(UserError, match=rf"test-{name}\.npy: {message}"):
+            load_dataset("timit-stops", tmp_path)
+        path.write_bytes(before)
 
 
 # The list of sets

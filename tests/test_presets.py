@@ -35,7 +35,12 @@ IMAGES = ("mnist", "fashion-mnist", "mnist-autoencoder", "mnist-train")
 CONTROL = (*IMAGES, "toy")
 TARGETS = ("tp-cifar10", "tp-fashion-mnist", "tp-mnist", "tp-mnist-frozen")
 EXTRA = tuple(f"{name}-extra" for name in TARGETS)
-INVERSION = ("di-mnist", "di-mnist-random")
+INVERSION = ("di-mnist", "di-mnist-random", "di-autoencoder", "di-autoencoder-orthogonal")
+SMALLER = ("tp-mnist-3x256", "tp-fashion-mnist-3x256", "tp-mnist-autoencoder")
+ALIGNMENT = (
+    *("fa-mnist", "fa-mnist-3x1500", "fa-mnist-3x1500-dropout", "fa-mnist-3x1500-piecewise"),
+    *("fa-mnist-10x1000", "fa-svhn", "fa-timit", "fa-autoencoder-narrow", "fa-autoencoder-wide"),
+)
 
 
 def control(name: str) -> ControlPreset:
@@ -61,7 +66,9 @@ def learning(experiment: Experiment) -> FeedbackPlan:
 
 
 def test_there_is_one_preset_for_each_published_experiment() -> None:
-    assert preset_names() == tuple(sorted((*CONTROL, *TARGETS, *EXTRA, *INVERSION)))
+    assert preset_names() == tuple(
+        sorted((*CONTROL, *TARGETS, *EXTRA, *INVERSION, *SMALLER, *ALIGNMENT))
+    )
     for names, paper in (
         (
             INVERSION,
@@ -74,7 +81,12 @@ def test_there_is_one_preset_for_each_published_experiment() -> None:
             "NeurIPS 2021",
         ),
         (
-            (*TARGETS, *EXTRA),
+            ALIGNMENT,
+            "Lillicrap et al., Random synaptic feedback weights support error backpropagation for "
+            "deep learning, Nature Communications 2016, supplementary note ",
+        ),
+        (
+            (*TARGETS, *EXTRA, *SMALLER),
             "Meulemans et al., A Theoretical Framework for Target Propagation, NeurIPS 2020",
         ),
     ):
@@ -100,6 +112,24 @@ def test_dynamic_inversion_learns_online_from_small_weights_as_its_text_says() -
     assert at_random.options["alpha"] == 0.01
     with pytest.raises(UserError, match="no published settings for the rule 'bp'; it has"):
         load_preset("di-mnist-random").experiment("bp")
+
+
+def test_feedback_alignment_learns_in_tanh_units_with_falling_rates_as_its_text_says() -> None:
+    for name in ALIGNMENT:
+        for rule in ("bp", "fa"):
+            made = load_preset(name).experiment(rule)
+            assert made.plan.batch_size == 100
+            # The text's 0.01 is of half of our loss, and falls to a tenth twice.
+            rates = [made.plan.rate(epochs) for epochs in (0, 39, 40, 50)]
+            assert rates == pytest.approx([5e-3, 5e-3, 5e-4, 5e-5])
+            assert made.plan.optimizer == SGD(5e-3, 1e-6)
+            assert made.output_activation == "tanh"
+    assert load_preset("fa-mnist-10x1000").experiment("fa").sizes == (784, *10 * (1000,), 10)
+    piecewise = load_preset("fa-mnist-3x1500-piecewise").experiment("fa")
+    assert (piecewise.activation, piecewise.sizes[1:4]) == ("piecewise-linear", 3 * (1500,))
+    assert piecewise.options["dropout"].hidden == 0.5
+    narrow = load_preset("fa-autoencoder-narrow").experiment("fa")
+    assert (narrow.loss, narrow.autoencoder, narrow.between) == ("l2", True, (-0.9, 0.9))
 
 
 @pytest.mark.parametrize("name", EXTRA)
@@ -135,9 +165,7 @@ def test_another_lambda_keeps_its_product_with_the_learning_rate() -> None:
 
 
 def test_an_unknown_preset_lists_those_that_exist() -> None:
-    with pytest.raises(
-        UserError, match="unknown preset 'mist'; there are di-mnist, di-mnist-random,"
-    ):
+    with pytest.raises(UserError, match="unknown preset 'mist'; there are di-autoencoder, "):
         load_preset("mist")
 
 

@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from strategies import generator, network_of, normal, seeds
 from torch import Tensor, nn
 
+from analogdfc import records
 from analogdfc.controller import PI
 from analogdfc.datasets import Dataset, Samples, digits
 from analogdfc.errors import UserError
@@ -43,7 +46,9 @@ from analogdfc.training import (
     Score,
     Trainer,
     accuracy,
+    checkpoint_tree,
     evaluate,
+    restore,
     train,
 )
 from analogdfc.training.experiment import prepared
@@ -376,6 +381,45 @@ def test_standardised_inputs_have_no_mean_and_a_variance_of_1_where_they_are_lea
     assert torch.equal(plain.y, data.y)
 
 
+def test_inputs_between_bounds_reach_both_where_they_are_learned_from() -> None:
+    plain, data = prepared(digits(4)), prepared(digits(4), between=(-0.9, 0.9), autoencoder=True)
+    assert float(data.x.min()) == pytest.approx(-0.9)
+    assert float(data.x.max()) == pytest.approx(0.9)
+    assert data.y is data.x
+    # A straight line maps the test samples too.
+    ratio = (data.x_test - data.x_test[0, 0]) / (plain.x_test - plain.x_test[0, 0])
+    known = ratio[ratio.isfinite()]
+    torch.testing.assert_close(known, known[:1].expand_as(known))
+    with pytest.raises(UserError, match="the first must be below the second"):
+        Experiment(between=(1.0, 1.0))
+
+
+def test_a_learning_rate_that_falls_makes_smaller_steps_and_goes_on_after_an_interruption(
+    tmp_path: Path,
+) -> None:
+    plan = Plan(epochs=3, optimizer=SGD(0.1), drops=(1, 2))
+    experiment = Experiment(rule="bp", dataset="digits-4x4", sizes=(16, 10), plan=plan, samples=64)
+    data = experiment.load()
+    whole, found = experiment.trainer(data), []
+
+    def completed(trainer: Trainer) -> None:
+        found.append(trainer.rule.network.weights[0].detach().clone())
+        if len(found) == 1:
+            records.write(tmp_path / "first.h5", checkpoint_tree(trainer, experiment.about()))
+
+    start = whole.rule.network.weights[0].detach().clone()
+    whole.run(completed=completed)
+    first, second, third = (float((b - a).norm()) for a, b in pairwise([start, *found]))
+    assert second < first / 5
+    assert third < second / 5
+    again = experiment.trainer(data)
+    restore(again, records.read(tmp_path / "first.h5"), experiment.about())
+    again.run()
+    assert torch.equal(again.rule.network.weights[0], found[-1])
+    with pytest.raises(UserError, match="the rate falls after epoch 1 or a later one"):
+        Plan(drops=(0,))
+
+
 @pytest.mark.parametrize("count", [1, 2, 4, 99, 100])
 def test_a_set_too_small_to_split_is_learned_whole(count: int) -> None:
     x = torch.arange(count, dtype=torch.float64).unsqueeze(1)
@@ -471,7 +515,7 @@ def test_feedback_learning_that_diverges_names_the_feedback_weights() -> None:
         (lambda: SGD(momentum=1.0), "momentum"),
         (lambda: SGD(weight_decay=-1.0), "weight_decay"),
         (lambda: Experiment(rule="dfcc"), "unknown learning rule 'dfcc'"),
-        (lambda: Experiment(loss="l1"), "there are l2, cross-entropy"),
+        (lambda: Experiment(loss="l1"), "there are l2, l2-spread, cross-entropy"),
         (lambda: Experiment(feedback="none"), "there are learned, fixed"),
         (lambda: trained(Backpropagation(Network([15, 10])), Plan()), "do not fit"),
         (lambda: trained(Backpropagation(Network([16, 9])), Plan()), "do not fit"),

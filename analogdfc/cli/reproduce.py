@@ -147,8 +147,6 @@ def command(
     if item is None:
         raise UserError("no item: give one, such as dfc/table1; --list shows all")
     chosen, scope = get_item(item), options.scope
-    if chosen.unbuilt:
-        raise UserError(f"{item}: can't be run here: {chosen.unbuilt}")
     spool_folder = spool_folder or beside(output, ".runs")
     check_spool(spool_folder)
     with as_options("rows"):
@@ -328,13 +326,12 @@ def _list(scope: Scope, as_json: bool) -> None:
 
 
 def _state(item: Item, scope: Scope) -> dict[str, Any]:
-    """Whether an item runs, in words, and how long it takes."""
-    out: dict[str, Any] = {"runs": not item.unbuilt, "full_seconds": None, "short_seconds": None}
-    if item.unbuilt:
-        return {**out, "state": f"not built: {item.unbuilt}"}
-    out["short_seconds"] = item.seconds(Scope(quick=True, data=scope.data))
+    """What an item lacks, in words, and how long it takes."""
     lacking = item.missing(Scope(data=scope.data))
-    if all(lack.instead for lack in lacking):
-        out["full_seconds"] = item.seconds(Scope(data=scope.data))
+    whole = all(lack.instead for lack in lacking)
     told = "; ".join(map(str, lacking))
-    return {**out, "state": f"runs{f', but {told}' if told else ''}"}
+    return {
+        "full_seconds": item.seconds(Scope(data=scope.data)) if whole else None,
+        "short_seconds": item.seconds(Scope(quick=True, data=scope.data)),
+        "state": f"runs{f', but {told}' if told else ''}",
+    }

@@ -16,8 +16,10 @@ from analogdfc.datasets._digits import digits
 from analogdfc.datasets._folders import Published, is_found
 from analogdfc.datasets._idx import idx
 from analogdfc.datasets._mnist import FASHION_MNIST, MNIST, fashion_mnist, mnist, mnist5000
+from analogdfc.datasets._svhn import SVHN, svhn
 from analogdfc.datasets._tasks import linear_teacher, nonlinear_teacher, xor
 from analogdfc.datasets._teacher import student_teacher
+from analogdfc.datasets._timit import TIMIT_STOPS, timit_stops
 from analogdfc.datasets._yinyang import yin_yang
 from analogdfc.errors import UserError
 
@@ -39,6 +41,8 @@ __all__ = [
     "nonlinear_teacher",
     "register_dataset",
     "student_teacher",
+    "svhn",
+    "timit_stops",
     "xor",
     "yin_yang",
 ]
@@ -125,6 +129,16 @@ DATASETS: dict[str, Entry] = {
         "CIFAR-10, pixels between 0 and 1, 45000 / 5000 / 10000",
         _Filed(cifar10),
         files=CIFAR10,
+    ),
+    "svhn": Entry(
+        "SVHN, grey pixels between 0 and 1, 5000 for validation, 26032 to test",
+        _Filed(svhn),
+        files=SVHN,
+    ),
+    "timit-stops": Entry(
+        "stop consonants of TIMIT, frames of 39 features, 6 classes",
+        _Filed(timit_stops),
+        files=TIMIT_STOPS,
     ),
     "student-teacher": Entry(
         "regression on a random network of four hidden layers of 1000 units",

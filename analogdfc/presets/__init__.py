@@ -66,14 +66,15 @@ The same paper's autoencoder (`di-autoencoder`, from orthogonal weights
   1e-10 of themselves a step, whatever the rate. Spreads are those of the published code.
 
 Feedback alignment (Lillicrap et al. 2016; `fa-mnist` and those that begin with it, note 5;
-`fa-autoencoder-narrow`, `fa-autoencoder-wide`, note 9):
+`fa-svhn`, `fa-timit`, notes 6 and 7; `fa-autoencoder-narrow`, `fa-autoencoder-wide`, note 9):
 
 - The loss of the text is taken for half of the squared error of a sample, here it is all of it:
   half of a printed learning rate. It falls to a tenth after epochs 40 and 50 of 60, as the text
   says only that it does so once progress has slowed down. Batches have 100 samples (note 2).
 - Feedback matrices are Glorot uniform, which sends errors of about the same size to all layers of
   one width; the text scales them by trial and error.
-- Of the autoencoders no learning rate and no length is printed: those of note 5.
+- Of notes 6, 7 and 9 no learning rate and no length is printed: those of note 5.
+- Dropout silences neurons of all hidden layers; the text has it in a single one of three.
 - Neither patches of the image as receptive fields nor distorted images.
 
 Target propagation on the networks of deep feedback control (table S1 of Meulemans et al. 2021;

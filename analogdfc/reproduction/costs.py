@@ -81,6 +81,8 @@ _AS_LARGE = {
     "fa-mnist-3x1500-dropout": 3.5,
     "fa-mnist-3x1500-piecewise": 3.5,
     "fa-mnist-10x1000": 5.0,
+    "fa-svhn": 12.0,
+    "fa-timit": 0.6,
     "fa-autoencoder-narrow": 2.0,
     "fa-autoencoder-wide": 3.5,
 }
@@ -107,6 +109,8 @@ SAMPLES = {
     "cifar10": 45000,
     "mnist5000": 3600,
     "digits": 1294,
+    "svhn": 599388,
+    "timit-stops": 57493,
 }
 """Samples that are learned from."""
 

@@ -19,7 +19,7 @@ from analogdfc.experiments.alignment_tasks import (
 )
 from analogdfc.experiments.results import Curves, CurvesRun, values
 from analogdfc.reproduction.claims import Claim, ClaimsFigure, Drawn
-from analogdfc.reproduction.items import Item, Unbuilt
+from analogdfc.reproduction.items import Item
 
 __all__ = ["ITEMS"]
 
@@ -315,11 +315,6 @@ def _judge_flow(found: Sequence[Curves]) -> list[Claim]:
     ]
 
 
-_NOT_RUN = {
-    "fa/note6": ("SVHN", "the data set isn't supported"),
-    "fa/note7": ("TIMIT", "the data set isn't supported"),
-}
-
 ITEMS: tuple[Item, ...] = (
     ClaimsFigure(
         "fa/s6",
@@ -423,6 +418,5 @@ ITEMS: tuple[Item, ...] = (
         cost=(2.0, 0.1),
         drawn=[Drawn(["bp", "fa"], "update", "mean squared error (1)", log=True)],
     ),
-    *(Unbuilt(name, title, reason) for name, (title, reason) in _NOT_RUN.items()),
 )
 """In the order of the text."""

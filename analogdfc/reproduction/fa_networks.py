@@ -18,6 +18,7 @@ from analogdfc.reproduction.claims import Claim, ClaimsFigure, Drawn
 from analogdfc.reproduction.comparisons import ComparedTable, Comparison
 from analogdfc.reproduction.images import FieldsFigure
 from analogdfc.reproduction.items import Item
+from analogdfc.reproduction.tables import TrainingTable
 
 __all__ = ["ITEMS"]
 
@@ -165,6 +166,43 @@ ITEMS: tuple[Item, ...] = (
                 more=[f"{column}/bp"],
             )
             for column in ("3x1500", "10x1000")
+        ],
+    ),
+    TrainingTable(
+        "fa/note6",
+        "SVHN, 1024-3000-3000-3000-3000-10",
+        seeds=3,
+        printed=1,
+        methods={"fa": _RULES["fa"]},
+        columns={
+            "svhn": Column(
+                preset="fa-svhn",
+                figure="test error",
+                dataset="svhn",
+                values={"fa": (9.7, math.nan)},
+            )
+        },
+    ),
+    ComparedTable(
+        "fa/note7",
+        "Stop consonants of TIMIT, 39-1000-1000-6",
+        seeds=3,
+        printed=1,
+        methods=_RULES,
+        columns={
+            "timit-stops": Column(
+                preset="fa-timit",
+                figure="test error",
+                dataset="timit-stops",
+                values={"bp": (24.3, math.nan), "fa": (23.1, math.nan)},
+            )
+        },
+        comparisons=[
+            Comparison(
+                "feedback alignment performs better than backpropagation",
+                less=["timit-stops/fa"],
+                more=["timit-stops/bp"],
+            )
         ],
     ),
     ComparedTable(

@@ -15,7 +15,7 @@ from analogdfc.reproduction.criterion import Row
 if TYPE_CHECKING:
     from analogdfc.drawing import Figure
 
-__all__ = ["PAPERS", "Findings", "Item", "Missing", "Scope", "Unbuilt", "done"]
+__all__ = ["PAPERS", "Findings", "Item", "Missing", "Scope", "done"]
 
 PAPERS = {
     "dfc": "Meulemans et al., Credit Assignment in Neural Networks through Deep Feedback Control, "
@@ -89,11 +89,6 @@ class Item(ABC):
         """Key of `PAPERS`."""
         return self.name.partition("/")[0]
 
-    @property
-    def unbuilt(self) -> str:
-        """Why it can't be run here; empty where it can."""
-        return ""
-
     def missing(self, scope: Scope) -> list[Missing]:
         """Data that it needs and that aren't there.
 
@@ -138,38 +133,6 @@ class Item(ABC):
             scope: how much was to be run.
             found: results by run.
         """
-
-
-@dataclass(frozen=True)
-class Unbuilt(Item):
-    """An item that can't be run here.
-
-    Attributes:
-        reason: why not.
-    """
-
-    reason: str
-
-    @property
-    def unbuilt(self) -> str:
-        """See `Item.unbuilt`."""
-        return self.reason
-
-    def runs(self, scope: Scope) -> list[Run[Any]]:
-        """Refuses; see `Item.runs`."""
-        raise UserError(f"{self.name}: can't be run here: {self.reason}")
-
-    def seconds(self, scope: Scope) -> float:
-        """Nothing; see `Item.seconds`."""
-        return 0.0
-
-    def rows(self, scope: Scope, found: Findings) -> list[Row]:
-        """None; see `Item.rows`."""
-        return []
-
-    def draw(self, scope: Scope, found: Findings) -> Figure | None:
-        """None; see `Item.draw`."""
-        return None
 
 
 def done(runs: Sequence[Run[Any]], found: Findings) -> Iterator[Any]:
