@@ -423,7 +423,7 @@ def last_line(result: Result) -> str:
     [
         (["--rule", "dfcc"], ["unknown learning rule 'dfcc'", "dfa, dfc"]),
         (["--preset", "cifar"], ["unknown preset 'cifar'", "fashion-mnist, mnist"]),
-        (["--dataset", "svhn"], ["no data set 'svhn'", "digits"]),
+        (["--dataset", "shvn"], ["no data set 'shvn'", "digits"]),
         (["--activation", "swish"], ["unknown activation 'swish'", "linear, piecewise"]),
         (["--activation", "tanh,tanh"], ["2 names for 1 hidden layers"]),
         (["--sizes", "16-6-9"], ["do not fit the layers 16-6-9"]),
