@@ -267,7 +267,8 @@ def linear_system(sizes: list[int], batch: int) -> tuple[Loop, Forward, torch.Te
 
 
 def exactly(loop: Loop, free: Forward, right: torch.Tensor) -> torch.Tensor:
-    matrix = sensitivity(loop, free.v) + loop.controller.damping * torch.eye(right.shape[1])
+    eye = torch.eye(right.shape[1], dtype=right.dtype)
+    matrix = sensitivity(loop, free.v) + loop.controller.damping * eye
     found: torch.Tensor = torch.linalg.solve(matrix, right)
     return found
 
@@ -279,6 +280,20 @@ def test_the_linear_steady_state_leaves_nothing_that_single_precision_would() ->
     left = right - (jq @ u.unsqueeze(-1)).squeeze(-1) - loop.controller.damping * u
     assert float((left.norm(dim=1) / right.norm(dim=1)).max()) < 2e-12
     torch.testing.assert_close(u, exactly(loop, free, right), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-3])
+@pytest.mark.parametrize("scale", [1e-60, 1e-42, 1e-30, 1e37, 1e60])
+def test_feedback_beyond_the_range_of_single_precision_is_solved_as_exactly(
+    scale: float, alpha: float
+) -> None:
+    loop, free, right = linear_system([6, 20, 15, 4], 7)
+    feedback = tuple(scale * q for q in loop.feedback)
+    loop = loop._replace(feedback=feedback, controller=PI(alpha=alpha))
+    found, expected = solve_at_rest(loop, free, right), exactly(loop, free, right)
+    assert float((found - expected).norm() / expected.norm()) < 1e-10
+    root = newton(loop, free, free.output + 0.05 * right)
+    assert bool(root.converged.all())
 
 
 def test_where_single_precision_is_too_coarse_double_takes_its_place() -> None:

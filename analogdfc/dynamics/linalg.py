@@ -157,8 +157,8 @@ def positive(symmetric: Tensor, margin: Tensor) -> bool:
         symmetric: (batch, n, n).
         margin: (batch,).
     """
-    eye = torch.eye(symmetric.shape[-1], dtype=symmetric.dtype, device=symmetric.device)
-    shifted = symmetric - margin[:, None, None] * eye
+    shifted = symmetric.clone()
+    shifted.diagonal(dim1=-2, dim2=-1).sub_(margin.unsqueeze(-1))
     if symmetric.device.type != "cpu":
         return bool((torch.linalg.cholesky_ex(shifted).info == 0).all())
     try:

@@ -160,15 +160,21 @@ def solve_at_rest(loop: Loop, free: Forward, right: Tensor) -> Tensor:
     Raises:
         ConvergenceError: a matrix is singular.
     """
-    damping, zero = loop.controller.damping, torch.zeros_like(right)
+    damping = loop.controller.damping
     slopes = slopes_of(loop, free.v, free.r[1:])
-    eye = torch.eye(right.shape[-1], dtype=right.dtype, device=right.device)
     if right.dtype == torch.float64 and loop.pathway is None:
-        rough = _carried(loop, slopes, None, torch.float32).to(right.dtype) + damping * eye
-        found = _refined(loop, slopes, rough, right)
+        rough = _carried(loop, slopes, None, torch.float32).to(right.dtype)
+        found = _refined(loop, slopes, _damped_by(damping, rough), right)
         if found is not None:
             return found
-    return solve(_carried(loop, slopes, zero, right.dtype) + damping * eye, right)
+    whole = _carried(loop, slopes, torch.zeros_like(right), right.dtype)
+    return solve(_damped_by(damping, whole), right)
+
+
+def _damped_by(damping: float, jq: Tensor) -> Tensor:
+    """J Q + alpha~ I of each sample, in the memory of J Q, (batch, n_L, n_L)."""
+    jq.diagonal(dim1=-2, dim2=-1).add_(damping)
+    return jq
 
 
 def _refined(loop: Loop, slopes: list[Tensor], rough: Tensor, right: Tensor) -> Tensor | None:
@@ -252,20 +258,19 @@ def newton(
     check_samples(loop.sizes, free.r[0], target, what="targets")
     damping = loop.controller.damping
     kind = torch.finfo(target.dtype)
-    scale = (target - free.output).abs().amax(dim=-1).clamp(min=kind.tiny)
+    scale = _largest(target - free.output).clamp(min=kind.tiny)
     if start is None:
         u, layers = torch.zeros_like(target), free
     else:
         u, layers = start, rest(loop, free, start)
     error = target - layers.output - damping * u
-    size = error.abs().amax(dim=-1) / scale
-    rounding = _ROUNDINGS * kind.eps * target.abs().amax(dim=-1)
-    enough = (rounding / scale).clamp(min=tolerance)
+    size = _largest(error)
+    enough = torch.maximum(tolerance * scale, _ROUNDINGS * kind.eps * _largest(target))
     monotone, gain = torch.ones_like(size, dtype=torch.bool), torch.zeros_like(size)
     bend = torch.zeros_like(size)
     near: Tensor | None = None
-    count = 0
-    while count < iterations and bool((size > enough).any()):
+    count, open_ = 0, size > enough
+    while count < iterations and bool(open_.any()):
         if near is None:
             matrix, definite = _linearised(loop, layers, u)
             near = inverse(matrix)
@@ -273,18 +278,21 @@ def newton(
             gain = torch.maximum(gain, torch.linalg.vector_norm(matrix, dim=(-2, -1)))
         before, was, left = size, u, error
         step = applied(near, error)
-        whole = count == 0
-        u, layers, error, size, first = _damped(loop, free, target, u, step, scale, size, enough)
-        if whole:
+        u, layers, error, size, first = _damped(loop, free, target, u, step, size, enough)
+        if count == 0:
             bend = first / before.clamp(min=kind.tiny)
-        count += 1
-        if not bool((size > enough).any()):
-            break
-        if bool(((size > enough) & (size > 0.1 * before)).any()):
+        count, open_ = count + 1, size > enough
+        if bool((open_ & (size > 0.1 * before)).any()):
             near = None
-        else:
+        elif bool(open_.any()):
             near = corrected(near, u - was, left - error)
-    return Root(layers, u, size <= enough, size, count, monotone, gain, bend)
+    return Root(layers, u, size <= enough, size / scale, count, monotone, gain, bend)
+
+
+def _largest(rows: Tensor) -> Tensor:
+    """Largest magnitude in each row, (batch,)."""
+    found: Tensor = torch.linalg.vector_norm(rows, ord=torch.inf, dim=-1)
+    return found
 
 
 def _linearised(loop: Loop, layers: Forward, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -293,10 +301,9 @@ def _linearised(loop: Loop, layers: Forward, u: Tensor) -> tuple[Tensor, Tensor]
     In single precision, since Newton's method asks no more of it, unless a sign hangs on the rest.
     """
     exact = u.dtype
-    eye = loop.controller.damping * torch.eye(u.shape[-1], dtype=exact, device=u.device)
     for dtype in (torch.float32, exact):
         jq = sensitivity(loop, layers.v, u, r=layers.r[1:], dtype=dtype)
-        matrix = jq.to(exact) + eye
+        matrix = _damped_by(loop.controller.damping, jq.to(exact))
         clear = _CLEAR * torch.linalg.vector_norm(matrix, dim=(-2, -1))
         if positive(matrix + matrix.mT, 2 * clear):
             return matrix, torch.ones_like(clear, dtype=torch.bool)
@@ -321,7 +328,6 @@ def _damped(
     target: Tensor,
     u: Tensor,
     step: Tensor,
-    scale: Tensor,
     size: Tensor,
     enough: Tensor,
 ) -> tuple[Tensor, Forward, Tensor, Tensor, Tensor]:
@@ -329,12 +335,12 @@ def _damped(
 
     The last of the results is the residual after the whole step.
     """
-    factor = torch.ones_like(scale)
-    trial, whole = u + step, None
+    trial, factor = u + step, torch.ones_like(size)
+    whole: Tensor | None = None
     while True:
         layers = rest(loop, free, trial)
         error = torch.sub(target, layers.output).sub_(trial, alpha=loop.controller.damping)
-        found = error.abs().amax(dim=-1) / scale
+        found = _largest(error)
         whole = found if whole is None else whole
         good = (found < size) | (found <= enough)
         if bool(good.all()) or not bool((worse := ~good & (factor > 1e-3)).any()):

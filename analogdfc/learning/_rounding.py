@@ -40,9 +40,9 @@ class RoundingWatch:
             output: output r_L beside them, (batch, n_L); hidden activations are taken to be of the
                 order of 1.
         """
-        largest = step if isinstance(step, float) else step.abs().max()
-        unit = torch.finfo(output.dtype).eps * output.abs().max().clamp(min=1)
-        times = float(largest / unit)
+        largest = step if isinstance(step, float) else float(_largest(step))
+        unit = torch.finfo(output.dtype).eps * max(float(_largest(output)), 1.0)
+        times = largest / unit
         # Numbers that aren't finite are diagnosed elsewhere.
         if not 0 < times < _LEAST:
             return
@@ -52,7 +52,7 @@ class RoundingWatch:
         self._warned = True
         name = str(output.dtype).removeprefix("torch.")
         message = (
-            f"{self._what}, at most {float(largest):.2g} in a batch, are only {times:.2g} times "
+            f"{self._what}, at most {largest:.2g} in a batch, are only {times:.2g} times "
             f"the rounding of {name}, so that updates lose their digits; {self._remedy}"
         )
         warnings.warn(RoundingWarning(message), stacklevel=4)
@@ -70,3 +70,8 @@ class RoundingWatch:
 def larger(what: str) -> str:
     """What to do about steps that are too small."""
     return f"raise {what}, or compute in float64 if this isn't"
+
+
+def _largest(numbers: Tensor) -> Tensor:
+    found: Tensor = torch.linalg.vector_norm(numbers, ord=torch.inf)
+    return found

@@ -23,7 +23,9 @@ class _AtRest(FeedbackControl):
     """Writes the update of one state of the network."""
 
     def _update_at(self, loop: Loop, layers: Forward, free: Forward) -> None:
-        for i, (phi, presynaptic) in enumerate(zip(loop.activations, layers.inputs, strict=True)):
+        weights, biases = self.network.weights, self.network.biases
+        parts = zip(weights, biases, loop.activations, layers.inputs, strict=True)
+        for i, (w, b, phi, presynaptic) in enumerate(parts):
             # The negative of the update's factor, which makes gradients at once.
             if self.nonlinear:
                 # What layer 1 would do without feedback, it did.
@@ -31,8 +33,7 @@ class _AtRest(FeedbackControl):
             else:
                 d = layers.v_ff[i] - layers.v[i]
             d /= len(d)
-            self.network.weights[i].grad = d.T @ presynaptic
-            self.network.biases[i].grad = d.sum(dim=0)
+            w.grad, b.grad = d.T @ presynaptic, d.sum(dim=0)
 
 
 @register(
