@@ -1,13 +1,29 @@
 """Does a network on ECRAM devices learn Yin-Yang through the behavioural chip as by the ideal rule?
 
 `python -m benchmarks.yin_yang` (three quarters of an hour a seed on one core, nearly all of it the
-model in time, one second of CPU time a mini-batch and three once the weights have grown),
-`--epochs 1 --seeds 0` (minutes)
+model in time, one second of CPU time a mini-batch and three to five once the weights have grown),
+`--epochs 1 --seeds 10` (minutes)
 
 4-30-3 from the same weights on the same samples: by the ideal rule (dfc-ss) and by backpropagation
 with exact weights, through the chip at rest and through its model in time with pulses on devices.
 Told is the test error of the epoch with the least validation error. The records are written to a
 folder, `--folder`, where a run that was interrupted goes on.
+
+Settings were chosen by the validation error of seeds 10 and 11, through the chip at rest; none of
+it is told of these seeds. What they are for:
+
+- A pair of ECRAM devices that is pulsed up and down falls back towards its middle, the faster the
+  farther it is from there, so that steps in changing directions pull every weight to 0. A chip
+  whose window holds weights of 24 times the largest initial one instead of 6 needs a quarter of the
+  pulses for a step: 8 % instead of 17 % wrong. With 48 times the error at rest is less still, but
+  amplifiers get too slow for the loop: the update in time lies 76 degrees from that at rest, with
+  24 times 13 degrees.
+- Updates shrink as samples are learned. Adam forgets its second moment in ten mini-batches instead
+  of a thousand, and follows them; its learning rate falls with the epochs.
+
+The ideal rule is trained twice, with the chip's settings and with the best found for itself (of
+some twenty, of learning rate, moments, weight decay, step of the target and mini-batch); the bar is
+to the better.
 """
 
 from __future__ import annotations
@@ -29,14 +45,18 @@ BAR = 2.0
 """Points of test error beyond the ideal rule's, mean over the seeds."""
 
 DEVICES = "ecram_mo_kim2019"
-IDEAL, MEASURED = "dfc-ss", "behavioural"
+CHIP = f"--no-updates --devices {DEVICES} --headroom 24"
+SAME, OWN = "0.9,0.9", "0.8,0.9"
+"""Decay of Adam's moments: the chip's, and what suits the ideal rule best."""
+IDEAL, MEASURED = ("dfc-ss", "dfc-ss-same"), "behavioural"
 WAYS = {
-    IDEAL: f"--rule {IDEAL}",
-    "bp": "--rule bp",
-    "static": f"--through static --no-updates --devices {DEVICES}",
-    MEASURED: f"--through behavioural --no-updates --devices {DEVICES}",
+    "dfc-ss": ("--rule dfc-ss", OWN),
+    "dfc-ss-same": ("--rule dfc-ss", SAME),
+    "bp": ("--rule bp", SAME),
+    "static": (f"--through static {CHIP}", SAME),
+    MEASURED: (f"--through behavioural {CHIP}", SAME),
 }
-"""What a training goes by, with its options."""
+"""What a training goes by, with its options and the decay of the moments."""
 
 
 def test_error(way: str, seed: int, epochs: int, folder: Path) -> float:
@@ -49,8 +69,9 @@ def test_error(way: str, seed: int, epochs: int, folder: Path) -> float:
         folder: where the record is.
     """
     path = folder / f"{way}-{seed}.h5"
-    words = f"train {WAYS[way]} --dataset yin-yang --sizes 4-30-3 --epochs {epochs} --seed {seed}"
-    words += " --batch-size 50 --optimizer adam --lr 0.1 --resume"
+    options, betas = WAYS[way]
+    words = f"train {options} --dataset yin-yang --sizes 4-30-3 --epochs {epochs} --seed {seed}"
+    words += f" --batch-size 50 --lr 0.2 --set optimizer.betas={betas} --set falling=true --resume"
     result = CliRunner().invoke(cli, [*words.split(), "-o", str(path)])
     if result.exit_code:
         raise UserError(f"{path}: {result.output.splitlines()[-1]}")
@@ -60,7 +81,7 @@ def test_error(way: str, seed: int, epochs: int, folder: Path) -> float:
 def main() -> int:
     """Print the table; 1 where the bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--folder", type=Path, default=Path("yin-yang"), help="of the records")
     given = parser.parse_args()
@@ -76,9 +97,10 @@ def main() -> int:
         table.add_row(way, *(f"{error:.1f}" for error in found), f"{means[way]:.1f}")
         Console(stderr=True).print(f"{way}: done")
     Console().print(table)
-    beyond = means[MEASURED] - means[IDEAL]
+    best = min(IDEAL, key=lambda way: means[way])
+    beyond = means[MEASURED] - means[best]
     verdict = "met" if beyond <= BAR else "MISSED"
-    print(f"{MEASURED} on devices beyond {IDEAL}: {beyond:+.1f} points (bar {BAR:g}): {verdict}")
+    print(f"{MEASURED} on devices beyond {best}: {beyond:+.1f} points (bar {BAR:g}): {verdict}")
     return int(beyond > BAR)
 
 

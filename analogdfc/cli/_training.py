@@ -94,6 +94,7 @@ class Options:
     waves: str | None
     updates: bool
     most_clipped: float | None
+    headroom: float | None
     weights: Path | None
     switch: str | None
     settings: Given
@@ -253,6 +254,8 @@ def _substrate(options: Options, spool: Spool | None) -> ChipSubstrate | None:
             raise UserError("--most-clipped: needs --devices; weights without must stay inside")
         share = _MOST_CLIPPED if share is None else share
         writing = Writing(aligned=options.through is not None, most_clipped=share)
+        if options.headroom is not None:
+            writing = replace(writing, headroom=options.headroom)
         way = _way(options, spool)
         return ChipSubstrate(card=card, devices=made_of, writing=writing, through=way)
     for option, value in (
@@ -261,6 +264,7 @@ def _substrate(options: Options, spool: Spool | None) -> ChipSubstrate | None:
         ("chip-seed", options.chip_seed),
         ("through", options.through),
         ("most-clipped", options.most_clipped),
+        ("headroom", options.headroom),
     ):
         if value is not None:
             raise UserError(

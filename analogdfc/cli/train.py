@@ -33,7 +33,7 @@ from analogdfc.errors import UserError
 from analogdfc.files import beside, working_on
 from analogdfc.jobs import Spool, check_spool, spool_beside
 from analogdfc.onchip.registry import RULES
-from analogdfc.onchip.substrate import CARD
+from analogdfc.onchip.substrate import CARD, Writing
 from analogdfc.onchip.through import WAYS
 from analogdfc.plots import alignment_figure, save_figure, training_figure
 from analogdfc.presets import preset_names
@@ -93,7 +93,7 @@ class _Train(Sections):
         "Angles of updates": ("alignment", "every"),
         "Learning through a chip": (
             *("through", "card", "devices", "age", "chip_seed", "duration", "fidelity", "solver"),
-            *("time_limit", "waves", "updates", "most_clipped"),
+            *("time_limit", "waves", "updates", "most_clipped", "headroom"),
         ),
     }
 
@@ -262,6 +262,13 @@ class _Train(Sections):
     metavar="SHARE",
     help="Share of the changes of devices that may be cut off at the end of their window; training "
     "ends where it is more. Weights without --devices must stay inside.  [default: 0.05]",
+)
+@click.option(
+    "--headroom",
+    type=Finite(min=1),
+    help="Largest weight that the chip can hold, in units of a layer's largest initial one. With "
+    "more, fewer pulses make a step, and each of a device's errors is larger; amplifiers are "
+    f"slower.  [default: {Writing.headroom:g}]",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="float64", show_default=True)

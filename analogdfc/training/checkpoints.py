@@ -38,7 +38,7 @@ VERSION = 1
 # These may differ between the parts of a training.
 _FREE = ("plan.epochs", "plan.patience")
 # What files of older programs lack, and what it was in them.
-_SINCE: dict[str, Any] = {"plan.frozen": [], "plan.drops": []}
+_SINCE: dict[str, Any] = {"plan.frozen": [], "plan.drops": [], "plan.falling": False}
 # What a difference is told by first: the others follow from these.
 _FIRST = ("rule", "dataset", "autoencoder", "sizes", "activations", "loss", "feedback", "samples")
 # What the trainer itself keeps in the branch 'training'; the rest is the rule's.

@@ -54,6 +54,8 @@ class Plan:
         drops: epochs after each of which the learning rate of weights and biases falls to a tenth.
         frozen: numbers of the layers, 1 to L, whose weights and biases don't learn, neither by
             momentum nor by weight decay.
+        falling: the learning rate of the weights and biases falls by the same amount with each
+            epoch, from that of `optimizer` in the first to the `epochs`th part of it in the last.
 
     Raises:
         UserError: a value outside its range.
@@ -67,6 +69,7 @@ class Plan:
     patience: int | None = None
     drops: tuple[int, ...] = ()
     frozen: tuple[int, ...] = ()
+    falling: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.batch_size < 1:
@@ -85,10 +88,11 @@ class Plan:
         """Learning rate of weights and biases.
 
         Args:
-            epochs: that are over.
+            epochs: that are over, fewer than all.
         """
         passed = sum(epochs >= drop for drop in self.drops)
-        return self.optimizer.lr * 0.1**passed
+        left = 1 - epochs / self.epochs if self.falling else 1
+        return self.optimizer.lr * 0.1**passed * left
 
 
 def _is_limit(norm: float | None) -> bool:

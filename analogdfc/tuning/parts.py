@@ -290,7 +290,7 @@ def parts_of(experiment: Experiment) -> list[Part]:
     """
     kind = get_rule(experiment.rule).rule
     taken = arguments(kind)
-    plan = ["epochs", "batch_size", "clip", "patience", "drops"]
+    plan = ["epochs", "batch_size", "clip", "patience", "drops", "falling"]
     left_out = {*kind.ignored, *(() if _sleeps(kind, experiment.plan) else ("sleep",))}
     # Where the rule freezes layers itself, that is its argument.
     freezing = () if "frozen" in taken else ("frozen",)
