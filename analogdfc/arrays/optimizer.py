@@ -15,8 +15,8 @@ from analogdfc.errors import UserError
 from analogdfc.states import State, checked
 
 _KEPT = (
-    *("network", "inner", "mode", "granularity", "period", "aligned", "most_clipped", "writers"),
-    "_changes",
+    *("network", "inner", "mode", "granularity", "period", "aligned", "compensated"),
+    *("most_clipped", "writers", "_changes"),
 )
 """What an update is made of beside an optimiser's own parts."""
 
@@ -43,6 +43,9 @@ class PulsedUpdate(torch.optim.Optimizer):
         period: seconds between steps, in which the devices age.
         aligned: draw the randomness of every step and layer from a source of its own, so that two
             trainings of which one sends a pulse more don't part in all that comes after.
+        compensated: count pulses by the steps that the mean device makes from where the devices
+            stand, as a read shows them. Steps that shrink towards the ends of the window make up
+            and down differ there, and weights fall to 0 where they are pulsed to and fro.
         most_clipped: share of all changes so far that may be cut off at the ends of the devices'
             window, from the hundredth change on; any by default.
 
@@ -51,7 +54,7 @@ class PulsedUpdate(torch.optim.Optimizer):
 
     Raises:
         UserError: an unknown mode, an optimiser of other parameters, devices that can't be pulsed
-            without a granularity, a value out of range.
+            without a granularity, compensated writes, a value out of range.
 
     >>> from analogdfc.arrays.layers import analog
     >>> from analogdfc.learning import Backpropagation
@@ -76,6 +79,7 @@ class PulsedUpdate(torch.optim.Optimizer):
         granularity: float | None = None,
         period: float = 0.0,
         aligned: bool = False,
+        compensated: bool = False,
         most_clipped: float = 1.0,
     ) -> None:
         if mode not in MODES:
@@ -88,14 +92,16 @@ class PulsedUpdate(torch.optim.Optimizer):
         self.network = network
         self.inner = optimizer
         self.mode, self.granularity = mode, granularity
-        self.period, self.aligned = period, aligned
+        self.period, self.aligned, self.compensated = period, aligned, compensated
         self.most_clipped = check_number("most_clipped", most_clipped, low=0.0, high=1.0)
         # Shared, so that a scheduler of either changes the step.
         self.param_groups = optimizer.param_groups
         self.writers = tuple(writer_of(a, MODES[mode], granularity) for a in network.arrays)
         for writer in self.writers:
             if isinstance(writer, PulseWriter):
-                writer.aligned = aligned
+                writer.aligned, writer.compensated = aligned, compensated
+            elif compensated:
+                raise UserError("compensated steps are those of pulses; these devices are written")
         # Kept, since fresh memory of this size costs as much as the arithmetic on it.
         self._changes = [torch.empty_like(a.stored()) for a in network.arrays]
 
@@ -180,7 +186,8 @@ class PulsedUpdate(torch.optim.Optimizer):
     def settings(self) -> dict[str, Any]:
         """What decides over its steps, beside the inner optimiser and the devices."""
         told = {"mode": self.mode, "granularity": self.granularity, "period": self.period}
-        return {**told, "aligned": True} if self.aligned else told
+        said = {"aligned": self.aligned, "compensated": self.compensated}
+        return told | {name: True for name, value in said.items() if value}
 
     def kept(self) -> State:
         """Accumulators and counts of all layers; the devices are the network's."""

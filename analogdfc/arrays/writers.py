@@ -131,6 +131,10 @@ class _Stepping(Writer):
         return which, whole
 
 
+_LEAST_STEP = 0.1
+"""Part of the mean step that a step counts for at least, however near to a bound a device is."""
+
+
 class PulseWriter(_Stepping):
     """Pulses of the mean device's mean step, sent blindly: nobody looks at what they did.
 
@@ -142,6 +146,8 @@ class PulseWriter(_Stepping):
         last: weights that were pulsed last, as places in the flattened (outputs, inputs), and the
             steps of each, (slices, n); None before the first pulses.
         aligned: draw the noise of every device whether it is pulsed or not, at the cost of all.
+        compensated: count pulses by the steps that the mean device makes from where the devices
+            stand, as a read shows them, so that pulses up and down don't pull weights to 0.
 
     Raises:
         UserError: devices without pulses, or slices of different significance, which would need a
@@ -163,13 +169,15 @@ class PulseWriter(_Stepping):
         super().__init__(array, rounding)
         scheme = layout.mapping.scheme
         self.step = model.pulses.mean_step(model.window) * scheme.step(model.window)
-        self.aligned = False
+        self.aligned = self.compensated = False
 
     def _shape(self) -> tuple[int, ...]:
         return self.array.layout.shape[0], *super()._shape()
 
     def apply(self, change: Tensor, now: float, generator: torch.Generator) -> None:
         """Send the pulses; each slice has its own, for a part in equal shares."""
+        if self.compensated:
+            change = change / self._efficiency(change, now)
         weights, whole = self._some(change, generator)
         self.last = weights, whole
         if not len(weights):
@@ -186,6 +194,20 @@ class PulseWriter(_Stepping):
             pulses = self.array.pulse_weights(weights, whole, now, generator)
         self.counts.up += int(pulses.clamp(min=0).sum())
         self.counts.down -= int(pulses.clamp(max=0).sum())
+
+    def _efficiency(self, change: Tensor, now: float) -> Tensor:
+        """What a step does where the devices stand, in units of the mean step.
+
+        Returns:
+            (slices, outputs, inputs + bias rows); at least `_LEAST_STEP`.
+        """
+        laws, array, layout = self.array.model.pulses, self.array, self.array.layout
+        assert laws is not None  # as the constructor has checked
+        up, down = laws.relative_steps(array.moments(now)[0], array.model.window)
+        signs = layout.mapping.scheme.pulses(change.sign().expand(self._shape()), layout.outputs)
+        moved = torch.where(signs > 0, up, down) * signs.abs()
+        found = moved.sum(dim=1) / signs.abs().sum(dim=1).clamp(min=1)
+        return found[:, : change.shape[-2]].clamp(min=_LEAST_STEP)
 
     def _in_rounds(
         self, weights: Tensor, whole: Tensor, now: float, generator: torch.Generator

@@ -95,6 +95,7 @@ class Options:
     updates: bool
     most_clipped: float | None
     headroom: float | None
+    compensated: bool
     weights: Path | None
     switch: str | None
     settings: Given
@@ -253,7 +254,13 @@ def _substrate(options: Options, spool: Spool | None) -> ChipSubstrate | None:
         if made_of is None and share is not None:
             raise UserError("--most-clipped: needs --devices; weights without must stay inside")
         share = _MOST_CLIPPED if share is None else share
-        writing = Writing(aligned=options.through is not None, most_clipped=share)
+        if made_of is None and options.compensated:
+            raise UserError("--compensated: needs --devices; weights without are set exactly")
+        writing = Writing(
+            aligned=options.through is not None,
+            most_clipped=share,
+            compensated=options.compensated,
+        )
         if options.headroom is not None:
             writing = replace(writing, headroom=options.headroom)
         way = _way(options, spool)
@@ -265,10 +272,12 @@ def _substrate(options: Options, spool: Spool | None) -> ChipSubstrate | None:
         ("through", options.through),
         ("most-clipped", options.most_clipped),
         ("headroom", options.headroom),
+        ("compensated", options.compensated or None),
     ):
         if value is not None:
+            said = option if value is True else f"{option} {value}"
             raise UserError(
-                f"--{option} {value}: the rule {options.learns_by!r} learns without a circuit; "
+                f"--{said}: the rule {options.learns_by!r} learns without a circuit; "
                 "dfc-chip learns through one"
             )
     return None

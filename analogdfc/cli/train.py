@@ -94,6 +94,7 @@ class _Train(Sections):
         "Learning through a chip": (
             *("through", "card", "devices", "age", "chip_seed", "duration", "fidelity", "solver"),
             *("time_limit", "waves", "updates", "most_clipped", "headroom"),
+            "compensated",
         ),
     }
 
@@ -269,6 +270,12 @@ class _Train(Sections):
     help="Largest weight that the chip can hold, in units of a layer's largest initial one. With "
     "more, fewer pulses make a step, and each of a device's errors is larger; amplifiers are "
     f"slower.  [default: {Writing.headroom:g}]",
+)
+@click.option(
+    "--compensated",
+    is_flag=True,
+    help="Count pulses by the steps that the mean device makes from where the devices stand, as a "
+    "read shows them, not by those in the middle of the window; needs --devices with pulses.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="float64", show_default=True)

@@ -258,6 +258,19 @@ class Pulses:
         """
         return self.law.linear().steps()[0] * window.span / (self.w_max - self.w_min)
 
+    def relative_steps(self, g: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+        """Up and down steps of the mean device where it stands, in units of `mean_step`.
+
+        Args:
+            g: conductances, any shape, in siemens.
+            window: the window that w_min and w_max stand for.
+        """
+        bounds = g.new_tensor(self.w_min), g.new_tensor(self.w_max)
+        w, mean = self.weight(g, window), self.law.linear().steps()[0]
+        steps, slopes = self.law.steps(), self.law.slopes(*bounds)
+        up, down = (s / mean * (1 - slope * w) for s, slope in zip(steps, slopes, strict=True))
+        return up, down
+
     def weight(self, g: Tensor, window: Window) -> Tensor:
         """The weight that a conductance stands for.
 

@@ -60,6 +60,8 @@ class Writing:
         aligned: draw every step's randomness from a source of its own, see `PulsedUpdate`.
         most_clipped: share of the changes that may be cut off at the ends of the devices' window,
             see `PulsedUpdate`; any by default.
+        compensated: count pulses by the steps that devices make where they stand, see
+            `PulsedUpdate`.
     """
 
     mode: str | None = None
@@ -67,6 +69,7 @@ class Writing:
     headroom: float = 6.0
     aligned: bool = False
     most_clipped: float = 1.0
+    compensated: bool = False
 
     def network(self, network: Network, model: DeviceModel, seed: int) -> AnalogNetwork:
         """The network on devices that are programmed to its weights.
@@ -100,6 +103,7 @@ class Writing:
             granularity=made.granularity,
             aligned=self.aligned,
             most_clipped=self.most_clipped,
+            compensated=self.compensated,
         )
 
     def made(self, model: DeviceModel) -> Made:
