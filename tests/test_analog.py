@@ -347,6 +347,57 @@ def test_many_small_steps_of_pulses_add_up(mode: str, network: Network) -> None:
     torch.testing.assert_close(weight(still), before, rtol=0, atol=1e-14)
 
 
+SHRINKING = DeviceModel(
+    WINDOW, pulses=Pulses(LinearStep(step=0.0005, gamma_up=0.6, gamma_down=0.4))
+)
+"""Devices whose steps get smaller towards the end that they go to, as those of ECRAM do."""
+
+
+@pytest.mark.parametrize("scheme", [Split(one_way=True), Balanced(), MidRail(), OffsetColumn()])
+@pytest.mark.parametrize("slices", [1, 3])
+def test_compensated_pulses_follow_the_step_wherever_the_devices_stand(
+    scheme: Scheme, slices: int, network: Network
+) -> None:
+    mapping = Mapping(scheme, PerColumn(2.0), Equal(slices), Tiling(5, 3))
+
+    def worst(compensated: bool) -> float:
+        """Largest miss of a change of some twenty pulses, in pulses at the middle."""
+        copy = analog(network, SHRINKING, 0, mapping=mapping)
+        optimizer = PulsedUpdate(copy, step_of(copy), "deterministic", compensated=compensated)
+        before, grads = weight(copy), give_gradient(copy, 0, 0.008)
+        optimizer.step()
+        step = optimizer.writers[0].step * copy.arrays[0].layout.scale
+        return float(((weight(copy) - before + grads[0]) / step).abs().max())
+
+    # Half a pulse by rounding, of a size up to 1.6, and what the step changes on the way.
+    assert worst(True) <= 1.25
+    assert worst(False) >= 2.0
+
+
+def test_to_and_fro_blind_pulses_pull_weights_to_0_and_compensated_ones_do_not(
+    network: Network,
+) -> None:
+    def left(compensated: bool) -> float:
+        """Size of the weights after changes that add up to nothing, beside what it was."""
+        copy = analog(network, SHRINKING, 0, mapping=Mapping(Balanced(), PerLayer(2.0)))
+        optimizer = PulsedUpdate(copy, step_of(copy), "mixed-precision", compensated=compensated)
+        before, grads = weight(copy), give_gradient(copy, 0, 0.03)
+        for sign in (1, -1) * 40:
+            for p, grad in zip(copy.parameters(), grads, strict=True):
+                p.grad = sign * grad
+            optimizer.step()
+        return float(weight(copy).norm() / before.norm())
+
+    assert left(True) == pytest.approx(1, abs=0.02)
+    assert left(False) < 0.8
+
+
+def test_compensated_steps_are_those_of_pulses(network: Network) -> None:
+    copy = analog(network, IDEAL, 0)
+    with pytest.raises(UserError, match="these devices are written"):
+        PulsedUpdate(copy, step_of(copy), "ideal", compensated=True)
+
+
 def test_pulses_and_writes_are_counted(network: Network) -> None:
     copy = analog(network, PULSED, 0, mapping=Mapping(MidRail(), Fixed(10.0), bias_rows=0))
     optimizer = PulsedUpdate(copy, step_of(copy), "deterministic")

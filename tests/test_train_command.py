@@ -576,6 +576,13 @@ def test_a_target_step_that_float32_loses_is_warned_of(rule: str, tmp_path: Path
         (["--through", "static", "--duration", 5], "a chip at rest takes no time"),
         (["--through", "ideal", "--fidelity", "macro"], "--fidelity: needs --through circuit"),
         (["--waves", "1"], "--waves 1: needs --through"),
+        (["--rule", "bp", "--headroom", 9], "--headroom 9.0: the rule 'bp' learns without"),
+        (["--rule", "bp", "--compensated"], "--compensated: the rule 'bp' learns without"),
+        (["--through", "static", "--compensated"], "--compensated: needs --devices"),
+        (
+            ["--through", "static", "--compensated", "--devices", "pcm_nandakumar2019"],
+            "compensated steps are those of pulses; these devices are written",
+        ),
         (["--through", "ideal", "--waves", "a"], "--waves a: numbers of steps"),
         (
             ["--through", "circuit", "--sizes", "64-300-10", "--time-limit", 60],

@@ -52,6 +52,7 @@ from analogdfc.training import (
     train,
 )
 from analogdfc.training.experiment import prepared
+from analogdfc.training.loop import FORWARD
 from analogdfc.training.metrics import are_classes
 from analogdfc.training.optimizers import clip_each, clip_together
 
@@ -174,6 +175,28 @@ def test_backpropagation_trains_as_pytorch_does(
         torch.testing.assert_close(layer.weight, w, rtol=1e-4, atol=1e-8)
         torch.testing.assert_close(layer.bias, b, rtol=1e-4, atol=1e-8)
     assert [m.train.loss for m in trainer.history] == pytest.approx(means, rel=1e-6)
+
+
+def test_a_falling_learning_rate_is_pytorchs_linear_one_and_goes_on_where_it_was() -> None:
+    data = few_digits(70)
+    plan = Plan(epochs=4, batch_size=32, optimizer=SGD(lr=0.4), falling=True)
+    whole = trained(rule := Backpropagation(small_network(), SoftmaxCrossEntropy()), plan, data)[0]
+
+    twin = Backpropagation(small_network(), SoftmaxCrossEntropy())
+    optimizer = torch.optim.SGD(twin.network.parameters(), lr=0.4)
+    rate = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.25, 3)
+    source = generator(5)
+    for _ in range(4):
+        train(twin, optimizer, data, epochs=1, batch_size=32, generator=source)
+        rate.step()
+    for w, other in zip(rule.network.weights, twin.network.weights, strict=True):
+        torch.testing.assert_close(w, other)
+
+    later = Trainer(rule, data, plan, generator=generator(5))
+    later.take_up(whole.history[:2])
+    rates: list[float] = []
+    later.run(completed=lambda t: rates.append(t.optimizers[FORWARD].param_groups[0]["lr"]))
+    assert rates == pytest.approx([0.2, 0.1])
 
 
 @given(seeds(), st.floats(0.01, 10))
