@@ -28,6 +28,14 @@ def _deadzone_slope(z: Tensor) -> Tensor:
     return (z.abs() > 1).to(z.dtype)
 
 
+def _to_tanh(z: Tensor) -> Tensor:
+    """The tanh in the place of z; on the CPU NumPy's, which takes a third of PyTorch's time."""
+    if z.device.type != "cpu" or z.requires_grad:
+        return z.tanh_()
+    np.tanh(z.numpy(), out=z.numpy())
+    return z
+
+
 def _tanh_slope(z: Tensor) -> Tensor:
     return 1 - torch.tanh(z) ** 2
 
@@ -102,7 +110,7 @@ class Kind:
     def value(self, y: Tensor) -> Tensor:
         """Values of the channels, (chips, cells, m, batch)."""
         u = self.argument(y)
-        return self.gain * (u.tanh_() if self.tanh else deadzone(u))
+        return self.gain * (_to_tanh(u) if self.tanh else deadzone(u))
 
     def derivative(self, y: Tensor) -> Tensor:
         """Their derivatives by y."""
