@@ -3,15 +3,18 @@
 `OMP_NUM_THREADS=1 python -m benchmarks.large_chip` (an hour on one core)
 `python -m benchmarks.large_chip --parts causes --images 12800 --epochs 1` (minutes)
 `python -m benchmarks.large_chip --parts cost` (a minute)
+`python -m benchmarks.large_chip --parts paths --images 6400 --epochs 1` (six minutes)
 
 The ideal rule is DFC-SSA with the published settings and fixed feedback; the chip learns from its
 updates at rest, `dfc-chip`, with the same rate, order of samples and clipping. Part `chip` trains
 both, some seeds each, and prints the difference, what a step costs of the ideal one, and the chip's
-specification. Part `causes` changes one thing of the chip at a time. Both print time and energy of
-a sample and the area beside it, as `analogdfc estimate` finds them in closed form, of the chip with
-the weights that it starts from. The chip's card describes no path for the update; `chip` and `cost`
-print the cost with each of the three ways to hold what it needs and form it, too, as the package's
-cards have them. Finished trainings are kept in `--folder` and taken from there.
+specification. Part `causes` changes one thing of the chip at a time; part `paths` gives it each of
+the update paths, which form the product of every sample, two to four seconds a mini-batch, so that
+only a short training is affordable; its one seed alone moves a figure by a point. All print time
+and energy of a sample and the area beside it, as `analogdfc estimate` finds them in closed form, of
+the chip with the weights that it starts from. The chip's card describes no path for the update;
+`chip` and `cost` print the cost with each of the three ways to hold what it needs and form it, too,
+as the package's cards have them. Finished trainings are kept in `--folder` and taken from there.
 """
 
 from __future__ import annotations
@@ -49,6 +52,8 @@ PRESET, IDEAL = "fashion-mnist", "dfc-ssa"
 
 POINTS_BAR, STEP_BAR = 2.0, 2.0
 """Points of test error that the chip may lose, and CPU time of a step over that of the ideal."""
+
+PARTS = ("chip", "cost", "causes", "paths")
 
 SHOWN, ROUNDS = 8, 5
 """Mini-batches over which a step is timed, and how often, ideal rule and chip in turn."""
@@ -308,6 +313,19 @@ def causes(images: int | None, epochs: int) -> Iterator[Row]:
         yield Row("devices that are written", device, replace(chip, device=device))
 
 
+def paths(images: int | None, epochs: int) -> Iterator[Row]:
+    """The ideal, the chip, and the chip with each of the update paths.
+
+    Args:
+        images: to learn from.
+        epochs: over them.
+    """
+    chip = Learned(True, DESIGN, TARGET_STEP, images, epochs, 0)
+    yield Row("ideal rule", "", replace(chip, chip=False, changes=()))
+    for name, changes in UPDATE_PATHS.items():
+        yield Row("update path", name, replace(chip, changes=(*DESIGN, *changes)))
+
+
 def step_ratio() -> float:
     """CPU time of a step through the chip over that of the ideal rule: median of some rounds.
 
@@ -392,9 +410,14 @@ def show_cost(chip: Learned, folder: Path) -> None:
     Console().print(table)
 
 
-def show_causes(images: int | None, epochs: int, folder: Path) -> None:
-    """Print what each change of the chip does to what it learns."""
-    rows = list(causes(images, epochs))
+def show_changes(rows: Sequence[Row], folder: Path) -> None:
+    """Print what each change of the chip does to what it learns.
+
+    Args:
+        rows: the ideal rule first.
+        folder: where what was found is kept.
+    """
+    images, epochs = rows[0].run.images, rows[0].run.epochs
     found = learned([row.run for row in rows], folder)
     chips = [row.run for row in rows if row.run.chip]
     priced = dict(zip(chips, costs(chips, folder), strict=True))
@@ -413,7 +436,7 @@ def show_causes(images: int | None, epochs: int, folder: Path) -> None:
 def main() -> int:
     """Print the parts asked for; 1 where a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--parts", nargs="+", choices=["chip", "cost", "causes"], default=["chip"])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=["chip"])
     parser.add_argument("--epochs", type=int, default=5, help="of each training")
     parser.add_argument("--seeds", type=int, default=3, help="of part chip")
     parser.add_argument("--images", type=int, help="to learn from  [default: all]")
@@ -422,7 +445,9 @@ def main() -> int:
     torch.set_num_threads(1)
     missed = False
     if "causes" in given.parts:
-        show_causes(given.images, given.epochs, given.folder)
+        show_changes(list(causes(given.images, given.epochs)), given.folder)
+    if "paths" in given.parts:
+        show_changes(list(paths(given.images, given.epochs)), given.folder)
     if "cost" in given.parts:
         one = Learned(True, DESIGN, TARGET_STEP, given.images, given.epochs, 0)
         show_cost(one, given.folder)
