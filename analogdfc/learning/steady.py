@@ -48,7 +48,8 @@ class _AtRest(FeedbackControl):
 class SteadyStateDFC(_AtRest):
     """Update at the steady state (Meulemans et al. 2021, Algorithm 2).
 
-    Newton's method finds it. A sample on which it fails, or whose root is unstable or not surely
+    Newton's method finds it, with residuals in the network's precision and derivatives in single
+    precision, which cost steps at most. A sample on which it fails, or whose root is unstable or not surely
     the one that the dynamics come to, is simulated instead (see `steady_state`); one that doesn't
     come to rest is where `steps` steps of `dt` take it, as in the paper. How many there were since
     the rule was made is in `simulated`.
@@ -140,7 +141,9 @@ class AnalyticDFC(_AtRest):
     """Update at the linearised steady state (Meulemans et al. 2021, Algorithm 3).
 
     u = (J Q + alpha~ I)^-1 delta_L, with J at the free state and dg/du at u = 0 for Q where the
-    feedback is a network; the activations are then propagated under that control signal.
+    feedback is a network; the activations are then propagated under that control signal. For direct
+    feedback J Q is formed in single precision and u corrected in double, to 1e-12 of delta_L; where
+    that fails, J Q is formed in double precision (see `dynamics.steady.solve_at_rest`).
     """
 
     ignored: ClassVar[tuple[str, ...]] = ("dt", "steps", "integrator")
