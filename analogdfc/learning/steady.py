@@ -49,10 +49,10 @@ class SteadyStateDFC(_AtRest):
     """Update at the steady state (Meulemans et al. 2021, Algorithm 2).
 
     Newton's method finds it, with residuals in the network's precision and derivatives in single
-    precision, which cost steps at most. A sample on which it fails, or whose root is unstable or not surely
-    the one that the dynamics come to, is simulated instead (see `steady_state`); one that doesn't
-    come to rest is where `steps` steps of `dt` take it, as in the paper. How many there were since
-    the rule was made is in `simulated`.
+    precision, which cost steps at most. A sample on which it fails, or whose root is unstable or
+    not surely the one that the dynamics come to, is simulated instead (see `steady_state`); one
+    that doesn't come to rest is where `steps` steps of `dt` take it, as in the paper. How many
+    there were since the rule was made is in `simulated`.
 
     Args:
         args: as `FeedbackControl`.
