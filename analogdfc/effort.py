@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from analogdfc.circuit.behavioural import UNKNOWNS
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
+from analogdfc.memory import check_memory
 from analogdfc.spice.netlist import Fidelity
 
 __all__ = [
     "chips_of_a_run",
+    "circuit_bytes",
     "circuit_seconds",
     "comparison_seconds",
     "in_words",
+    "large_circuits",
     "long_work",
     "model_seconds",
 ]
@@ -40,6 +43,16 @@ _UNIT: Mapping[Fidelity, tuple[float, float]] = {
     "transistor": (0.3, 2.5),
 }
 """Seconds a unit of time, and the power of the size."""
+
+# Measured with KLU, macro cells from 3-4-2 to 196-64-10 with all wires, transistors to 4-6-5-4-3;
+# of very large circuits it is more.
+_EMPTY = 12e6
+_PAIR = 10.5e3
+_CELL: Mapping[Fidelity, float] = {"ideal": 35e3, "macro": 35e3, "transistor": 115e3}
+"""Bytes an amplifier, with what belongs to it."""
+
+MUCH = 1e9
+"""Bytes beyond which it is told what simulators take."""
 
 
 def model_seconds(design: Design, runs: int, intervals: float) -> float:
@@ -86,6 +99,40 @@ def circuit_seconds(
     unit, power = _UNIT[fidelity]
     size: float = Chip.of(design).circuit.amplifiers / _SMALL
     return (_ROUGH if rough else 1.0) * duration * unit * math.pow(size, power)
+
+
+def circuit_bytes(design: Design, fidelity: Fidelity) -> float:
+    """Memory that ngspice takes for a circuit, in bytes, to a factor of two.
+
+    Args:
+        design: the design.
+        fidelity: level of the cells.
+    """
+    circuit = Chip.of(design).circuit
+    pairs = sum(bar.plus.numel() for bar in circuit.crossbars)
+    return _EMPTY + _PAIR * pairs + _CELL[fidelity] * circuit.amplifiers
+
+
+def large_circuits(design: Design, levels: Sequence[Fidelity], at_once: int) -> list[str]:
+    """That simulators will take much memory, a sentence; none where they won't.
+
+    Args:
+        design: the design.
+        levels: of the cells.
+        at_once: simulations at a time, >= 1.
+
+    Raises:
+        UserError: more than this machine has.
+    """
+    needed = at_once * max(circuit_bytes(design, level) for level in levels)
+    less = "A smaller network takes less, and so do fewer simulations at a time (--jobs)"
+    what = (
+        f"ngspice, {at_once} at a time with {Chip.of(design).circuit.amplifiers} amplifiers each,"
+    )
+    check_memory(round(needed / 8), what, less)
+    if needed < MUCH:
+        return []
+    return [f"{what} will take about {needed / 1e9:.2g} GB of memory. {less}"]
 
 
 def comparison_seconds(

@@ -18,8 +18,10 @@ from analogdfc.circuit.design import Design
 from analogdfc.cli import cli
 from analogdfc.effort import (
     chips_of_a_run,
+    circuit_bytes,
     circuit_seconds,
     comparison_seconds,
+    large_circuits,
     long_work,
     model_seconds,
 )
@@ -110,6 +112,23 @@ def test_work_grows_with_time_samples_and_size() -> None:
     one, two = (comparison_seconds(small, 4, 20.0, ("macro",), jobs=jobs) for jobs in (1, 2))
     assert one["ngspice, macro cells"] == 2 * two["ngspice, macro cells"]
     assert one["behavioural model"] == two["behavioural model"]
+
+
+def test_what_simulators_take_of_the_memory_is_told_and_too_much_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small, large = design_of(3, 4, 2), design_of(40, 64, 10)
+    # What ngspice 46 took of these, 3-4-2 in transistors too.
+    assert circuit_bytes(small, "macro") == pytest.approx(14e6, rel=0.15)
+    assert circuit_bytes(small, "transistor") == pytest.approx(16e6, rel=0.15)
+    assert circuit_bytes(large, "macro") == pytest.approx(64e6, rel=0.15)
+    assert large_circuits(large, ("ideal", "macro"), 4) == []
+    (told,) = large_circuits(large, ("macro",), 20)
+    assert "20 at a time with 370 amplifiers each, will take about 1.3 GB of memory" in told
+    with_memory(monkeypatch, 200)
+    assert large_circuits(large, ("macro",), 2) == []
+    with pytest.raises(UserError, match=r"4 at a time .* would need 0\.26.* GB .* has 0\.2 GB"):
+        large_circuits(large, ("macro",), 4)
 
 
 @pytest.mark.parametrize("sizes", [(2, 2, 1), (3, 4, 2), (16, 10, 10)])

@@ -63,7 +63,7 @@ from analogdfc.cli._steps import compare_steps
 from analogdfc.cli._warnings import simulator_warnings
 from analogdfc.cli._where import Where, where_options
 from analogdfc.comparison import Cause, Comparison
-from analogdfc.effort import comparison_seconds, long_work
+from analogdfc.effort import comparison_seconds, large_circuits, long_work
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.files import beside
 from analogdfc.findings import Findings, inputs_tree
@@ -352,7 +352,8 @@ def _run(
         design, len(data.x), study.duration, levels,
         jobs=jobs, causes=options.with_causes, check_steps=options.check_steps,
     )  # fmt: skip
-    for remark in long_work(work):
+    large = large_circuits(design, levels, min(jobs, len(data.x)))
+    for remark in [*long_work(work), *large]:
         click.echo(f"Warning: {remark}", err=True)
     realisations: list[Realisation] = [Ideal()]
     modelled = levels != ("ideal",)

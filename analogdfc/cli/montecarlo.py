@@ -46,7 +46,13 @@ from analogdfc.cli._options import (
     settings,
 )
 from analogdfc.cli._where import Where, where_options
-from analogdfc.effort import chips_of_a_run, circuit_seconds, long_work, model_seconds
+from analogdfc.effort import (
+    chips_of_a_run,
+    circuit_seconds,
+    large_circuits,
+    long_work,
+    model_seconds,
+)
 from analogdfc.errors import UserError
 from analogdfc.files import beside
 from analogdfc.findings import inputs_tree
@@ -304,7 +310,10 @@ def _run(
     jobs = options.jobs or os.cpu_count() or 1
     first_study = next(iter(lots.values()))[0]
     together = _together(first_study, options)
-    for remark in long_work(_seconds(first_study, options, len(lots), jobs)):
+    simulations, design = options.circuits * options.samples, first_study.design
+    at_once = min(jobs, simulations)
+    large = large_circuits(design, [options.fidelity], at_once) if at_once else []
+    for remark in [*long_work(_seconds(first_study, options, len(lots), jobs)), *large]:
         click.echo(f"Warning: {remark}", err=True)
     seeds = range(first, first + options.chips)
     found = []
