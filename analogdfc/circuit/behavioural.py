@@ -175,24 +175,27 @@ class Behavioural:
             f"waveforms of {len(x)} samples over {steps} steps",
             "A shorter time needs less",
         )
-        history = run.free.new_empty(steps + 1, *run.free.shape)
-        done = 0
+        free, done = run.reader.volts(run.free), 0
+        waves = {
+            name: volts.new_empty(*volts.shape[:2], steps + 1, volts.shape[2])
+            for name, volts in free.items()
+        }
         for piece, end in self._pieces(run, drive):
             numbers = run.recorded(piece, end)
             if numbers:
-                history[done : numbers.stop] = piece.at(numbers, steps).to(history)
+                states = piece.at(numbers, steps).permute(1, 2, 0, 3)
+                for name, volts in run.reader.volts(states).items():
+                    waves[name][:, :, done : numbers.stop] = volts
                 done = numbers.stop
                 if progress is not None:
                     progress(done - 1)
-        t = torch.arange(done, dtype=history.dtype, device=history.device) * dt
-        waves = run.reader.volts(history[:done].permute(1, 2, 0, 3))
-        free = run.reader.volts(run.free)
+        t = torch.arange(done, dtype=run.free.dtype, device=run.free.device) * dt
         runs = [
             trajectory(
                 chip,
                 t,
                 run.reader.x,
-                {name: wave[c] for name, wave in waves.items()},
+                {name: wave[c, :, :done] for name, wave in waves.items()},
                 {name: volts[c] for name, volts in free.items()},
             )
             for c, chip in enumerate(self.chips)
