@@ -97,6 +97,11 @@ def trained(case: Case, way: str, samples: int | None, folder: Path, *, pulsed: 
     return path
 
 
+def _finished(path: Path) -> bool:
+    """Whether the record of a whole training is there."""
+    return path.exists() and records.read(path).tree.get("finished") is True
+
+
 def _without_levels(folder: Path) -> Path:
     """The card with conductances that are set exactly.
 
@@ -114,7 +119,7 @@ def compared(
     """Every training through the circuit beside that through the model.
 
     Args:
-        samples: of each; None for finished records as they are.
+        samples: of each; None for finished records as they are, and no others.
         folder: where records and figures are.
         writes: of `WRITES`.
     """
@@ -122,6 +127,9 @@ def compared(
         for case in CASES:
             ways = ("circuit", "behavioural")
             pair = [trained(case, way, samples, folder, pulsed=pulsed) for way in ways]
+            if samples is None and (missing := [path for path in pair if not _finished(path)]):
+                print(f"{missing[0]}: no finished record, left out", file=sys.stderr)
+                continue
             found = Beside.of(*map(records.read, pair))
             name = f"{case.dataset} {case.network}, {'pulses' if pulsed else 'exact writes'}"
             save_figure(beside_figure(found, name), pair[1].with_suffix(".beside.png"))
