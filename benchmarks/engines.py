@@ -18,6 +18,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -61,10 +62,43 @@ def network(sizes: str, steps: int = 400) -> Case:
     return replace(case([int(n) for n in sizes.split("-")], 0, 1), dt=0.05, steps=steps)
 
 
-def children() -> tuple[float, float]:
-    """CPU seconds of the processes that have ended, and the most memory of one, in MiB."""
+def children() -> float:
+    """CPU seconds of the processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime, used.ru_maxrss / MEGA
+    return used.ru_utime + used.ru_stime
+
+
+class Peak(threading.Thread):
+    """The most memory of any ngspice while this is on, in MiB.
+
+    The system counts what a process had before it became a simulator too: as much as this one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.mebibytes = 0.0
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Look at all processes, again and again."""
+        while not self._over.wait(0.05):
+            for file in Path("/proc").glob("[0-9]*/status"):
+                try:
+                    lines = dict(line.split(":\t", 1) for line in file.read_text().splitlines())
+                except (OSError, ValueError):
+                    continue  # it has ended
+                if lines["Name"] == "ngspice" and "VmHWM" in lines:
+                    self.mebibytes = max(self.mebibytes, int(lines["VmHWM"].split()[0]) / MEGA)
+
+    def __enter__(self) -> Peak:
+        """Begin."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self._over.set()
+        self.join()
 
 
 def levels(fidelities: Sequence[Fidelity], case: Case) -> Iterator[tuple[str, Cells, Case]]:
@@ -108,13 +142,13 @@ def beside(
     """
     runs, seconds = [], []
     for simulator in simulators:
-        before = children()[0]
+        before = children()
         try:
             runs.append(replace(cells, simulator=simulator).run(here))
         except ConvergenceError:
             seconds.append("no rest")
         else:
-            seconds.append(f"{children()[0] - before:.2f}")
+            seconds.append(f"{children() - before:.2f}")
     both = len(runs) == len(simulators)
     return here.compare("one", "other", "parity", *runs) if both else None, seconds
 
@@ -168,10 +202,11 @@ def large(_: Sequence[str]) -> Iterator[Sequence[str]]:
     chip = Chip.of(here.design, 0)
     netlist = Netlist.of(chip, "macro")
     bench = Testbench(chip, here.x[0], here.step[0], duration=10.0, max_step=0.1, tolerance=100.0)
-    start, before = time.perf_counter(), children()[0]
-    BatchProcess("klu").run(netlist.deck(bench.text()), save=["up1"], time_limit=3600.0)
-    taken, (cpu, memory) = time.perf_counter() - start, children()
-    yield LARGE, f"{taken:.0f}", f"{cpu - before:.0f}", f"{memory:.0f}"
+    start, before = time.perf_counter(), children()
+    with Peak() as peak:
+        BatchProcess("klu").run(netlist.deck(bench.text()), save=["up1"], time_limit=3600.0)
+    taken, cpu = time.perf_counter() - start, children() - before
+    yield LARGE, f"{taken:.0f}", f"{cpu:.0f}", f"{peak.mebibytes:.0f}"
 
 
 def netlists(_: Sequence[str]) -> Iterator[Sequence[str]]:

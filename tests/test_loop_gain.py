@@ -69,6 +69,22 @@ def test_channels_are_seen_with_the_loops_of_the_others_closed() -> None:
     assert np.sort(found.loci.real[0]) == pytest.approx([2, 5], rel=1e-3)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_poles_that_a_fit_makes_of_noise_are_left_out(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    hertz = np.logspace(3, 7, 140)
+    s = 2j * np.pi * hertz[:, None, None]
+    true = -2e4 * np.pi * np.array([1, 1.3, 8, 15, 16, 21, 34, 43, 51])
+    closed = sum(rng.normal(size=(2, 2)) * abs(p) / (s - p) for p in true)
+    closed = closed / np.abs(closed).max() / 2
+    matrix = np.linalg.solve(np.eye(2) - closed, closed)
+    noisy = np.asarray(matrix * (1 + 3e-6 * rng.normal(size=matrix.shape)), dtype=np.complex128)
+    found = LoopGain(hertz, noisy).poles
+    found = found[np.abs(found) < 2e6 * np.pi]
+    assert len(found) >= 6
+    assert all(np.abs(true - pole).min() < 0.05 * abs(pole) for pole in found)
+
+
 def test_poles_are_those_of_the_closed_loop() -> None:
     # 1 + 20 / ((1 + s) (1 + s / 8)) = 0
     found = scalar(20 / ((1 + S) * (1 + S / 8))).poles
