@@ -200,9 +200,7 @@ class Netlist:
         if not options:
             return testbench
         bench = testbench.rstrip().removesuffix(".end")
-        return (
-            f"{bench}* Tolerances at which ngspice finds the rest of transistors\n{options}\n.end\n"
-        )
+        return f"{bench}* Options by which ngspice finds the rest of transistors\n{options}\n.end\n"
 
     def _own(self) -> dict[str, str]:
         """Texts of Verilog-A of one's own by name of file."""

@@ -17,6 +17,12 @@ stepping fails there, and ngspice takes the end of a pseudo-transient, up to 0.5
 _FINER_STEPS = "trtol=0.3"
 """What makes up for it in time: the error of a step is measured against the same tolerances."""
 
+_ITERATIONS = "itl1=500 itl2=500"
+"""Newton iterations that an operating point and a step of gmin stepping may take. With ngspice's
+own limits, 100 and 50, gmin stepping gives up on 16-10-10 in GF180, with KLU as with Sparse, and so
+may source stepping; what is left then is a pseudo-transient.
+"""
+
 _SHUNT = "rshunt=1e15"
 """Ohms from every node to ground, as little as gmin: KLU has a pivot then where transistors are
 off, and finds rests that it doesn't find without (16-10-10 in SKY130). Less would find them sooner,
@@ -33,7 +39,7 @@ def has_transistors(netlist: str) -> bool:
 
 
 def for_transistors(netlist: str) -> str:
-    """Options by which a deck with transistors finds its rest; empty where it needs none.
+    """Options by which a deck with transistors finds its rest; empty for one without.
 
     Args:
         netlist: the deck; tolerances that it gives itself and that are finer are made coarser.
@@ -44,10 +50,8 @@ def for_transistors(netlist: str) -> str:
     given = [pair for line in options for pair in _TOLERANCE.findall(line)]
     values = [(name.lower(), spice_number(value)) for name, value in given]
     tight = {name for name, value in values if value is not None and value < _LEAST[name]}
-    if not tight:
-        return ""
-    coarser = (f"{name}={_LEAST[name]:g}" for name in sorted(tight))
-    return " ".join([".options", *coarser, _FINER_STEPS])
+    coarser = [f"{name}={_LEAST[name]:g}" for name in sorted(tight)]
+    return " ".join([".options", _ITERATIONS, *coarser, *[_FINER_STEPS] * bool(tight)])
 
 
 def for_klu(netlist: str) -> str:
