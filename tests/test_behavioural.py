@@ -33,7 +33,7 @@ from analogdfc.network import Network
 from benchmarks._measure import case
 
 CARD = Card.load("discrete_100mhz").replace(
-    "tanh", peak_current=2.1e-6, scale=0.26, input_resistance=1e3, mismatch=0.02
+    "tanh", peak_current=2.1e-6, scale=0.26, input_resistance=1e3, current_mismatch=0.02
 )
 IDEAL = CARD.ideal()
 PLAIN = Readout(double_sampling=False, auto_zero=False, relative_target=False)
@@ -132,7 +132,7 @@ VANISHING: dict[str, dict[str, dict[str, float | None]]] = {
     "saturation": {"amplifier": {"saturation": 90.0}},
     "amplifier offset": {"amplifier": {"offset": 1e-9}},
     "tanh offset": {"tanh": {"offset": 1e-9}},
-    "tanh mismatch": {"tanh": {"mismatch": 1e-9}},
+    "tanh mismatch": {"tanh": {"current_mismatch": 1e-9}},
     "tanh current and scale": {
         "tanh": {
             "peak_current": CARD.tanh.current * (1 + 1e-9),

@@ -23,7 +23,7 @@ from analogdfc.errors import UserError
 CALIBRATION = Path(__file__).parents[1] / "calibration"
 CARDS = sorted(CALIBRATION.glob("*.toml"))
 MEASURED = """[tanh]
-mismatch = { value = 2, unit = "%", source = "assumed" }
+current_mismatch = { value = 2, unit = "%", source = "assumed" }
 peak_current = { value = 2.1, unit = "uA", source = "assumed" }
 scale = { value = 0.26, unit = "V", source = "assumed" }
 input_resistance = { value = 300, unit = "kohm", source = "assumed" }
@@ -141,7 +141,7 @@ def test_the_prototypes_card_in_si_units() -> None:
         "tanh": {
             "current": 2e-6,
             "offset": 1e-3,
-            "mismatch": 0.02,
+            "current_mismatch": 0.02,
             "peak_current": 2.1e-6,
             "scale": 0.26,
             "input_resistance": 300e3,

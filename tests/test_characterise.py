@@ -229,8 +229,8 @@ def test_the_card_of_a_kit_spreads_as_the_cells_that_the_kit_draws() -> None:
     found = characterise("tanh", conditions, get_simulator("batch")).entries
     once = characterise("tanh", replace(conditions, draws=0), get_simulator("batch")).entries
     assert found["tanh.offset"] == pytest.approx(card.tanh.offset, rel=0.3)  # 9 % of 60 draws
-    assert found["tanh.mismatch"] == pytest.approx(card.tanh.mismatch, rel=0.3)
-    assert not {"tanh.offset", "tanh.mismatch"} & set(once)
+    assert found["tanh.current_mismatch"] == pytest.approx(card.tanh.current_mismatch, rel=0.3)
+    assert not {"tanh.offset", "tanh.current_mismatch"} & set(once)
 
 
 def test_the_card_of_one_temperature_tells_that_of_another() -> None:

@@ -125,7 +125,7 @@ def test_without_input_capacitance_no_other_passive_changes() -> None:
 
 
 def test_what_tanh_cells_differ_by_in_their_current_is_in_the_resistors_behind_them() -> None:
-    card = CARD.without("passive tolerance").replace("tanh", mismatch=0.03)
+    card = CARD.without("passive tolerance").replace("tanh", current_mismatch=0.03)
     found = deviations(Chip.of(LARGE.on(card), 2))
     behind = {name for name in found if name.endswith(("act.r_f", "act_ff.r_f"))}
     drawn = torch.cat([found[name] for name in behind])

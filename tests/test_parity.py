@@ -51,7 +51,12 @@ def assert_model_predicts_macro_cells(here: Case, chip: int = CHIP) -> Compariso
 
 def with_all(here: Case) -> Case:
     """The case with a card that has every imperfection."""
-    tanh = {"peak_current": 2.1e-6, "scale": 0.26, "input_resistance": 20e3, "mismatch": 0.02}
+    tanh = {
+        "peak_current": 2.1e-6,
+        "scale": 0.26,
+        "input_resistance": 20e3,
+        "current_mismatch": 0.02,
+    }
     return here.on(here.design.card.replace("tanh", **tanh))
 
 

@@ -182,7 +182,7 @@ class Tanh(Section):
     Attributes:
         current: I_t, the largest output current, for which the resistors behind the cells are made.
         offset: standard deviation of the input offset; none by default.
-        mismatch: relative standard deviation of the largest output current; none by default.
+        current_mismatch: relative standard deviation of the largest current; none by default.
         noise: white noise of the output current, in A per root hertz; none by default.
         peak_current: largest output current that a cell really has, at the card's corner and
             temperature; by default `current`.
@@ -197,7 +197,7 @@ class Tanh(Section):
 
     current: Ampere
     offset: Volt | None = None
-    mismatch: Fraction | None = None
+    current_mismatch: Fraction | None = None
     noise: AmperePerRootHertz | None = None
     peak_current: Ampere | None = None
     scale: Volt | None = None
@@ -266,7 +266,7 @@ _NONE_AT_0 = frozenset(
         ("amplifier", "noise_corner"),
         ("device", "flicker"),
         ("tanh", "offset"),
-        ("tanh", "mismatch"),
+        ("tanh", "current_mismatch"),
         ("tanh", "noise"),
         ("tanh", "input_resistance"),
         ("tanh", "scale_drift"),
@@ -292,7 +292,7 @@ LOOP_IMPERFECTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "saturation": (("amplifier", "saturation"),),
     "amplifier offset": (("amplifier", "offset"),),
     "tanh offset": (("tanh", "offset"),),
-    "tanh mismatch": (("tanh", "mismatch"),),
+    "tanh mismatch": (("tanh", "current_mismatch"),),
     "tanh current and scale": (("tanh", "peak_current"), ("tanh", "scale")),
     "tanh input resistance": (("tanh", "input_resistance"),),
 }

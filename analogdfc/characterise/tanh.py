@@ -92,7 +92,7 @@ def characterise_tanh(bench: Bench) -> Sheet:
     }
     entries = _entries(bench, fit, resistance, sigma)
     if bench.drawn:
-        entries["tanh.mismatch"] = (numbers["current_sigma"].value or 0.0) / 100
+        entries["tanh.current_mismatch"] = (numbers["current_sigma"].value or 0.0) / 100
     for key in ("scale_drift", "current_drift"):
         drift = numbers[key].value or 0.0
         entries[f"tanh.{key}"] = drift if abs(drift) > _LEAST_DRIFT else None

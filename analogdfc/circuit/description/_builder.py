@@ -197,8 +197,8 @@ class Builder:
         card = self.card
         r_t = card.scale.activation / card.tanh.current
         spread = None
-        if card.tanh.mismatch is not None:
-            spread = 1 + self.draw.offset(f"{name}.tanh_mismatch", card.tanh.mismatch, n)
+        if card.tanh.current_mismatch is not None:
+            spread = 1 + self.draw.offset(f"{name}.tanh_mismatch", card.tanh.current_mismatch, n)
         stage = self.stage(name, part, n, r_t, in_loop=in_loop, spread=spread)
         offset = self._offset(f"{name}.tanh_offset", card.tanh.offset, n, part)
         self.cells.append(Cells(part, source, stage.bank.x, sign, offset, self.zeroes(part)))
