@@ -41,10 +41,10 @@ _BEFORE_4_6 = {"ud": "1e14"}
 a kit's transistors differ by 0.2 %.
 """
 
-_LEAST_ABSTOL = 1e-10
-"""Amperes below which currents can't be told where there are transistors: what a capacitor of some
-picofarads takes in the short steps as a switch opens is rounded off by more than 1e-13 A, and no
-step converges.
+_LEAST = {"abstol": 1e-10, "vntol": 1e-8}
+"""Amperes and volts below which nothing can be told where there are transistors: what a capacitor
+of some picofarads takes in the short steps as a switch opens is rounded off by more than 1e-13 A,
+and no step converges.
 """
 
 
@@ -127,8 +127,9 @@ class Vacask(WithModules):
         if self._analysis is None:
             raise UserError("netlist: no analysis is there")
         options = {_OPTIONS[k]: v for k, v in self._options.items() if k in _OPTIONS}
-        if self._equations and "abstol" in options:
-            options["abstol"] = repr(max(float(options["abstol"]), _LEAST_ABSTOL))
+        if self._equations:
+            floors = {name: least for name, least in _LEAST.items() if name in options}
+            options |= {k: repr(max(float(options[k]), least)) for k, least in floors.items()}
         stop, longest = self._analysis.stop, self._analysis.longest
         yield "control"
         yield "  abort always"
