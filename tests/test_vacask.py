@@ -205,3 +205,14 @@ def test_a_current_that_no_source_measures_is_refused() -> None:
         module_of("cell", body)
     with pytest.raises(UserError, match=r"sgn\(\) isn't known; there are abs, exp"):
         module_of("cell", [Behaviour("b1", ("0", "a"), "i", "sgn(v(a))")])
+
+
+def test_tolerances_are_those_that_transistors_can_keep() -> None:
+    bench = [".options reltol=1e-6 abstol=1e-13 vntol=1e-9", ".tran 1e-8 1e-6 0 1e-8"]
+    for model, tolerances in (
+        ([".model n1 nmos level=54"], "abstol=1e-10 vntol=1e-08"),
+        ([], "abstol=1e-13 vntol=1e-9"),
+    ):
+        dialect = get_dialect("vacask")
+        list(dialect.lines(statements([*model, *bench])))
+        assert f"options reltol=1e-6 {tolerances} " in "\n".join(dialect.end())
