@@ -51,7 +51,7 @@ _PAIR = 10.5e3
 _CELL: Mapping[Fidelity, float] = {"ideal": 35e3, "macro": 35e3, "transistor": 115e3}
 """Bytes an amplifier, with what belongs to it."""
 
-MUCH = 1e9
+_MUCH = 1e9
 """Bytes beyond which it is told what simulators take."""
 
 
@@ -130,7 +130,7 @@ def large_circuits(design: Design, levels: Sequence[Fidelity], at_once: int) -> 
         f"ngspice, {at_once} at a time with {Chip.of(design).circuit.amplifiers} amplifiers each,"
     )
     check_memory(round(needed / 8), what, less)
-    if needed < MUCH:
+    if needed < _MUCH:
         return []
     return [f"{what} will take about {needed / 1e9:.2g} GB of memory. {less}"]
 

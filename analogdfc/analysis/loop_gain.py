@@ -148,7 +148,7 @@ class LoopGain:
         shown = np.abs(terms.residues).max(axis=1) / np.abs(found)
         found = found[(shown > _SHOWN * shown.max()) & (found.imag >= 0)]
         halves = (poles(s[k::2], closed[k::2], tolerance=_FITTED, most=_MOST) for k in (0, 1))
-        again = np.abs(np.concatenate([*halves])[:, None] - found).min(axis=0)
+        again = np.abs(np.concatenate([*halves])[:, None] - found).min(axis=0, initial=np.inf)
         found = found[again < _AGAIN * np.abs(found)]
         return np.asarray(found[np.argsort(-found.real)])
 

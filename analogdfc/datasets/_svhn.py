@@ -30,7 +30,7 @@ _DAMAGED = (
     TypeError,
     KeyError,
     IndexError,
-    NotImplementedError,
+    NotImplementedError,  # of a MATLAB whose files are HDF5
     OverflowError,
     EOFError,
     OSError,

@@ -90,7 +90,7 @@ class TrainingTable(Item):
         for name, column in self._chosen(scope).items():
             own = [cell for cell in cells if cell.column is column]
             unit, figure, _ = FIGURES[column.figure]
-            early = ", ".join(filter(None, [cut(column, scope, ENOUGH), column.apart]))
+            early = _told(column, scope, ENOUGH)
             made = [self._row(cell, unit, figure, scope, found) for cell in own]
             order = ordered(name, made, early)
             if order is not None and not early and (short := cut(column, scope)):
@@ -145,6 +145,6 @@ class TrainingTable(Item):
         return scope.seeds or (1 if scope.quick else self.seeds)
 
 
-def _told(column: Column, scope: Scope) -> str:
-    """Why a number of the column has no verdict; empty where it can have one."""
-    return ", ".join(filter(None, [cut(column, scope), column.apart]))
+def _told(column: Column, scope: Scope, share: float = 1.0) -> str:
+    """Why a number of the column has no verdict, see `cut`; empty where it can have one."""
+    return ", ".join(filter(None, [cut(column, scope, share), column.apart]))

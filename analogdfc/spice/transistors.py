@@ -9,7 +9,7 @@ from analogdfc.spice.deck import logical_lines
 
 _TRANSISTORS = re.compile(r"\.model \S+ [np]mos\b", re.IGNORECASE)
 _TOLERANCE = re.compile(r"\b(abstol|vntol)=(\S+)", re.IGNORECASE)
-_LEAST = {"abstol": 1e-10, "vntol": 1e-8}
+LEAST_TOLERANCES = {"abstol": 1e-10, "vntol": 1e-8}
 """Amperes and volts below which an operating point with hundreds of transistors isn't found: all
 stepping fails there, and ngspice takes the end of a pseudo-transient, up to 0.5 mV from the rest.
 """
@@ -49,8 +49,8 @@ def for_transistors(netlist: str) -> str:
     options = (line for _, line in logical_lines(netlist) if line.lower().startswith(".opt"))
     given = [pair for line in options for pair in _TOLERANCE.findall(line)]
     values = [(name.lower(), spice_number(value)) for name, value in given]
-    tight = {name for name, value in values if value is not None and value < _LEAST[name]}
-    coarser = [f"{name}={_LEAST[name]:g}" for name in sorted(tight)]
+    tight = {name for name, value in values if value is not None and value < LEAST_TOLERANCES[name]}
+    coarser = [f"{name}={LEAST_TOLERANCES[name]:g}" for name in sorted(tight)]
     return " ".join([".options", _ITERATIONS, *coarser, *[_FINER_STEPS] * bool(tight)])
 
 

@@ -20,6 +20,7 @@ from analogdfc.spice.dialects.statements import (
     Waveform,
 )
 from analogdfc.spice.dialects.veriloga import WithModules, joined
+from analogdfc.spice.transistors import LEAST_TOLERANCES
 
 _OPTIONS = {
     "reltol": "reltol",
@@ -39,12 +40,6 @@ VACASK has BSIM3 3.3 and BSIM4 4.8, both made of ngspice's own.
 _BEFORE_4_6 = {"ud": "1e14"}
 """Defaults that BSIM4 had before version 4.6, and no longer has: without this one, the currents of
 a kit's transistors differ by 0.2 %.
-"""
-
-_LEAST = {"abstol": 1e-10, "vntol": 1e-8}
-"""Amperes and volts below which nothing can be told where there are transistors: what a capacitor
-of some picofarads takes in the short steps as a switch opens is rounded off by more than 1e-13 A,
-and no step converges.
 """
 
 
@@ -128,7 +123,9 @@ class Vacask(WithModules):
             raise UserError("netlist: no analysis is there")
         options = {_OPTIONS[k]: v for k, v in self._options.items() if k in _OPTIONS}
         if self._equations:
-            floors = {name: least for name, least in _LEAST.items() if name in options}
+            # What a capacitor of some picofarads takes in the short steps as a switch opens is
+            # rounded off by more than 1e-13 A, and no step converges.
+            floors = {name: least for name, least in LEAST_TOLERANCES.items() if name in options}
             options |= {k: repr(max(float(options[k]), least)) for k, least in floors.items()}
         stop, longest = self._analysis.stop, self._analysis.longest
         yield "control"
