@@ -71,7 +71,7 @@ def test_error(way: str, seed: int, epochs: int, folder: Path) -> float:
     """
     path = folder / f"{way}-{seed}.h5"
     words = f"train {WAYS[way]} --dataset yin-yang --sizes 4-30-3 --epochs {epochs} --seed {seed}"
-    words += " --batch-size 50 --set falling=true --resume"
+    words += " --batch-size 50 --set lr_decay.kind=linear --resume"
     result = CliRunner().invoke(cli, [*words.split(), "-o", str(path)])
     if result.exit_code:
         raise UserError(f"{path}: {result.output.splitlines()[-1]}")

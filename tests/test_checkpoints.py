@@ -42,7 +42,11 @@ from analogdfc.training import (
     Adam,
     Experiment,
     FeedbackPlan,
+    LinearDecay,
+    NoDecay,
     Plan,
+    RateDecay,
+    StepDecay,
     Trainer,
     checkpoint_tree,
     restore,
@@ -524,3 +528,26 @@ def test_a_counter_that_an_older_program_did_not_write_begins_anew(tmp_path: Pat
     del counters["small_steps"], counters["small_noise"]
     rule = resumed(settings, records.write(tmp_path / "c.h5", tree)).rule
     assert rule.counters() == {**trainer.rule.counters(), "small_steps": 0, "small_noise": 0}
+
+
+@pytest.mark.parametrize(
+    ("decay", "older"),
+    [
+        (NoDecay(), {}),
+        (LinearDecay(), {"falling": True, "drops": []}),
+        (StepDecay((1,)), {"falling": False, "drops": [1]}),
+    ],
+)
+def test_a_falling_rate_of_an_older_program_is_the_same_under_its_new_name(
+    decay: RateDecay, older: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = experiment(rule="bp", plan=Plan(epochs=2, lr_decay=decay))
+    tree = checkpoint_tree(new(settings), settings.about())
+    said = json.loads(tree["settings"])
+    del said["plan"]["lr_decay"]
+    said["plan"] |= older
+    tree["settings"] = json.dumps(said)
+    path = records.write(tmp_path / "c.h5", tree)
+    resumed(settings, path)
+    with pytest.raises(UserError, match=r"was trained with plan\.lr_decay\.after = "):
+        resumed(experiment(rule="bp", plan=Plan(epochs=2, lr_decay=StepDecay((2,)))), path)

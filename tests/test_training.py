@@ -40,10 +40,12 @@ from analogdfc.training import (
     Divergence,
     Experiment,
     FeedbackPlan,
+    LinearDecay,
     Metrics,
     OptimizerSettings,
     Plan,
     Score,
+    StepDecay,
     Trainer,
     accuracy,
     checkpoint_tree,
@@ -179,7 +181,7 @@ def test_backpropagation_trains_as_pytorch_does(
 
 def test_a_falling_learning_rate_is_pytorchs_linear_one_and_goes_on_where_it_was() -> None:
     data = few_digits(70)
-    plan = Plan(epochs=4, batch_size=32, optimizer=SGD(lr=0.4), falling=True)
+    plan = Plan(epochs=4, batch_size=32, optimizer=SGD(lr=0.4), lr_decay=LinearDecay())
     whole = trained(rule := Backpropagation(small_network(), SoftmaxCrossEntropy()), plan, data)[0]
 
     twin = Backpropagation(small_network(), SoftmaxCrossEntropy())
@@ -420,7 +422,7 @@ def test_inputs_between_bounds_reach_both_where_they_are_learned_from() -> None:
 def test_a_learning_rate_that_falls_makes_smaller_steps_and_goes_on_after_an_interruption(
     tmp_path: Path,
 ) -> None:
-    plan = Plan(epochs=3, optimizer=SGD(0.1), drops=(1, 2))
+    plan = Plan(epochs=3, optimizer=SGD(0.1), lr_decay=StepDecay((1, 2)))
     experiment = Experiment(rule="bp", dataset="digits-4x4", sizes=(16, 10), plan=plan, samples=64)
     data = experiment.load()
     whole, found = experiment.trainer(data), []
@@ -440,7 +442,7 @@ def test_a_learning_rate_that_falls_makes_smaller_steps_and_goes_on_after_an_int
     again.run()
     assert torch.equal(again.rule.network.weights[0], found[-1])
     with pytest.raises(UserError, match="the rate falls after epoch 1 or a later one"):
-        Plan(drops=(0,))
+        StepDecay((0,))
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 99, 100])

@@ -83,7 +83,7 @@ def another(setting: Setting) -> Any:
         return not now
     if setting.name.endswith("activation"):
         return "linear"
-    if setting.name in ("frozen", "drops"):
+    if setting.name == "frozen":
         return (1, 2)
     if isinstance(now, tuple):
         return tuple(v / 2 for v in now)

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, InstanceOf, model_validator
 from analogdfc.cards.entries import (
     Hertz,
     Identity,
+    Kelvin,
     PerKelvin,
     Second,
     Section,
@@ -101,7 +102,6 @@ Share = Annotated[float, BeforeValidator(si("1")), Field(ge=0, le=1)]
 Spreading = Annotated[float, BeforeValidator(si("1")), Field(ge=0, le=100)]
 Levels = Annotated[int, BeforeValidator(si("1", "levels")), Field(ge=2, le=1_000_000)]
 Count = Annotated[int, BeforeValidator(si("1")), Field(ge=1, le=1_000_000)]
-Kelvin = Annotated[float, BeforeValidator(si("K")), Field(gt=0, le=2000)]
 ElectronVolt = Annotated[float, BeforeValidator(si("eV")), Field(ge=0, le=10)]
 ConductanceCurve = Annotated[InstanceOf[Curve], BeforeValidator(curve("S", "g"))]
 NumberCurve = Annotated[InstanceOf[Curve], BeforeValidator(curve("1", "g"))]

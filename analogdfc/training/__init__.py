@@ -2,6 +2,7 @@
 
 from analogdfc.training.angles import REFERENCES, AngleCurves, Angles, AngleSettings, Reference
 from analogdfc.training.checkpoints import Task, checkpoint_tree, restore, task_of
+from analogdfc.training.decay import DECAYS, LinearDecay, NoDecay, RateDecay, StepDecay
 from analogdfc.training.divergence import Divergence
 from analogdfc.training.experiment import Experiment, Switch
 from analogdfc.training.loop import Phase, Schedule, Training
@@ -15,6 +16,7 @@ from analogdfc.training.switching import Switched
 from analogdfc.training.trainer import Trainer
 
 __all__ = [
+    "DECAYS",
     "OPTIMIZERS",
     "REFERENCES",
     "SGD",
@@ -29,15 +31,19 @@ __all__ = [
     "FeedbackPlan",
     "FeedbackStart",
     "InitialWeights",
+    "LinearDecay",
     "Metrics",
+    "NoDecay",
     "OptimizerSettings",
     "Patience",
     "Phase",
     "Plan",
+    "RateDecay",
     "Reached",
     "Reference",
     "Schedule",
     "Score",
+    "StepDecay",
     "Stop",
     "Switch",
     "Switched",

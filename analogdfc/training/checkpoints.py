@@ -38,7 +38,7 @@ VERSION = 1
 # These may differ between the parts of a training.
 _FREE = ("plan.epochs", "plan.patience")
 # What files of older programs lack, and what it was in them.
-_SINCE: dict[str, Any] = {"plan.frozen": [], "plan.drops": [], "plan.falling": False}
+_SINCE: dict[str, Any] = {"plan.frozen": [], "plan.lr_decay.kind": "NoDecay"}
 # What a difference is told by first: the others follow from these.
 _FIRST = ("rule", "dataset", "autoencoder", "sizes", "activations", "loss", "feedback", "samples")
 # What the trainer itself keeps in the branch 'training'; the rest is the rule's.
@@ -302,7 +302,8 @@ def _tensor(record: Record, key: str, like: Tensor) -> Tensor:
 
 
 def _check_settings(record: Record, wanted: dict[str, Any]) -> None:
-    old, new = {**_SINCE, **dict(_flat(_settings(record)))}, dict(_flat(wanted))
+    old = {**_SINCE, **_renamed(dict(_flat(_settings(record))))}
+    new = dict(_flat(wanted))
     for key in [*_FIRST, *sorted(old.keys() | new.keys())]:
         if key not in _FREE and old.get(key) != new.get(key):
             raise UserError(
@@ -310,6 +311,16 @@ def _check_settings(record: Record, wanted: dict[str, Any]) -> None:
                 f"{new.get(key, 'nothing')}; resume with the settings of the checkpoint, or train "
                 "into another file"
             )
+
+
+def _renamed(old: dict[str, Any]) -> dict[str, Any]:
+    """Settings of an older program by the names that they have now."""
+    drops, falling = old.pop("plan.drops", []), old.pop("plan.falling", False)
+    if drops:
+        old |= {"plan.lr_decay.kind": "StepDecay", "plan.lr_decay.after": drops}
+    if falling:
+        old["plan.lr_decay.kind"] = "LinearDecay"
+    return old
 
 
 def _settings(record: Record) -> dict[str, Any]:

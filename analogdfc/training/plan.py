@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from analogdfc.errors import UserError
+from analogdfc.training.decay import NoDecay, RateDecay
 from analogdfc.training.optimizers import Adam, OptimizerSettings
 
 
@@ -51,11 +52,9 @@ class Plan:
         feedback: how the feedback weights are learned; None leaves them as they are.
         patience: epochs without a better validation figure after which training stops; None for
             all epochs.
-        drops: epochs after each of which the learning rate of weights and biases falls to a tenth.
         frozen: numbers of the layers, 1 to L, whose weights and biases don't learn, neither by
             momentum nor by weight decay.
-        falling: the learning rate of the weights and biases falls by the same amount with each
-            epoch, from that of `optimizer` in the first to the `epochs`th part of it in the last.
+        lr_decay: how the learning rate of the weights and biases falls from that of `optimizer`.
 
     Raises:
         UserError: a value outside its range.
@@ -67,9 +66,8 @@ class Plan:
     clip: float | None = None
     feedback: FeedbackPlan | None = None
     patience: int | None = None
-    drops: tuple[int, ...] = ()
     frozen: tuple[int, ...] = ()
-    falling: bool = False
+    lr_decay: RateDecay = field(default_factory=NoDecay)
 
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.batch_size < 1:
@@ -77,8 +75,6 @@ class Plan:
                 f"epochs = {self.epochs}, batch_size = {self.batch_size}: epochs >= 0 and "
                 "batch_size >= 1 are required"
             )
-        if any(epoch < 1 for epoch in self.drops):
-            raise UserError(f"drops = {self.drops}: the rate falls after epoch 1 or a later one")
         if not _is_limit(self.clip) or (self.patience is not None and self.patience < 1):
             raise UserError(
                 f"clip = {self.clip}, patience = {self.patience}: both must be positive or None"
@@ -90,9 +86,7 @@ class Plan:
         Args:
             epochs: that are over, fewer than all.
         """
-        passed = sum(epochs >= drop for drop in self.drops)
-        left = 1 - epochs / self.epochs if self.falling else 1
-        return self.optimizer.lr * 0.1**passed * left
+        return self.optimizer.lr * self.lr_decay.share(epochs, self.epochs)
 
 
 def _is_limit(norm: float | None) -> bool:

@@ -199,7 +199,7 @@ class Trainer(Training[Metrics]):
 
     def _pass(self, phase: Phase, watch: Watch) -> bool:
         """One pass, with a diagnosis where it leaves the finite numbers."""
-        if phase.counts and (self.plan.drops or self.plan.falling):
+        if phase.counts:
             for group in innermost(self.optimizers[FORWARD]).param_groups:
                 group["lr"] = self.plan.rate(self.epochs)
         good = snapshot(self.rule)

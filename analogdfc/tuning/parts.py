@@ -28,6 +28,7 @@ from analogdfc.learning.describing import description
 from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.learning.making import arguments
 from analogdfc.training import (
+    DECAYS,
     OPTIMIZERS,
     Experiment,
     FeedbackPlan,
@@ -290,7 +291,7 @@ def parts_of(experiment: Experiment) -> list[Part]:
     """
     kind = get_rule(experiment.rule).rule
     taken = arguments(kind)
-    plan = ["epochs", "batch_size", "clip", "patience", "drops", "falling"]
+    plan = ["epochs", "batch_size", "clip", "patience"]
     left_out = {*kind.ignored, *(() if _sleeps(kind, experiment.plan) else ("sleep",))}
     # Where the rule freezes layers itself, that is its argument.
     freezing = () if "frozen" in taken else ("frozen",)
@@ -299,6 +300,7 @@ def parts_of(experiment: Experiment) -> list[Part]:
         *(part for part in _OBJECTS if part.prefix in taken and part.prefix not in left_out),
         _held("", {"plan": Plan}, "plan", only=(*plan, *freezing)),
         _held("optimizer", OPTIMIZERS, "plan", "optimizer"),
+        _held("lr_decay", DECAYS, "plan", "lr_decay"),
         _held("weights", {"weights": InitialWeights}, "initial"),
     ]
     if issubclass(kind, LearnedTargets):
