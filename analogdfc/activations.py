@@ -128,7 +128,8 @@ def register_activation(activation: Activation) -> Activation:
 def activate(phi: Activation, v: Tensor, out: Tensor | None = None) -> Tensor:
     """phi(v) where nobody asks for its gradient, as fast as this machine gives it.
 
-    NumPy's tanh of doubles takes a third of the time of PyTorch's; the two agree to a rounding.
+    NumPy's tanh takes a third of the time of PyTorch's, of single precision a fifth; the two agree
+    to a rounding or two.
 
     Args:
         phi: the activation.
@@ -140,7 +141,11 @@ def activate(phi: Activation, v: Tensor, out: Tensor | None = None) -> Tensor:
         The activations; `out` where it is given.
     """
     if phi.function is torch.tanh:
-        if v.dtype is torch.float64 and v.device.type == "cpu" and not torch.is_grad_enabled():
+        if (
+            v.dtype in (torch.float64, torch.float32)
+            and v.device.type == "cpu"
+            and not torch.is_grad_enabled()
+        ):
             if out is None:
                 out = torch.empty_like(v)
             np.tanh(v.detach().numpy(), out=out.numpy())

@@ -22,7 +22,7 @@ from analogdfc.dynamics.single_phase import Filters, single_phase_update
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import DFC, SinglePhaseDFC, SleepPhase
-from analogdfc.measures import angle
+from analogdfc.measures import angle, condition2
 from analogdfc.network import Network
 
 
@@ -59,6 +59,7 @@ def test_sleep_update_is_the_mean_product_along_the_pure_steps(
         generator=generator(seed),
         proactive=proactive,
         noisy_output=noisy_output,
+        precise=True,
     )
     state = noisy_free_state(loop, x)
     target = loop.activations[-1].function(state.v[-1])
@@ -89,6 +90,55 @@ def test_sleep_update_is_the_mean_product_along_the_pure_steps(
         expected[-1].zero_()
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid", "linear"])
+@pytest.mark.parametrize("sigma", [0.01, 0.05])
+def test_deviations_in_single_precision_leave_a_sleep_update_within_a_bound(
+    activation: str, sigma: float
+) -> None:
+    network = network_of([6, 20, 20, 4], 3, activation=activation)
+    x, found = 2 * normal(1, 8, 6), []
+    for precise in (True, False):
+        rule = SleepPhase(sigma=sigma, steps=60, beta=0, precise=precise)
+        parts = rule.update(network, DirectFeedback.transposed(network), x, generator(2))
+        found.append(torch.cat([p for p in parts if p is not None]))
+    exact, single = found
+    assert 0 < float((single - exact).norm() / exact.norm()) < 1e-7 / sigma
+
+
+def test_noise_near_the_rounding_of_single_precision_is_simulated_in_double() -> None:
+    network, x = network_of([3, 4, 2], 0), normal(1, 4, 3)
+    found = []
+    for precise in (True, False):
+        rule = SleepPhase(sigma=1e-4, precise=precise)
+        parts = rule.update(network, DirectFeedback.transposed(network), x, generator(2))
+        found.append(torch.cat([p for p in parts if p is not None]))
+    assert torch.equal(*found)
+
+
+def test_feedback_learns_condition_2_the_same_in_single_precision() -> None:
+    network, x = network_of([4, 8, 3], 2), normal(8, 50, 4)
+    shares = []
+    for precise in (True, False):
+        feedback = DirectFeedback.random(network, generator(5))
+        sleep = SleepPhase(sigma=0.1, tau_v=0.05, dt=0.05, steps=100, precise=precise)
+        rule = DFC(network, feedback, sleep=sleep, generator=generator(1))
+        optimizer = torch.optim.SGD(feedback.parameters(), lr=0.5)
+        shares.append([_condition2(network, feedback, x)])
+        for _ in range(20):
+            rule.feedback_backward(x)
+            optimizer.step()
+        shares[-1].append(_condition2(network, feedback, x))
+    (before, learned), (_, single) = shares
+    assert learned > before + 0.3
+    assert single == pytest.approx(learned, abs=1e-4)
+
+
+def _condition2(network: Network, feedback: DirectFeedback, x: Tensor) -> float:
+    with torch.no_grad():
+        jacobians = network.jacobians(network.potentials(x))
+    return float(condition2(jacobians, [q.detach() for q in feedback.matrices]).mean())
 
 
 def test_without_noise_and_with_instant_compartments_the_step_is_that_of_algorithm_1() -> None:

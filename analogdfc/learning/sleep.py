@@ -41,6 +41,11 @@ class SleepPhase:
         train_output: Q_L learns and the output layer receives noise; else Q_L stays as it is.
         proactive: the compartments see the control signal of the same step, as in the paper's
             Algorithm 4; else that of the step before, as in the published experiments.
+        precise: simulate in the network's precision throughout. Else what the noise makes of the
+            network, its deviations from the free state, is in single precision where the noise is
+            far above that rounding: it moves an update by some 2e-6 of its norm at the published
+            settings and 1e-4 at most, in half the time. The next noise moves it by as much as it
+            is large.
 
     Raises:
         UserError: a value outside its range.
@@ -57,6 +62,7 @@ class SleepPhase:
     steps: int = 50
     train_output: bool = True
     proactive: bool = False
+    precise: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -104,6 +110,7 @@ class SleepPhase:
             generator=generator,
             proactive=self.proactive,
             noisy_output=self.train_output,
+            precise=self.precise,
         )
         return self.scaled(found, loop.feedback)
 
