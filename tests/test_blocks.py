@@ -13,9 +13,9 @@ from torch import Tensor
 
 from analogdfc.dynamics import blocks, factor, pieces
 from analogdfc.dynamics.blocks import BlockMatrix, Part
-from analogdfc.dynamics.esdirk import ERROR, A, B, C
 from analogdfc.dynamics.factor import Factor
 from analogdfc.dynamics.layout import Layout
+from analogdfc.dynamics.tableau import ERROR, A, B, C
 from analogdfc.errors import ConvergenceError
 
 

@@ -18,7 +18,7 @@ from analogdfc.circuit.amplifiers import Rung
 from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.cli import cli
-from analogdfc.cli.compare import _slowest_mode
+from analogdfc.cli._compare import _slowest_mode
 from analogdfc.comparison import Cause
 from analogdfc.controller import PI, PID, Controller, P
 from analogdfc.dynamics import Loop, RungeKutta4, free_state, reached, stability

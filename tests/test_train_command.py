@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 from analogdfc import records
 from analogdfc.cards.device import DeviceCard
 from analogdfc.cards.technology import Card
-from analogdfc.cli import _training, cli, train
+from analogdfc.cli import _training_report, cli, train
 from analogdfc.controller import PI
 from analogdfc.onchip.registry import RULES
 from analogdfc.records import Quantity
@@ -210,7 +210,7 @@ def test_an_interrupted_run_says_how_to_resume_and_ends_where_a_whole_one_does(
     arguments = [*SMALL, *options]
     whole, parts = tmp_path / "whole.h5", tmp_path / "parts.h5"
     good(*arguments, "-o", whole)
-    line = _training.epoch_line
+    line = _training_report.epoch_line
 
     def impatient(trainer: Any) -> str:
         if len(trainer.history) == 2:
@@ -218,7 +218,7 @@ def test_an_interrupted_run_says_how_to_resume_and_ends_where_a_whole_one_does(
         return line(trainer)
 
     with monkeypatch.context() as context:
-        context.setattr(_training, "epoch_line", impatient)
+        context.setattr(train, "epoch_line", impatient)
         result = run(*arguments, "-o", parts)
     assert result.exit_code == 130
     assert f"{parts} holds epoch 2 of 3. Resume with:" in result.stderr

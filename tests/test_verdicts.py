@@ -106,7 +106,7 @@ def test_a_warning_of_the_simulator_is_told_once_and_stands_at_the_top(
     with pytest.warns(SimulatorWarning, match="says: Warning: beware of this") as told:
         two.circuit(0, "macro", simulator=Talking())
     assert len(told) == 1
-    monkeypatch.setattr("analogdfc.cli.compare.get_simulator", lambda *names: Talking())
+    monkeypatch.setattr("analogdfc.cli._compare.get_simulator", lambda *names: Talking())
     arguments = ["compare", "--sizes", "3-4-2", "--samples", "1", "--fidelity", "ideal"]
     shown = CliRunner().invoke(cli, [*arguments, "-o", str(tmp_path / "a.h5")])
     assert shown.exit_code == 0, shown.output

@@ -9,16 +9,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from analogdfc.arrays.ages import Written
 from analogdfc.arrays.drawn import checked_drawn, drawn_of, with_drawn
 from analogdfc.arrays.mapping import Cell, Layout, stuck_at
 from analogdfc.arrays.picked import copied, devices_of, overwrite, picked, pulse_table, put, taken
+from analogdfc.arrays.rewriting import changed, rewritten
 from analogdfc.devices import DeviceModel, Programmed
 from analogdfc.devices.draws import normal
 from analogdfc.errors import UserError
 from analogdfc.states import State, checked
-
-_ROUNDING = 1e-9
-"""Fraction of the window below which two targets are the same."""
 
 
 class _Moments(NamedTuple):
@@ -67,7 +66,7 @@ class AnalogArray:
         self._devices: Programmed = model.program(target, generator, population=population)
         self._lent = True
         self._pulse_table: Tensor | None = None
-        self._written: float | Tensor = 0.0
+        self._written = Written(layout.shape)
         self._device_moments: _Moments | None = None
         self._weight_moments: _Moments | None = None
         flicker = model.read is not None and model.read.flicker is not None
@@ -84,10 +83,7 @@ class AnalogArray:
         found: State = {
             "g": self._devices.g.clone(),
             "target": self._devices.target.clone(),
-            "written": torch.as_tensor(self._written, dtype=torch.float64)
-            .to(self._devices.g.device)
-            .expand(self.layout.shape)
-            .clone(),
+            "written": self._written.times(self._devices.g.device),
         }
         if self._devices.hidden is not None:
             found["hidden"] = self._devices.hidden.clone()
@@ -110,9 +106,7 @@ class AnalogArray:
             hidden=new["hidden"].clone() if "hidden" in new else None,
         )
         self._lent = False
-        written = new["written"]
-        first, last = float(written.min()), float(written.max())
-        self._written = last if first == last else written.clone()
+        self._written.load(new["written"])
         self._pulse_table = self._device_moments = self._weight_moments = None
 
     def drawn(self) -> State:
@@ -241,7 +235,7 @@ class AnalogArray:
             relative: weights in units of the scale, -1..1, (outputs, inputs + bias rows).
         """
         target = self.model.window.quantise(self.layout.encode(relative))
-        return not bool(_changed(self._devices, target).any())
+        return not bool(changed(self._devices, target).any())
 
     def pulse(self, counts: Tensor, now: float, generator: torch.Generator) -> None:
         """Send pulses; they start from the state that a device has drifted to.
@@ -254,7 +248,7 @@ class AnalogArray:
         Raises:
             UserError: devices without pulses, or counts that don't fit.
         """
-        moved = self._pulsed(self._devices, counts, now - self._written, generator)
+        moved = self._pulsed(self._devices, counts, self._written.age(now), generator)
         self._replace(moved, counts != 0, now)
 
     def pulse_weights(
@@ -278,7 +272,7 @@ class AnalogArray:
         index = devices_of(layout, weights)
         pulses = layout.mapping.scheme.pulses(steps.unsqueeze(1), layout.outputs)[..., :1, :]
         some = self._picked(index)
-        moved = self._pulsed(some, pulses, self._age(index, now), generator)
+        moved = self._pulsed(some, pulses, self._written.age_of(index, now), generator)
         self._exchange(moved, index, pulses != 0, weights, now)
         return pulses
 
@@ -317,7 +311,7 @@ class AnalogArray:
             The number of devices written, and that of all attempts.
         """
         target = self.layout.encode(relative)
-        new, hit, attempts = _rewritten(self._devices, target, generator)
+        new, hit, attempts = rewritten(self._devices, target, generator)
         self._replace(new, hit, now)
         return int(hit.sum()), attempts
 
@@ -335,7 +329,7 @@ class AnalogArray:
         index = devices_of(self.layout, weights)
         target = self.layout.encode(relative.unsqueeze(0))[..., :1, :]
         some = self._picked(index)
-        new, hit, attempts = _rewritten(some, target, generator)
+        new, hit, attempts = rewritten(some, target, generator)
         self._exchange(new, index, hit, weights, now)
         return int(hit.sum()), attempts
 
@@ -352,7 +346,7 @@ class AnalogArray:
         old, target = self._devices, self.layout.encode(relative)
         stuck = old.population.stuck
         g = target if stuck is None else stuck.apply(target)
-        moved = int((g != old.at(now - self._written)).sum())
+        moved = int((g != old.at(self._written.age(now))).sum())
         everywhere = torch.ones_like(g, dtype=torch.bool)
         self._replace(replace(old, target=target, g=g), everywhere, now)
         return moved
@@ -362,7 +356,7 @@ class AnalogArray:
 
     def _of_devices(self, now: float) -> _Moments:
         if self._device_moments is None or not self._holds(self._device_moments, now):
-            found = self._moments(self._devices, now - self._written)
+            found = self._moments(self._devices, self._written.age(now))
             self._device_moments = _Moments(now, *found)
         return self._device_moments
 
@@ -399,16 +393,9 @@ class AnalogArray:
             self._pulse_table = pulse_table(self._devices)
         return picked(self._devices, index, self._pulse_table)
 
-    def _age(self, index: Tensor, now: float) -> float | Tensor:
-        written = self._written
-        return now - (written.view(-1)[index] if isinstance(written, Tensor) else written)
-
     def _replace(self, devices: Programmed, hit: Tensor, now: float) -> None:
         self._devices, self._lent = devices, True
-        written = torch.where(hit, now, torch.as_tensor(self._written, dtype=torch.float64))
-        first, last = float(written.min()), float(written.max())
-        # One age for all where there is one: some models of ageing know no other.
-        self._written = last if first == last else written
+        self._written.note(hit, now)
         self._device_moments = self._weight_moments = None
 
     def _exchange(
@@ -420,12 +407,13 @@ class AnalogArray:
             if not self._ages and self._device_moments is not None:
                 self._device_moments = self._device_moments._replace(mean=self._devices.g)
         put(self._devices, index, some)
-        self._note_age(index, hit, now)
+        if self._ages:
+            self._written.note_some(index[hit], now)
         known = self._device_moments
         if known is None or not self._holds(known, now):
             self._device_moments = self._weight_moments = None
             return
-        mean, sigma = self._moments(some, self._age(index, now))
+        mean, sigma = self._moments(some, self._written.age_of(index, now))
         if self._ages:
             overwrite(known.mean, index, mean)
         if known.sigma is not None and sigma is not None:
@@ -439,41 +427,3 @@ class AnalogArray:
         for whole, part in zip(wholes, self._seen(mean, sigma), strict=True):
             if whole is not None and part is not None:
                 overwrite(whole, weights, part.view(-1) * scale)
-
-    def _note_age(self, index: Tensor, hit: Tensor, now: float) -> None:
-        if not self._ages or (isinstance(self._written, float) and self._written == now):
-            return
-        index = index[hit]
-        if len(index) == self._devices.g.numel():
-            self._written = now  # one age for all again
-            return
-        if not isinstance(self._written, Tensor):
-            self._written = torch.full(
-                self.layout.shape, self._written, dtype=torch.float64, device=index.device
-            )
-        self._written.view(-1)[index] = now
-
-
-def _changed(devices: Programmed, target: Tensor) -> Tensor:
-    """Which devices are to hold something else than what was last asked for."""
-    return (target - devices.target).abs() > _ROUNDING * devices.model.window.span
-
-
-def _rewritten(
-    old: Programmed, target: Tensor, generator: torch.Generator
-) -> tuple[Programmed, Tensor, int]:
-    """Devices programmed anew where their target changes: which, and in how many attempts."""
-    target = old.model.window.quantise(target)
-    hit = _changed(old, target)
-    new = old.model.program(target, generator, population=old.population)
-    hidden = new.hidden
-    if hidden is not None and old.hidden is not None:
-        hidden = torch.where(hit, hidden, old.hidden)
-    written = replace(
-        old,
-        target=torch.where(hit, target, old.target),
-        g=torch.where(hit, new.g, old.g),
-        hidden=hidden,
-    )
-    attempts = hit if new.attempts is None else torch.where(hit, new.attempts, 0)
-    return written, hit, int(attempts.sum())

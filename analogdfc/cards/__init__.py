@@ -9,7 +9,8 @@ from analogdfc.lazy import hand_out
 if TYPE_CHECKING:
     from analogdfc.cards.base import BaseCard, find
     from analogdfc.cards.device import DeviceCard, builtin_device_cards
-    from analogdfc.cards.technology import IMPERFECTIONS, Card, Wire, builtin_cards
+    from analogdfc.cards.technology import IMPERFECTIONS, Card, builtin_cards
+    from analogdfc.cards.technology_sections import Wire
 else:
     __getattr__, __dir__ = hand_out(
         __name__,
@@ -25,9 +26,9 @@ else:
             "analogdfc.cards.technology": (
                 "IMPERFECTIONS",
                 "Card",
-                "Wire",
                 "builtin_cards",
             ),
+            "analogdfc.cards.technology_sections": ("Wire",),
         },
     )
 

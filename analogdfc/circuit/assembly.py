@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from analogdfc.cards.technology import Wire
+from analogdfc.cards.technology_sections import Wire
 from analogdfc.circuit.description._builder import Builder, Draw
 from analogdfc.circuit.description.circuit import Description
 from analogdfc.circuit.description.compartments import compartment, noise_port

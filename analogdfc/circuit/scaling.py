@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from analogdfc.cards.technology import Amplifier, Card
+from analogdfc.cards.technology import Card
+from analogdfc.cards.technology_sections import Amplifier
 from analogdfc.circuit.noise import ROOM
 from analogdfc.errors import UserError
 

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import click
 import torch
 
 from analogdfc import records
-from analogdfc.cases import Stimuli
 from analogdfc.circuit.amplifiers import Rung
-from analogdfc.circuit.averages import Ending, Until
 from analogdfc.circuit.chip import Chip
-from analogdfc.circuit.design import Design
 from analogdfc.circuit.sequences import TransientNoise
-from analogdfc.cli import _report
+from analogdfc.cli import _compare, _report
 from analogdfc.cli._design import (
     ENGINE,
     JSON,
     SOLVER,
     TARGET_STEPSIZE,
     TIME_LIMIT,
-    Bars,
     Duration,
     Switches,
     cell_files,
@@ -41,9 +34,7 @@ from analogdfc.cli._design import (
     make_kit,
     make_model,
     make_stimuli,
-    own_cells,
     pdk_options,
-    progress_bar,
 )
 from analogdfc.cli._given import given, learned_on
 from analogdfc.cli._inversion_options import Inverting, inversion_options
@@ -60,60 +51,21 @@ from analogdfc.cli._options import (
     settings,
 )
 from analogdfc.cli._steps import compare_steps
-from analogdfc.cli._warnings import simulator_warnings
 from analogdfc.cli._where import Where, where_options
-from analogdfc.comparison import Cause, Comparison
-from analogdfc.effort import comparison_seconds, large_circuits, long_work
-from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.comparison import Comparison
 from analogdfc.files import beside
-from analogdfc.findings import Findings, inputs_tree
-from analogdfc.jobs import Spool, check_spool, spool_beside
-from analogdfc.kits import Corner, Kit
+from analogdfc.findings import inputs_tree
+from analogdfc.jobs import check_spool, spool_beside
 from analogdfc.plots import comparison_figure, save_figure
 from analogdfc.recorded import chip_tree
-from analogdfc.spice.engines import get_simulator
-from analogdfc.spice.netlist import Fidelity
-from analogdfc.spice.own import OwnDevice, own_texts
-from analogdfc.spice.simulator import Simulator
-from analogdfc.study import Cells, Ideal, Model, Realisation, Study
-from analogdfc.verdicts import remarks, states_at_end
+from analogdfc.spice.own import own_texts
+from analogdfc.study import Study
 
 # The first line keeps click from wrapping the example.
 _EXAMPLES = """\b
 Example:
   analogdfc compare --samples 4 -o compare.h5
 """
-
-
-@dataclass(frozen=True)
-class _Options:
-    """What is run, and how."""
-
-    fidelity: Fidelity | Literal["both"]
-    pdk: str | None
-    corner: Corner
-    temperature: float
-    supply: float | None
-    cells: tuple[str, ...]
-    device_parameter: str | None
-    rung: str
-    duration: float
-    with_causes: bool
-    check_steps: bool
-    tolerance_angle: float | None
-    until_settled: float | None
-    noise: float | None
-    steps: tuple[Path, Path] | None
-    engine: str
-    engines: str | None
-    solver: str
-    jobs: int | None
-    time_limit: float
-
-    @property
-    def own(self) -> dict[str, Path | OwnDevice]:
-        """Cells of one's own."""
-        return own_cells(self.cells, self.device_parameter)
 
 
 @click.command(
@@ -224,7 +176,7 @@ class _Options:
     help="Record to write (HDF5); the figure goes beside it as .png.",
 )
 @where_options
-@bundled("options", _Options)
+@bundled("options", _compare.Options)
 def command(
     weights: Path | None,
     sizes: tuple[int, ...] | None,
@@ -242,7 +194,7 @@ def command(
     control: Control,
     inverting: Inverting,
     where: Where,
-    options: _Options,
+    options: _compare.Options,
 ) -> None:
     """Lay the three realisations of a network side by side.
 
@@ -290,7 +242,7 @@ def command(
         )  # fmt: skip
         _check_tolerance(found, tolerance)
         return
-    simulators = _simulators(options)
+    simulators = _compare.simulators(options)
     model, origin = make_model(weights, sizes, chip.seeds[0], control)
     origin += chip.note
     design = make_design(model, case.placed(chip.card), chip.switches, chip.devices)
@@ -301,8 +253,9 @@ def command(
         where.elsewhere(options.jobs, kept=spool.folder) as executor,
     ):
         noise = None if options.noise is None else TransientNoise(seed, options.noise)
-        how = spool, executor
-        results = _run(design, chip.seeds[1], data, simulators, options, how, kit, noise)
+        dt = design.tau_v / 10
+        study = Study(design, data.x, data.step, dt, round(options.duration / dt), spool, executor)
+        results = _compare.compare(study, chip.seeds[1], options, simulators, kit, noise)
         numbers = results.numbers()
         tree = inputs_tree(model, design, chip.seeds, data) | results.runs_tree(design)
         tree |= {"chip": chip_tree(Chip.of(design, chip.seeds[1])), "settings": settings()}
@@ -320,132 +273,6 @@ def command(
         _report.show(design, origin, data.source, results)
         click.echo(f"wrote {output} and {figure}")
     _check_tolerance(results.comparisons, tolerance)
-
-
-def _run(
-    design: Design,
-    seed: int,
-    data: Stimuli,
-    simulators: Sequence[Simulator],
-    options: _Options,
-    how: tuple[Spool, Executor | None],
-    kit: Kit | None,
-    noise: TransientNoise | None,
-) -> Findings:
-    dt = design.tau_v / 10
-    study = Study(design, data.x, data.step, dt, round(options.duration / dt), *how)
-    levels: tuple[Fidelity, ...] = ("ideal", "macro")
-    if options.fidelity != "both":
-        levels = (options.fidelity,)
-    rung = Rung[options.rung.upper().replace("-", "_")]
-    ending: Ending | None = None
-    if options.until_settled is not None:
-        with Bars() as bars:
-            study, ending = study.until_settled(
-                seed,
-                Until(options.until_settled / 100),
-                rung,
-                progress=lambda k: bars.show("until settled", k, round(options.duration / dt)),
-            )
-    jobs = options.jobs or os.cpu_count() or 1
-    work = comparison_seconds(
-        design, len(data.x), study.duration, levels,
-        jobs=jobs, causes=options.with_causes, check_steps=options.check_steps,
-    )  # fmt: skip
-    large = large_circuits(design, levels, min(jobs, len(data.x)))
-    for remark in [*long_work(work), *large]:
-        click.echo(f"Warning: {remark}", err=True)
-    realisations: list[Realisation] = [Ideal()]
-    modelled = levels != ("ideal",)
-    slowest: float | None = None
-    missing: list[str] = []
-    if modelled:
-        slowest, missing = _slowest_mode(study, seed)
-        realisations.append(Model(seed, rung, angle=options.tolerance_angle, noise=noise))
-    realisations += [
-        Cells(
-            level,
-            simulator,
-            seed=seed,
-            time_limit=options.time_limit,
-            jobs=jobs,
-            cells=options.own,
-            kit=kit,
-            beside=k > 0,
-            noise=noise,
-            celsius=options.temperature,
-        )
-        for k, simulator in enumerate(simulators)
-        for level in levels
-    ]
-    with Bars() as bars, simulator_warnings() as warned:
-        found = study.run(*realisations, check_steps=options.check_steps, progress=bars.show)
-    angle: float | None = None
-    drivers: list[Cause] = []
-    if modelled and options.with_causes:
-        with progress_bar("causes", round(study.duration / 0.1)) as bar:
-            try:
-                angle, drivers = study.causes(seed, lambda k: bar.update(k > 0))
-            except ConvergenceError as error:
-                missing.append(f"what turns the update is not known: {error}")
-    return Findings(
-        found.runs,
-        found.comparisons,
-        slowest,
-        angle,
-        drivers,
-        states_at_end(design, found.runs),
-        [
-            *design.card.remarks,
-            *missing,
-            *([str(ending)] if ending is not None and not ending.settled else []),
-            *warned,
-            *remarks(design, found.runs, found.comparisons, full=options.rung == "full"),
-        ],
-        found.step_errors,
-        ending,
-    )
-
-
-def _simulators(options: _Options) -> list[Simulator]:
-    """The simulators that are asked for, the first as the reference."""
-    if options.engines is None:
-        return [get_simulator(options.engine, options.solver)]
-    refuse("--engines names the simulators", "engine")
-    names = [name.strip() for name in options.engines.split(",")]
-    found = [get_simulator(name, "auto" if name == "vacask" else options.solver) for name in names]
-    if len({one.program for one in found}) < len(found):
-        raise UserError(
-            f"--engines {options.engines}: two of one program; one of ngspice, shared, batch can "
-            "stand beside vacask"
-        )
-    return found
-
-
-def _slowest_mode(study: Study, seed: int) -> tuple[float | None, list[str]]:
-    """Largest real part of the full model's eigenvalues on the first sample; warns above 0.
-
-    None where there is no rest to linearise about, with a line that says so: what the loop does
-    is for the waveforms to show.
-    """
-    restless = ", ".join(map(str, study.without_rest(seed)))
-    lines = []
-    if restless:
-        lines.append(
-            f"no rest was found of samples {restless} (counted from 0): the tolerance of their "
-            "time steps follows the damping at the free state"
-        )
-    try:
-        slowest = study.slowest_mode(seed)
-    except ConvergenceError as error:
-        return None, [f"the slowest mode is not known: {error}", *lines]
-    if slowest > 0:
-        click.echo(
-            f"Warning: the loop is unstable: slowest mode {slowest:+.3g} per tau_u. Raise the "
-            "card's [amplifier] gain_bandwidth, or lower k_p or the feedback weights",
-            err=True,
-        )
-    return slowest, lines
 
 
 def _check_tolerance(comparisons: Sequence[Comparison], tolerance: float | None) -> None:

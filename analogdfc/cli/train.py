@@ -28,6 +28,7 @@ from analogdfc.cli._options import (
     check_outputs,
 )
 from analogdfc.cli._settings import Sections, setting_options, show_settings
+from analogdfc.cli._training_report import epoch_line, numbers_of, progress_of, show, title
 from analogdfc.datasets import DATASETS
 from analogdfc.errors import UserError
 from analogdfc.files import beside, working_on
@@ -330,16 +331,16 @@ def command(
         restore(trainer, old, experiment.about())
     _training.keep_steps(trainer, options, old)
     _run(trainer, experiment, output, spool, resumed=old is not None)
-    numbers = _training.numbers(trainer, experiment)
-    drawn = training_figure(trainer.history, experiment.sizes[-1], _training.title(experiment))
+    numbers = numbers_of(trainer, experiment)
+    drawn = training_figure(trainer.history, experiment.sizes[-1], title(experiment))
     figures = [save_figure(drawn, figure_path)]
     if trainer.angles is not None:
-        curves = alignment_figure(trainer.angles.found, _training.title(experiment))
+        curves = alignment_figure(trainer.angles.found, title(experiment))
         figures.append(save_figure(curves, angles_path))
     if as_json:
         click.echo(json.dumps(numbers, indent=2))
     else:
-        _training.show(trainer, experiment, numbers)
+        show(trainer, experiment, numbers)
         click.echo(f"wrote {', '.join(map(str, [output, *figures[:-1]]))} and {figures[-1]}")
 
 
@@ -361,7 +362,7 @@ def _run(
         tree = checkpoint_tree(trainer, experiment.about())
         further = {**experiment.tree(), "finished": trainer.finished}
         further |= _training.steps_tree(trainer)
-        results = _training.numbers(trainer, experiment)
+        results = numbers_of(trainer, experiment)
         results.pop("notes", None)  # the record has them beside the results
         kept = {name: value for name, value in results.items() if value is not None}
         records.write(output, {**tree, **further, "results": kept})
@@ -370,7 +371,7 @@ def _run(
         write()
         if spool is not None:
             spool.clear()  # the record has them now
-        bar.write(_training.epoch_line(trainer), file=sys.stderr)
+        bar.write(epoch_line(trainer), file=sys.stderr)
 
     if not resumed or trainer.finished:
         write()
@@ -381,7 +382,7 @@ def _run(
         except KeyboardInterrupt:
             bar.close()
             click.echo(
-                f"interrupted; {output} holds {_training.progress_of(trainer)}. Resume with:\n"
+                f"interrupted; {output} holds {progress_of(trainer)}. Resume with:\n"
                 f"  {_resume_line()}",
                 err=True,
             )
@@ -389,7 +390,7 @@ def _run(
         except Divergence as error:
             bar.close()
             raise UserError(
-                f"{error} {output} holds the last good checkpoint: {_training.progress_of(trainer)}"
+                f"{error} {output} holds the last good checkpoint: {progress_of(trainer)}"
             ) from error
 
 

@@ -11,7 +11,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -22,38 +21,10 @@ from torch import Tensor
 from analogdfc.dynamics.factor import is_wide
 from analogdfc.dynamics.implicit import Implicit
 from analogdfc.dynamics.semilinear import Semilinear, rate
+from analogdfc.dynamics.tableau import AHEAD, ERROR, GAMMA, IN_TIME, A, C, weights_inside
 from analogdfc.errors import ConvergenceError
 
 __all__ = ["ESDIRK", "Piece"]
-
-_STAGES = (
-    "0",
-    "1/4 1/4",
-    "8611/62500 -1743/31250 1/4",
-    "5012029/34652500 -654441/2922500 174375/388108 1/4",
-    "15267082809/155376265600 -71443401/120774400 730878875/902184768 2285395/8070912 1/4",
-    "82889/524892 0 15625/83664 69875/102672 -2260/8211 1/4",
-)
-_EMBEDDED = (
-    "4586570599/29645900160 0 178811875/945068544 814220225/1159782912 -3700637/11593932 "
-    "61727/225920"
-)
-
-
-def _numbers(text: str) -> list[float]:
-    return [float(Fraction(word)) for word in text.split()]
-
-
-A = np.zeros((6, 6))
-for _row, _text in enumerate(_STAGES):
-    A[_row, : _row + 1] = _numbers(_text)
-B = A[-1]
-C = A.sum(axis=1)
-ERROR = B - np.array(_numbers(_EMBEDDED))
-_GAMMA = A[1, 1]
-
-_SORTED = np.argsort(C)
-"""The stages in the order of their times."""
 
 _LEVELS = 44
 """The shortest step is the whole time / 2^44."""
@@ -73,53 +44,6 @@ _OF_AN_ERROR = 1e-4
 """How well the error of a step is known of wide layers, as a part of it."""
 _FACTORS = 3
 """Factors that are kept: of the step, one that was too long, and one before."""
-
-
-_DEGREE = 4
-
-
-def _stage_values(degree: int) -> NDArray[np.float64]:
-    """What the stages of a step of length 1 are for z = t^k, (stages, degree + 1).
-
-    They are not t^k at their times: their own quadrature is of second order.
-    """
-    powers = [np.ones(len(C)), *(k * (A @ C ** (k - 1)) for k in range(1, degree + 1))]
-    return np.stack(powers, axis=1)
-
-
-def _fit() -> NDArray[np.float64]:
-    """Coefficients of the polynomial of which the stages are, by its powers, (degree + 1, stages).
-
-    It goes through both ends, which are of fourth order, and fits the stages between.
-    """
-    values = _stage_values(_DEGREE)
-    ends, inner = [0, len(C) - 1], slice(1, len(C) - 1)
-    # Powers from the second on, less the straight line between the ends.
-    line = np.zeros((2, len(C)))
-    line[0, 0], line[1, -1], line[1, 0] = 1, 1, -1
-    free = values[inner, 2:] - values[inner, 1:2]
-    rest = np.eye(len(C))[inner] - values[inner, :2] @ line
-    higher = np.linalg.pinv(free) @ rest
-    found = np.concatenate([line, higher])
-    found[1] -= higher.sum(axis=0)
-    assert np.allclose(values[ends] @ found, np.eye(len(C))[ends])
-    return found
-
-
-_POLYNOMIAL = _fit()
-"""Coefficients of the states within a step by the powers of its parts, for each stage."""
-
-
-def _ahead() -> list[NDArray[np.float64]]:
-    """Weights of the stages so far in a guess of the next one, from the third stage on."""
-    found = []
-    for i in range(2, len(C)):
-        values = _stage_values(i - 1)
-        found.append(np.linalg.solve(values[:i].T, values[i]))
-    return found
-
-
-_AHEAD = _ahead()
 
 
 class _Step(NamedTuple):
@@ -361,7 +285,7 @@ class Piece:
         Args:
             parts: times from 0 to 1, (times,).
         """
-        weights = torch.from_numpy(_inside(parts)).to(self.stages)
+        weights = torch.from_numpy(weights_inside(parts)).to(self.stages)
         values = self.stages.index_select(2, self.shown)
         found = (weights @ values.flatten(1)).view(len(parts), *values.shape[1:])
         return found.mT
@@ -384,16 +308,10 @@ def _show(
     observe: Callable[[float, Tensor, Tensor], object],
 ) -> None:
     before = system.ungrouped(stages[0])
-    for i, k in itertools.pairwise(_SORTED):
+    for i, k in itertools.pairwise(IN_TIME):
         after = system.ungrouped(stages[k])
         observe(h * (C[k] - C[i]), before, after)
         before = after
-
-
-def _inside(at: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights of the stages in the states at parts of the step, (times, stages)."""
-    weights: NDArray[np.float64] = np.vander(at, _DEGREE + 1, increasing=True) @ _POLYNOMIAL
-    return weights
 
 
 class _Solver:
@@ -442,7 +360,7 @@ class _Solver:
             h: length.
             drive: what is added to the constant at each stage, (stages, chips, n, batch).
         """
-        system, beta = self.system, h * _GAMMA
+        system, beta = self.system, h * GAMMA
         stages, slopes = (z.new_empty(len(C), *z.shape) for _ in range(2))
         stages[0], slopes[0] = z, f
         equations = self._implicit(beta, system.nonlinear.inputs(z))
@@ -476,12 +394,12 @@ class _Solver:
     def _guess(self, inputs: Tensor, h: float, i: int) -> Tensor:
         """The channels' inputs that the stages so far lead to in the next one."""
         if i > 1:
-            return _sum(_AHEAD[i - 2], inputs[:i])
+            return _sum(AHEAD[i - 2], inputs[:i])
         if self._last is None:
             return inputs[0]
         # A step before that was accepted ends here; one that was too long starts here.
         before, known, accepted = self._last
-        return _sum(_inside(np.array([C[i] * h / before + accepted]))[0], known)
+        return _sum(weights_inside(np.array([C[i] * h / before + accepted]))[0], known)
 
 
 def _sum(weights: NDArray[np.float64], states: Tensor) -> Tensor:
