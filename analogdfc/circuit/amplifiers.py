@@ -156,13 +156,19 @@ class AmplifierModel:
         stages = self._tensor(2 * self.amplifiers + amplifiers)
         return z[..., stages].abs() > rails
 
-    def relaxed(self, system: Semilinear) -> Semilinear:
-        """The same equations without slewing; their rest is where Newton's method can start."""
+    def relaxed(self, system: Semilinear, *, rails: bool = True) -> Semilinear:
+        """The same equations without slewing; their rest is where Newton's method can start.
+
+        Args:
+            system: the equations.
+            rails: whether they keep the rails.
+        """
         c = system.channels
         cells = len(self.nodal[0].cells.source)
-        wide = torch.ones_like(c.gain)
+        wide, on = torch.ones_like(c.gain), torch.ones_like(c.gain)
         wide[:, cells : c.tanh] = NO_LIMIT
-        channels = c._replace(gain=c.gain * wide, scale=c.scale * wide)
+        on[:, c.tanh :] = float(rails)
+        channels = c._replace(gain=c.gain * wide * on, scale=c.scale * wide)
         return replace(system, channels=channels)
 
     def system(self, released: bool) -> tuple[Semilinear, Fed]:

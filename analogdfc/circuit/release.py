@@ -12,7 +12,7 @@ from analogdfc.circuit.amplifiers import AmplifierModel
 from analogdfc.dynamics.loop import free_state
 from analogdfc.dynamics.loop import output as free_output
 from analogdfc.dynamics.semilinear import Fed, Semilinear
-from analogdfc.errors import UserError
+from analogdfc.errors import ConvergenceError, UserError
 
 TargetStep = Tensor | Callable[[Tensor], Tensor]
 """Steps of the output target, (batch, n_L), or what makes them of the output of the free phase."""
@@ -63,9 +63,7 @@ class Release:
         held = torch.cat([inputs, bias, put, zero], dim=2) * unit
         system, sources = model.system(released=False)
         system = _driven(system, sources, held)
-        start = held.new_zeros(chips, samples, model.unknowns)
-        start = model.relaxed(system).equilibrium(start)
-        free = system.equilibrium(start)
+        free = _rest(model, system, held.new_zeros(chips, samples, model.unknowns))
         output = free[..., model.columns(model.nodal[0].chip.circuit.output.bank)]
         step = _steps(step, output / unit)
         volts = held + _last(_target(model, x, step, output), held)
@@ -73,6 +71,15 @@ class Release:
         system, sources = model.system(released=True)
         system = _driven(system, sources, volts).driven(model.error_input(zero))
         return cls(free, system, volts, zero, step)
+
+
+def _rest(model: AmplifierModel, system: Semilinear, start: Tensor) -> Tensor:
+    """The rest of the free phase, (chips, batch, n)."""
+    try:
+        # Without rails it is found quickly, and says which amplifiers are at one.
+        return system.equilibrium(model.relaxed(system, rails=False).equilibrium(start))
+    except ConvergenceError:
+        return system.equilibrium(model.relaxed(system).equilibrium(start))
 
 
 def _driven(system: Semilinear, sources: Fed, volts: Tensor) -> Semilinear:

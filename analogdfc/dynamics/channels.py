@@ -112,6 +112,15 @@ class Kind:
         u = self.argument(y)
         return self.gain * (_to_tanh(u) if self.tanh else deadzone(u))
 
+    def outside(self, y: Tensor) -> Tensor:
+        """Which have left the interval [-1, 1], (chips, cells, m, batch)."""
+        return self.argument(y).abs() > 1
+
+    @property
+    def channels(self) -> int:
+        """How many they are in all cells."""
+        return self.gain.shape[1] * self.gain.shape[2]
+
     def derivative(self, y: Tensor) -> Tensor:
         """Their derivatives by y."""
         u = self.argument(y)
@@ -193,12 +202,23 @@ class Nonlinear:
             found.append((starts[:, None] + kind.row).ravel())
         return torch.cat(found)
 
+    def deadzones(self) -> Tensor:
+        """Numbers of the deadzones among all channels, (deadzones,)."""
+        known = [torch.full((kind.channels,), not kind.tanh) for kind in self.kinds]
+        found = torch.cat([torch.zeros(0, dtype=torch.bool), *known]).nonzero()[:, 0]
+        return found.to(self.source.device)
+
+    def steep(self) -> Tensor:
+        """Slopes of the deadzones where they have been left, (chips, deadzones, 1)."""
+        found = [(k.gain * k.slope).flatten(1, 2) for k in self.kinds if not k.tanh]
+        return torch.cat([kind.gain[:, :0].flatten(1, 2) for kind in self.kinds[:1]] + found, dim=1)
+
     def outside(self, y: Tensor) -> Tensor:
-        """Where deadzones have been left, (chips, m, batch); tanh has none."""
+        """Which deadzones have been left, (chips, deadzones, batch)."""
         found = [y[:, :0] > 0]
         for kind, part in zip(self.kinds, self.split(y), strict=True):
-            left = (kind.argument(part).abs() > 1) & (kind.gain != 0)
-            found.append((left & (not kind.tanh)).flatten(1, 2))
+            if not kind.tanh:
+                found.append(kind.outside(part).flatten(1, 2))
         return torch.cat(found, dim=1)
 
     def reference(self, y: Tensor) -> Tensor:

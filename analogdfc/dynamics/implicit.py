@@ -18,22 +18,21 @@ from torch import Tensor
 
 from analogdfc.dynamics.blocks import BlockMatrix
 from analogdfc.dynamics.channels import Kind, Nonlinear
-from analogdfc.dynamics.clipped import Clipped
+from analogdfc.dynamics.clipped import Beyond, Clipped
 from analogdfc.dynamics.factor import Factor, is_wide
 from analogdfc.dynamics.layout import port_places
 from analogdfc.dynamics.linalg import multiplied
+from analogdfc.dynamics.substitution import SLOW, SUBSTITUTIONS, Group, Pace, largest
 from analogdfc.errors import ConvergenceError
 
 __all__ = ["Implicit"]
 
-_SLOW = 0.5
-"""Contraction an iteration beyond which substitution is given up, after the first few."""
-
-_FEW = 4
 _LAYERS = 8
-_SUBSTITUTIONS = 16
 _NEWTON = 40
 _HALVINGS = 30
+
+_ROUGH = 1e-9
+"""Change of an input, in units of the unknowns, up to which Newton's method may start at a rest."""
 
 
 class Implicit:
@@ -62,13 +61,14 @@ class Implicit:
         parts = zip(channels.kinds, channels.split(reference), strict=True)
         # A deadzone that nothing has left does nothing.
         self._always = [k.tanh or bool((slope != 0).any()) for k, slope in parts]
-        self._groups: dict[tuple[bool, ...], list[_Group]] = {}
-        self._clipped = Clipped(self.factor, beta, channels, reference)
+        self._groups: dict[tuple[bool, ...], list[Group]] = {}
+        self._felt: tuple[Beyond, Sequence[Group], list[Tensor]] | None = None
         self._places = channels.source
         if is_wide(layout := matrix.layout):
             ports = [port_places(layout, k) for k in range(len(layout.groups))]
             at = torch.from_numpy(np.concatenate(ports)).to(channels.source)
             self._places = torch.cat([channels.source, at])
+        self._clipped = Clipped(self.factor, beta, channels, reference, self._places)
 
     def guess(self, z: Tensor) -> Tensor:
         """What `solve` starts from, of a state (chips, n, batch)."""
@@ -125,11 +125,14 @@ class Implicit:
         parts = zip(already, self.channels.kinds, self.channels.split(y), strict=True)
         return [on or not _argument(kind, at, lost) <= 1 for on, kind, at in parts]
 
-    def _of(self, busy: list[bool]) -> list[_Group]:
+    def _of(self, busy: list[bool]) -> list[Group]:
         key = tuple(busy)
         if key not in self._groups:
             groups = range(len(self.matrix.own))
-            self._groups[key] = [_Group(self, g, busy) for g in groups]
+            self._groups[key] = [
+                Group(self.factor, self.beta, self.channels, self.reference, g, busy)
+                for g in groups
+            ]
         return self._groups[key]
 
     def _substituted(
@@ -150,13 +153,10 @@ class Implicit:
             lost: samples that don't count any more, (chips, batch).
         """
         groups, chips = self._of(busy), len(guess)
-        parts = self.channels.split(guess)
-        y = [g.joined([parts[k] for k in g.kinds], local[g.group]) for g in groups]
-        if self.factor.sweeps is not None:
-            y = [torch.cat(both, dim=1) for both in zip(y, self._ports(guess), strict=True)]
+        y = self._by_groups(groups, guess)
         start = [local[g.group].index_select(1, g.felt) for g in groups]
-        pace = _Pace(chips, tolerance, lost)
-        for k in range(_SUBSTITUTIONS):
+        pace = Pace(chips, tolerance, lost)
+        for k in range(SUBSTITUTIONS):
             rests = [g.rest(at[:, : g.inputs]) for g, at in zip(groups, y, strict=True)]
             felt = [
                 multiplied(g.own, rest).add_(a)
@@ -168,9 +168,9 @@ class Implicit:
                 f[:, : g.response.shape[1]] - multiplied(g.response, current)
                 for g, f, current in zip(groups, felt, currents, strict=True)
             ]
-            moved = [a - b for a, b in zip(new, y, strict=True)]
+            moved = self._corrected(groups, busy, y, new)
             goes_on = pace.goes_on(k, moved)
-            y = [pace.kept(b, a) for a, b in zip(new, y, strict=True)]
+            y = [pace.kept(b, b + by) for b, by in zip(y, moved, strict=True)]
             if not goes_on:
                 break
         found = [
@@ -182,6 +182,70 @@ class Implicit:
             return self.factor.loaded(found, currents, chips), pace.lost
         return self.factor.finished(found, chips, near), pace.lost
 
+    def _by_groups(self, groups: Sequence[Group], guess: Tensor) -> list[Tensor]:
+        """What `guess` takes of a state by the cells of each group, (chips * cells, sought, batch).
+
+        Args:
+            groups: the groups, with the kinds of channels that count.
+            guess: (chips, m, batch).
+        """
+        parts = self.channels.split(guess)
+        found = [g.joined([parts[k] for k in g.kinds], len(self.factor.inverses[g.group]), guess)
+                 for g in groups]  # fmt: skip
+        if self.factor.sweeps is None:
+            return found
+        return [torch.cat(both, dim=1) for both in zip(found, self._ports(guess), strict=True)]
+
+    def _corrected(
+        self, groups: Sequence[Group], busy: list[bool], y: Sequence[Tensor], new: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """What an iteration moves the inputs by, with the slopes of deadzones that were left.
+
+        Args:
+            groups: the groups.
+            busy: which kinds of channels they have.
+            y: inputs of each group's cells before it.
+            new: what substitution leads to.
+        """
+        moved = [a - b for a, b in zip(new, y, strict=True)]
+        limits = [on and not k.tanh for on, k in zip(busy, self.channels.kinds, strict=True)]
+        if not any(limits):
+            return moved
+        chips, batch = len(self.reference), y[0].shape[-1]
+        before, change = (self._of_deadzones(groups, at, chips) for at in (y, moved))
+        outside, changes = [], []
+        for number, kind in enumerate(self.channels.kinds):
+            if limits[number]:
+                outside.append(kind.outside(before[number]).flatten(1, 2))
+                changes.append(change[number].flatten(1, 2))
+            elif not kind.tanh:
+                zero = y[0].new_zeros(chips, kind.channels, batch)
+                outside.append(zero > 0)
+                changes.append(zero)
+        beyond = self._clipped.beyond(torch.cat(outside, dim=1))
+        if beyond is None or not len(beyond.chosen):
+            return moved
+        added = beyond.added(torch.cat(changes, dim=1))
+        if self._felt is None or self._felt[0] is not beyond or self._felt[1] is not groups:
+            parts = self._by_groups(groups, beyond.response)
+            self._felt = beyond, groups, [r.view(chips, -1, r.shape[-1]) for r in parts]
+        return [
+            m + multiplied(response, added).view(m.shape)
+            for m, response in zip(moved, self._felt[2], strict=True)
+        ]
+
+    def _of_deadzones(
+        self, groups: Sequence[Group], y: Sequence[Tensor], chips: int
+    ) -> dict[int, Tensor]:
+        """Inputs of the deadzones by the numbers of their kinds, (chips, cells, m, batch)."""
+        found = {}
+        for g, at in zip(groups, y, strict=True):
+            parts = torch.split(at[:, : g.inputs], g.widths, dim=1)
+            for number, part in zip(g.kinds, parts, strict=True):
+                if not self.channels.kinds[number].tanh:
+                    found[number] = part.reshape(chips, -1, *part.shape[1:])
+        return found
+
     def _ports(self, guess: Tensor) -> list[Tensor]:
         """Voltages of the ports in a guess, (chips * cells, ports, batch) of each group."""
         sizes = [b - a for a, b in itertools.pairwise(self.matrix.layout.port_starts)]
@@ -191,7 +255,7 @@ class Implicit:
             for part, ports in zip(parts, self.factor.ports, strict=True)
         ]
 
-    def _near(self, groups: Sequence[_Group], y: Sequence[Tensor]) -> list[Tensor] | None:
+    def _near(self, groups: Sequence[Group], y: Sequence[Tensor]) -> list[Tensor] | None:
         """Voltages of the ports, where the factor makes use of them."""
         if self.factor.sweeps is None:
             return None
@@ -240,15 +304,22 @@ class Implicit:
         z, before = start, torch.inf
         for k in range(iterations):
             step = self.factor.solve(_residual(self.matrix, constant, self.channels, z))
-            change = _largest(step)
+            change = largest(step)
             # What goes through the layers one after another settles in as many iterations.
-            if not (k < _LAYERS or change < _SLOW * before):
-                # From the start: where substitution doesn't contract, it leads anywhere.
-                return self._damped(constant, start, tolerance, iterations - k)
+            if not (k < _LAYERS or change < SLOW * before):
+                # Near the start: where substitution doesn't contract, it leads anywhere.
+                near = self._nearer(constant, start)
+                return self._damped(constant, near, tolerance, iterations - k)
             z, before = z + step, change
             if change < tolerance:
                 return z, True
         return z, False
+
+    def _nearer(self, constant: Tensor, start: Tensor) -> Tensor:
+        """The start, but of samples that only deadzones keep from a rest that rest, roughly."""
+        right = constant.expand_as(start).contiguous()
+        found, arrived = self._clipped.solve(right, self.channels.inputs(start), _ROUGH)
+        return torch.where(arrived.unsqueeze(1), found, start)
 
     def _damped(
         self, constant: Tensor, start: Tensor, tolerance: float, iterations: int
@@ -285,113 +356,6 @@ class Implicit:
         return out.view(chips, batch, n).mT.contiguous(), not len(left)
 
 
-class _Pace:
-    """Whether substitution comes nearer, and in which samples it doesn't.
-
-    Args:
-        chips: number of chips.
-        tolerance: largest change at which a sample has arrived.
-        lost: samples that don't count, (chips, batch).
-
-    Attributes:
-        lost: those, and the samples that were given up or haven't arrived; None where all have.
-    """
-
-    def __init__(self, chips: int, tolerance: float, lost: Tensor | None) -> None:
-        self.lost = lost
-        self._chips, self._tolerance = chips, tolerance
-        self._moved: Sequence[Tensor] = ()
-        self._before = torch.inf
-
-    def goes_on(self, k: int, moved: Sequence[Tensor]) -> bool:
-        """Whether another iteration is worth it.
-
-        Args:
-            k: number of this iteration, from 0.
-            moved: what it has changed, (chips * cells, inputs, batch) of each group.
-        """
-        last, self._moved = self._moved, moved
-        at_most = 1.0 if k < _FEW else _SLOW
-        end = k == _SUBSTITUTIONS - 1
-        if self.lost is None:
-            # The usual way: one number for all samples.
-            change, before = max(map(_largest, moved)), self._before
-            if change < self._tolerance:
-                return False
-            if not end and change < at_most * before:
-                self._before = change
-                return True
-        each = self._each(moved)
-        left = ~(each < self._tolerance)
-        slow = left if end else left & ~(each < at_most * self._each(last or moved))
-        self.lost = slow if self.lost is None else self.lost | slow
-        return bool((left & ~self.lost).any())
-
-    def kept(self, before: Tensor, now: Tensor) -> Tensor:
-        """What an iteration leads to, (chips * cells, inputs, batch); lost samples stay."""
-        if self.lost is None:
-            return now
-        cells = len(now) // self._chips
-        return torch.where(self.lost.repeat_interleave(cells, 0)[:, None], before, now)
-
-    def _each(self, moved: Sequence[Tensor]) -> Tensor:
-        """Largest change of each sample, (chips, batch)."""
-        parts = [m.abs().reshape(self._chips, -1, m.shape[-1]) for m in moved if m.numel()]
-        return torch.cat(parts, dim=1).amax(dim=1)
-
-
-class _Group:
-    """What substitution needs of the cells of a group, for some kinds of channels.
-
-    Attributes:
-        kinds: numbers of the kinds.
-        inputs: how many inputs a cell has.
-        felt: places within a cell of the inputs, then of the ports.
-        own: these from what the channels add to the rows, (cells, felt, inputs).
-        whole: the same for all unknowns.
-        response: to currents at the ports, of the inputs, and of the ports if they are sought too.
-    """
-
-    def __init__(self, equations: Implicit, group: int, busy: list[bool]) -> None:
-        channels, factor = equations.channels, equations.factor
-        pairs = enumerate(zip(channels.kinds, busy, strict=True))
-        self.group = group
-        self.kinds = [k for k, (kind, on) in pairs if kind.group == group and on]
-        chosen = [channels.kinds[k] for k in self.kinds]
-        device = factor.inverses[group].device
-        none = torch.zeros(0, dtype=torch.int64, device=device)
-        source = torch.cat([none, *(kind.source for kind in chosen)])
-        row = torch.cat([none, *(kind.row for kind in chosen)])
-        self.inputs = len(source)
-        self.felt = torch.cat([source, factor.ports[group]])
-        self.whole = (equations.beta * factor.inverses[group][:, :, row]).contiguous()
-        self.own = self.whole[:, self.felt].contiguous()
-        sought = source if factor.sweeps is None else self.felt
-        self.response = factor.responses[group][:, sought].contiguous()
-        slopes = channels.split(equations.reference)
-        self._parts: list[tuple[Kind, Tensor]] = []
-        for k in self.kinds:
-            kind = channels.kinds[k]
-            self._parts.append((kind, slopes[k].flatten(0, 1)))
-        self._widths = [kind.gain.shape[2] for kind in chosen]
-
-    def joined(self, parts: Sequence[Tensor], like: Tensor) -> Tensor:
-        """Inputs by kinds as one, (chips * cells, inputs, batch)."""
-        if not parts:
-            return like[:, :0]
-        return torch.cat([part.flatten(0, 1) for part in parts], dim=1)
-
-    def rest(self, y: Tensor) -> Tensor:
-        """What the straight lines leave of the channels, (chips * cells, inputs, batch)."""
-        out = []
-        for (kind, slopes), part in zip(
-            self._parts, torch.split(y, self._widths, dim=1), strict=True
-        ):
-            value = kind.value(part.reshape(*kind.gain.shape[:3], -1)).flatten(0, 1)
-            out.append(value.addcmul_(part, slopes, value=-1))
-        return out[0] if len(out) == 1 else torch.cat([y[:, :0], *out], dim=1)
-
-
 def _residual(matrix: BlockMatrix, constant: Tensor, channels: Nonlinear, z: Tensor) -> Tensor:
     """The residual b + N(z) - P z."""
     out = (matrix @ z).neg_().add_(constant)
@@ -404,7 +368,3 @@ def _argument(kind: Kind, y: Tensor, lost: Tensor | None) -> float:
     if lost is not None:
         found = found.masked_fill(lost[:, None, None], 0.0)
     return float(found.max())
-
-
-def _largest(values: Tensor) -> float:
-    return float(values.abs().max()) if values.numel() else 0.0

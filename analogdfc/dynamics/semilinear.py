@@ -171,7 +171,7 @@ class Semilinear:
 
     def _rest(self, start: Tensor, tolerance: float, iterations: int) -> Tensor:
         z, channels = self.grouped(start), self.nonlinear
-        reference = channels.slopes(channels.inputs(z)).mean(dim=2, keepdim=True)
+        reference = channels.reference(channels.inputs(z))
         equations = Implicit(self.linear.times(-1.0), 1.0, channels, reference)
         found, whole = equations.rest(self.constant, z, tolerance, iterations)
         if not whole:
