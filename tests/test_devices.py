@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from devicesamples import DRAWS, PULSES, US, WINDOW, agrees, full
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal, stats
+from strategies import generator as seeded
 from torch import Tensor
 
 from analogdfc.devices import (
@@ -21,7 +23,6 @@ from analogdfc.devices import (
     DeviceModel,
     Exponential,
     Faults,
-    Law,
     LinearStep,
     Measured,
     OneShot,
@@ -45,22 +46,9 @@ from analogdfc.devices import (
 )
 from analogdfc.errors import UserError
 
-US = 1e-6
-DRAWS = 1_000_000
-MANY = 200_000
-WINDOW = Window(1 * US, 41 * US)
 PROGRAMMING = OneShot(Curve.polynomial(0.2 * US, 1.5 * US, -0.5 * US, reference=25 * US))
 FLICKER = ReadNoise(Curve((Piece((0.0088, -0.65), "power", high=0.2),), 25 * US), 250e-9)
 DRIFT = PowerLawDrift(Curve.polynomial(0.05, 0.02, reference=25 * US), 20.0, Curve.polynomial(0.01))
-PULSES = Pulses(
-    LinearStep(step=0.01, gamma_up=0.3, gamma_down=0.5),
-    device_spread=0.2,
-    asymmetry_spread=0.02,
-    slope_spread=0.05,
-    low_spread=0.1,
-    high_spread=0.1,
-    cycle_spread=0.3,
-)
 FULL = DeviceModel(
     Window(1 * US, 41 * US, levels=64),
     programming=PROGRAMMING,
@@ -75,23 +63,9 @@ FULL = DeviceModel(
 )
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def full(value: float, *shape: int) -> Tensor:
-    return torch.full(shape or (DRAWS,), value, dtype=torch.float64)
-
-
 def targets(*shape: int, seed: int = 9) -> Tensor:
     drawn = torch.rand(shape, dtype=torch.float64, generator=seeded(seed))
     return WINDOW.g_min + WINDOW.span * drawn
-
-
-def agrees(sample: Tensor, mean: float, sigma: float) -> None:
-    """Mean and spread within 2 %; a mean of 0 within 2 % of the spread."""
-    assert float(sample.mean()) == pytest.approx(mean, rel=0.02, abs=0.02 * sigma)
-    assert float(sample.std()) == pytest.approx(sigma, rel=0.02)
 
 
 # Windows and curves
@@ -342,153 +316,6 @@ def test_known_stuck_cells_hold_their_conductance_whatever_is_written_and_howeve
         torch.testing.assert_close(g[:, 3, 1], full(100 * US, 5))
 
 
-# Pulses
-
-
-def moved(pulses: Pulses, start: float, counts: Tensor, seed: int = 0) -> Tensor:
-    """Weights after pulses, of devices that start at one weight."""
-    window = Window(20 * US, 60 * US)  # far enough from 0 for devices with a lower bound
-    model = DeviceModel(window, pulses=pulses)
-    target = pulses.conductance(full(start, *counts.shape), window)
-    return pulses.weight(model.program(target, seeded(seed)).pulse(counts, seeded(seed)).g, window)
-
-
-def test_linear_steps_shrink_by_gamma_towards_each_bound() -> None:
-    pulses = Pulses(
-        LinearStep(step=0.01, gamma_up=0.3, gamma_down=0.5, w_min=-0.8, w_max=1.2),
-        w_min=-0.8,
-        w_max=1.2,
-    )
-    one = torch.tensor([1, -1])
-    for w in (-0.7, 0.0, 1.1):
-        up, down = (moved(pulses, w, one) - w).tolist()
-        assert up == pytest.approx(0.01 * (1 - 0.3 * w / 1.2), rel=1e-6)
-        assert down == pytest.approx(-0.01 * (1 - 0.5 * w / -0.8), rel=1e-6)
-
-
-@given(st.integers(0, 400), st.floats(0.001, 0.9))
-def test_soft_bounds_are_approached_geometrically(n: int, step: float) -> None:
-    pulses = Pulses(SoftBounds(step), w_min=-0.5, w_max=1.0)
-    up, down = moved(pulses, 0.0, torch.tensor([n, -n])).tolist()
-    assert up == pytest.approx(1 - (1 - step) ** n, abs=1e-9)
-    assert down == pytest.approx(-0.5 * (1 - max(1 - step / 0.5, 0) ** n), abs=1e-9)
-
-
-def test_clipping_pulls_the_mean_of_noisy_soft_bounds_off_the_curve_without_noise() -> None:
-    noisy = Pulses(SoftBounds(0.1), cycle_spread=1.0)
-    few, many = (
-        float(moved(noisy, 0.0, torch.full((20_000,), n)).mean()) - (1 - 0.9**n) for n in (5, 100)
-    )
-    # Far from the bound nothing is clipped, and the noise, whose mean is 0, leaves the mean alone.
-    assert few == pytest.approx(0, abs=5 * 0.0013)
-    assert many == pytest.approx(-0.15, abs=5 * 0.001)
-    assert "0.85 of the bound" in " ".join((SoftBounds.__doc__ or "").split())
-
-
-@given(st.integers(0, 97), st.integers(0, 100))
-def test_exponential_update_follows_the_curves_of_neurosim(up: int, down: int) -> None:
-    pulses = Pulses(
-        Exponential(pulses_up=97, pulses_down=100, curvature_up=0.499181, curvature_down=0.200303),
-        w_min=0.0,
-        w_max=1.0,
-    )
-    # Its LTP and LTD curves, the second with a negative A and counted down from all pulses.
-    ltp = (1 - math.exp(-up / (0.499181 * 97))) / (1 - math.exp(-1 / 0.499181))
-    a = -0.200303 * 100
-    ltd = (1 - math.exp(-(100 - down) / a)) / (1 - math.exp(-100 / a))
-    assert float(moved(pulses, 0.0, torch.tensor([up]))) == pytest.approx(ltp, abs=1e-9)
-    assert float(moved(pulses, 1.0, torch.tensor([-down]))) == pytest.approx(ltd, abs=1e-9)
-
-
-LAWS: list[tuple[Law, float, float]] = [
-    (LinearStep(step=0.02), -1, 1),
-    (LinearStep(step=0.02, gamma_up=0.4, gamma_down=0.9, w_min=-0.8, w_max=1.2), -0.8, 1.2),
-    (SoftBounds(0.1), -1, 1),
-    (SoftBounds(1.7), -1, 1),
-    (Exponential(pulses_up=30, pulses_down=40, curvature_up=0.3, curvature_down=2.0), 0, 1),
-]
-
-
-@pytest.mark.parametrize(("law", "low", "high"), LAWS)
-@given(counts=st.lists(st.integers(-60, 60), min_size=1, max_size=6), seed=st.integers(0, 99))
-def test_many_pulses_at_once_are_as_many_single_ones(
-    law: Law, low: float, high: float, counts: list[int], seed: int
-) -> None:
-    pulses = Pulses(law, w_min=low, w_max=high, device_spread=0.3, low_spread=0.1, high_spread=0.1)
-    n = torch.tensor(counts)
-    model = DeviceModel(WINDOW, pulses=pulses)
-    inside = pulses.conductance(full((low + high) / 2, len(counts)), WINDOW)
-    once = one = model.program(inside, seeded(seed))
-    once = once.pulse(n)
-    for k in range(60):
-        one = one.pulse(n.sign() * (n.abs() > k))
-    torch.testing.assert_close(once.g, one.g, rtol=1e-9, atol=1e-15)
-
-
-def test_spread_of_the_step_from_device_to_device_is_normal_or_log_normal() -> None:
-    one = torch.ones(MANY, dtype=torch.int64)
-    normal = Pulses(LinearStep(step=0.001), device_spread=0.2)
-    agrees(moved(normal, 0.0, one), 0.001, 0.0002)
-    log_normal = replace(normal, device_spread=0.7, log_normal=True)
-    agrees((moved(log_normal, 0.0, one) / 0.001).log(), 0.0, 0.7)
-
-
-def test_asymmetry_makes_up_steps_larger_than_down_steps() -> None:
-    one = torch.ones(MANY, dtype=torch.int64)
-    pulses = Pulses(LinearStep(step=0.001), asymmetry=0.1, asymmetry_spread=0.02)
-    agrees(moved(pulses, 0.0, one) / 0.001, 1.1, 0.02)
-    agrees(moved(pulses, 0.0, -one) / 0.001, -0.9, 0.02)
-
-
-def test_bounds_and_slopes_vary_from_device_to_device() -> None:
-    many = torch.full((MANY,), 5000)
-    pulses = Pulses(LinearStep(step=0.001), low_spread=0.05, high_spread=0.1)
-    agrees(moved(pulses, 0.0, many), 1.0, 0.1)
-    agrees(moved(pulses, 0.0, -many), -1.0, 0.05)
-    bent = Pulses(LinearStep(step=0.001, gamma_up=0.5), slope_spread=0.05)
-    step = moved(bent, 0.8, torch.ones(MANY, dtype=torch.int64)) - 0.8
-    agrees(step, 0.001 * (1 - 0.5 * 0.8), 0.001 * 0.05 * 0.8)
-
-
-@pytest.mark.parametrize(
-    ("changes", "sigma"),
-    [
-        ({"cycle_spread": 0.3}, 0.3 * 0.01),
-        ({"cycle_spread": 0.3, "of_actual_step": True}, 0.3 * 0.01 * (1 - 0.3 * 0.5)),
-        ({"cycle_noise": 0.02}, 0.02 * 2),
-    ],
-)
-def test_noise_of_a_pulse_is_relative_to_the_step_or_to_the_window(
-    changes: dict[str, Any], sigma: float
-) -> None:
-    pulses = Pulses(LinearStep(step=0.01, gamma_up=0.3, gamma_down=0.5), **changes)
-    moves = moved(pulses, 0.5, torch.ones(MANY, dtype=torch.int64)) - 0.5
-    agrees(moves, 0.01 * (1 - 0.3 * 0.5), sigma)
-
-
-def test_dead_pulses_leave_a_binomial_number_of_steps() -> None:
-    pulses = Pulses(LinearStep(step=0.01), dead_pulses=0.3)
-    steps = moved(pulses, 0.0, torch.full((MANY,), 20)) / 0.01
-    agrees(steps, 20 * 0.7, math.sqrt(20 * 0.7 * 0.3))
-    torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-6)
-
-
-def test_noise_of_pulses_adds_up_in_power() -> None:
-    pulses = Pulses(LinearStep(step=0.01), cycle_spread=0.5)
-    moves = moved(pulses, 0.0, torch.full((200_000,), 9))
-    agrees(moves, 0.09, 0.5 * 0.01 * 3)
-
-
-def test_dead_devices_do_not_respond_to_pulses_and_others_without_a_pulse_stay() -> None:
-    model = DeviceModel(WINDOW, faults=Faults(dead=0.1), pulses=PULSES)
-    before = model.program(full(20 * US, 100_000), seeded(20))
-    counts = torch.randint(-3, 4, (100_000,), generator=seeded(21))
-    after = before.pulse(counts, seeded(22))
-    still = after.g == before.g
-    assert before.population.stuck is not None
-    torch.testing.assert_close(still, before.population.stuck.mask | (counts == 0))
-
-
 # A device as a whole
 
 
@@ -640,8 +467,8 @@ RAISES: list[tuple[Callable[[], Any], str]] = [
         lambda: ReadNoise(white=Curve.polynomial(1e-7)).sigma(full(1e-5, 2), 1.0, bandwidth=1e3),
         r"bandwidth 1000 Hz: .*no bandwidth",
     ),
-    (lambda: FLICKER.series(full(1e-5, 2), 0.0, 10, seeded()), r"dt 0 s: .*> 0 s"),
-    (lambda: FLICKER.series(full(1e-5, 2), 1.0, 1, seeded()), r"1 steps.*2 or more"),
+    (lambda: FLICKER.series(full(1e-5, 2), 0.0, 10, seeded(0)), r"dt 0 s: .*> 0 s"),
+    (lambda: FLICKER.series(full(1e-5, 2), 1.0, 1, seeded(0)), r"1 steps.*2 or more"),
     (
         lambda: RandomTelegraph(amplitude=1.5, time_high=1.0, time_low=1.0),
         r"amplitude 1.5: .*>= 0 and <= 1",
@@ -688,7 +515,7 @@ RAISES: list[tuple[Callable[[], Any], str]] = [
     (lambda: FULL.without("gravity"), r"unknown imperfection 'gravity'.*drift"),
     (lambda: FULL.program(targets(3)), r"give a torch.Generator"),
     (
-        lambda: FULL.program(targets(3), seeded(), population=FULL.fabricate((4,), seeded())),
+        lambda: FULL.program(targets(3), seeded(0), population=FULL.fabricate((4,), seeded(0))),
         r"targets of \(3,\) for a population of \(4,\)",
     ),
 ]
@@ -705,21 +532,21 @@ def test_a_value_that_makes_no_device_is_refused_and_named(
 @pytest.mark.parametrize("model", [DeviceModel(WINDOW), FULL], ids=["ideal", "full"])
 @pytest.mark.parametrize("time", [-1.0, math.nan, math.inf])
 def test_no_device_is_read_at_a_time_that_cannot_be(model: DeviceModel, time: float) -> None:
-    programmed = model.program(targets(3), seeded())
+    programmed = model.program(targets(3), seeded(0))
     with pytest.raises(UserError, match=r"time (-1|nan|inf) s: must be finite and >= 0 s"):
         programmed.at(time)
     with pytest.raises(UserError, match=r"time (-1|nan|inf) s: must be finite and >= 0 s"):
-        programmed.read(time, seeded())
+        programmed.read(time, seeded(0))
 
 
 def test_pulses_are_refused_where_there_are_none_or_where_they_do_not_fit() -> None:
     with pytest.raises(UserError, match=r"no pulsed update"):
         DeviceModel(WINDOW).program(targets(3)).pulse(torch.ones(3))
-    programmed = FULL.program(targets(3), seeded())
+    programmed = FULL.program(targets(3), seeded(0))
     with pytest.raises(UserError, match=r"pulses for \(4,\) devices on an array of \(3,\)"):
-        programmed.pulse(torch.ones(4, dtype=torch.int64), seeded())
+        programmed.pulse(torch.ones(4, dtype=torch.int64), seeded(0))
     with pytest.raises(UserError, match=r"must be integers"):
-        programmed.pulse(torch.tensor([0.5, 1.0, 1.0]), seeded())
+        programmed.pulse(torch.tensor([0.5, 1.0, 1.0]), seeded(0))
     with pytest.raises(UserError, match=r"a pulse draws random numbers"):
         programmed.pulse(torch.ones(3, dtype=torch.int64))
     with pytest.raises(UserError, match=r"a read draws random numbers"):
