@@ -94,7 +94,7 @@ def values(parameter: click.Parameter) -> st.SearchStrategy[str]:
     likely: st.SearchStrategy[str]
     if isinstance(kind, click.Choice):
         likely = st.sampled_from([str(choice) for choice in kind.choices])
-    elif isinstance(kind, click.IntRange | click.FloatRange):
+    elif isinstance(kind, click.IntRange | click.types.FloatParamType):
         likely = st.one_of(odd_numbers().map(_written), st.integers(0, 4).map(str))
     elif isinstance(kind, click.Path):
         likely = st.sampled_from(_NAMES)

@@ -42,8 +42,8 @@ def bundled(name: str, kind: type[Any]) -> Callable[[_Command], _Command]:
     return wrap
 
 
-class Finite(click.FloatRange):
-    """A finite number in a range; click's own takes nan, and inf where there is no end."""
+class Number(click.types.FloatParamType):
+    """A finite number; what takes it says which it may be. Click's own takes nan and inf."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -53,6 +53,10 @@ class Finite(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number", param, ctx)
         return number
+
+
+class Finite(Number, click.FloatRange):
+    """A finite number in a range."""
 
 
 class Count(click.IntRange):

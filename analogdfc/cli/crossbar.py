@@ -32,7 +32,7 @@ from analogdfc.cards.device import DeviceCard
 from analogdfc.cli import _crossbar
 from analogdfc.cli._design import progress_bar
 from analogdfc.cli._matrix import MOST, path_of, read_matrix
-from analogdfc.cli._options import CHIP_SEED, SEED, Count, Finite, bundled, check_outputs, refuse
+from analogdfc.cli._options import CHIP_SEED, SEED, Count, Number, bundled, check_outputs, refuse
 from analogdfc.devices import StuckCell
 from analogdfc.devices.draws import check_number
 from analogdfc.errors import UserError
@@ -118,7 +118,7 @@ class _Options:
 )
 @click.option(
     "--time",
-    type=Finite(),
+    type=Number(),
     default=0.0,
     show_default=True,
     metavar="SECONDS",
@@ -127,17 +127,17 @@ class _Options:
 @click.option(
     "--wire-resistance",
     "wire",
-    type=Finite(),
+    type=Number(),
     default=0.0,
     show_default=True,
     metavar="OHM",
     help="Of one segment of a word line and of a bit line, between neighbouring cells.",
 )
-@click.option("--word", type=Finite(), metavar="OHM", help="The same, of a word line only.")
-@click.option("--bit", type=Finite(), metavar="OHM", help="The same, of a bit line only.")
+@click.option("--word", type=Number(), metavar="OHM", help="The same, of a word line only.")
+@click.option("--bit", type=Number(), metavar="OHM", help="The same, of a bit line only.")
 @click.option(
     "--driver",
-    type=Finite(),
+    type=Number(),
     default=0.0,
     show_default=True,
     metavar="OHM",
@@ -145,7 +145,7 @@ class _Options:
 )
 @click.option(
     "--sense",
-    type=Finite(),
+    type=Number(),
     default=0.0,
     show_default=True,
     metavar="OHM",
@@ -195,7 +195,7 @@ class _Options:
 @click.option("--input", "input_file", metavar="FILE", help="Input vectors, one a row.")
 @click.option(
     "--read-voltage",
-    type=Finite(),
+    type=Number(),
     default=0.2,
     show_default=True,
     metavar="VOLT",

@@ -127,7 +127,13 @@ def _epochs(text: str) -> tuple[int, ...]:
     show_default=True,
     help="Seed of the search, and of weights and order of samples in each trial.",
 )
-@click.option("--dtype", type=click.Choice(list(DTYPES)), default="float64", show_default=True)
+@click.option(
+    "--dtype",
+    type=click.Choice(list(DTYPES)),
+    default="float64",
+    show_default=True,
+    help="Precision in which is computed.",
+)
 @click.option("--jobs", type=Count(1), help="Trainings at a time.  [default: cores]")
 @where_options
 @JSON

@@ -279,7 +279,13 @@ class _Train(Sections):
     "read shows them, not by those in the middle of the window; needs --devices with pulses.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--dtype", type=click.Choice(list(DTYPES)), default="float64", show_default=True)
+@click.option(
+    "--dtype",
+    type=click.Choice(list(DTYPES)),
+    default="float64",
+    show_default=True,
+    help="Precision in which is computed.",
+)
 @click.option(
     "--resume",
     is_flag=True,
