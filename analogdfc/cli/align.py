@@ -19,7 +19,7 @@ from analogdfc.cli import _align
 from analogdfc.cli._align import Setting
 from analogdfc.cli._design import Sizes, progress_bar
 from analogdfc.cli._integrator import integrator_of, integrator_options
-from analogdfc.cli._options import SEED, Count, Finite, bundled, check_outputs, refuse
+from analogdfc.cli._options import SEED, Count, Finite, as_options, bundled, check_outputs, refuse
 from analogdfc.datasets import DATASETS, load_dataset
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.experiments.rule_alignment import Ideals, RuleAlignment
@@ -284,7 +284,8 @@ def _setting(weights: Path | None, seed: int, options: _Options) -> Setting:
         options.dataset or (known.dataset if known else "digits"),
         options.autoencoder or (known is not None and known.autoencoder),
     )
-    data = load_dataset(task.dataset, options.folder)
+    with as_options("data"):
+        data = load_dataset(task.dataset, options.folder)
     if task.autoencoder:
         data = data._replace(y=data.x, y_test=data.x_test)
     ends = data.x.shape[1], data.y.shape[1]

@@ -20,6 +20,7 @@ from analogdfc import records
 from analogdfc.cli._console import make_console
 from analogdfc.cli._options import Count, as_options, bundled, check_outputs, refuse, settings
 from analogdfc.cli._where import Where, where_options
+from analogdfc.datasets import where_to_get
 from analogdfc.effort import in_words
 from analogdfc.errors import UserError
 from analogdfc.files import beside
@@ -149,10 +150,10 @@ def command(
     chosen, scope = get_item(item), options.scope
     spool_folder = spool_folder or beside(output, ".runs")
     check_spool(spool_folder)
-    with as_options("rows"):
+    with as_options("rows", "data", "quick"):
         runs = chosen.runs(scope)
     for lack in chosen.missing(scope):
-        click.echo(f"{item}: {lack}", err=True)
+        click.echo(f"{item}: {lack}. {where_to_get(lack.what)}", err=True)
     spool = Spool(spool_folder)
     if not collected:
         _run(chosen, scope, runs, spool, where, jobs)

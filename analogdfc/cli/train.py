@@ -329,7 +329,8 @@ def command(
     old = _training.existing(output, resume=resume)
     place = _training.device_of(device)
     spool = _spool(output, options.through)
-    experiment, data = _training.make_experiment(options, folder, DTYPES[dtype], place, spool)
+    with as_options("data"):
+        experiment, data = _training.make_experiment(options, folder, DTYPES[dtype], place, spool)
     trainer = experiment.trainer(data)
     for note in [*trainer.rule.notes(), *_training.long_training(trainer)]:
         click.echo(f"Warning: {note}", err=True)

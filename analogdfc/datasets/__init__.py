@@ -43,6 +43,7 @@ __all__ = [
     "student_teacher",
     "svhn",
     "timit_stops",
+    "where_to_get",
     "xor",
     "yin_yang",
 ]
@@ -206,6 +207,21 @@ def is_there(name: str, data: str | os.PathLike[str] | None = None) -> bool:
     if entry.files is not None:
         return is_found(entry.files, data)
     return entry.package is None or find_spec(entry.package) is not None
+
+
+def where_to_get(name: str) -> str:
+    """Where a set can be had that isn't there, a sentence; empty for sets that always are.
+
+    Args:
+        name: a key of `DATASETS`.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    entry = _entry(name)
+    if entry.files is not None:
+        return entry.files.where
+    return "" if entry.package is None else f"pip install {entry.package} brings it."
 
 
 def _entry(name: str) -> Entry:

@@ -18,7 +18,7 @@ from analogdfc.reproduction.claims import Claim
 from analogdfc.reproduction.costs import cost_of
 from analogdfc.reproduction.criterion import Row, statement
 from analogdfc.reproduction.items import Findings, Item, Missing, Scope
-from analogdfc.reproduction.scoping import ENOUGH, chosen, cut, taken, training
+from analogdfc.reproduction.scoping import ENOUGH, chosen, cut, refuse_missing, taken, training
 from analogdfc.reproduction.training import TrainingRun
 from analogdfc.training import Angles
 
@@ -228,9 +228,7 @@ class AngleFigure(Item):
 
     def runs(self, scope: Scope) -> list[Run[Any]]:
         """See `Item.runs`."""
-        for lack in self.missing(scope):
-            if not lack.instead:
-                raise UserError(f"{self.name}: the data set {lack.what} isn't there")
+        refuse_missing(self.name, self.missing(scope))
         return [
             self.source.run(method, seed, scope)
             for seed in range(self._seeds(scope))

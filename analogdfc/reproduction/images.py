@@ -20,7 +20,7 @@ from analogdfc.reproduction.cells import Column, Method
 from analogdfc.reproduction.costs import cost_of
 from analogdfc.reproduction.criterion import Row, statement
 from analogdfc.reproduction.items import Findings, Item, Missing, Scope
-from analogdfc.reproduction.scoping import chosen, cut, taken, training
+from analogdfc.reproduction.scoping import chosen, cut, refuse_missing, taken, training
 from analogdfc.reproduction.training import Course, TrainingRun
 
 if TYPE_CHECKING:
@@ -59,9 +59,7 @@ class PicturesFigure(Item):
 
     def runs(self, scope: Scope) -> list[Run[Any]]:
         """See `Item.runs`."""
-        for lack in self.missing(scope):
-            if not lack.instead:
-                raise UserError(f"{self.name}: the data set {lack.what} isn't there")
+        refuse_missing(self.name, self.missing(scope))
         return [run for runs in self._runs(scope).values() for run in runs]
 
     def seconds(self, scope: Scope) -> float:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from analogdfc.datasets import is_there
+from analogdfc.datasets import is_there, where_to_get
 from analogdfc.errors import UserError
 from analogdfc.presets import load_preset
 from analogdfc.reproduction.cells import Column, Method
-from analogdfc.reproduction.items import Scope
+from analogdfc.reproduction.items import Missing, Scope
 from analogdfc.reproduction.training import TrainingRun
 
-__all__ = ["ENOUGH", "chosen", "cut", "epochs_of", "taken", "training", "wanted"]
+__all__ = ["ENOUGH", "chosen", "cut", "epochs_of", "refuse_missing", "taken", "training", "wanted"]
 
 ENOUGH = 0.1
 """Part of the paper's epochs after which the order of methods and their angles are judged."""
@@ -40,6 +40,32 @@ def taken(dataset: str, scope: Scope) -> str | None:
     if other is not None and is_there(other):
         return other
     return _SHORT if scope.quick else None
+
+
+def refuse_missing(name: str, lacks: Sequence[Missing], rest: str = "") -> None:
+    """Refuse to run on data that aren't there and for which nothing stands in.
+
+    Args:
+        name: of the item.
+        lacks: what it lacks.
+        rest: what can be run all the same.
+
+    Raises:
+        UserError: such data; the message has where to get them.
+    """
+    for lack in lacks:
+        if not lack.instead:
+            raise UserError(
+                f"{name}: the data set {lack.what} isn't there. {where_to_get(lack.what)} Its "
+                f"folder is given as `data` or in $ANALOGDFC_DATA. {_parts(lack.what)}{rest}In the "
+                f"short form, `quick`, {_SHORT} stands in."
+            )
+
+
+def _parts(dataset: str) -> str:
+    """What stands in for a set in full runs, once it is there."""
+    other = _STANDINS.get(dataset)
+    return f"A part of it, {other}, would stand in: {where_to_get(other)} " if other else ""
 
 
 def epochs_of(column: Column, scope: Scope) -> int:

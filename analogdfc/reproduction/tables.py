@@ -13,7 +13,7 @@ from analogdfc.reproduction.cells import Cell, Column, Method
 from analogdfc.reproduction.costs import cost_of
 from analogdfc.reproduction.criterion import Published, Row, ordered, quantity
 from analogdfc.reproduction.items import Findings, Item, Missing, Scope, done
-from analogdfc.reproduction.scoping import ENOUGH, cut, taken, training, wanted
+from analogdfc.reproduction.scoping import ENOUGH, cut, refuse_missing, taken, training, wanted
 from analogdfc.reproduction.training import FIGURES, Course
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ class TrainingTable(Item):
             UserError: no row has such a name, or data are missing.
         """
         columns, seeds = self._chosen(scope), range(self._seeds(scope))
-        for lack in self.missing(scope):
-            if not lack.instead:
-                others = ", ".join(f"'{n}/*'" for n, c in columns.items() if c.dataset != lack.what)
-                rest = f"; rows of other sets can be chosen: {others}" if others else ""
-                raise UserError(f"{self.name}: the data set {lack.what} isn't there{rest}")
+        lacks = [lack for lack in self.missing(scope) if not lack.instead]
+        gone = {lack.what for lack in lacks}
+        others = ", ".join(f"'{n}/*'" for n, c in columns.items() if c.dataset not in gone)
+        rest = f"Rows of other sets can be chosen by `rows`: {others}. " if others else ""
+        refuse_missing(self.name, lacks, rest)
         return [
             Cell(
                 f"{name}/{row}",
