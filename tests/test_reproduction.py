@@ -159,6 +159,14 @@ def test_an_item_without_data_says_where_to_get_them_and_what_runs_without(name:
     assert "In the short form, --quick, digits stands in." in told
 
 
+@pytest.mark.parametrize("given", [("-o", "x.runs"), ("-o", "x.h5", "--runs", "x.h5")])
+def test_runs_are_kept_in_a_folder_of_its_own(given: tuple[str, ...]) -> None:
+    result = run("dfc/fig2", "--quick", *given)
+    assert result.exit_code == 2
+    assert "two files would be written here" in result.stderr
+    assert not [*Path().iterdir()]
+
+
 def test_rows_of_sets_that_are_there_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoping, "is_there", lambda name, _=None: name == "fashion-mnist")
     with pytest.raises(UserError, match=r"chosen by `rows`: 'fashion-mnist/\*'\."):

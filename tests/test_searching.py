@@ -200,6 +200,34 @@ def test_a_journal_of_another_search_and_a_search_that_runs_are_refused(
         searched(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b'{"trial": 0, "state": "happy", "why": ""}', "no journal of a search: .*'happy'"),
+        (b'{"trial": 0, "epochs": 2, "reached": "x"}', "no journal of a search"),
+        (b'{"trial": 77, "epochs": 2, "reached": 1}', "no journal of a search"),
+        (b'{"trial": 0, "values": {}, "settings": []}', "is damaged: trial 0 is none of this"),
+        (b"{{", "no journal of a search"),
+    ],
+)
+def test_a_damaged_journal_is_one_line(
+    line: bytes, why: str, whole: tuple[Path, list[Trial]], tmp_path: Path
+) -> None:
+    lines = (whole[0] / "journal").read_bytes().splitlines()
+    (tmp_path / "journal").write_bytes(b"\n".join([*lines, line, b""]))
+    with pytest.raises(UserError, match=why):
+        searched(tmp_path, replace(PLAN, trials=5))
+
+
+def test_a_journal_whose_first_line_was_cut_off_begins_anew(
+    whole: tuple[Path, list[Trial]], tmp_path: Path
+) -> None:
+    content = (whole[0] / "journal").read_bytes()
+    (tmp_path / "journal").write_bytes(content[:40])  # the disk was full
+    Journal(tmp_path / "journal", PLAN.described())
+    assert (tmp_path / "journal").read_bytes().splitlines() == content.splitlines()[:2]
+
+
 @pytest.mark.parametrize(("room", "file"), [(300, "journal"), (3000, "checkpoint")])
 def test_a_full_disk_is_one_line_and_the_search_goes_on_when_there_is_room(
     room: int, file: str, whole: tuple[Path, list[Trial]], tmp_path: Path

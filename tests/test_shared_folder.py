@@ -256,6 +256,56 @@ def test_a_driver_takes_results_from_workers_and_goes_on_after_its_end(tmp_path:
     assert not list(folder.glob("*.h5"))  # the driver has them
 
 
+def test_a_result_that_another_driver_takes_away_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, taken = Board.outcome, list[Path]()
+
+    def outcome(self: Board, run: Run[int]) -> int | UserError:
+        if not taken:  # between the two looks of this one
+            taken.append(self.spool.place(run))
+            taken[0].unlink()
+        return real(self, run)
+
+    monkeypatch.setattr(Board, "outcome", outcome)
+    folder = tmp_path / "runs"
+    with engine_of("spool", str(folder)).open(1, lambda text: None) as pool:
+        offered(pool, RUNS[1])
+        assert work(folder, every=QUICK).done == 1
+        until(lambda: bool(Board(folder).open()))
+        doing = Thread(target=work, args=(folder,), kwargs={"every": QUICK})
+        doing.start()
+        assert run_kept([RUNS[1]], None, pool) == [1]
+        doing.join()
+    assert taken
+
+
+def test_a_damaged_offer_fails_and_damaged_leases_are_taken_anew(tmp_path: Path) -> None:
+    board = Board(tmp_path / "runs")
+    names = [board.offer(run) for run in RUNS]
+    (board.folder / "open" / f"{names[0]}.json").write_bytes(b'{"name": "cou')
+    said: list[str] = []
+    (board.folder / "leases").mkdir()
+    for name, text in zip(
+        names[1:], ('{"lost": "x", "every": 0}', '{"released": true, "every": 1e400}'), strict=True
+    ):
+        (board.folder / "leases" / f"{name}.1").write_text(text)
+    leases, now = Leases(board.folder / "leases", QUICK), time.monotonic()
+    assert [*leases.free(names[1:])] == []
+    leases._seen = {name: (text, now - 61) for name, (text, _) in leases._seen.items()}
+    assert [(free.number, free.lost) for free in leases.free(names[1:])] == [(2, 1), (2, 1)]
+    for name in names[1:]:
+        leases.drop(name)
+    assert work(board.folder, every=QUICK, say=said.append).done == 2
+    assert any("is damaged; offer its run again" in line for line in said)
+    found = board.outcome(RUNS[0])
+    assert "is damaged" in str(found)
+    (board.folder / "failed" / f"{names[0]}.json").write_bytes(b"")
+    assert "which says why, is damaged" in str(board.outcome(RUNS[0]))
+    board.offer(RUNS[0])
+    assert work(board.folder, every=QUICK).done == 1
+
+
 def test_a_driver_says_that_nobody_does_its_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -225,7 +225,7 @@ def command(
     figure_path, own = beside(output, ".png"), options.own
     check_outputs(output, figure_path, read=(weights, card, devices, *cell_files(own)))
     spool_folder = beside(output, ".runs")
-    check_spool(spool_folder)
+    check_spool(spool_folder, output)
     kit, card = make_kit(options.fidelity, options.pdk, options.corner, card)
     case = make_condition(options.corner, options.temperature, options.supply)
     chip = given(learned_on(weights), card, (seed, chip_seed), switches, devices, age)

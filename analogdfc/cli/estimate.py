@@ -238,7 +238,7 @@ def command(
     read = (record, weights, card, devices, training.device)
     check_outputs(output, figure_path, noise_path, *curves_path, read=read)
     spool_folder = beside(output, ".runs")
-    check_spool(spool_folder)
+    check_spool(spool_folder, output)
     parameters = _parameters(options.sweeps)
     rules = _rules(options.rules)
     if options.measure and (why := why_not_measured()) is not None:

@@ -255,7 +255,7 @@ def command(
     cases = conditions(options.corners, options.temperatures, options.supplies or (None,))
     figure_path, folder = beside(output, ".png"), beside(output, ".runs")
     check_outputs(output, figure_path, read=(weights, card, devices))
-    check_spool(folder)
+    check_spool(folder, output)
     chip = given(learned_on(weights), card, (seed, chip_seed), switches, devices, age)
     simulator = get_simulator(options.engine, options.solver) if options.circuits else None
     model, origin = make_model(weights, sizes, chip.seeds[0], control)

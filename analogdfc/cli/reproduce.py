@@ -77,7 +77,9 @@ class _Options:
     "short for.",
 )
 @click.option(
-    "--seeds", type=Count(1), help="How many, from 0 on.  [default: as many as the paper's]"
+    "--seeds",
+    type=Count(1, most=10**4),
+    help="How many, from 0 on.  [default: as many as the paper's]",
 )
 @click.option("--epochs", type=Count(1), help="Epochs of learning.  [default: the paper's]")
 @click.option(
@@ -149,7 +151,7 @@ def command(
         raise UserError("no item: give one, such as dfc/table1; --list shows all")
     chosen, scope = get_item(item), options.scope
     spool_folder = spool_folder or beside(output, ".runs")
-    check_spool(spool_folder)
+    check_spool(spool_folder, output, pictures)
     with as_options("rows", "data", "quick"):
         runs = chosen.runs(scope)
     for lack in chosen.missing(scope):

@@ -161,7 +161,7 @@ def command(
     journal_path, figure, found = (beside(output, e) for e in (".journal", ".png", ".toml"))
     check_outputs(output, figure, found)
     folder = beside(output, ".runs")
-    check_spool(folder)
+    check_spool(folder, output, journal_path)
     plan = options.search(preset)
 
     def say(text: str) -> None:

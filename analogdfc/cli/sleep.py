@@ -315,7 +315,7 @@ def command(
     if devices is None:
         refuse("without --devices every conductance is set exactly", "writing", "granularity")
     spool_folder = beside(output, ".runs")
-    check_spool(spool_folder)
+    check_spool(spool_folder, output)
     seeds, on_devices = (seed, chip_seed), devices is not None
     chip = given(learned_on(weights), card, seeds, switches, devices, on_devices=on_devices)
     sleep, ways = options.sleep(chip.seeds[0]), options.ways()

@@ -356,7 +356,7 @@ def _spool(output: Path, through: str | None) -> Spool | None:
     if through in (None, "static"):
         return None
     folder = beside(output, ".runs")
-    check_spool(folder)
+    check_spool(folder, output)
     return click.get_current_context().with_resource(spool_beside(folder))
 
 

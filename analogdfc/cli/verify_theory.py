@@ -143,7 +143,7 @@ def command(
     pictures = {f: beside(output, f"_fig{f}.png") for f in chosen}
     check_outputs(output, *pictures.values())
     folder = beside(output, ".runs")
-    check_spool(folder)
+    check_spool(folder, output)
     if not resume:
         with as_options("resume"):
             check_finished(output)

@@ -139,6 +139,8 @@ class Board:
         if run in self.spool or not failed.exists():
             return self.spool.find(run)
         told = _read(failed)
+        if "message" not in told:
+            return UserError(f"{run.name} has failed, and {failed}, which says why, is damaged")
         if told.get("kind") == _DEFECT:
             raise RuntimeError(f"{run.name}: {told.get('message')}\n{told.get('log')}")
         error = _FAILURES.get(str(told.get("kind")), UserError)(str(told.get("message")))
@@ -152,6 +154,21 @@ class Board:
             name: what `offer` gave.
         """
         return _read(self._open(name))
+
+    def damaged(self, name: str) -> UserError | None:
+        """What is wrong with an offer that is there and can't be read; None with others.
+
+        Args:
+            name: what `offer` gave.
+        """
+        try:
+            if isinstance(json.loads(self._open(name).read_text("utf-8")), dict):
+                return None
+        except OSError:
+            return None  # it has ended
+        except ValueError:
+            pass
+        return UserError(f"{self._open(name)}: is damaged; offer its run again")
 
     def run(self, name: str) -> Run[Any]:
         """A run that is offered, made anew from its description.

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from analogdfc import records
 from analogdfc.errors import UserError
-from analogdfc.files import take_lock
+from analogdfc.files import check_apart, take_lock
 from analogdfc.jobs.origin import made_with
 from analogdfc.jobs.task import Progress, Task, checkpointed
 from analogdfc.records import Record, Tree
@@ -244,15 +244,17 @@ def spool_beside(folder: Path, *, keep: bool = False) -> Iterator[Spool]:
             spool.remove()
 
 
-def check_spool(folder: Path) -> None:
+def check_spool(folder: Path, *written: Path) -> None:
     """Make sure, before long work, that a folder can be a spool: it is one, or there is nothing.
 
     Args:
         folder: the folder.
+        written: files that are written besides, which need names of their own.
 
     Raises:
-        UserError: other things are there, or its parent isn't.
+        UserError: other things are there, its parent isn't, or a file would be written there.
     """
+    check_apart((folder, *written))
     if not folder.resolve().parent.is_dir():
         raise UserError(f"{folder}: can't be written: its directory doesn't exist")
     if not folder.exists() or (folder / _MARK).exists():

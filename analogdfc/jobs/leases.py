@@ -28,6 +28,10 @@ _EVERY = 10.0
 """Seconds from count to count of a holder that hasn't said it."""
 
 
+_LONGEST = 3600.0
+"""No holder waits longer with a count; a lease that says so is damaged."""
+
+
 class Free(NamedTuple):
     """A run that may be taken.
 
@@ -164,18 +168,20 @@ class Leases:
         if (file := f"{number}{text}") != seen:
             self._seen[name] = file, now
             since = now
-        lost, checkpoint = int(told.get("lost", 0)), str(told.get("checkpoint", ""))
+        lost, checkpoint = told.get("lost", 0), str(told.get("checkpoint", ""))
         if told.get("released"):
             return Free(name, number + 1, lost, checkpoint)
-        if now - since > _BEATS * float(told.get("every", _EVERY)):
+        if now - since > _BEATS * told.get("every", _EVERY):
             return Free(name, number + 1, lost + 1, checkpoint)
         return None
 
 
 def _told(text: str) -> dict[str, Any]:
-    """What a lease says; nothing where its holder hasn't written it yet."""
-    with suppress(ValueError):
+    """What a lease says; nothing where its holder hasn't written it yet, or it is damaged."""
+    with suppress(ValueError, TypeError, OverflowError):
         found = json.loads(text)
         if isinstance(found, dict):
-            return found
+            every = float(found.get("every", _EVERY))
+            if 0 <= every <= _LONGEST:
+                return {**found, "lost": int(found.get("lost", 0)), "every": every}
     return {}

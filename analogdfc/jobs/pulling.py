@@ -150,6 +150,9 @@ class _Worker:
         """Do a run, if one may be taken."""
         names = [name for name in self.board.open() if name not in self.others]
         for free in self._leases.free(names):
+            if (damaged := self.board.damaged(free.name)) is not None:
+                self._fail(free.name, free.name, damaged, "")
+                return True
             with self._writing():
                 about, checkpoint = self.board.about(free.name), self.board.checkpoint(free.name)
                 lease = self._leases.take(free, checkpoint) if about else None

@@ -27,6 +27,7 @@ def get_item(name: str) -> Item:
     """
     if name in ITEMS:
         return ITEMS[name]
-    like = get_close_matches(name, ITEMS, n=3, cutoff=0.5)
-    meant = f"; did you mean {' or '.join(like)}?" if like else ""
-    raise UserError(f"no item {name!r}{meant} There are {', '.join(ITEMS)}")
+    like = get_close_matches(name.lower(), ITEMS, n=3, cutoff=0.5)
+    meant = f"; did you mean {' or '.join(like)}?" if like else "."
+    there = [one for one, item in ITEMS.items() if item.paper == name] or [*ITEMS]
+    raise UserError(f"no item {name!r}{meant} There are {', '.join(there)}")

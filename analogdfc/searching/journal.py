@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from analogdfc.errors import UserError
 from analogdfc.jobs.origin import made_with
@@ -67,7 +67,7 @@ class Journal:
         self.path = path
         self.trials: dict[int, Trial] = {}
         self.programs: list[str] = []
-        lines = self._lines()
+        lines = self._lines({"search": dict(search)})
         if not lines:
             self._write({"search": dict(search)})
         else:
@@ -123,14 +123,16 @@ class Journal:
         elif "epochs" in line:
             self.trials[number].reached[int(line["epochs"])] = float(line["reached"])
         else:
-            self.trials[number].state, self.trials[number].why = line["state"], line["why"]
+            if line["state"] not in get_args(State):
+                raise ValueError(f"trials don't end {line['state']!r}")
+            self.trials[number].state, self.trials[number].why = line["state"], str(line["why"])
 
-    def _lines(self) -> list[dict[str, Any]]:
+    def _lines(self, first: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The whole lines; what is left of one that was being written is cut off."""
         try:
             content = self.path.read_bytes() if self.path.exists() else b""
             whole = content[: content.rfind(b"\n") + 1]
-            if content and not whole:
+            if content and not whole and not _line(first).startswith(content):
                 raise UserError(f"{self.path}: no journal of a search")
             if len(whole) < len(content):
                 os.truncate(self.path, len(whole))
@@ -154,7 +156,7 @@ class Journal:
     def _write(self, line: dict[str, Any]) -> None:
         try:
             with self.path.open("ab") as file:
-                file.write(json.dumps(line).encode() + b"\n")
+                file.write(_line(line))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -164,3 +166,7 @@ class Journal:
 
     def _unwritten(self, error: OSError) -> UserError:
         return UserError(f"{self.path}: can't be written: {error.strerror or error}")
+
+
+def _line(entry: Mapping[str, Any]) -> bytes:
+    return json.dumps(entry).encode() + b"\n"

@@ -135,7 +135,12 @@ def _ask(plan: Search, journal: Journal, numbers: Sequence[int]) -> None:
     sampler = TPESampler(seed=(plan.seed * 1_000_003 + numbers[0]) % 2**32, constant_liar=True)
     study = optuna.create_study(direction="minimize", sampler=sampler)
     for number in range(numbers[0]):
-        study.add_trial(_frozen(plan, journal.trials[number]))
+        try:
+            study.add_trial(_frozen(plan, journal.trials[number]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{journal.path}: is damaged: trial {number} is none of this search ({error})"
+            ) from error
     base = plan.base
     for number in numbers:
         values = study.ask(fixed_distributions=_distributions(plan)).params

@@ -150,9 +150,12 @@ class FolderExecutor(Elsewhere):
         for name in ended:
             with self._lock:
                 asked = self._waiting.pop(name)
-            for run, future in asked:
-                _settle(future, run, self._board)
-            self._taken.add(name)
+            left = [(run, one) for run, one in asked if not _settle(one, run, self._board)]
+            if left:
+                with self._lock:
+                    self._waiting.setdefault(name, []).extend(left)
+            else:
+                self._taken.add(name)
         # Another driver may have asked for the same run and taken its result away.
         gone = {*waiting} - {*ended} - {*self._board.open()}
         for name in {*gone} - {*self._board.ended(gone)}:
@@ -169,15 +172,21 @@ class FolderExecutor(Elsewhere):
             self._waiting.clear()
 
 
-def _settle(future: Future[Any], run: Run[Any], board: Board) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
+def _settle(future: Future[Any], run: Run[Any], board: Board) -> bool:
+    """Hand on what became of a run; False where it has just been taken away."""
+    error: Exception | None = None
     try:
         found = board.outcome(run)
-    except Exception as error:
+    except Exception as raised:
+        if not board.ended([board.spool.place(run).stem]):
+            return False
+        error = raised
+    if not future.set_running_or_notify_cancel():
+        return True
+    if error is None and isinstance(found, UserError):
+        error = found
+    if error is not None:
         future.set_exception(error)
-        return
-    if isinstance(found, UserError):
-        future.set_exception(found)
     else:
         future.set_result((found, run.work))
+    return True
