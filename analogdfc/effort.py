@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from analogdfc.circuit.behavioural import UNKNOWNS
+from analogdfc.circuit.capacity import UNKNOWNS
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.memory import check_memory

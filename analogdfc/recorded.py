@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from analogdfc.circuit.chip import Chip
-from analogdfc.circuit.description.elements import Port
+from analogdfc.circuit.description.elements import Crossbar, Port
 from analogdfc.circuit.design import Design
 from analogdfc.comparison import Comparison
 from analogdfc.dynamics import Trajectory, Update
@@ -106,20 +106,6 @@ def chip_tree(chip: Chip) -> dict[str, Any]:
         chip: the chip.
     """
     circuit = chip.circuit
-    devices = "devices of the {} rails; weight = (plus - minus) / unit"
-    crossbars = {
-        bar.name: {
-            name: Quantity(
-                values.numpy(), "S", devices.format(rails), ("column (to)", "input (from)")
-            )
-            for name, values, rails in (
-                ("plus", bar.plus, "first"),
-                ("minus", bar.minus, "second"),
-            )
-        }
-        | {"unit": Quantity(bar.unit, "S", "conductance of a weight of 1")}
-        for bar in circuit.crossbars
-    }
     offsets = {
         _name(bank.name): Quantity(bank.offset.numpy(), "V", "input offset", ("part",))
         for bank in circuit.banks
@@ -131,31 +117,37 @@ def chip_tree(chip: Chip) -> dict[str, Any]:
         for cell in circuit.cells
     }
     resistors = {
-        f"{k:03d}": {
-            "part": r.part,
-            "from": _port(r.a),
-            "to": "ground" if r.b is None else _port(r.b),
-            "conductance": Quantity(r.siemens.numpy(), "S", "of each resistor", ("part",)),
-        }
+        f"{k:03d}": _ends(r.part, r.a, r.b)
+        | {"conductance": Quantity(r.siemens.numpy(), "S", "of each resistor", ("part",))}
         for k, r in enumerate(circuit.resistors, start=1)
     }
     capacitors = {
-        f"{k:03d}": {
-            "part": c.part,
-            "from": _port(c.a),
-            "to": "ground" if c.b is None else _port(c.b),
-            "capacitance": Quantity(c.farads.numpy(), "F", "of each capacitor", ("part",)),
-        }
+        f"{k:03d}": _ends(c.part, c.a, c.b)
+        | {"capacitance": Quantity(c.farads.numpy(), "F", "of each capacitor", ("part",))}
         for k, c in enumerate(circuit.capacitors, start=1)
     }
     return {
         "seed": "nominal components" if chip.seed is None else chip.seed,
-        "crossbars": crossbars,
+        "crossbars": {bar.name: _crossbar(bar) for bar in circuit.crossbars},
         "amplifier_offsets": offsets,
         "tanh_offsets": cells,
         "resistors": resistors,
         "capacitors": capacitors,
     }
+
+
+def _crossbar(bar: Crossbar) -> dict[str, Any]:
+    devices = "devices of the {} rails; weight = (plus - minus) / unit"
+    places = ("column (to)", "input (from)")
+    return {
+        "plus": Quantity(bar.plus.numpy(), "S", devices.format("first"), places),
+        "minus": Quantity(bar.minus.numpy(), "S", devices.format("second"), places),
+        "unit": Quantity(bar.unit, "S", "conductance of a weight of 1"),
+    }
+
+
+def _ends(part: str, a: Port, b: Port | None) -> dict[str, Any]:
+    return {"part": part, "from": _port(a), "to": "ground" if b is None else _port(b)}
 
 
 def _port(port: Port) -> str:

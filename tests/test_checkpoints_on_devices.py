@@ -23,9 +23,6 @@ from analogdfc.training.optimizers import SGD
 PLAN = Plan(epochs=2, batch_size=64, optimizer=SGD(lr=0.1))
 
 
-MOMENTS = Plan(epochs=2, batch_size=64, optimizer=Adam(lr=0.01))
-
-
 def trainer(card: str, mode: str, epochs: int, plan: Plan = PLAN) -> Trainer:
     order = torch.Generator().manual_seed(0)
     network = analog(Network([16, 6, 10], generator=order), card, seed=3)

@@ -19,11 +19,11 @@ from analogdfc.circuit.design import Design
 from analogdfc.circuit.devices import Devices
 from analogdfc.circuit.nodal import NodalEquations
 from analogdfc.circuit.static import StaticChip
+from analogdfc.cost.bandwidth import against_bandwidth
 from analogdfc.cost.estimate import (
     CLOSED_FORM,
     WAVEFORMS,
     Estimate,
-    against_bandwidth,
     energy_band,
     estimate,
     ideal_update,

@@ -107,7 +107,19 @@ def unusual(card: Card) -> tuple[str, ...]:
 
 
 def _unusual(card: Card) -> Iterator[str]:
-    amplifier, scale, device, passive = card.amplifier, card.scale, card.device, card.passive
+    yield from _of_the_amplifier(card)
+    yield from _of_resistances(card)
+    yield from _of_offsets(card)
+    if card.device.g_min > 0.5 * card.device.g_max:
+        yield (
+            f"[device] g_min = {card.device.g_min:g} S leaves little of the window below g_max = "
+            f"{card.device.g_max:g} S"
+        )
+
+
+def _of_the_amplifier(card: Card) -> Iterator[str]:
+    """Ranges and speeds of the amplifier that don't fit the scale."""
+    amplifier, scale = card.amplifier, card.scale
     if amplifier.saturation is not None and amplifier.saturation < scale.activation:
         yield (
             f"[amplifier] saturation = {amplifier.saturation:g} V is below [scale] activation = "
@@ -131,6 +143,11 @@ def _unusual(card: Card) -> Iterator[str]:
                 f"[amplifier] slew_rate = {amplifier.slew_rate:g} V/s takes longer than [scale] "
                 f"time = {scale.time:g} s to a neuron's largest output of {scale.activation:g} V"
             )
+
+
+def _of_resistances(card: Card) -> Iterator[str]:
+    """Resistances that are large beside what they stand in series with."""
+    amplifier, device, passive = card.amplifier, card.device, card.passive
     for name, ohms in (("wire] word", card.wire.word), ("wire] bit", card.wire.bit)):
         if ohms is not None and ohms * device.g_max > 0.1:
             yield (
@@ -144,6 +161,16 @@ def _unusual(card: Card) -> Iterator[str]:
             f"[amplifier] output_resistance = {amplifier.output_resistance:g} ohm: the amplifier "
             f"can't drive a device of g_max = {device.g_max:g} S"
         )
+    if passive.r_switch > 0.5 * passive.r_integrator:
+        yield (
+            f"[passive] r_switch = {passive.r_switch:g} ohm doesn't reset an integrator with "
+            f"r_integrator = {passive.r_integrator:g} ohm"
+        )
+
+
+def _of_offsets(card: Card) -> Iterator[str]:
+    """Offsets that are large beside the signals, or beside what takes them off."""
+    amplifier, scale = card.amplifier, card.scale
     for section, offset in (("amplifier", amplifier.offset), ("tanh", card.tanh.offset)):
         if offset is not None and offset > 0.1 * scale.activation:
             yield (
@@ -155,14 +182,4 @@ def _unusual(card: Card) -> Iterator[str]:
         yield (
             f"[auto_zero] injection leaves {zero.volts:g} V, more than the [amplifier] offset = "
             f"{offset:g} V that it takes off"
-        )
-    if passive.r_switch > 0.5 * passive.r_integrator:
-        yield (
-            f"[passive] r_switch = {passive.r_switch:g} ohm doesn't reset an integrator with "
-            f"r_integrator = {passive.r_integrator:g} ohm"
-        )
-    if device.g_min > 0.5 * device.g_max:
-        yield (
-            f"[device] g_min = {device.g_min:g} S leaves little of the window below g_max = "
-            f"{device.g_max:g} S"
         )

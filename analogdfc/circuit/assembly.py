@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -66,19 +66,7 @@ def describe(design: Design, components: Components) -> Description:
         (TARGET, "goal{k}"),
     ):
         build.named(port, name)
-    taps: list[LayerTaps] = []
-    for i in range(1, depth + 1):
-        kinds = OUTPUT if i == depth else HIDDEN
-        unit, q_unit = design.weight_unit(i), design.feedback_unit(i)
-        # The soma turns q_unit * S_u amperes per unit of Q u into S_v volts.
-        r_soma = design.card.scale.activation / (design.card.scale.control * q_unit)
-        line = design.column_capacitance(i)
-        place = Place(i, sizes[i], unit, r_soma, design.tau_v_seconds, line)
-        taps.append(kinds[design.activations[i - 1]](build, place))
-        if design.compartments is not None:
-            line = design.column_capacitance(i, feedback=True)
-            seconds = design.compartments.tau_fb * design.seconds
-            taps[-1] = compartment(build, place, taps[-1], design.compartments, seconds, line)
+    taps = _layers(build, design)
     wanted = Wanted(design.controller, design.seconds, sizes[-1], taps[-1].r.port, TARGET)
     control, auto_zero = describe_controller(build, wanted)
     noise = () if design.compartments is None else tuple(map(noise_port, range(1, depth + 1)))
@@ -89,14 +77,7 @@ def describe(design: Design, components: Components) -> Description:
     update = describe_update(build, sizes, taps, double_sampling=double_sampling)
     return Description(
         tuple(build.banks),
-        (
-            Sources(INPUT.plus.bank, sizes[0]),
-            Sources(INPUT.minus.bank, sizes[0]),
-            Sources(BIAS.plus.bank, 1),
-            Sources(BIAS.minus.bank, 1),
-            *(Sources(port.bank, n) for port, n in zip(noise, sizes[1:], strict=False)),
-            Sources(TARGET.bank, sizes[-1]),
-        ),
+        _sources(sizes, noise),
         tuple(build.resistors),
         (*build.capacitors, *line_capacitors(crossbars)),
         tuple(build.branches),
@@ -132,6 +113,36 @@ _COMPARTMENTS = (
     "fb<i>_<n>  columns of the feedback crossbars     vfbn<i>_<n>  - v_fb",
 )
 """Nodes of a circuit with feedback compartments, instead of q as columns."""
+
+
+def _layers(build: Builder, design: Design) -> list[LayerTaps]:
+    """The neurons, with their feedback compartments where the design has such."""
+    taps: list[LayerTaps] = []
+    for i in range(1, design.depth + 1):
+        kinds = OUTPUT if i == design.depth else HIDDEN
+        unit, q_unit = design.weight_unit(i), design.feedback_unit(i)
+        # The soma turns q_unit * S_u amperes per unit of Q u into S_v volts.
+        r_soma = design.card.scale.activation / (design.card.scale.control * q_unit)
+        line = design.column_capacitance(i)
+        place = Place(i, design.sizes[i], unit, r_soma, design.tau_v_seconds, line)
+        taps.append(kinds[design.activations[i - 1]](build, place))
+        if design.compartments is not None:
+            line = design.column_capacitance(i, feedback=True)
+            seconds = design.compartments.tau_fb * design.seconds
+            taps[-1] = compartment(build, place, taps[-1], design.compartments, seconds, line)
+    return taps
+
+
+def _sources(sizes: Sequence[int], noise: Sequence[Port]) -> tuple[Sources, ...]:
+    """What drives the circuit from outside."""
+    return (
+        Sources(INPUT.plus.bank, sizes[0]),
+        Sources(INPUT.minus.bank, sizes[0]),
+        Sources(BIAS.plus.bank, 1),
+        Sources(BIAS.minus.bank, 1),
+        *(Sources(port.bank, n) for port, n in zip(noise, sizes[1:], strict=False)),
+        Sources(TARGET.bank, sizes[-1]),
+    )
 
 
 def _crossbars(

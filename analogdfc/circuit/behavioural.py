@@ -14,6 +14,7 @@ from torch import Tensor
 
 from analogdfc.circuit.amplifiers import AmplifierModel, Rung
 from analogdfc.circuit.averages import Ending, Reader, Rounding, Until, UpdateSum, Watch, gauss
+from analogdfc.circuit.capacity import check_equations, check_modes, check_solving
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Description
 from analogdfc.circuit.modes import eigenvalues, rest
@@ -27,17 +28,6 @@ from analogdfc.dynamics.esdirk import ESDIRK, WHOLE, Piece
 from analogdfc.errors import UserError
 from analogdfc.memory import check_memory
 from analogdfc.samples import check_samples
-
-UNKNOWNS = 4
-"""Unknowns of an amplifier in the full model."""
-
-_OF_A_CHIP = 4
-"""Numbers that its equations and their factors take, by the square of its amplifiers; a bound for
-crossbars with wires, measured, as are the next two."""
-
-_OF_AN_UNKNOWN = 600
-_OF_A_STATE = 40
-"""Numbers that the cells of a chip take, and a step of one sample, by the unknowns."""
 
 _USUAL_STEPS = 80
 """Steps that a loop takes which doesn't ring; errors of more may add up."""
@@ -121,12 +111,7 @@ class Behavioural:
                 "run together"
             )
         self.chips = list(chips)
-        amplifiers = self.circuit.amplifiers
-        check_memory(
-            _OF_A_CHIP * len(chips) * amplifiers**2,
-            f"the equations of {amplifiers} amplifiers, {len(chips)} chips,",
-            "A smaller network needs less",
-        )
+        check_equations(self.circuit.amplifiers, len(chips))
         self.model = AmplifierModel(NodalEquations.of_all(chips), rung, device)
         bandwidths = [c.design.card.amplifier.gain_bandwidth for c in chips]
         fastest = max((b for b in bandwidths if b is not None), default=0.0)
@@ -406,13 +391,7 @@ class Behavioural:
             ConvergenceError: no steady state was found, or the one that was found is held at the
                 amplifiers' rails, where the loop is open.
         """
-        check_memory(
-            4 * len(self.chips) * len(x) * self.model.unknowns**2,
-            f"the dense linear equations of {self.model.unknowns} unknowns for {len(x)} samples of "
-            f"{len(self.chips)} chips",
-            "Fewer samples or a smaller network need less; 'analysis.settling' finds the slowest "
-            "modes of large ones",
-        )
+        check_modes(self.model.unknowns, len(self.chips), len(x))
         release = self.release(x, step)
         z = rest(self.model, x, step, release) if at_rest else release.free
         return eigenvalues(self.model, release, z)
@@ -463,24 +442,6 @@ class Behavioural:
 
     def _here(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.model.device, torch.float64)
-
-
-def check_solving(unknowns: int, chips: int, samples: int) -> None:
-    """Make sure that there is memory for the steps of several runs at a time.
-
-    Args:
-        unknowns: of the equations; of the full model `UNKNOWNS` an amplifier.
-        chips: how many run together.
-        samples: of each.
-
-    Raises:
-        UserError: there isn't.
-    """
-    check_memory(
-        chips * unknowns * (_OF_AN_UNKNOWN + _OF_A_STATE * samples),
-        f"solving {unknowns} equations at a time for {samples} samples of {chips} chips",
-        "Fewer samples or a smaller network need less",
-    )
 
 
 def _shape(chip: Chip) -> tuple[object, ...]:

@@ -50,15 +50,8 @@ from analogdfc.cli._options import (
     settings,
 )
 from analogdfc.cli._where import Where, where_options
-from analogdfc.cost.estimate import (
-    ENDS,
-    METHODS,
-    UPDATE,
-    AtBandwidth,
-    against_bandwidth,
-    chip_noise,
-    estimate,
-)
+from analogdfc.cost.bandwidth import AtBandwidth, against_bandwidth
+from analogdfc.cost.estimate import ENDS, METHODS, UPDATE, chip_noise, estimate
 from analogdfc.cost.figures import estimate_figure, noise_figure
 from analogdfc.cost.report import Costs
 from analogdfc.cost.sweep import Parameter, Point, parse, sweep

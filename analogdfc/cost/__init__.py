@@ -7,24 +7,17 @@ from typing import TYPE_CHECKING
 from analogdfc.lazy import hand_out
 
 if TYPE_CHECKING:
-    from analogdfc.cost.estimate import (
-        AtBandwidth,
-        Estimate,
-        against_bandwidth,
-        energy_band,
-        ideal_update,
-        update_angle,
-    )
+    from analogdfc.cost.bandwidth import AtBandwidth, against_bandwidth
+    from analogdfc.cost.estimate import Estimate, energy_band, ideal_update, update_angle
     from analogdfc.cost.figures import estimate_figure
     from analogdfc.cost.sweep import Parameter, Point, parameters, varied
 else:
     __getattr__, __dir__ = hand_out(
         __name__,
         {
+            "analogdfc.cost.bandwidth": ("AtBandwidth", "against_bandwidth"),
             "analogdfc.cost.estimate": (
-                "AtBandwidth",
                 "Estimate",
-                "against_bandwidth",
                 "energy_band",
                 "ideal_update",
                 "update_angle",

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from analogdfc.analysis.energy.items import COMPONENTS, QUIESCENT
 from analogdfc.analysis.noisy import NoiseFigures
-from analogdfc.cost.estimate import AtBandwidth, Estimate
+from analogdfc.cost.bandwidth import AtBandwidth
+from analogdfc.cost.estimate import Estimate
 from analogdfc.cost.sweep import Parameter, Point
 from analogdfc.digital.training import engineering
 from analogdfc.drawing import (

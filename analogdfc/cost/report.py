@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from analogdfc.analysis.noisy import NoiseFigures
-from analogdfc.cost.estimate import AtBandwidth, Estimate, energy_band
+from analogdfc.cost.bandwidth import AtBandwidth
+from analogdfc.cost.estimate import Estimate, energy_band
 from analogdfc.cost.sweep import Cost, Parameter, Point
 from analogdfc.digital import Row
 from analogdfc.records import Quantity, remarks_tree

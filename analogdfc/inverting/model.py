@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from analogdfc.circuit.amplifiers import AmplifierModel, Rung
-from analogdfc.circuit.behavioural import UNKNOWNS, check_solving
+from analogdfc.circuit.capacity import UNKNOWNS, check_solving
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.nodal import NodalEquations
 from analogdfc.circuit.release import Release, stored_zero

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analogdfc.circuit.behavioural import UNKNOWNS, check_solving
+from analogdfc.circuit.capacity import UNKNOWNS, check_solving
 from analogdfc.circuit.chip import Chip
 from analogdfc.dynamics import Trajectory
 from analogdfc.effort import chips_of_a_run

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from analogdfc.cards.writing import card_text
-from analogdfc.circuit.behavioural import UNKNOWNS, check_solving
+from analogdfc.circuit.capacity import UNKNOWNS, check_solving
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.dynamics import Trajectory

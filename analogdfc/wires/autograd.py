@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from analogdfc.wires.exact import Factorised
 from analogdfc.wires.lines import Lines
@@ -31,14 +31,6 @@ class Solver(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """Node voltages for voltages on the terminals and sources over the cells."""
         ...
-
-
-class _Saved(FunctionCtx):
-    """What a backward pass needs of its forward pass."""
-
-    saved_tensors: tuple[Tensor, ...]
-    needs_input_grad: tuple[bool, ...]
-    solver: Solver
 
 
 def over_cells(solver: Solver, row: Tensor | None, column: Tensor | None) -> Tensor:
