@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from analogdfc.controller import PI
 from analogdfc.dynamics import Euler, Loop, RungeKutta4, simulate
+from analogdfc.dynamics.at_rest import solve_at_rest
 from analogdfc.dynamics.linalg import solve
 from analogdfc.dynamics.loop import free_pass
 from analogdfc.dynamics.reached import steady_state
-from analogdfc.dynamics.steady import newton, sensitivity, solve_at_rest
+from analogdfc.dynamics.steady import carried, newton, sensitivity
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import (
     DFC,
@@ -282,6 +283,38 @@ def test_the_linear_steady_state_leaves_nothing_that_single_precision_would() ->
     torch.testing.assert_close(u, exactly(loop, free, right), rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize(("spread", "formed"), [(0.1, 0), (0.5, 0), (10.0, 1)])
+def test_samples_are_solved_about_their_mean_where_they_are_alike(
+    spread: float, formed: int
+) -> None:
+    network = network_of([6, 80, 70, 60, 10], seed=3)
+    loop = Loop.of(network, DirectFeedback.transposed(network), PI(alpha=1e-3))
+    free = free_pass(loop, spread * normal(4, 100, 6))
+    right = torch.logspace(-30, 30, 100, dtype=torch.float64).unsqueeze(-1) * normal(5, 100, 10)
+    right[7] = 0
+    with patch("analogdfc.dynamics.at_rest.carried", wraps=carried) as each:
+        u = solve_at_rest(loop, free, right)
+    assert each.call_count == formed
+    assert not u[7].any()
+    assert not solve_at_rest(loop, free, 0 * right).any()
+    jq = sensitivity(loop, free.v)
+    left = right - (jq @ u.unsqueeze(-1)).squeeze(-1) - loop.controller.damping * u
+    size = torch.linalg.vector_norm(right, dim=1).clamp(min=1e-60)
+    assert float((torch.linalg.vector_norm(left, dim=1) / size).max()) < 2e-10
+
+
+@pytest.mark.parametrize("scale", [1e-60, 1e-20, 1e20, 1e60])
+def test_samples_beyond_the_range_of_single_precision_are_solved_about_no_mean(
+    scale: float,
+) -> None:
+    network = network_of([6, 80, 70, 60, 10], seed=3)
+    loop = Loop.of(network, DirectFeedback.transposed(network), PI(alpha=0.0))
+    loop = loop._replace(feedback=tuple(scale * q for q in loop.feedback))
+    free, right = free_pass(loop, normal(4, 70, 6)), normal(5, 70, 10)
+    found, expected = solve_at_rest(loop, free, right), exactly(loop, free, right)
+    assert float((found - expected).norm() / expected.norm()) < 1e-9
+
+
 @pytest.mark.parametrize("alpha", [0.0, 1e-3])
 @pytest.mark.parametrize("scale", [1e-60, 1e-42, 1e-30, 1e37, 1e60])
 def test_feedback_beyond_the_range_of_single_precision_is_solved_as_exactly(
@@ -302,7 +335,7 @@ def test_where_single_precision_is_too_coarse_double_takes_its_place() -> None:
     for k, q in enumerate(alike):
         q[:, 1] = q[:, 0] + 1e-8 * normal(k, len(q))  # all but the same direction twice
     loop = loop._replace(feedback=tuple(alike), controller=PI(alpha=0.0))
-    with patch("analogdfc.dynamics.steady.solve", wraps=solve) as whole:
+    with patch("analogdfc.dynamics.at_rest.solve", wraps=solve) as whole:
         found = solve_at_rest(loop, free, right)
     assert whole.call_count == 1
     expected = exactly(loop, free, right)

@@ -18,6 +18,7 @@ from strategies import layer_sizes, network_of, normal, seeds
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+import analogdfc.dynamics.at_rest as at_rest
 import analogdfc.dynamics.reached as reached
 import analogdfc.dynamics.steady as steady
 from analogdfc.cases import example, stimuli_for
@@ -94,7 +95,7 @@ def test_the_matrix_products_are_those_that_the_rules_dispatch(
         "dfc-ssa": AnalyticDFC,
     }
     for name, make in rules.items():
-        with patch.object(steady, "_response", wraps=steady._response) as corrections:
+        with patch.object(at_rest, "_response", wraps=at_rest._response) as corrections:
             expected = counted(make(network_of(sizes, seed)), x, y)
         refinements = corrections.call_count
         ours = operations(sizes, name, batch, steps=steps, refinements=refinements)

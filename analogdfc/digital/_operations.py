@@ -299,7 +299,7 @@ def operations(
       `solves` n_L^3 for each derivative and n_L^2 for each iteration;
     - dfc-ssa: F + n_L F' + (1 + refinements) (F' + n_L N) + F, and in `solves`
       n_L^3 + (1 + refinements) n_L^2 (Algorithm 3, Lemma 1). J Q is formed in single precision, and
-      the solution corrected.
+      the solution corrected; of large batches `AnalyticDFC` finds it with fewer.
 
     Feedback weights are fixed: their learning is not counted.
 

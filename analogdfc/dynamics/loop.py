@@ -96,6 +96,17 @@ class LoopState(NamedTuple):
     r_slow: Tensor | None = None
 
 
+def in_single(loop: Loop) -> Loop:
+    """What acts on deviations from the free state, W_2..W_L and Q_1..Q_L, in single precision.
+
+    Args:
+        loop: the constants of the dynamics, with direct feedback. What no deviation passes, W_1 and
+            the biases, stays as it is.
+    """
+    weights = (loop.weights[0], *(w.float() for w in loop.weights[1:]))
+    return loop._replace(weights=weights, feedback=tuple(q.float() for q in loop.feedback))
+
+
 def free_pass(loop: Loop, x: Tensor) -> Forward:
     """Layers without feedback, for inputs of shape (batch, n_0)."""
     return forward_pass(zip(loop.weights, loop.biases, loop.activations, strict=True), x)

@@ -16,6 +16,7 @@ from analogdfc.dynamics.loop import (
     Loop,
     LoopState,
     free_state,
+    in_single,
     is_identity,
     output,
     presynaptic,
@@ -309,7 +310,9 @@ def sleep_update(
     check_run(loop, x, output(loop, start), dt, steps)
     spread = sigma * min(dt * steps, tau_fb / 2) ** 0.5 / tau_fb
     if not precise and _single_does(loop, start, spread):
-        loop, start = _in_single(loop, start)
+        v, u_int, u, _ = start
+        loop = in_single(loop)
+        start = LoopState(tuple(vi.float() for vi in v), u_int.float(), u.float())
     run = _Run(loop, start, dt, sigma, tau_fb, proactive, noisy_output, generator)
     for first in range(0, steps, _CHUNK):
         run.chunk(min(_CHUNK, steps - first))
@@ -334,12 +337,3 @@ def _single_does(loop: Loop, start: LoopState, spread: float) -> bool:
             r = activate(phi, v)
             largest = max(largest, float(torch.linalg.vector_norm(r, ord=torch.inf)))
     return spread >= _CLEAR * torch.finfo(torch.float32).eps * largest
-
-
-def _in_single(loop: Loop, start: LoopState) -> tuple[Loop, LoopState]:
-    """The constants of a loop with direct feedback, and its free state, in single precision."""
-    weights, biases, feedback = (
-        tuple(t.float() for t in kind) for kind in (loop.weights, loop.biases, loop.feedback)
-    )
-    rounded = LoopState(tuple(v.float() for v in start.v), start.u_int.float(), start.u.float())
-    return loop._replace(weights=weights, biases=biases, feedback=feedback), rounded

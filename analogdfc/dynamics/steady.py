@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from analogdfc.activations import activate
-from analogdfc.dynamics.linalg import applied, corrected, inverse, positive, solve
+from analogdfc.dynamics.linalg import applied, corrected, inverse, positive
 from analogdfc.dynamics.loop import Loop, feedback_jacobians, is_identity, presynaptic
-from analogdfc.errors import ConvergenceError
 from analogdfc.network import Forward
 from analogdfc.samples import check_samples
 
@@ -21,12 +20,6 @@ _ROUNDINGS = 16
 
 _BLOCK = 64
 """Samples whose sensitivities are computed together on a CPU."""
-
-_REFINEMENTS = 4
-"""Corrections of a solution that single precision has started."""
-
-_REFINED = 1e-12
-"""What may be left of a sample's right side by it, relative."""
 
 _CLEAR = 1e-4
 """Least eigenvalue, relative to the norm, whose sign single precision tells."""
@@ -104,7 +97,7 @@ def sensitivity(
     Raises:
         UserError: a feedback network, but no control signal.
     """
-    return _carried(loop, slopes_of(loop, v, r), u, dtype or v[0].dtype)
+    return carried(loop, slopes_of(loop, v, r), u, dtype or v[0].dtype)
 
 
 def slopes_of(
@@ -116,7 +109,7 @@ def slopes_of(
     return [phi.slope(ri) for phi, ri in zip(loop.activations, r, strict=True)]
 
 
-def _carried(loop: Loop, slopes: list[Tensor], u: Tensor | None, dtype: torch.dtype) -> Tensor:
+def carried(loop: Loop, slopes: list[Tensor], u: Tensor | None, dtype: torch.dtype) -> Tensor:
     """J Q from the slopes, samples by samples, so that what is carried stays in the cache."""
     batch, n_out = slopes[-1].shape
     # Columns of T as rows, so that every layer is one matrix product over samples; and in rows, or
@@ -133,77 +126,20 @@ def _carried(loop: Loop, slopes: list[Tensor], u: Tensor | None, dtype: torch.dt
         part = slice(first, first + block)
         factors = [flat[part].to(dtype).unsqueeze(1) for flat in slopes[:-1]]
         pushed = [q if q.dim() == 2 else q[part] for q in pushes]
-        carried = pushed[0] * factors[0]
+        moved = pushed[0] * factors[0]
         for w, q, slope in zip(weights[:-1], pushed[1:], factors[1:], strict=True):
-            flat = carried.view(len(slope) * n_out, -1) @ w.T
-            carried = flat.view(-1, n_out, len(w)).add_(q).mul_(slope)
+            flat = moved.view(len(slope) * n_out, -1) @ w.T
+            moved = flat.view(-1, n_out, len(w)).add_(q).mul_(slope)
         # With the few rows of the last weights first, this narrow product takes half the time.
-        flat = weights[-1] @ carried.view(-1, carried.shape[-1]).T
+        flat = weights[-1] @ moved.view(-1, moved.shape[-1]).T
         out[part] = flat.view(n_out, -1, n_out).transpose(0, 1)
     return out.add_(last).mul_(factor)
 
 
-def solve_at_rest(loop: Loop, free: Forward, right: Tensor) -> Tensor:
-    """Solve (J Q + alpha~ I) u = right at the free state, to 1e-12 of each sample's right side.
-
-    J Q is formed in single precision, which takes half the time, and the solution corrected by what
-    it leaves in double precision. Where that doesn't fall fast, J Q is formed in double precision.
-
-    Args:
-        loop: the constants of the dynamics.
-        free: the layers without feedback.
-        right: right sides, (batch, n_L).
-
-    Returns:
-        u, (batch, n_L).
-
-    Raises:
-        ConvergenceError: a matrix is singular.
-    """
-    damping = loop.controller.damping
-    slopes = slopes_of(loop, free.v, free.r[1:])
-    if right.dtype == torch.float64 and loop.pathway is None:
-        rough = _carried(loop, slopes, None, torch.float32).to(right.dtype)
-        found = _refined(loop, slopes, _damped_by(damping, rough), right)
-        if found is not None:
-            return found
-    whole = _carried(loop, slopes, torch.zeros_like(right), right.dtype)
-    return solve(_damped_by(damping, whole), right)
-
-
-def _damped_by(damping: float, jq: Tensor) -> Tensor:
+def damped_by(damping: float, jq: Tensor) -> Tensor:
     """J Q + alpha~ I of each sample, in the memory of J Q, (batch, n_L, n_L)."""
     jq.diagonal(dim1=-2, dim2=-1).add_(damping)
     return jq
-
-
-def _refined(loop: Loop, slopes: list[Tensor], rough: Tensor, right: Tensor) -> Tensor | None:
-    """Solution by a matrix that is nearly J Q + alpha~ I; None where it isn't near enough."""
-    try:
-        near = inverse(rough)
-    except ConvergenceError:
-        return None
-    scale = torch.linalg.vector_norm(right, dim=-1).clamp(min=torch.finfo(right.dtype).tiny)
-    u = applied(near, right)
-    off = 1.0
-    for _ in range(_REFINEMENTS):
-        left = right - _response(loop, slopes, u) - loop.controller.damping * u
-        before, off = off, float((torch.linalg.vector_norm(left, dim=-1) / scale).max())
-        u = u + applied(near, left)
-        # What is left falls by the same factor each time.
-        if off * (off / before) <= _REFINED:
-            return u
-    return None
-
-
-def _response(loop: Loop, slopes: list[Tensor], u: Tensor) -> Tensor:
-    """J Q u of direct feedback, (batch, n_L)."""
-    moved: Tensor | None = None
-    for w, q, slope in zip(loop.weights, loop.feedback, slopes, strict=True):
-        pushed = u.clone() if is_identity(q) else u @ q.T
-        moved = (pushed if moved is None else pushed.addmm_(moved, w.T)).mul_(slope)
-    assert moved is not None
-    return moved
 
 
 def path_gains(loop: Loop, r: Sequence[Tensor], u: Tensor) -> list[Tensor]:
@@ -303,7 +239,7 @@ def _linearised(loop: Loop, layers: Forward, u: Tensor) -> tuple[Tensor, Tensor]
     exact = u.dtype
     for dtype in (torch.float32, exact):
         jq = sensitivity(loop, layers.v, u, r=layers.r[1:], dtype=dtype)
-        matrix = _damped_by(loop.controller.damping, jq.to(exact))
+        matrix = damped_by(loop.controller.damping, jq.to(exact))
         clear = _CLEAR * torch.linalg.vector_norm(matrix, dim=(-2, -1))
         if positive(matrix + matrix.mT, 2 * clear):
             return matrix, torch.ones_like(clear, dtype=torch.bool)

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from analogdfc.activations import activate
 from analogdfc.dynamics import Loop
+from analogdfc.dynamics.at_rest import solve_at_rest
 from analogdfc.dynamics.loop import free_pass, signals
 from analogdfc.dynamics.reached import steady_state
 from analogdfc.dynamics.simulation import final_state
-from analogdfc.dynamics.steady import rest, solve_at_rest
+from analogdfc.dynamics.steady import rest
 from analogdfc.learning.base import register
 from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.network import Forward
@@ -27,12 +28,16 @@ class _AtRest(FeedbackControl):
         parts = zip(weights, biases, loop.activations, layers.inputs, strict=True)
         for i, (w, b, phi, presynaptic) in enumerate(parts):
             # The negative of the update's factor, which makes gradients at once.
-            if self.nonlinear:
-                # What layer 1 would do without feedback, it did.
-                d = (activate(phi, layers.v_ff[i]) if i else free.r[1]) - layers.r[i + 1]
-            else:
+            if not self.nonlinear:
                 d = layers.v_ff[i] - layers.v[i]
-            d /= len(d)
+            elif i:
+                d = activate(phi, layers.v_ff[i], torch.empty_like(layers.v[i])).sub_(
+                    layers.r[i + 1]
+                )
+            else:  # what layer 1 would do without feedback, it did
+                d = free.r[1] - layers.r[1]
+            d.div_(len(d))
+            w.grad = None  # whose memory, still in the cache, the next takes
             w.grad, b.grad = d.T @ presynaptic, d.sum(dim=0)
 
 
@@ -142,8 +147,9 @@ class AnalyticDFC(_AtRest):
 
     u = (J Q + alpha~ I)^-1 delta_L, with J at the free state and dg/du at u = 0 for Q where the
     feedback is a network; the activations are then propagated under that control signal. For direct
-    feedback J Q is formed in single precision and u corrected in double, to 1e-12 of delta_L; where
-    that fails, J Q is formed in double precision (see `dynamics.steady.solve_at_rest`).
+    feedback J Q is found in single precision, of large batches to first order about their mean, and
+    u corrected in double, to 1e-10 of delta_L; where that fails, J Q is formed in double precision
+    (see `dynamics.at_rest.solve_at_rest`).
     """
 
     ignored: ClassVar[tuple[str, ...]] = ("dt", "steps", "integrator")
