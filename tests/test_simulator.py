@@ -164,7 +164,8 @@ def test_a_run_past_its_time_limit_is_stopped(backend: type[Simulator]) -> None:
         backend().run(ENDLESS, save=["out"], time_limit=1, progress=shares.append)
     assert time.monotonic() - start < 5
     assert shares == sorted(shares)
-    assert 0 < shares[-1] < 0.1
+    # 0 until ngspice first tells, which a busy machine may not let it before the limit.
+    assert 0 <= shares[-1] < 0.1
 
 
 def test_a_simulation_tells_hundredths_as_it_goes() -> None:
