@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from analogdfc.cards.technology import Card
-from analogdfc.errors import UserError
+from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.kits import KITS
 from analogdfc.spice.dialects import get_dialect
 from analogdfc.spice.dialects.statements import (
@@ -148,6 +148,22 @@ def test_a_signal_that_is_not_there_is_named() -> None:
         VacaskProgram().run(RC, save=["nope"])
     with pytest.raises(UserError, match="VACASK has no such signal"):
         VacaskProgram().run(RC, save=["@r1[i]"])
+
+
+def test_trouble_is_quoted_before_what_models_remark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "vacask"
+    remark = "OSDI(warn) xn1:m1: Source conductance too small."
+    said = [*[remark] * 9, "Time step too small.", "Analysis 'tran1' aborted."]
+    program.write_text("\n".join(["#!/bin/sh", *[f'echo "{line}"' for line in said], "exit 1", ""]))
+    program.chmod(0o755)
+    monkeypatch.setenv("ANALOGDFC_VACASK", str(program))
+    with pytest.raises(ConvergenceError, match=r"converge: Time step .* aborted\. / OSDI"):
+        VacaskProgram().run(RC, save=["out"])
+    program.write_text(program.read_text().replace("Time step too small", "No such model"))
+    with pytest.raises(UserError, match="refuses the netlist: No such model"):
+        VacaskProgram().run(RC, save=["out"])
 
 
 def test_a_missing_program_says_how_to_install_it(

@@ -87,9 +87,11 @@ class VacaskProgram(Simulator):
         )
         told = [line for line in lines if not _GREETING.search(line)]
         # What a transistor's model says of its parameters is no more than that, as in ngspice.
-        if code or any(_TROUBLE.search(line) for line in told if not line.startswith(_OF_A_MODEL)):
-            words = " / ".join(" ".join(line.split())[:200] for line in told[:_QUOTED_LINES])
-            if any(_NOT_CONVERGED.search(line) for line in told):
+        remarks, own = _apart(told)
+        if code or any(map(_TROUBLE.search, own)):
+            quoted = [*own, *remarks][:_QUOTED_LINES]
+            words = " / ".join(" ".join(line.split())[:200] for line in quoted)
+            if any(map(_NOT_CONVERGED.search, own)):
                 raise ConvergenceError(f"VACASK did not converge: {words}")
             if code < 0:
                 raise UserError(f"VACASK was ended by signal {-code}; it wrote: {words}")
@@ -104,6 +106,12 @@ class VacaskProgram(Simulator):
             RawPlot(plot.title, plot.name, tuple(map(_ours, plot.variables)), plot.values)
             for plot in plots
         ]
+
+
+def _apart(lines: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Lines that models of transistors wrote, of which there may be thousands, and the others."""
+    remarks = [line for line in lines if line.startswith(_OF_A_MODEL)]
+    return remarks, [line for line in lines if not line.startswith(_OF_A_MODEL)]
 
 
 def _saved(signals: Sequence[tuple[str, str]]) -> Saved:
