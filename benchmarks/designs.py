@@ -1,6 +1,7 @@
 """Verdict and rest of random designs: modes, static chip and prediction against waveforms.
 
-`python -m benchmarks.designs` (a quarter of an hour), `python -m benchmarks.designs --count 8`
+`python -m benchmarks.designs` (a quarter of an hour at most, see `--seconds`), of which most goes to
+loops that run into their rails; `--count 8` for a look, `--first 8` to go on.
 
 Random feedback, half of the chips with four conductance levels, amplifiers from slow to fast.
 
@@ -40,11 +41,14 @@ CHIP = 0
 DT = 0.25
 LONGEST, WATCHED = 200.0, 5.0
 """Length of a run that doesn't end before, and the part of it that shows that it has ended."""
-TOLERANCE = 2e-6
-"""Error of a time step in volts; coarser steps keep a loop from coming to rest."""
+COARSE, FINE = 1e-4, 2e-6
+"""Errors of a time step in volts. Coarse ones find in a third of the time that a loop runs into its
+rails, where most of the time goes; they may keep one from coming to rest, or calm one that doesn't.
+"""
 STILL = 0.003
 """Movement in that part, relative to the largest control signal, of one at rest."""
 SAME = 0.05
+HELD = "held at the rails"
 RAILS = 0.95
 """Part of the amplifiers' limit from which an output counts as held there."""
 
@@ -86,9 +90,14 @@ def measure(here: Case) -> Iterator[str]:
 
 def _waveforms(here: Case) -> tuple[str, Tensor]:
     """Where the waveforms end, and the control signal there."""
+    ended, u = _followed(here, COARSE)
+    return (ended, u) if ended == HELD else _followed(here, FINE)
+
+
+def _followed(here: Case, tolerance: float) -> tuple[str, Tensor]:
     seen: list[Tensor] = []
     try:
-        for u in _control(here):
+        for u in _control(here, tolerance):
             seen.append(u)
             ended = _ended(here, torch.stack(seen))
             if ended:
@@ -98,9 +107,9 @@ def _waveforms(here: Case) -> tuple[str, Tensor]:
     return "moving on", seen[-1]
 
 
-def _control(here: Case) -> Iterator[Tensor]:
+def _control(here: Case, tolerance: float) -> Iterator[Tensor]:
     """The control signal of the full model every `DT`, (n_L,)."""
-    model = Behavioural([Chip.of(here.design, CHIP)], tolerance=TOLERANCE)
+    model = Behavioural([Chip.of(here.design, CHIP)], tolerance=tolerance)
     release, amplifiers = model.release(here.x, here.step), model.model
     bank = amplifiers.nodal[0].bank(model.circuit.control.u.bank)
     nodes = torch.from_numpy(amplifiers.outputs[bank])
@@ -124,7 +133,7 @@ def _ended(here: Case, u: Tensor) -> str:
     if len(u) < 3 * len(last):
         return ""
     if float(last.abs().amin(dim=0).max()) > RAILS * limit:
-        return "held at the rails"
+        return HELD
     still = float((last.amax(0) - last.amin(0)).max()) < STILL * float(u.abs().max())
     return "at rest" if still else ""
 

@@ -4,6 +4,7 @@ Run with `python -m benchmarks.transistors`: chips of 3-4-2 in every kit, and on
 gf180, which is trained on handwritten digits. `--kit generic` needs no kit; `--sizes 16-10-10` has
 all its chips, some minutes each. Op-amp, tanh cell and switch are characterised first, as
 `analogdfc characterise` does; `--shipped` takes the card that comes with the package instead.
+`--corner ss --temperature 85` does all of it there.
 
 Angles are between updates: of the ideal equations, of the behavioural model with the card, and of
 the circuit in transistors. v: rms error of the potentials' way from the free state, over
@@ -29,9 +30,9 @@ from analogdfc.characterise import Conditions, characterise, characterised
 from analogdfc.circuit.design import Design
 from analogdfc.comparison import Comparison
 from analogdfc.errors import UserError
-from analogdfc.kits import KITS, get_kit
+from analogdfc.kits import CORNERS, KITS, Corner, get_kit
 from analogdfc.spice.engines import get_simulator
-from analogdfc.study import Cells, Ideal, Model, Study
+from analogdfc.study import Cells, Condition, Ideal, Model, Study
 from benchmarks._measure import worst_angle
 
 ANGLE_BAR = 0.5
@@ -73,30 +74,33 @@ class Row(NamedTuple):
         return all(math.isfinite(v) and v <= bar for v, bar in values)
 
 
-def card_of(kit: str, backend: str) -> Card:
-    """The card of a kit's cells, characterised at 27 degrees Celsius.
+def card_of(kit: str, case: Condition, backend: str) -> Card:
+    """The card of a kit's cells, characterised where they work.
 
     Args:
         kit: name of the kit.
+        case: corner and temperature.
         backend: how ngspice is run.
 
     Raises:
         UserError: the kit isn't installed.
     """
     base = Card.load(kit)
-    conditions, simulator = Conditions(base, get_kit(kit)), get_simulator(backend)
+    conditions = Conditions(base, get_kit(kit, case.corner), celsius=case.celsius)
+    simulator = get_simulator(backend)
     sheets = [characterise(cell, conditions, simulator) for cell in ("opamp", "tanh", "switch")]
     return Card.parse(characterised(base, sheets))
 
 
 def rows(
-    kit: str, card: Card, sizes: str, chips: Sequence[int | None], backend: str
+    kit: str, card: Card, case: Condition, sizes: str, chips: Sequence[int | None], backend: str
 ) -> Iterator[Row]:
     """Chips of a kit on one sample.
 
     Args:
         kit: name of the kit.
         card: of its cells.
+        case: where they work.
         sizes: neurons of each layer.
         chips: their seeds; None for nominal components.
         backend: how ngspice is run.
@@ -106,18 +110,19 @@ def rows(
     """
     model, _ = example(tuple(map(int, sizes.split("-"))), 0, lambda *_: None)
     design = Design.of(
-        model.network, model.feedback, card,
+        model.network, model.feedback, case.placed(card),
         controller=model.controller, tau_v=model.tau_v,
     )  # fmt: skip
     data = stimuli_for(model.network, 1, 0)
-    study, process = Study(design, data.x, data.step), get_kit(kit)
+    study, process = Study(design, data.x, data.step), get_kit(kit, case.corner)
     ideal = Ideal().run(study)
     for chip in chips:
         behavioural = Model(chip).run(study)
         start = time.perf_counter()
         circuit = Cells(
-            "transistor", get_simulator(backend), seed=chip, time_limit=3600.0, kit=process
-        ).run(study)
+            "transistor", get_simulator(backend), seed=chip, time_limit=3600.0, kit=process,
+            celsius=case.celsius,
+        ).run(study)  # fmt: skip
         seconds = time.perf_counter() - start
         found = study.parity(circuit, behavioural)
         to_model, to_circuit = (
@@ -141,14 +146,24 @@ def whole(comparison: Comparison) -> float:
 @click.option("--sizes", help="Neurons of each layer, of all chips of this network alone.")
 @click.option("--backend", default="batch", show_default=True, help="How ngspice is run.")
 @click.option("--shipped", is_flag=True, help="With the cards that come with the package.")
-def main(kits: tuple[str, ...], sizes: str | None, backend: str, shipped: bool) -> None:
+@click.option("--corner", type=click.Choice(CORNERS), default="typical", show_default=True)
+@click.option("--temperature", default=27.0, show_default=True, help="In degrees Celsius.")
+def main(
+    kits: tuple[str, ...],
+    sizes: str | None,
+    backend: str,
+    shipped: bool,
+    corner: Corner,
+    temperature: float,
+) -> None:
     """The behavioural model against transistors."""
+    case = Condition(corner, temperature)
     torch.set_num_threads(1)
     plan: list[tuple[str, str, Sequence[int | None]]]
     plan = [(sizes or "3-4-2", kit, CHIPS) for kit in kits or KITS]
     if sizes is None and TRAINED[1] in (kits or KITS):
         plan.append(TRAINED)
-    table = Table(title="one sample", title_justify="left")
+    table = Table(title=f"one sample, {case}", title_justify="left")
     heads = "kit", "network", "chip", "to model", "to circuit", "between", "v, %", "s", ""
     for k, name in enumerate(heads):
         table.add_column(name, justify="right" if 2 < k < 8 else "left")
@@ -156,9 +171,9 @@ def main(kits: tuple[str, ...], sizes: str | None, backend: str, shipped: bool) 
     cards: dict[str, Card] = {}
     for network, kit, chips in tqdm(plan, desc="kits"):
         try:
-            card = cards.get(kit) or (Card.load(kit) if shipped else card_of(kit, backend))
-            cards[kit] = card
-            for row in rows(kit, card, network, chips, backend):
+            if kit not in cards:
+                cards[kit] = Card.load(kit) if shipped else card_of(kit, case, backend)
+            for row in rows(kit, cards[kit], case, network, chips, backend):
                 missed |= not row.met
                 angles = (f"{a:.3f}" for a in (row.to_model, row.to_circuit, row.between))
                 table.add_row(

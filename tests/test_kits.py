@@ -497,6 +497,16 @@ def test_a_record_names_the_kit_and_its_card(tmp_path: Path) -> None:
     kept = records.read(record)
     assert kept.text("kit") == "generic, corner ff"
     assert kept.text("settings/card") == "generic"
+    told = "Warning: the transistors are of corner ff, the card 'generic' of the typical one"
+    assert told in " ".join(result.output.split())
+
+
+def test_a_card_of_ones_own_is_not_taken_for_that_of_the_typical_corner() -> None:
+    card = Card.load("generic")
+    own = card.model_copy(update={"card": card.card.model_copy(update={"name": "at ss"})})
+    ss = get_kit("generic", "ss")
+    assert "characterise opamp --pdk generic --corner ss" in ss.remarks(card)[0]
+    assert ss.remarks(own) == get_kit("generic").remarks(card) == []
 
 
 def test_the_card_of_a_kit_is_the_default_beside_it(tmp_path: Path) -> None:
@@ -530,6 +540,6 @@ def test_a_written_netlist_of_transistors_finds_its_rest_in_ngspice_by_itself(
     assert for_transistors(netlist.deck(bench.file_text())) in written.splitlines()
     assert f"`{for_klu(netlist.cells)}`" in written
     command = [find_binary() or "", "-b", "-r", "waveforms.raw", "testbench.cir"]
-    done = run_limited(command, tmp_path, {}, 60.0)
+    done = run_limited(command, tmp_path, {}, 600.0)
     assert done[0] == 0
     assert not any("Transient op" in line for line in done[1])

@@ -110,8 +110,8 @@ def with_supply(card: Card, supply: float) -> Card:
 def with_temperature(card: Card, celsius: float) -> Card:
     """The card at another temperature: scale and current of the tanh cells, which follow it most.
 
-    The relative drift is taken to be the same at all temperatures. Amplifiers keep what the card
-    says of them.
+    The relative drift is taken to be the same at all temperatures. Amplifiers and
+    noise keep what the card says of them: a card characterised at that temperature has theirs.
 
     Args:
         card: the card; one that has no drift stays as it is.

@@ -161,6 +161,7 @@ def compare(
         states_at_end(design, found.runs),
         [
             *design.card.remarks,
+            *([] if kit is None else kit.remarks(design.card)),
             *missing,
             *([str(ending)] if ending is not None and not ending.settled else []),
             *warned,

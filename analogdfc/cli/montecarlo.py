@@ -234,7 +234,8 @@ def command(
     with a large angle. A chip that comes to no result doesn't keep the bound.
 
     Several corners, temperatures and supplies are tried in every combination. The model knows of
-    them what the supply leaves to the amplifiers' outputs; transistors know all.
+    them what the supply leaves to the amplifiers' outputs, and the tanh cells' drift with
+    temperature; transistors know all.
 
     Chips that have run are kept in a folder beside the output until all have: the same command
     goes on with them where it was interrupted.
@@ -313,7 +314,9 @@ def _run(
     simulations, design = options.circuits * options.samples, first_study.design
     at_once = min(jobs, simulations)
     large = large_circuits(design, [options.fidelity], at_once) if at_once else []
-    for remark in [*long_work(_seconds(first_study, options, len(lots), jobs)), *large]:
+    kits = {kit.corner: kit for _, kit in lots.values() if kit is not None}.values()
+    corners = [remark for kit in kits for remark in kit.remarks(design.card)]
+    for remark in [*corners, *long_work(_seconds(first_study, options, len(lots), jobs)), *large]:
         click.echo(f"Warning: {remark}", err=True)
     seeds = range(first, first + options.chips)
     found = []

@@ -169,6 +169,8 @@ def command(
     origin += chip.note
     design = make_design(model, chip.card, chip.switches, chip.devices)
     data = make_stimuli(model.network, samples, chip.seeds[0], target_stepsize)
+    for remark in () if kit is None else kit.remarks(design.card):
+        click.echo(f"Warning: {remark}", err=True)
     found = _run(design, chip.seeds[1], data, options, kit)
     numbers = found.numbers()
     tree = inputs_tree(model, design, chip.seeds, data) | {"curves": found.tree()}

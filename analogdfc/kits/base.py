@@ -206,6 +206,21 @@ class Kit(ABC):
 
     # What a card must be for the cells
 
+    def remarks(self, card: Card) -> list[str]:
+        """Whether a card is that of another corner, which models know from it alone; a sentence.
+
+        Args:
+            card: the technology.
+        """
+        if self.corner == "typical" or card.card != Card.load(self.name).card:
+            return []
+        command = f"`analogdfc characterise opamp --pdk {self.name} --corner {self.corner} -o"
+        return [
+            f"the transistors are of corner {self.corner}, the card {self.name!r} of the typical "
+            f"one: models know a corner only from their card. {command} opamp.h5` writes one, and "
+            "the same of 'tanh' and 'switch' with `--card` adds them"
+        ]
+
     def check_card(self, card: Card) -> None:
         """Make sure that the cells do what a card says.
 

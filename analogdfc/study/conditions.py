@@ -21,8 +21,9 @@ class Condition:
     """Where chips work.
 
     All of it acts on transistors; in the models the temperature acts on the tanh cells of a card
-    that has their drift, and the supply on the rails of the amplifiers. A corner, and a bias that
-    follows the supply, are in the transistors only.
+    that has their drift, and the supply on the rails of the amplifiers. A corner, amplifiers and
+    noise at another temperature, and a bias that follows the supply, are in the transistors only:
+    a model knows them from a card that was characterised there.
 
     Attributes:
         corner: of the process.
