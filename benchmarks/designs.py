@@ -1,7 +1,7 @@
 """Verdict and rest of random designs: modes, static chip and prediction against waveforms.
 
-`python -m benchmarks.designs` (a quarter of an hour at most, see `--seconds`), of which most goes to
-loops that run into their rails; `--count 8` for a look, `--first 8` to go on.
+`python -m benchmarks.designs` (a quarter of an hour at most, see `--seconds`; most of it goes to
+loops that run into their rails), `--count 8` for a look, `--first 8` to go on.
 
 Random feedback, half of the chips with four conductance levels, amplifiers from slow to fast.
 
