@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from analogdfc import records
 from analogdfc.cards.technology import Card
-from analogdfc.characterise import Conditions, Sheet, characterise
+from analogdfc.characterise import Conditions, Sheet, characterise, characterised
 from analogdfc.characterise import opamp as opamp_bench
 from analogdfc.characterise.bench import Bench
 from analogdfc.characterise.small_signal import (
@@ -164,9 +164,19 @@ def test_drawn_offsets_spread_as_the_threshold_that_makes_them(tmp_path: Path) -
     assert opamp_bench._mismatch(other) == (sigma, error)
 
 
+def test_an_amplifier_of_ideal_sources_leaves_the_supply_current_to_the_card(
+    tmp_path: Path,
+) -> None:
+    sheet = sheet_of("opamp", ONE_POLE.replace("Iq vdd vss 30u\n", ""), tmp_path)
+    assert sheet.numbers["supply_current"].value == pytest.approx(0, abs=1e-9)
+    card = Card.parse(characterised(CARD, [sheet]))
+    assert card.amplifier.quiescent_current == CARD.amplifier.quiescent_current
+
+
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
+        (".subckt opamp inp inn out vdd vss vos=0\nE1 out 0 inp inn 1e5", "opamp has no .ends"),
         (
             ".subckt opamp inp inn out\nE1 out 0 inp inn 1e5\n.ends",
             r"own.lib, line 2: .subckt opamp needs the pins .*its pins are \['inp', 'inn', 'out'\]",
@@ -384,5 +394,21 @@ def test_a_kit_that_is_not_installed_is_named_with_its_command(
     result = CliRunner().invoke(cli, ["characterise", "opamp", "--pdk", "sky130"])
     assert result.exit_code == 2
     assert SKY130.command in result.stderr
-    result = CliRunner().invoke(cli, ["characterise", "opamp", "--corner", "ss"])
-    assert "--corner: without --pdk there is no process that has it" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["opamp", "--corner", "ss"], "--corner: without --pdk there is no process that has it"),
+        (["tanh", "--load", "50"], "--load: it is an op-amp's"),
+        (["hold", "--pdk", "generic", "--draws", "9"], "--draws: nothing of a hold is drawn"),
+        (["tanh", "--pdk", "generic", "--temperature", "500"], "hold from -55 to 175 degrees"),
+    ],
+)
+def test_what_would_have_no_effect_or_no_meaning_is_refused(
+    options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, ["characterise", *options])
+    assert result.exit_code == 2
+    assert message in result.stderr

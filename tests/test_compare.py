@@ -204,6 +204,12 @@ def test_too_many_samples_are_refused_with_their_number(tmp_path: Path) -> None:
     assert "360 held-out images" in result.stderr
 
 
+def test_one_simulator_has_none_beside_it(tmp_path: Path) -> None:
+    result = run("compare", "--sizes", "2-1", "--engines", "batch", "-o", str(tmp_path / "c.h5"))
+    assert result.exit_code == 2
+    assert "--engines batch: needs two; --engine takes one" in result.stderr
+
+
 def test_weights_that_do_not_fit_are_scaled_and_that_is_said(tmp_path: Path) -> None:
     tree = {"W1": np.full((4, 3), 8.0), "W2": np.full((2, 4), 0.1)}
     path = records.write(tmp_path / "w.h5", {"network": tree})

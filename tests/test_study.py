@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -65,6 +66,14 @@ def test_realisations_of_one_name_are_refused() -> None:
         short().run(Model(0), Model(1))
     with pytest.raises(UserError, match="one or more"):
         short().run()
+
+
+def test_a_circuit_that_cannot_be_is_refused_before_anything_has_run(tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    cells = Cells("macro", get_simulator("batch"), cells={"opamp": tmp_path / "none.lib"})
+    with pytest.raises(UserError, match=r"none\.lib: can't read the cell"):
+        short().run(Model(0), cells, progress=lambda *what: seen.append(what))
+    assert seen == []
 
 
 def test_two_chips_can_stand_beside_each_other_under_names_of_their_own() -> None:

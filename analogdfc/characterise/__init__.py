@@ -15,6 +15,7 @@ from analogdfc.characterise.switching import characterise_hold, characterise_swi
 from analogdfc.characterise.tanh import characterise_tanh
 from analogdfc.errors import check_names
 from analogdfc.spice.simulator import Simulator
+from analogdfc.spice.testbench import check_celsius
 
 __all__ = ["CELLS", "Conditions", "Curve", "Number", "Sheet", "characterise", "characterised"]
 
@@ -40,7 +41,8 @@ def characterise(
 
     Raises:
         UserError: an unknown cell, one that can't take its place or doesn't do what it is for, a
-            simulator without the analyses that this needs.
+            temperature that a kit has no models for, a simulator without the analyses that this
+            needs.
         ConvergenceError: a simulation that doesn't converge.
 
     >>> from analogdfc.cards import Card
@@ -51,5 +53,7 @@ def characterise(
     81.66 dB
     """
     check_names([cell], CELLS, "cell")
+    if conditions.kit is not None:
+        check_celsius(conditions.celsius)
     name, benches = CELLS[cell]
     return benches(Bench(name, conditions, simulator, time_limit))

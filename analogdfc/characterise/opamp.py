@@ -98,7 +98,6 @@ def characterise_opamp(bench: Bench) -> Sheet:
         "input_capacitance": Number("input capacitance", capacitance, "F", "fF"),
     }
     entries = {
-        "amplifier.quiescent_current": rest[0],
         "amplifier.gain": loaded.gain,
         "amplifier.stage_resistance": loaded.stage,
         "amplifier.output_resistance": loaded.series,
@@ -110,6 +109,8 @@ def characterise_opamp(bench: Bench) -> Sheet:
         "amplifier.noise": white or None,
         "amplifier.noise_corner": corner if white and corner > lowest else None,
         **({"amplifier.offset": offset_sigma} if bench.drawn else {}),
+        # An amplifier of ideal sources takes none, and says nothing of what one would.
+        **({"amplifier.quiescent_current": rest[0]} if rest[0] > 0 else {}),
     }
     curves = {
         "gain, no load": Curve(loop.frequency, loop.none, "Hz", "1"),

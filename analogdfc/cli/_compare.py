@@ -82,13 +82,15 @@ def simulators(options: Options) -> list[Simulator]:
         options: of the comparison.
 
     Raises:
-        UserError: two of one program, or one that isn't there.
+        UserError: one alone, two of one program, or one that isn't there.
     """
     if options.engines is None:
         return [get_simulator(options.engine, options.solver)]
     refuse("--engines names the simulators", "engine")
     names = [name.strip() for name in options.engines.split(",")]
     found = [get_simulator(name, "auto" if name == "vacask" else options.solver) for name in names]
+    if len(found) < 2:
+        raise UserError(f"--engines {options.engines}: needs two; --engine takes one")
     if len({one.program for one in found}) < len(found):
         raise UserError(
             f"--engines {options.engines}: two of one program; one of ngspice, shared, batch can "

@@ -154,6 +154,10 @@ def command(
     """
     if not options.pdks:
         refuse("without --pdk there is no process that has it", "corners", "draws", "seed")
+    if cell != "opamp":
+        refuse("it is an op-amp's", "load", "load_capacitance", "heavy_load")
+    if cell in ("switch", "hold"):
+        refuse(f"nothing of a {cell} is drawn", "draws", "seed")
     output = output or Path(f"{cell}.h5")
     own = own_cells(cells)
     cases = _cases(card, own, options)

@@ -76,11 +76,19 @@ def check_enclosed(text: str, path: Path) -> None:
         UserError: one isn't.
     """
     for piece in pieces(text):
+        if piece.kind == ".subckt" and not _closed(piece.text):
+            raise UserError(f"{path}: .subckt {piece.names[0]} has no .ends; write it at its end")
         if piece.kind not in ("", *_NAMED, *_VALUE, *_BRANCHES):
             raise UserError(
                 f"{path}: {shown(piece.text[:60])} stands outside of a subcircuit, where it would "
                 "hold for the whole circuit; move it between .subckt and .ends"
             )
+
+
+def _closed(text: str) -> bool:
+    """Whether a subcircuit ends, and those inside it."""
+    words = [(line.lower().split() or [""])[0] for line in text.split("\n")]
+    return words.count(".subckt") == words.count(".ends")
 
 
 def joined(texts: Iterable[tuple[str, str]], taken: Mapping[str, str]) -> str:

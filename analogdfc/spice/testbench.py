@@ -28,6 +28,23 @@ EDGE = 1e-5
 """Duration of each of the two edges of the release, as a part of the design's `pace`."""
 
 
+def check_celsius(celsius: float) -> None:
+    """Make sure that transistors' models mean something at a temperature.
+
+    Args:
+        celsius: in degrees Celsius.
+
+    Raises:
+        UserError: they don't.
+    """
+    low, high = _CELSIUS
+    if not low <= celsius <= high:
+        raise UserError(
+            f"celsius = {celsius:g}: models of transistors hold from {low:g} to {high:g} "
+            "degrees Celsius"
+        )
+
+
 def site_options(celsius: float = USUAL_CELSIUS) -> str:
     """What is ngspice's default but for the temperature: a site's settings must not change it.
 
@@ -86,12 +103,7 @@ class Testbench:
     held: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        low, high = _CELSIUS
-        if not low <= self.celsius <= high:
-            raise UserError(
-                f"celsius = {self.celsius:g}: models of transistors hold from {low:g} to {high:g} "
-                "degrees Celsius"
-            )
+        check_celsius(self.celsius)
 
     @property
     def release(self) -> float:

@@ -286,14 +286,16 @@ class Cells:
         allowed = _ROUGH if self.rough else _part(self.fine)
         return [allowed * part for part in found]
 
-    def run(self, study: Study, progress: Progress | None = None) -> Trajectory:
-        """Simulate one sample after another.
+    def circuit(self, study: Study) -> Circuit:
+        """The circuit that is simulated.
 
         Args:
             study: what is run.
-            progress: told how much of it is done.
+
+        Raises:
+            UserError: cells, a process or noise that it can't have.
         """
-        circuit = Circuit(
+        return Circuit(
             Chip.of(study.design, self.seed),
             self.fidelity,
             self.simulator,
@@ -307,11 +309,19 @@ class Cells:
             celsius=self.celsius,
         )
 
+    def run(self, study: Study, progress: Progress | None = None) -> Trajectory:
+        """Simulate one sample after another.
+
+        Args:
+            study: what is run.
+            progress: told how much of it is done.
+        """
+
         def done(count: int) -> None:
             if progress is not None:
                 progress(self.name, count, PARTS * len(study.x))
 
-        return circuit.run(
+        return self.circuit(study).run(
             study.x,
             study.step,
             dt=study.dt,

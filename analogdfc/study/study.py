@@ -108,6 +108,9 @@ class Study:
         names = [r.name for r in realisations]
         if not names or len(set(names)) != len(names):
             raise UserError(f"realisations {names}: one or more of different names are needed")
+        for one in realisations:
+            if isinstance(one, Cells):
+                one.circuit(self)  # says what it refuses before anything has run for long
         runs = {r.name: r.run(self, progress) for r in realisations}
         further = [pair for r in realisations if isinstance(r, Cells) for pair in r.pairs]
         comparisons = [
