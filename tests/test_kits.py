@@ -505,7 +505,7 @@ def test_a_card_of_ones_own_is_not_taken_for_that_of_the_typical_corner() -> Non
     card = Card.load("generic")
     own = card.model_copy(update={"card": card.card.model_copy(update={"name": "at ss"})})
     ss = get_kit("generic", "ss")
-    assert "characterise opamp --pdk generic --corner ss" in ss.remarks(card)[0]
+    assert "characterised at ss (`analogdfc characterise`" in ss.remarks(card)[0]
     assert ss.remarks(own) == get_kit("generic").remarks(card) == []
 
 

@@ -214,11 +214,11 @@ class Kit(ABC):
         """
         if self.corner == "typical" or card.card != Card.load(self.name).card:
             return []
-        command = f"`analogdfc characterise opamp --pdk {self.name} --corner {self.corner} -o"
         return [
             f"the transistors are of corner {self.corner}, the card {self.name!r} of the typical "
-            f"one: models know a corner only from their card. {command} opamp.h5` writes one, and "
-            "the same of 'tanh' and 'switch' with `--card` adds them"
+            "one: models know a corner only from their card. Take one of op-amp, tanh cell and "
+            f"switch characterised at {self.corner} (`analogdfc characterise`, each with the card "
+            "of the last)"
         ]
 
     def check_card(self, card: Card) -> None:
