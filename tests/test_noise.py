@@ -18,8 +18,9 @@ from analogdfc.analysis.spectra import Bands, LinearNoise, highest_frequency
 from analogdfc.cards import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
-from analogdfc.circuit.noise import BOLTZMANN, ROOM, Source
+from analogdfc.circuit.noise import Source
 from analogdfc.circuit.static import StaticChip
+from analogdfc.circuit.thermal import BOLTZMANN, ROOM
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.spice.batch import BatchProcess

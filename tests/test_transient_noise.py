@@ -18,8 +18,8 @@ from analogdfc.circuit.amplifiers import Rung
 from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
-from analogdfc.circuit.noise import BOLTZMANN, ROOM
 from analogdfc.circuit.sequences import Sequences, TransientNoise
+from analogdfc.circuit.thermal import BOLTZMANN, ROOM
 from analogdfc.controller import PID, Controller
 from analogdfc.dynamics import Trajectory
 from analogdfc.dynamics.esdirk import ESDIRK

@@ -21,17 +21,14 @@ from torch import Tensor
 
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import CONTROLLER, Bank
-from analogdfc.circuit.noise import BOLTZMANN
 from analogdfc.circuit.numbers import AmplifierNumbers
 from analogdfc.circuit.static.control import outputs_of_currents
 from analogdfc.circuit.static.stages import Stages
+from analogdfc.circuit.thermal import BOLTZMANN, ROOM
 from analogdfc.devices.draws import check_number
 from analogdfc.dynamics import Loop
 from analogdfc.errors import UserError
 from analogdfc.network import Forward
-
-TEMPERATURE = 300.0
-"""Kelvins of resistors and devices."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +45,10 @@ class BankNoise:
     siemens: Tensor
     r_f: Tensor
     density: float
-    temperature: float = TEMPERATURE
+    temperature: float = ROOM
 
     @classmethod
-    def of(cls, stages: Stages, bank: Bank, temperature: float = TEMPERATURE) -> BankNoise:
+    def of(cls, stages: Stages, bank: Bank, temperature: float = ROOM) -> BankNoise:
         """That of a bank; all devices of the crossbars that feed it count."""
         siemens = stages.outside(bank) + stages.devices(bank)
         density = AmplifierNumbers.of(stages.card).density
@@ -88,7 +85,7 @@ class ReadingNoise:
 
     settle: float
     free: float = 0.0
-    temperature: float = TEMPERATURE
+    temperature: float = ROOM
 
     def __post_init__(self) -> None:
         check_number("time of the reading", self.settle, "s", low=0.0, open_low=True)
@@ -115,7 +112,7 @@ class SomaNoise:
     e_n: float
     tau: float
     omega: float
-    temperature: float = TEMPERATURE
+    temperature: float = ROOM
 
     def sampled(self) -> Tensor:
         """Variance of one sample of the output, (n,), in V^2.
@@ -150,7 +147,7 @@ class SomaNoise:
         return self.tau + self.gain / self.omega
 
 
-def soma_noise(chip: Chip, temperature: float = TEMPERATURE) -> tuple[SomaNoise, ...]:
+def soma_noise(chip: Chip, temperature: float = ROOM) -> tuple[SomaNoise, ...]:
     """The noise of the neurons of layers 1..L.
 
     Args:

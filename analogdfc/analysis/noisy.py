@@ -15,8 +15,8 @@ from analogdfc.analysis.noise import BankNoise
 from analogdfc.analysis.spectra import Bands, LinearNoise, highest_frequency
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Tap
-from analogdfc.circuit.noise import ROOM
 from analogdfc.circuit.static.stages import Stages
+from analogdfc.circuit.thermal import ROOM
 from analogdfc.devices.draws import check_number
 
 Array = NDArray[np.float64]

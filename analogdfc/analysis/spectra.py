@@ -22,8 +22,9 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Tap
 from analogdfc.circuit.modes import rest
 from analogdfc.circuit.nodal import Sparse
-from analogdfc.circuit.noise import ROOM, Source, noise_sources
+from analogdfc.circuit.noise import Source, noise_sources
 from analogdfc.circuit.sequences import check_noise
+from analogdfc.circuit.thermal import ROOM
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]

@@ -32,7 +32,7 @@ from analogdfc.samples import check_samples
 _USUAL_STEPS = 80
 """Steps that a loop takes which doesn't ring; errors of more may add up."""
 
-_SETTLE = 6e-6
+RELEASE = 6e-6
 """Time over the release as a part of an amplifier's 1 / gain-bandwidth."""
 
 
@@ -119,7 +119,7 @@ class Behavioural:
         self.dtype = dtype
         self.ending: Ending | None = None
         self.rounding: Rounding | None = None
-        self.integrator = ESDIRK(tolerance, _SETTLE / fastest if fastest else math.inf)
+        self.integrator = ESDIRK(tolerance, RELEASE / fastest if fastest else math.inf)
 
     def run(
         self,

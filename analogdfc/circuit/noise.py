@@ -17,14 +17,9 @@ import scipy
 from numpy.typing import NDArray
 
 from analogdfc.circuit.nodal import NodalEquations, Sparse, Stamps
+from analogdfc.circuit.thermal import BOLTZMANN, ROOM
 
 Array = NDArray[np.float64]
-
-BOLTZMANN = 1.380649e-23
-"""Boltzmann's constant in J / K (SI)."""
-
-ROOM = 300.15
-"""Kelvins at which netlists are simulated, 27 degrees Celsius."""
 
 AMPLIFIERS, RESISTORS, DEVICES, CELLS = "amplifiers", "resistors", "devices", "tanh cells"
 

@@ -14,7 +14,8 @@ from analogdfc.cards.technology import Card
 
 _Load = TypeVar("_Load", NDArray[np.float64], Tensor)
 
-_NO_RESISTOR = 1e15
+NO_RESISTOR = 1e15
+"""Ohms of a resistor that isn't there."""
 
 NO_LIMIT = 1e6
 """Volts at which a switched-off limit lies; double precision sees a straight line."""
@@ -93,7 +94,7 @@ def macro_parameters(card: Card) -> dict[str, float]:
         loaded |= {
             "i_peak": card.tanh_current,
             "s_tanh": card.tanh_scale,
-            "r_tanh": t.input_resistance or _NO_RESISTOR,
+            "r_tanh": t.input_resistance or NO_RESISTOR,
         }
     return {
         "a0": a.gain or 1e12,

@@ -6,7 +6,7 @@ import math
 
 from analogdfc.cards.technology import Card
 from analogdfc.cards.technology_sections import Amplifier
-from analogdfc.circuit.noise import ROOM
+from analogdfc.circuit.thermal import ROOM
 from analogdfc.errors import UserError
 
 ABSOLUTE_ZERO = -273.15

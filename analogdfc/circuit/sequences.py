@@ -18,9 +18,10 @@ from torch import Tensor
 from analogdfc.circuit.amplifiers import AmplifierModel, Rung
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.nodal import NodalEquations
-from analogdfc.circuit.noise import BOLTZMANN, CELLS, ROOM, Source, noise_sources
+from analogdfc.circuit.noise import CELLS, Source, noise_sources
 from analogdfc.circuit.release import Release
 from analogdfc.circuit.streams import standard_normal
+from analogdfc.circuit.thermal import BOLTZMANN, ROOM
 from analogdfc.devices.draws import check_number
 from analogdfc.errors import UserError
 from analogdfc.memory import check_memory

@@ -13,7 +13,7 @@ from analogdfc.devices.curves import Curve
 from analogdfc.devices.draws import check_number, check_time
 from analogdfc.errors import UserError
 
-BOLTZMANN = 8.617333262e-5
+_EV_PER_KELVIN = 8.617333262e-5
 """Boltzmann's constant in eV / K (CODATA 2018)."""
 
 
@@ -299,5 +299,5 @@ def arrhenius(activation: float, temperature: float, reference: float) -> float:
         UserError: a temperature that isn't > 0.
     """
     check_number("temperature", temperature, "K", low=0.0, open_low=True)
-    exponent = -activation / BOLTZMANN * (1 / temperature - 1 / reference)
+    exponent = -activation / _EV_PER_KELVIN * (1 / temperature - 1 / reference)
     return float(torch.exp(torch.tensor(exponent, dtype=torch.float64)))

@@ -17,8 +17,8 @@ from torch import Tensor
 from analogdfc.controller import I
 from analogdfc.dynamics.settling import Settling, Simulation
 from analogdfc.errors import ConvergenceError
+from analogdfc.experiments.inversion_tasks import DIVERGED, SIMULATION, angle_between, rules
 from analogdfc.experiments.inversion_tasks import NAMES as LINEAR_NAMES
-from analogdfc.experiments.inversion_tasks import SIMULATION, angle_between, rules
 from analogdfc.experiments.results import Curves, CurvesRun
 from analogdfc.jobs import Progress
 from analogdfc.learning.base import LearningRule
@@ -47,7 +47,6 @@ NAMES = (*LINEAR_NAMES, "SDI Tr 0.001")
 
 _TESTED = 500
 _POINTS = 200
-_DIVERGED = 1e3
 
 
 class _Task:
@@ -126,7 +125,7 @@ class NonlinearRun(CurvesRun):
         for k in range(self.steps):
             if k % every == 0:
                 found["nmse"].append(task.error() / first)
-                if not found["nmse"][-1] < _DIVERGED:
+                if not found["nmse"][-1] < DIVERGED:
                     break
             rule.backward(task.x[k : k + 1], task.y[k : k + 1])
             if k % every == 0:

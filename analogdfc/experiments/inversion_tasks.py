@@ -56,7 +56,7 @@ SIMULATION = Simulation(dt=0.1, steps=10000)
 
 _DIRECT = DirectSolution()
 _EVERY = 20
-_DIVERGED = 1e3
+DIVERGED = 1e3
 """Error, of that at the start, from which learning has diverged, and ends."""
 
 _SIMULATED = 400
@@ -179,7 +179,7 @@ class InversionRun(CurvesRun):
             y = x @ task.teacher.T
             if k % _EVERY == 0:
                 found["nmse"].append(task.error(network) / first)
-                if not found["nmse"][-1] < _DIVERGED:
+                if not found["nmse"][-1] < DIVERGED:
                     break
             rule.backward(x, y)
             updates = [w.grad.clone() for w in network.weights if w.grad is not None]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from analogdfc.circuit.amplifiers import AmplifierModel, Rung
+from analogdfc.circuit.behavioural import RELEASE
 from analogdfc.circuit.capacity import UNKNOWNS, check_solving
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.nodal import NodalEquations
@@ -25,9 +26,6 @@ BEHAVIOURAL = "behavioural"
 
 _TOLERANCE = 2e-7
 """Error of a time step in volts; integral control rings, and its errors add up."""
-
-_SETTLE = 6e-6
-"""Time over the release as a part of an amplifier's 1 / gain-bandwidth."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class ReleasedModel:
         system = replace(system, constant=system.constant + sources @ volts.mT)
         system = system.driven(model.error_input(zero))
         hertz = card.amplifier.gain_bandwidth
-        settle = _SETTLE / hertz if hertz else math.inf
+        settle = RELEASE / hertz if hertz else math.inf
         release = Release(free, system, volts, zero, target[None])
         return cls(model, release, ESDIRK(tolerance, settle))
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analogdfc.circuit.noise import BOLTZMANN, ROOM
+from analogdfc.circuit.thermal import BOLTZMANN, ROOM
 from analogdfc.errors import UserError
 from analogdfc.spice.held import HeldBench, cell_text, subcircuit
 from analogdfc.spice.netlist import Netlist

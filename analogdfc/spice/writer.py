@@ -11,11 +11,10 @@ from analogdfc import __version__
 from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Array, Crossbar, Instances, Port
-from analogdfc.circuit.numbers import macro_parameters
+from analogdfc.circuit.numbers import NO_RESISTOR, macro_parameters
 from analogdfc.errors import UserError
 
 _LEAST_OHM = 2e-3  # ngspice replaces anything below 1 mohm
-_NO_RESISTOR = 1e15
 
 _HOLD_FARADS_PER_SECOND = 1e-12 / 5e-6
 """Capacitance of a hold over the time in which the controller moves.
@@ -148,7 +147,7 @@ def _component(name: str, values: Tensor, k: int) -> float:
     value = float(values[k])
     if not name.startswith("r_"):
         return value
-    return _NO_RESISTOR if math.isinf(value) else max(value, _LEAST_OHM)
+    return NO_RESISTOR if math.isinf(value) else max(value, _LEAST_OHM)
 
 
 def _crossbar(chip: Chip, crossbar: Crossbar) -> Iterator[str]:

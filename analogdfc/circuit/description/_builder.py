@@ -22,8 +22,7 @@ from analogdfc.circuit.description.elements import (
     Resistors,
     Switches,
 )
-
-BOLTZMANN = 1.380649e-23
+from analogdfc.circuit.thermal import BOLTZMANN
 
 
 class Draw(Protocol):

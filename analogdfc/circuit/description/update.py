@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from analogdfc.circuit.description._builder import BOLTZMANN, Builder
+from analogdfc.circuit.description._builder import Builder
 from analogdfc.circuit.description.elements import BIAS, INPUT, Instances, LayerTaps, Port
+from analogdfc.circuit.thermal import BOLTZMANN
 from analogdfc.updating import Holds, LayerPath, Lines, UpdatePath
 from analogdfc.updating import nodes as named
 from analogdfc.updating.elements import ACQUIRED
