@@ -103,7 +103,9 @@ def no_package() -> str:
     ("address", "why"),
     [
         ("tcp://127.0.0.1:1", "no scheduler of Dask answers there within 0.2 s"),
-        ("nowhere://127.0.0.1", "no scheduler of Dask answers"),
+        ("nowhere://127.0.0.1", "no scheduler of Dask answers .*unknown address scheme 'nowhere'"),
+        ("tcp://127.0.0.1", "no scheduler of Dask answers .*missing port number"),
+        ("tls://127.0.0.1:80", "no scheduler of Dask answers .*is encrypted, and .* no certific"),
         ("missing.json", "can't be read: No such file"),
         ("damaged.json", "no scheduler has written this file: it has no 'address'"),
         (" ", "no scheduler has an empty one"),

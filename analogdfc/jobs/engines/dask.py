@@ -20,6 +20,8 @@ from analogdfc.jobs.task import Task
 
 try:
     import distributed
+    from distributed.comm.addressing import get_address_host_port, parse_address
+    from distributed.comm.registry import backends
     from distributed.scheduler import KilledWorker
 except ImportError as error:
     raise UserError(
@@ -32,6 +34,10 @@ Result = TypeVar("Result")
 
 _TIMEOUT = 10.0
 """Seconds in which a scheduler answers."""
+
+_ENCRYPTED = ("tls", "wss")
+_WITH_PORTS = ("tcp", "ws", *_ENCRYPTED)
+"""Schemes of addresses."""
 
 _PATIENCE = 15.0
 """Seconds without a worker after which that is said."""
@@ -228,12 +234,25 @@ def _attached(address: str) -> distributed.Client:
     if "://" not in address and (Path(address).suffix == ".json" or Path(address).exists()):
         scheduler = _written(Path(address))
     try:
+        _check_address(scheduler)
         return distributed.Client(scheduler, timeout=_TIMEOUT, set_as_default=False)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{address!r}: no scheduler of Dask answers there within {_TIMEOUT:g} s "
             f"({str(error) or type(error).__name__})"
         ) from error
+
+
+def _check_address(scheduler: str) -> None:
+    """Refuse what no client can be made of: a half-made one keeps the program from ending."""
+    scheme, _ = parse_address(scheduler)
+    if scheme not in backends:
+        raise ValueError(f"unknown address scheme {scheme!r}; there are {', '.join(backends)}")
+    if scheme in _WITH_PORTS:
+        get_address_host_port(scheduler)
+    encrypted = scheme in _ENCRYPTED
+    if encrypted and distributed.Security().get_connection_args("client")["ssl_context"] is None:
+        raise ValueError("it is encrypted, and Dask's configuration names no certificates here")
 
 
 def _written(file: Path) -> str:
