@@ -1,7 +1,8 @@
 """Does a network learn in its circuit what it learns in the model of it, sample by sample?
 
 `python -m benchmarks.through` (two hours on one core), `--samples 5` (minutes),
-`--writes pulsed` (one of both), `--compare` (finished records of the folder, seconds)
+`--writes pulsed`, `--datasets yin-yang` (one of both), `--compare` (finished records of the folder,
+seconds)
 
 Yin-Yang on 4-30-3 and digits of 4 x 4 pixels on 16-10-10, one sample a step, through the
 behavioural model and through the circuit with macro cells in ngspice: with exact writes and with
@@ -114,7 +115,10 @@ def _without_levels(folder: Path) -> Path:
 
 
 def compared(
-    samples: int | None, folder: Path, writes: Sequence[str] = WRITES
+    samples: int | None,
+    folder: Path,
+    writes: Sequence[str] = WRITES,
+    cases: Sequence[Case] = CASES,
 ) -> Iterator[tuple[str, Beside]]:
     """Every training through the circuit beside that through the model.
 
@@ -122,9 +126,10 @@ def compared(
         samples: of each; None for finished records as they are, and no others.
         folder: where records and figures are.
         writes: of `WRITES`.
+        cases: of `CASES`.
     """
     for pulsed in (way == "pulsed" for way in writes):
-        for case in CASES:
+        for case in cases:
             ways = ("circuit", "behavioural")
             pair = [trained(case, way, samples, folder, pulsed=pulsed) for way in ways]
             if samples is None and (missing := [path for path in pair if not _finished(path)]):
@@ -203,6 +208,8 @@ def main() -> int:
     parser.add_argument("--timed", type=int, default=5, help="samples whose cost is measured")
     parser.add_argument("--folder", type=Path, default=Path("through"), help="of the records")
     parser.add_argument("--writes", nargs="+", choices=WRITES, default=list(WRITES))
+    names = [case.dataset for case in CASES]
+    parser.add_argument("--datasets", nargs="+", choices=names, default=names)
     parser.add_argument("--compare", action="store_true", help="finished records, no training")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -210,7 +217,8 @@ def main() -> int:
     missed = not given.compare and _show_cost(cost(given.timed))
     rows: list[dict[str, Any]] = []
     samples = None if given.compare else given.samples
-    for name, found in compared(samples, given.folder, given.writes):
+    cases = [case for case in CASES if case.dataset in given.datasets]
+    for name, found in compared(samples, given.folder, given.writes, cases):
         rows.append({"name": name, **found.numbers()})
         Console(stderr=True).print(f"{name}: done")
     return int(_show(rows) or missed)

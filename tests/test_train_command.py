@@ -577,6 +577,7 @@ def test_a_target_step_that_float32_loses_is_warned_of(rule: str, tmp_path: Path
         (["--through", "ideal", "--fidelity", "macro"], "--fidelity: needs --through circuit"),
         (["--waves", "1"], "--waves 1: needs --through"),
         (["--rule", "bp", "--headroom", 9], "--headroom 9.0: the rule 'bp' learns without"),
+        (["--through", "static", "--headroom", 1e300], "1e+300 is not in the range 1<=x<=1000000"),
         (["--rule", "bp", "--compensated"], "--compensated: the rule 'bp' learns without"),
         (["--through", "static", "--compensated"], "--compensated: needs --devices"),
         (

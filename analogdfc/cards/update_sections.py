@@ -28,6 +28,8 @@ Slots = Annotated[float, BeforeValidator(si("1")), Field(ge=1, le=1024, multiple
 class Hold(Section):
     """Section [hold]: the track-and-holds of the update path; what is left out is ideal.
 
+    The loop's own, of the output in the free phase and of the controller's auto-zero, are ideal.
+
     Attributes:
         capacitor: that keeps the value; what the next three need.
         droop: current that discharges it while it holds, so that the value falls by I t / C; none

@@ -267,7 +267,7 @@ class _Train(Sections):
 )
 @click.option(
     "--headroom",
-    type=Finite(min=1),
+    type=Finite(min=1, max=1e6),
     help="Largest weight that the chip can hold, in units of a layer's largest initial one. With "
     "more, fewer pulses make a step, and each of a device's errors is larger; amplifiers are "
     f"slower.  [default: {Writing.headroom:g}]",
