@@ -601,6 +601,16 @@ def test_a_way_that_cannot_be_gone_is_refused_before_training(
 
 
 @pytest.mark.usefixtures("_no_figure")
+def test_a_training_is_not_resumed_through_another_way(tmp_path: Path) -> None:
+    words = ["--dataset", "yin-yang", "--sizes", "4-3-3", "--samples", 1, "--epochs", 1]
+    words += ["--batch-size", 1, "-o", tmp_path / "t.h5"]
+    good("--through", "ideal", *words)
+    result = run("--through", "circuit", *words, "--resume")
+    assert result.exit_code == 2
+    assert "was trained with dynamics.through.name = ideal, not circuit;" in result.stderr
+
+
+@pytest.mark.usefixtures("_no_figure")
 def test_options_of_the_loop_are_in_the_checkpoint_and_hold_when_resumed(tmp_path: Path) -> None:
     path = tmp_path / "t.h5"
     options = [*SMALL[:-1], "1", "--controller", "PID", "--k-d", "0.05", "--set", "tau_v=0.1"]

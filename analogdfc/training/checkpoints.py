@@ -40,7 +40,10 @@ _FREE = ("plan.epochs", "plan.patience")
 # What files of older programs lack, and what it was in them.
 _SINCE: dict[str, Any] = {"plan.frozen": [], "plan.lr_decay.kind": "NoDecay"}
 # What a difference is told by first: the others follow from these.
-_FIRST = ("rule", "dataset", "autoencoder", "sizes", "activations", "loss", "feedback", "samples")
+_FIRST = (
+    *("rule", "dataset", "autoencoder", "sizes", "activations", "loss", "feedback", "samples"),
+    "dynamics.through.name",
+)
 # What the trainer itself keeps in the branch 'training'; the rest is the rule's.
 _OWN = ("epoch", "pretrained", "first_loss", "optimizers")
 _ORDER = "generators/order"
