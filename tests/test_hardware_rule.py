@@ -37,6 +37,7 @@ from analogdfc.learning import SteadyStateDFC
 from analogdfc.losses import Loss, SoftmaxCrossEntropy, SquaredError
 from analogdfc.network import Forward, Network
 from analogdfc.onchip.rule import HardwareDFC, ReadingNoise
+from analogdfc.onchip.through import Goal
 
 CARD = Card.load("discrete_100mhz")
 PCM = "pcm_nandakumar2019"
@@ -475,3 +476,21 @@ def test_a_network_must_fit_the_chip() -> None:
         HardwareDFC(network, chip, target_stepsize=0.0)
     with pytest.raises(UserError, match="one number > 0 for each of 2 layers"):
         HardwareDFC(network, chip.design, limits=(1.0,))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_rests_beyond_the_rails_are_told(seed: int) -> None:
+    network = network_of([3, 4, 2], seed)
+    x, y = samples_of(network)
+    chip = chip_of(network)
+    needed = StaticChip.of(chip).solve(x, Goal(SquaredError(), y, 0.1)).needed
+    for share in (0.999, 1.001):
+        limit = share * float(needed.max())
+        amplifier = CARD.amplifier.model_copy(update={"saturation": limit})
+        design = chip.design.on(CARD.model_copy(update={"amplifier": amplifier}))
+        rule = HardwareDFC(network, Chip.of(design, chip.seed), loss=SquaredError())
+        before = len(rule.notes())
+        rule.backward(x, y)
+        beyond = int((needed > limit).sum())
+        told = [f"{beyond} of {len(x)}"] if beyond else []
+        assert [note.split(" samples")[0] for note in rule.notes()[before:]] == told

@@ -132,11 +132,28 @@ class HardwareDFC(LearningRule):
         self.tolerance = tolerance
         self.steps: Steps | None = None
         self._remarks = chip.design.card.remarks
+        self._rest: StaticState | None = None
         self._sigma = None if noise is None else reading_sigma(chip, noise)
 
     def notes(self) -> list[str]:
-        """What is unusual about the chip's card, a sentence each."""
-        return list(self._remarks)
+        """What is unusual about the chip's card or its last rests, a sentence each."""
+        return [*self._remarks, *self._beyond_rails()]
+
+    def _beyond_rails(self) -> list[str]:
+        """That rests of the last mini-batch are none of a chip with rails, where it is so."""
+        limit = self.static.chip.design.card.amplifier.saturation
+        if self._rest is None or limit is None:
+            return []
+        needed = self._rest.needed
+        beyond = int((needed > limit).sum())
+        if not beyond:
+            return []
+        return [
+            f"{beyond} of {len(needed)} samples of the last mini-batch come to rests that need up "
+            f"to {float(needed.max()):.3g} V where amplifiers reach {limit:.3g} V; a chip at rest "
+            "has no rails, so its updates are not those of a chip in time: take fewer volts in "
+            "[scale], smaller target steps, stronger feedback weights or less headroom"
+        ]
 
     def settings(self) -> dict[str, Any]:
         """See `LearningRule.settings`."""
@@ -216,6 +233,7 @@ class HardwareDFC(LearningRule):
         Args:
             state: the chip's rest state.
         """
+        self._rest = state
         if self._sigma is None:
             return state.differences
         activations = zip(self.network.activations, state.rest.r, strict=True)

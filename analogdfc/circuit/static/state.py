@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from analogdfc.circuit.description import CONTROLLER, Description
@@ -117,8 +118,7 @@ class StaticState:
         """
         if limit is None:
             return
-        for bank in must_move(self.chip.chip.circuit):
-            most = self.volts_rest[bank].abs().amax(dim=-1)
+        for bank, most in self._needed():
             k = int(most.argmax())
             if float(most[k]) > limit:
                 raise ConvergenceError(
@@ -126,6 +126,16 @@ class StaticState:
                     f"{float(most[k]):.3g} V, beyond the amplifiers' {limit:.3g} V. Take smaller "
                     "target steps, stronger feedback weights or fewer volts in [scale]"
                 )
+
+    @property
+    def needed(self) -> Tensor:
+        """Largest voltage that an amplifier which must move has at rest, in volts, (batch,)."""
+        return torch.stack([most for _, most in self._needed()]).amax(dim=0)
+
+    def _needed(self) -> list[tuple[str, Tensor]]:
+        """The same of each bank that must move."""
+        banks = must_move(self.chip.chip.circuit)
+        return [(bank, self.volts_rest[bank].abs().amax(dim=-1)) for bank in banks]
 
     @cached_property
     def presynaptic(self) -> tuple[Tensor, ...]:
