@@ -235,8 +235,26 @@ def test_a_training_that_was_interrupted_goes_on_after_its_last_epoch(tmp_path: 
         assert state.partial[SMALL].history == whole.history[:1]
         again = do([SMALL], spool)[SMALL]
         assert again.history == whole.history
-        assert not list(spool.folder.glob("*.checkpoint.h5"))
+        assert not list(spool.folder.glob("*.checkpoint"))
         assert collect([SMALL], spool).found[SMALL].history == whole.history
+
+
+def test_a_training_whose_result_finds_no_room_isnt_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise UserError("no room")
+
+    told: list[int] = []
+    with Spool(tmp_path / "runs") as spool:
+        with monkeypatch.context() as patched:
+            patched.setattr(Spool, "keep", full)
+            with pytest.raises(UserError, match="no room"):
+                do([SMALL], spool)
+        again = do([SMALL], spool, progress=told.append)[SMALL]
+        assert told[0] == SMALL.work  # nothing is learned again
+        assert again.history == SMALL.run(lambda _: None).history
+        assert not list(spool.folder.glob("*.checkpoint"))
 
 
 def test_what_another_version_made_is_collected_and_said_but_not_taken_for_done(

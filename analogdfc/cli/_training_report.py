@@ -130,4 +130,4 @@ def show(trainer: Trainer, experiment: Experiment, found: dict[str, Any]) -> Non
         text = f"{changes} changes of devices, {cut} ({cut / changes:.2%}) cut off at their window"
         console.print(text, highlight=False, soft_wrap=True)
     for note in found.get("notes", []):
-        console.print(note, highlight=False, soft_wrap=True)
+        console.print(note, markup=False, highlight=False, soft_wrap=True)

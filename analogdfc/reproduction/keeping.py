@@ -15,7 +15,7 @@ from analogdfc.jobs import Elsewhere, Progress, Run, Spool, outcomes
 from analogdfc.records import Quantity, Record, Tree
 from analogdfc.reproduction.criterion import Interval, Row
 from analogdfc.reproduction.items import Findings
-from analogdfc.reproduction.training import Course, TrainingRun, partial, resumable
+from analogdfc.reproduction.training import Course, TrainingRun, partial
 
 __all__ = ["Collected", "collect", "do", "record_tree"]
 
@@ -65,8 +65,7 @@ def do(
     """
     away = isinstance(executor, Elsewhere)
     kept: list[Run[Any]] = [
-        run if not isinstance(run, TrainingRun) else run.placed() if away else resumable(run, spool)
-        for run in runs
+        run.placed() if away and isinstance(run, TrainingRun) else run for run in runs
     ]
     return dict(zip(runs, outcomes(kept, spool, executor, progress), strict=True))
 
@@ -90,7 +89,7 @@ def collect(runs: Sequence[Run[Any]], spool: Spool) -> Collected:
         run: course
         for run in runs
         if isinstance(run, TrainingRun) and run not in found
-        if (course := partial(spool.place(run))) is not None
+        if (course := partial(spool.checkpoint(run))) is not None
     }
     return Collected(found, begun, tuple(others))
 

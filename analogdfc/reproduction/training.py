@@ -17,7 +17,7 @@ from torch import Tensor
 from analogdfc import records
 from analogdfc.datasets import Dataset, Samples
 from analogdfc.files import exists
-from analogdfc.jobs import Progress, Run, Spool, checkpoint_place
+from analogdfc.jobs import Progress, Run, checkpoint_place
 from analogdfc.presets import ControlPreset, load_preset
 from analogdfc.records import Quantity, Record, Tree
 from analogdfc.reproduction.costs import SAMPLES, Cost
@@ -35,7 +35,7 @@ from analogdfc.training.checkpoints import ALIGNMENT
 from analogdfc.training.experiment import DTYPES
 from analogdfc.training.metrics import Score
 
-__all__ = ["FIGURES", "Course", "TrainingRun", "partial", "resumable"]
+__all__ = ["FIGURES", "Course", "TrainingRun", "partial"]
 
 _SECONDS = "seconds"
 _IMAGES = "images"
@@ -241,8 +241,6 @@ class TrainingRun(Run[Course]):
             progress(1)
 
         trainer.run(completed=completed)
-        if checkpoint is not None:
-            self.ended(checkpoint)
         angles = Angles((), {}) if trainer.angles is None else trainer.angles.found
         seconds = time.process_time() - begin
         course = Course(tuple(trainer.history), experiment.sizes[-1], seconds, angles)
@@ -254,14 +252,6 @@ class TrainingRun(Run[Course]):
         with torch.no_grad():
             pairs = torch.stack([given, trainer.rule.outputs(given)])
         return replace(course, images=pairs.double().numpy())
-
-    def ended(self, checkpoint: Path) -> None:
-        """What becomes of the state of a training that has ended.
-
-        Args:
-            checkpoint: its file.
-        """
-        checkpoint.unlink(missing_ok=True)
 
     def experiment(self, data: Dataset) -> Experiment:
         """What is trained: the preset's settings, with what is said here.
@@ -325,33 +315,18 @@ class TrainingRun(Run[Course]):
         return len(self._base.sizes) - 1
 
 
-def resumable(run: TrainingRun, spool: Spool) -> TrainingRun:
-    """The same run with a checkpoint in a spool, so that it goes on after the last whole epoch.
+def partial(path: Path) -> Course | None:
+    """How far a training has come; None where it hasn't begun an epoch.
 
     Args:
-        run: the run.
-        spool: where its result will be.
+        path: of its checkpoint, which need not be there.
     """
-    return replace(run, checkpoint=_beside(spool.place(run)))
-
-
-def partial(place: Path) -> Course | None:
-    """How far the training of a result's place has come; None where it hasn't begun an epoch.
-
-    Args:
-        place: of the result, which isn't there yet.
-    """
-    path = _beside(place)
     if not exists(path):
         return None
     record = records.read(path)
     settings = json.loads(record.text("settings"))
     course = _course(record, "history/", int(settings["sizes"][-1]))
     return course if course.history else None
-
-
-def _beside(place: Path) -> Path:
-    return place.with_name(f"{place.stem}.checkpoint.h5")
 
 
 def _rows(weights: Tensor, count: int) -> NDArray[np.float64]:

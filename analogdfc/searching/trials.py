@@ -71,9 +71,6 @@ class Rung(TrainingRun):
         except Divergence as error:
             return Course((), 1, math.nan, stopped=str(error))
 
-    def ended(self, checkpoint: Path) -> None:
-        """See `TrainingRun.ended`; the next rung goes on from it."""
-
     def experiment(self, data: Dataset) -> Experiment:
         """See `TrainingRun.experiment`."""
         return with_settings(super().experiment(data), dict(self.values))
