@@ -1,8 +1,7 @@
 """Does a network on ECRAM devices learn Yin-Yang through the behavioural chip as by the ideal rule?
 
-`python -m benchmarks.yin_yang` (three quarters of an hour a seed on one core, nearly all of it the
-model in time, one second of CPU time a mini-batch and three to five once the weights have grown),
-`--epochs 1 --seeds 10` (minutes)
+`python -m benchmarks.yin_yang` (ten minutes a seed on one core, nearly all of it the model in time,
+about a second of CPU time a mini-batch), `--epochs 1 --seeds 10` (a minute or two)
 
 4-30-3 from the same weights on the same samples: by the ideal rule (dfc-ss) and by backpropagation
 with exact weights, through the chip at rest and through its model in time with pulses on devices.
