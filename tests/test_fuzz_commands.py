@@ -39,7 +39,7 @@ COMPUTED = (
     "align._learn_feedback",
     "align._measure",
     "characterise.characterise",
-    "compare._run",
+    "_compare.compare",
     "crossbar.measure",
     "estimate._work",
     "montecarlo._run",
