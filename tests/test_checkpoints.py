@@ -551,3 +551,14 @@ def test_a_falling_rate_of_an_older_program_is_the_same_under_its_new_name(
     resumed(settings, path)
     with pytest.raises(UserError, match=r"was trained with plan\.lr_decay\.after = "):
         resumed(experiment(rule="bp", plan=Plan(epochs=2, lr_decay=StepDecay((2,)))), path)
+
+
+def test_a_sleep_phase_of_an_older_program_goes_on(tmp_path: Path) -> None:
+    settings = experiment()
+    tree = checkpoint_tree(new(settings), settings.about())
+    said = json.loads(tree["settings"])
+    assert said["dynamics"]["sleep"].pop("precise") is False
+    path = records.write(tmp_path / "c.h5", tree | {"settings": json.dumps(said)})
+    resumed(settings, path)
+    with pytest.raises(UserError, match=r"was trained with dynamics\.sleep\.precise = False"):
+        resumed(experiment(options={"sleep": SleepPhase(steps=10, precise=True)}), path)

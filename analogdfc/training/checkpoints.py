@@ -38,7 +38,11 @@ VERSION = 1
 # These may differ between the parts of a training.
 _FREE = ("plan.epochs", "plan.patience")
 # What files of older programs lack, and what it was in them.
-_SINCE: dict[str, Any] = {"plan.frozen": [], "plan.lr_decay.kind": "NoDecay"}
+_SINCE: dict[str, Any] = {
+    "plan.frozen": [],
+    "plan.lr_decay.kind": "NoDecay",
+    "dynamics.sleep.precise": False,
+}
 # What a difference is told by first: the others follow from these.
 _FIRST = (
     *("rule", "dataset", "autoencoder", "sizes", "activations", "loss", "feedback", "samples"),
@@ -305,8 +309,9 @@ def _tensor(record: Record, key: str, like: Tensor) -> Tensor:
 
 
 def _check_settings(record: Record, wanted: dict[str, Any]) -> None:
-    old = {**_SINCE, **_renamed(dict(_flat(_settings(record))))}
     new = dict(_flat(wanted))
+    since = {key: value for key, value in _SINCE.items() if key in new}
+    old = {**since, **_renamed(dict(_flat(_settings(record))))}
     for key in [*_FIRST, *sorted(old.keys() | new.keys())]:
         if key not in _FREE and old.get(key) != new.get(key):
             raise UserError(
