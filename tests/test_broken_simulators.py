@@ -23,6 +23,13 @@ from analogdfc.spice.shared import SharedLibrary
 from analogdfc.spice.simulator import Simulator, Waveforms
 
 
+def work_by(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the shared library be in the hands of a program of these lines."""
+    worker = folder / "worker.py"
+    worker.write_text(script)
+    monkeypatch.setattr(shared, "_WORKER", worker)
+
+
 def test_a_full_temporary_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(Simulator):
         def _execute(
@@ -119,9 +126,7 @@ def test_a_warning_of_the_program_is_kept_with_the_waveforms(
 def test_a_library_that_leaves_half_of_its_results_is_an_error(
     script: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = tmp_path / "worker.py"
-    worker.write_text(script)
-    monkeypatch.setattr(shared, "_WORKER", worker)
+    work_by(script, tmp_path, monkeypatch)
     with pytest.raises(UserError, match=problem):
         SharedLibrary().run(RC_STEP, save=["out"], time_limit=1)
 
@@ -196,9 +201,7 @@ sys.exit(any(name.partition(".")[0] == "PySpice" for name in sys.modules))
 def test_a_crash_of_the_library_is_an_error(
     script: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = tmp_path / "worker.py"
-    worker.write_text(script)
-    monkeypatch.setattr(shared, "_WORKER", worker)
+    work_by(script, tmp_path, monkeypatch)
     with pytest.raises(UserError, match=problem):
         SharedLibrary().run(RC_STEP, save=["out"])
 

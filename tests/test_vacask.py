@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from simulating import RC_STEP
 
 from analogdfc.cards.technology import Card
 from analogdfc.errors import ConvergenceError, UserError
@@ -37,24 +38,10 @@ needed = pytest.mark.skipif(find_vacask() is None, reason="VACASK is not install
 
 SIZES = ("nfet_10u_1u", "pfet_80u_600n", "nfet_5u_4u")
 
-RC = """step into R = 1 kohm, C = 1 nF
-.param resistance=1k
-V1 in 0 PWL(0 0 1p 1)
-X1 in out lowpass
-.subckt lowpass a b
-R1 a mid {resistance/2}
-R2 mid b {resistance/2}
-C1 b 0 1n
-.ends
-.options reltol=1e-6
-.tran 10n 5u 0 5n
-.end
-"""
-
 
 @needed
 def test_step_response_of_rc_is_the_exponential() -> None:
-    found = VacaskProgram().run(RC, save=["out", "V(x1.MID)", "i(v1)"])
+    found = VacaskProgram().run(RC_STEP, save=["out", "V(x1.MID)", "i(v1)"])
     late = found.time > 2e-12
     exact = 1 - np.exp(-found.time[late] / 1e-6)
     out, middle, current = (found.signals[name][late] for name in found.signals)
@@ -139,15 +126,15 @@ def test_what_only_ngspice_draws_or_models_is_refused() -> None:
 )
 def test_a_netlist_that_it_cannot_simulate_is_an_error(line: str, problem: str) -> None:
     with pytest.raises(UserError, match=problem):
-        VacaskProgram().run(RC.replace(".end\n", f"{line}\n.end\n", 1), save=["out"])
+        VacaskProgram().run(RC_STEP.replace(".end\n", f"{line}\n.end\n", 1), save=["out"])
 
 
 @needed
 def test_a_signal_that_is_not_there_is_named() -> None:
     with pytest.raises(UserError, match="nope"):
-        VacaskProgram().run(RC, save=["nope"])
+        VacaskProgram().run(RC_STEP, save=["nope"])
     with pytest.raises(UserError, match="VACASK has no such signal"):
-        VacaskProgram().run(RC, save=["@r1[i]"])
+        VacaskProgram().run(RC_STEP, save=["@r1[i]"])
 
 
 def test_trouble_is_quoted_before_what_models_remark(
@@ -160,10 +147,10 @@ def test_trouble_is_quoted_before_what_models_remark(
     program.chmod(0o755)
     monkeypatch.setenv("ANALOGDFC_VACASK", str(program))
     with pytest.raises(ConvergenceError, match=r"converge: Time step .* aborted\. / OSDI"):
-        VacaskProgram().run(RC, save=["out"])
+        VacaskProgram().run(RC_STEP, save=["out"])
     program.write_text(program.read_text().replace("Time step too small", "No such model"))
     with pytest.raises(UserError, match="refuses the netlist: No such model"):
-        VacaskProgram().run(RC, save=["out"])
+        VacaskProgram().run(RC_STEP, save=["out"])
 
 
 def test_a_missing_program_says_how_to_install_it(
