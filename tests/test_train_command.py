@@ -26,6 +26,7 @@ from analogdfc.controller import PI
 from analogdfc.onchip.registry import RULES
 from analogdfc.records import Quantity
 from analogdfc.storage import read_model
+from analogdfc.training import Trainer
 
 SMALL = ["--dataset", "digits-4x4", "--samples", "60", "--sizes", "16-6-10", "--epochs", "3"]
 CHIP = ["--rule", "dfc-chip"]
@@ -412,6 +413,29 @@ def test_divergence_keeps_the_last_good_checkpoint_and_says_what_to_change(tmp_p
     done = records.read(path).integer("training/epoch")
     assert f"{path} holds the last good checkpoint: epoch {done} of 9" in result.stderr
     assert all(np.isfinite(w).all() for w in weights(path))
+
+
+def test_a_finished_training_stays_until_an_epoch_of_a_new_one_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "t.h5"
+    good(*SMALL, "--epochs", 1, "-o", path)
+    before = path.read_bytes()
+    wild = ["--rule", "bp", "--activation", "linear", "--loss", "l2", "--batch-size", "20"]
+    diverged = run(*SMALL, *wild, "--lr", "1e200", "-o", path)
+    assert diverged.exit_code == 2
+    assert last_line(diverged).endswith(f"{path} still holds the training before")
+    assert path.read_bytes() == before
+
+    def impatient(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "run", impatient)
+    interrupted = run(*SMALL, "--seed", 5, "-o", path)
+    assert interrupted.exit_code == 130
+    assert f"{path} still holds the training before. Train anew with:" in interrupted.stderr
+    assert "--resume" not in interrupted.stderr
+    assert path.read_bytes() == before
 
 
 def last_line(result: Result) -> str:

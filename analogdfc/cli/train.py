@@ -31,7 +31,7 @@ from analogdfc.cli._settings import Sections, setting_options, show_settings
 from analogdfc.cli._training_report import epoch_line, numbers_of, progress_of, show, title
 from analogdfc.datasets import DATASETS
 from analogdfc.errors import UserError
-from analogdfc.files import beside, working_on
+from analogdfc.files import beside, exists, working_on
 from analogdfc.jobs import Spool, check_spool, spool_beside
 from analogdfc.onchip.registry import RULES
 from analogdfc.onchip.substrate import CARD, Writing
@@ -363,9 +363,14 @@ def _spool(output: Path, through: str | None) -> Spool | None:
 def _run(
     trainer: Trainer, experiment: Experiment, output: Path, spool: Spool | None, *, resumed: bool
 ) -> None:
-    """Train to the end, with a checkpoint after each epoch."""
+    """Train to the end, with a checkpoint after each epoch.
+
+    A training that is replaced stays until an epoch of the new one is complete.
+    """
+    replaces = not resumed and exists(output)
 
     def write() -> None:
+        nonlocal replaces
         tree = checkpoint_tree(trainer, experiment.about())
         further = {**experiment.tree(), "finished": trainer.finished}
         further |= _training.steps_tree(trainer)
@@ -373,6 +378,7 @@ def _run(
         results.pop("notes", None)  # the record has them beside the results
         kept = {name: value for name, value in results.items() if value is not None}
         records.write(output, {**tree, **further, "results": kept})
+        replaces = False
 
     def completed(_: Trainer) -> None:
         write()
@@ -380,7 +386,10 @@ def _run(
             spool.clear()  # the record has them now
         bar.write(epoch_line(trainer), file=sys.stderr)
 
-    if not resumed or trainer.finished:
+    def holds(new: str) -> str:
+        return f"{output} still holds the training before" if replaces else f"{output} holds {new}"
+
+    if trainer.finished or not (resumed or replaces):
         write()
     with progress_bar("training", trainer.samples) as bar:
         try:
@@ -388,21 +397,21 @@ def _run(
                 trainer.run(lambda _, count: bar.update(count), completed)
         except KeyboardInterrupt:
             bar.close()
+            next_step = "Train anew" if replaces else "Resume"
             click.echo(
-                f"interrupted; {output} holds {progress_of(trainer)}. Resume with:\n"
-                f"  {_resume_line()}",
+                f"interrupted; {holds(progress_of(trainer))}. {next_step} with:\n"
+                f"  {_again(resume=not replaces)}",
                 err=True,
             )
             sys.exit(130)
         except Divergence as error:
             bar.close()
-            raise UserError(
-                f"{error} {output} holds the last good checkpoint: {progress_of(trainer)}"
-            ) from error
+            last = holds(f"the last good checkpoint: {progress_of(trainer)}")
+            raise UserError(f"{error} {last}") from error
 
 
-def _resume_line() -> str:
-    """The command line that goes on from the checkpoint."""
+def _again(*, resume: bool) -> str:
+    """The command line that goes on from the checkpoint, or begins anew."""
     program, *arguments = sys.argv
     words = [Path(program).name, *arguments]
-    return shlex.join(words if "--resume" in words else [*words, "--resume"])
+    return shlex.join(words if "--resume" in words or not resume else [*words, "--resume"])
