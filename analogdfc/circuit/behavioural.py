@@ -24,7 +24,7 @@ from analogdfc.circuit.release import Release, TargetStep
 from analogdfc.circuit.sequences import Noise
 from analogdfc.circuit.updates import read_update
 from analogdfc.dynamics import Trajectory, Update
-from analogdfc.dynamics.esdirk import ESDIRK, WHOLE, Piece
+from analogdfc.dynamics.esdirk import ESDIRK, TOLERANCE, WHOLE, Piece
 from analogdfc.errors import UserError
 from analogdfc.memory import check_memory
 from analogdfc.samples import check_samples
@@ -32,11 +32,14 @@ from analogdfc.samples import check_samples
 _USUAL_STEPS = 80
 """Steps that a loop takes which doesn't ring; errors of more may add up."""
 
+_ENOUGH = 0.7
+"""Part of a tolerance beyond which a run with less isn't worth it."""
+
 RELEASE = 6e-6
 """Time over the release as a part of an amplifier's 1 / gain-bandwidth."""
 
 
-_PRECISIONS = {torch.float64: (2e-6, 0.0), torch.float32: (1e-4, 5e-5)}
+_PRECISIONS = {torch.float64: (TOLERANCE, 0.0), torch.float32: (1e-4, 5e-5)}
 """Usual and least error of a step, in volts."""
 
 
@@ -372,6 +375,11 @@ class Behavioural:
         oscillation, near the limit of stability, the third power was found to be on the safe side.
         """
         return self.integrator.tolerance * min(1.0, (_USUAL_STEPS / self.integrator.steps) ** 3)
+
+    @property
+    def rings(self) -> bool:
+        """Whether the last run needed less tolerance by so much that another is worth it."""
+        return self.needed <= _ENOUGH * self.integrator.tolerance
 
     def modes(
         self, x: Tensor, step: Tensor, *, at_rest: bool = True

@@ -40,13 +40,12 @@ from analogdfc.training import (
     Trainer,
 )
 from analogdfc.training.checkpoints import check_format
-from analogdfc.training.experiment import default_experiment
+from analogdfc.training.experiment import HIDDEN, default_experiment
 from analogdfc.training.loop import FORWARD
 from analogdfc.training.metrics import are_classes
 from analogdfc.training.modules import load_module
 from analogdfc.tuning import with_settings
 
-_HIDDEN = 32
 _MOST_CLIPPED = 0.05
 _SIMULATED = ("fidelity", "solver", "time_limit")
 
@@ -328,7 +327,7 @@ def _fitted(experiment: Experiment, data: Dataset, options: Options) -> Experime
     """Sizes and loss that fit the data, where neither an option nor a preset says them."""
     fitting: dict[str, Any] = {}
     if options.sizes is None and experiment.start is None:
-        fitting["sizes"] = (data.x.shape[1], _HIDDEN, data.y.shape[1])
+        fitting["sizes"] = (data.x.shape[1], HIDDEN, data.y.shape[1])
     if options.loss is None:
         fitting["loss"] = "cross-entropy" if are_classes(data.y) else "l2"
     return replace(experiment, **fitting)

@@ -52,6 +52,10 @@ class _Step(NamedTuple):
     error: Tensor
 
 
+TOLERANCE = 2e-6
+"""Usual error of a step, in units of the unknowns: of a circuit in volts."""
+
+
 @dataclass
 class ESDIRK:
     """Integrates with one step size for the whole batch, led by the embedded error estimate.
@@ -68,7 +72,7 @@ class ESDIRK:
             not have been quick to find their voltages.
     """
 
-    tolerance: float = 2e-6
+    tolerance: float = TOLERANCE
     settle: float = math.inf
     steps: int = field(default=0, init=False)
     eliminated: int = field(default=0, init=False)

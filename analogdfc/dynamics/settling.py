@@ -14,7 +14,7 @@ from analogdfc.dynamics.inversion import InversionLoop, State
 from analogdfc.dynamics.linalg import inverse
 from analogdfc.errors import ConvergenceError, UserError
 
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 """Growth, per unit of time or step, that rounding may lend to a mode that has none."""
 
 _EVERY = 20
@@ -104,13 +104,13 @@ class Simulation(Settling):
 
     def check(self, loop: InversionLoop, name: str) -> None:
         """Refuse a step that is too long for a loop that is stable in continuous time."""
-        if (growth := loop.growth(self.dt)) > 1 + _ROUNDING:
+        if (growth := loop.growth(self.dt)) > 1 + ROUNDING:
             raise UserError(f"{name}: {_too_long(loop, self.dt, growth)}")
 
     def _failure(self, loop: InversionLoop, residual: float) -> str:
         if (slowest := loop.abscissa()) > 0:
             return f"dynamic inversion diverged: {unstable(slowest)}"
-        if (growth := loop.growth(self.dt)) > 1 + _ROUNDING:
+        if (growth := loop.growth(self.dt)) > 1 + ROUNDING:
             return f"dynamic inversion diverged: {_too_long(loop, self.dt, growth)}"
         return (
             f"dynamic inversion has not settled after {self.steps} steps of {self.dt:g}: rates of "

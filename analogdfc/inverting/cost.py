@@ -18,6 +18,7 @@ from analogdfc.analysis.energy.peripherals import pulses_per_update, weight_step
 from analogdfc.analysis.zeroing import zero_energy, zero_seconds
 from analogdfc.circuit.chip import Chip
 from analogdfc.dynamics import Update
+from analogdfc.dynamics.esdirk import TOLERANCE
 from analogdfc.errors import UserError
 from analogdfc.inverting.assembly import chips
 from analogdfc.inverting.design import InversionDesign, Link
@@ -177,7 +178,7 @@ def _settle(links: Sequence[Link], rested: InversionRun, accuracy: float | None)
 
 def _metered(chip: Chip, target: Tensor, duration: float) -> Energy:
     """Energy of a circuit from the release of its controllers on, (batch,)."""
-    released = ReleasedModel.of(chip, target, tolerance=2e-6)
+    released = ReleasedModel.of(chip, target, tolerance=TOLERANCE)
     meter = Meter(released.model, released.release)
     steps = max(1, round(duration / _SPACING))
     states = released.states(Grid(duration / steps, steps), observe=meter.add)

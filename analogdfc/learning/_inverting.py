@@ -15,16 +15,13 @@ from analogdfc.activations import Activation
 from analogdfc.controller import Controller
 from analogdfc.dynamics.abscissa import Stabiliser
 from analogdfc.dynamics.inversion import ControllerLoop, FastLoop, InversionLoop
-from analogdfc.dynamics.settling import unstable
+from analogdfc.dynamics.settling import ROUNDING, unstable
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import recorded
 from analogdfc.learning._deltas import SequentialFeedback, check_shapes
 from analogdfc.learning.controls import ErrorDriven
 from analogdfc.losses import Loss
 from analogdfc.network import Network, check_network
-
-_ROUNDING = 1e-9
-"""Growth rate that rounding may lend to a mode that has none."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +220,7 @@ class Inversion(ErrorDriven):
     def _watch(self) -> None:
         """Stabilise the loops that need it."""
         for name, loop, feedback in self.loops():
-            if (slowest := loop.abscissa()) <= _ROUNDING:
+            if (slowest := loop.abscissa()) <= ROUNDING:
                 self._accept(name, loop)
                 continue
             if self.monitor.stabiliser is None:

@@ -35,12 +35,6 @@ from analogdfc.spice.netlist import Fidelity
 from analogdfc.spice.simulator import Simulator
 from analogdfc.states import digest
 
-_TOLERANCE = 2e-6
-"""Usual error of a time step of the behavioural model, in volts."""
-
-_ENOUGH = 0.7
-"""Part of a tolerance beyond which a run with less isn't worth it."""
-
 
 @dataclass(frozen=True)
 class Goal:
@@ -297,10 +291,10 @@ class Behaviour(InTime):
             seen[:] = [output[0]]
             return goal(output[0])
 
-        model = Behavioural([chip], self.rung, tolerance=_TOLERANCE)
+        model = Behavioural([chip], self.rung)
         (update,) = model.average(x, step, trapezoidal=True, **self.grid(chip))
         # A loop that rings is run once more, in finer steps, as a study does.
-        if model.needed <= _ENOUGH * _TOLERANCE:
+        if model.rings:
             model = Behavioural([chip], self.rung, tolerance=model.needed)
             (update,) = model.average(x, step, trapezoidal=True, **self.grid(chip))
         return Reading.mean(seen[0], update)

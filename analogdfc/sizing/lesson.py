@@ -29,7 +29,7 @@ from analogdfc.sizing.specification import (
     with_values,
 )
 from analogdfc.states import digest
-from analogdfc.training.experiment import Experiment, default_experiment
+from analogdfc.training.experiment import HIDDEN, Experiment, default_experiment
 
 __all__ = ["IDEAL", "SOUGHT", "Lesson", "Score", "Taught", "ideal_experiment"]
 
@@ -38,9 +38,6 @@ IDEAL = "dfc-ssa"
 
 SOUGHT = ("gain", "offset", "levels", "window", "word", "bit")
 """Requirements on which the chip at rest depends; all others are the card's."""
-
-_HIDDEN = 32
-"""Neurons of the hidden layer where nothing says how many."""
 
 _TIMED = 3
 """Mini-batches by which the time of a training is foretold."""
@@ -71,7 +68,7 @@ def ideal_experiment(
     data = made.load()
     ends = data.x.shape[1], data.y.shape[1]
     if sizes is None:
-        sizes = made.sizes if dataset in preset_names() else (ends[0], _HIDDEN, ends[1])
+        sizes = made.sizes if dataset in preset_names() else (ends[0], HIDDEN, ends[1])
     if (sizes[0], sizes[-1]) != ends:
         raise UserError(
             f"sizes {'-'.join(map(str, sizes))}: {dataset} has {ends[0]} inputs and {ends[1]} "

@@ -34,7 +34,9 @@ _OTHER_CIRCUIT = re.compile(
 )
 _WITH_DIGIT = re.compile(r"\d")
 _PROGRESS = re.compile(r"Reference value\s*:\s*([-+.\d]+(?:e[-+]?\d+)?)", re.IGNORECASE)
-_QUOTED_LINES = 4
+QUOTED_LINES = 4
+"""Most lines of a simulator that a message has."""
+
 _STREAMS = ("messages.txt", "stdout.txt", "stderr.txt")
 _LOG_LINES = 500
 
@@ -87,7 +89,7 @@ def raise_for_messages(messages: Sequence[str], exit_code: int, save: Sequence[s
         how = f"ended with exit code {exit_code}"
         if exit_code < 0:
             how = f"was ended by signal {-exit_code} (a crash, or not enough memory)"
-        last = " / ".join(map(_squeeze, messages[-_QUOTED_LINES:])) or "no message"
+        last = " / ".join(map(_squeeze, messages[-QUOTED_LINES:])) or "no message"
         raise UserError(f"ngspice {how}; nothing is returned. It wrote: {last}")
 
 
@@ -143,7 +145,7 @@ def _streams(folder: Path) -> Iterator[str]:
 
 def _quote(lines: Sequence[str]) -> str:
     kept = dict.fromkeys(_squeeze(line) for line in lines if not _EMPTY.search(line))
-    return " / ".join([*kept][:_QUOTED_LINES])
+    return " / ".join([*kept][:QUOTED_LINES])
 
 
 def _squeeze(line: str) -> str:

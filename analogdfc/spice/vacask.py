@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.spice.deck import vector_name
-from analogdfc.spice.diagnosis import RefusedError
+from analogdfc.spice.diagnosis import QUOTED_LINES, RefusedError
 from analogdfc.spice.dialects.base import MODULES
 from analogdfc.spice.dialects.statements import Saved, statements
 from analogdfc.spice.dialects.vacask import Vacask
@@ -30,7 +30,6 @@ _GREETING = re.compile(
     re.IGNORECASE,
 )
 _OF_A_MODEL = "OSDI(warn)"
-_QUOTED_LINES = 4
 
 
 class VacaskProgram(Simulator):
@@ -89,7 +88,7 @@ class VacaskProgram(Simulator):
         # What a transistor's model says of its parameters is no more than that, as in ngspice.
         remarks, own = _apart(told)
         if code or any(map(_TROUBLE.search, own)):
-            quoted = [*own, *remarks][:_QUOTED_LINES]
+            quoted = [*own, *remarks][:QUOTED_LINES]
             words = " / ".join(" ".join(line.split())[:200] for line in quoted)
             if any(map(_NOT_CONVERGED.search, own)):
                 raise ConvergenceError(f"VACASK did not converge: {words}")

@@ -20,20 +20,15 @@ from analogdfc.circuit.design import Design
 from analogdfc.circuit.static import StaticChip, StaticState
 from analogdfc.comparison import Cause, Comparison, Kind, StepError, causes, compare
 from analogdfc.dynamics import Trajectory
+from analogdfc.dynamics.esdirk import TOLERANCE
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.jobs import Spool
 from analogdfc.memory import check_memory
 from analogdfc.samples import check_samples
 from analogdfc.study.realisations import PAIRS, Cells, Ideal, Progress, Realisation, Stepped
 
-_TOLERANCE = 2e-6
-"""Usual error of a time step of the behavioural model, in volts."""
-
 _TOLERANCES = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
 """Errors of a time step that are tried until an update doesn't turn any more, in volts."""
-
-_ENOUGH = 0.7
-"""Part of a tolerance beyond which a run with less isn't worth it."""
 
 
 @dataclass(frozen=True)
@@ -165,13 +160,13 @@ class Study:
         """
         key = tuple(seeds), rung
         chips = [Chip.of(self.design, seed) for seed in seeds]
-        allowed = precision * self._needed.get(key, _TOLERANCE) if tolerance is None else tolerance
+        allowed = precision * self._needed.get(key, TOLERANCE) if tolerance is None else tolerance
         model = Behavioural(chips, rung, tolerance=allowed)
         runs = model.run(self.x, self.step, dt=self.dt, steps=self.steps, progress=progress)
         if tolerance is not None or key in self._needed:
             return runs
         self._needed[key] = model.needed / precision
-        if model.needed > _ENOUGH * allowed:
+        if not model.rings:
             return runs
         return self.behavioural(seeds, rung, precision=precision, progress=progress)
 
@@ -238,7 +233,7 @@ class Study:
             UserError: a study that is too short to see an update settle.
             ConvergenceError: no operating point.
         """
-        model = Behavioural([Chip.of(self.design, seed)], rung, tolerance=_TOLERANCE)
+        model = Behavioural([Chip.of(self.design, seed)], rung, tolerance=TOLERANCE)
         model.average(
             self.x, self.step, dt=self.dt, steps=self.steps, until=until, progress=progress
         )
@@ -255,7 +250,7 @@ class Study:
         """
         if ((seed,), rung) not in self._needed:
             self.behavioural([seed], rung)
-        return self._needed[(seed,), rung] / _TOLERANCE
+        return self._needed[(seed,), rung] / TOLERANCE
 
     @cached_property
     def _needed(self) -> dict[tuple[tuple[int | None, ...], Rung], float]:

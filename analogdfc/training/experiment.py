@@ -61,6 +61,9 @@ FEEDBACKS: dict[str, Callable[[Network, torch.Generator], DirectFeedback]] = {
     "fixed": _transposed,
 }
 
+HIDDEN = 32
+"""Neurons of the hidden layer where nothing says how many."""
+
 _BATCH_SIZE = 32
 # Draws of node perturbation, whose updates are noisier the more neurons there are.
 _PERTURBATIONS = 10
@@ -131,7 +134,7 @@ class Experiment:
 
     rule: str = "dfc-ssa"
     dataset: str = "digits"
-    sizes: tuple[int, ...] = (64, 32, 10)
+    sizes: tuple[int, ...] = (64, HIDDEN, 10)
     activation: str | tuple[str, ...] = "tanh"
     output_activation: str = "linear"
     loss: str = "cross-entropy"

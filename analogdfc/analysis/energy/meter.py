@@ -23,6 +23,7 @@ from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.nodal import Elements, NodalEquations
 from analogdfc.circuit.release import Release
+from analogdfc.dynamics.esdirk import TOLERANCE
 from analogdfc.errors import UserError
 from analogdfc.wires import wire_admittance
 
@@ -49,7 +50,7 @@ def measure(
     step: Tensor,
     *,
     duration: float,
-    tolerance: float = 2e-6,
+    tolerance: float = TOLERANCE,
     longest: float | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> list[Metered]:

@@ -17,6 +17,9 @@ __all__ = ["ENGINES", "Engine", "engine_of"]
 
 Say = Callable[[str], object]
 
+PATIENCE = 15.0
+"""Seconds without a worker after which that is said."""
+
 
 class Engine(Protocol):
     """Where runs are done, and how many at a time."""

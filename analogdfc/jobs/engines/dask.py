@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from analogdfc.errors import UserError
-from analogdfc.jobs.engines import Say
+from analogdfc.jobs.engines import PATIENCE, Say
 from analogdfc.jobs.executors import Elsewhere, WorkerDiedError, counted
 from analogdfc.jobs.origin import check_programs, made_with
 from analogdfc.jobs.task import Task
@@ -38,9 +38,6 @@ _TIMEOUT = 10.0
 _ENCRYPTED = ("tls", "wss")
 _WITH_PORTS = ("tcp", "ws", *_ENCRYPTED)
 """Schemes of addresses."""
-
-_PATIENCE = 15.0
-"""Seconds without a worker after which that is said."""
 
 _LOOK = 0.02
 """Seconds between two looks at what has ended."""
@@ -177,7 +174,7 @@ class DaskExecutor(Elsewhere):
     def _handed_on(self, one: _Asked) -> _Asked | None:
         """Tell what a task gave; or ask anew where that was lost with a worker."""
         try:
-            one.ours.set_result(one.theirs.result(timeout=_PATIENCE))
+            one.ours.set_result(one.theirs.result(timeout=PATIENCE))
         except KilledWorker as error:
             # The worker may have died of another task, or been about to end.
             if one.before < _ATTEMPTS:
@@ -273,7 +270,7 @@ def _written(file: Path) -> str:
 def _wait_for_workers(client: distributed.Client, address: str, say: Say) -> None:
     while not client.scheduler_info(n_workers=-1)["workers"]:
         try:
-            client.wait_for_workers(1, timeout=_PATIENCE)
+            client.wait_for_workers(1, timeout=PATIENCE)
         except TimeoutError:
             say(f"{address}: the scheduler has no worker yet; start some")
 

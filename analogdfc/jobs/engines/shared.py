@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from analogdfc.errors import UserError
 from analogdfc.jobs.board import Board
-from analogdfc.jobs.engines import Say
+from analogdfc.jobs.engines import PATIENCE, Say
 from analogdfc.jobs.executors import Elsewhere
 from analogdfc.jobs.kept import Run
 from analogdfc.jobs.task import Task
@@ -24,9 +24,6 @@ Result = TypeVar("Result")
 
 _LOOK = 0.2
 """Seconds between two looks at the folder; longer where that takes long."""
-
-_PATIENCE = 15.0
-"""Seconds without any worker's count after which that is said."""
 
 
 class SharedFolder:
@@ -134,10 +131,10 @@ class FolderExecutor(Elsewhere):
                 return
             if told != heard or not self._waiting:
                 heard, since = told, time.monotonic()
-            elif time.monotonic() - since > _PATIENCE:
+            elif time.monotonic() - since > PATIENCE:
                 self._say(
                     f"{self._board.folder}: {len(self._waiting)} runs wait, and no worker has been "
-                    f"heard of for {_PATIENCE:g} s; start some"
+                    f"heard of for {PATIENCE:g} s; start some"
                 )
                 since = float("inf")  # once is enough, until one is heard
             pause = max(_LOOK, 5 * (time.monotonic() - begun))
