@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ import torch
 from tqdm import tqdm
 
 from analogdfc import records, trees
+from analogdfc.cases import Stimuli
+from analogdfc.circuit.design import Design
 from analogdfc.cli import _size
 from analogdfc.cli._design import (
     ENGINE,
@@ -276,27 +278,8 @@ def command(
     origin += chip.note
     design = make_design(model, chip.card, chip.switches)
     data = make_stimuli(model.network, bounds.samples, seed, bounds.target_stepsize)
-    problem = Problem.of(
-        design,
-        data.x,
-        data.step,
-        seeds=range(first, first + bounds.chips),
-        max_angle=bounds.max_angle,
-        fixed=requirements[0],
-        ranges=requirements[1],
-        safety=bounds.safety,
-        duration=bounds.duration,
-        phase_margin=bounds.phase_margin,
-        seed=seed,
-    )
-    how = Options(
-        effort.trials,
-        effort.jobs or os.cpu_count() or 1,
-        storage,
-        effort.unseen,
-        effort.circuits,
-        effort.time_limit,
-    )
+    problem = _problem(design, data, bounds, requirements, (seed, first))
+    how = _options(effort, storage)
     for remark in long_work(simulation_seconds(problem, how)) if effort.verify else []:
         click.echo(f"Warning: {remark}", err=True)
     with (
@@ -309,13 +292,58 @@ def command(
     figure = save_figure(sizing_figure(found), beside(output, ".png"))
     sized = beside(output, ".toml")
     _write_card(sized, found)
-    if as_json:
-        about = {"network": "-".join(map(str, design.sizes)), "origin": origin, "seed": seed}
-        whole = {**about, "samples": data.source, **numbers(found)}
-        click.echo(json.dumps(trees.as_json(whole), indent=2))
-    else:
+    if not as_json:
         _size.show(found, origin, data)
         click.echo(f"wrote {output}, {figure} and {sized}; what was tried in {storage}")
+        return
+    about = {"network": "-".join(map(str, design.sizes)), "origin": origin, "seed": seed}
+    whole = {**about, "samples": data.source, **numbers(found)}
+    click.echo(json.dumps(trees.as_json(whole), indent=2))
+
+
+def _problem(
+    design: Design,
+    data: Stimuli,
+    bounds: _Bounds,
+    requirements: tuple[Mapping[str, float], Mapping[str, tuple[float, float]]],
+    seeds: tuple[int, int],
+) -> Problem:
+    """What is sought: on the command line's samples, on its chips.
+
+    Args:
+        design: the design that is varied.
+        data: the samples.
+        bounds: what it has to keep.
+        requirements: those that are fixed, and ranges of others.
+        seeds: of the search, and of the first chip.
+    """
+    fixed, ranges = requirements
+    seed, first = seeds
+    return Problem.of(
+        design,
+        data.x,
+        data.step,
+        seeds=range(first, first + bounds.chips),
+        max_angle=bounds.max_angle,
+        fixed=fixed,
+        ranges=ranges,
+        safety=bounds.safety,
+        duration=bounds.duration,
+        phase_margin=bounds.phase_margin,
+        seed=seed,
+    )
+
+
+def _options(effort: _Effort, storage: Path) -> Options:
+    """How it is sought."""
+    return Options(
+        effort.trials,
+        effort.jobs or os.cpu_count() or 1,
+        storage,
+        effort.unseen,
+        effort.circuits,
+        effort.time_limit,
+    )
 
 
 def _check_outputs(output: Path, storage: Path | None, read: tuple[str | Path | None, ...]) -> Path:

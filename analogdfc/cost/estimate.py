@@ -183,12 +183,7 @@ def estimate(
         ConvergenceError: an unstable loop: the message names the eigenvalue and what to change; or
             no steady state.
     """
-    if method is not None and method not in METHODS:
-        raise UserError(f"method {method!r}: there are {', '.join(METHODS)}")
-    if until not in ENDS:
-        raise UserError(f"until {until!r}: there are {', '.join(ENDS)}")
-    if not (learning_rate > 0 and accuracy > 0):
-        raise UserError(f"learning_rate = {learning_rate}, accuracy = {accuracy}: both must be > 0")
+    _check(method, until, learning_rate, accuracy)
     say = progress or (lambda _: None)
     failed: list[str] = []
     chip = Chip.of(design, seed)
@@ -215,13 +210,8 @@ def estimate(
         settle = closed_form(static, state, duration=settle_time)
     free = _free_phase(static, state, free_time)
     border, pulses = _border(design, static, state, learning_rate)
-    border = border + update_path(chip, settle_time) + verifies(design, pulses)
-    border = border + zero_energy(chip.circuit, design.card)
-    path, zero_time = chip.circuit.update, zero_seconds(design.card)
-    # The amplifiers stay supplied while offsets are stored, and while the product is formed.
-    for seconds in (zero_time, 0.0 if path is None else path.seconds):
-        if seconds:
-            border = border + _mean(_free_phase(static, state, seconds))
+    border = border + verifies(design, pulses) + _around(chip, static, state, settle_time)
+    path = chip.circuit.update
     turned = math.nan
     with _noted("the angle of the update to the ideal one is not known", failed):
         turned = update_angle(design, static, state, step)
@@ -233,7 +223,7 @@ def estimate(
         free_time=free_time,
         settle_time=settle_time,
         update_time=0.0 if path is None else path.seconds,
-        zero_time=zero_time,
+        zero_time=zero_seconds(design.card),
         free=_mean(free),
         settle=_mean(settle),
         border=border,
@@ -275,6 +265,27 @@ def _noted(what: str, failed: list[str]) -> Iterator[None]:
         yield
     except ConvergenceError as error:
         failed.append(f"{what}: {error}")
+
+
+def _check(method: str | None, until: str, learning_rate: float, accuracy: float) -> None:
+    """Refuse arguments that `estimate` can't take."""
+    if method is not None and method not in METHODS:
+        raise UserError(f"method {method!r}: there are {', '.join(METHODS)}")
+    if until not in ENDS:
+        raise UserError(f"until {until!r}: there are {', '.join(ENDS)}")
+    if not (learning_rate > 0 and accuracy > 0):
+        raise UserError(f"learning_rate = {learning_rate}, accuracy = {accuracy}: both must be > 0")
+
+
+def _around(chip: Chip, static: StaticChip, state: StaticState, settle_time: float) -> Energy:
+    """What the update path takes, and the amplifiers before and after a settle."""
+    path = chip.circuit.update
+    taken = update_path(chip, settle_time) + zero_energy(chip.circuit, chip.design.card)
+    # They stay supplied while offsets are stored, and while the product is formed.
+    for seconds in (zero_seconds(chip.design.card), 0.0 if path is None else path.seconds):
+        if seconds:
+            taken = taken + _mean(_free_phase(static, state, seconds))
+    return taken
 
 
 def _settling(
