@@ -271,6 +271,28 @@ def test_what_another_version_made_is_collected_and_said_but_not_taken_for_done(
         assert state.seconds > 0
 
 
+def test_a_damaged_file_costs_its_own_run_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = replace(SMALL, rule="bp", feedback=None, epochs=1)
+    other, unknown = replace(quick, seed=1), replace(quick, seed=2)
+    with Spool(tmp_path / "runs") as spool:
+        do([quick, other], spool)
+        spool.place(other).write_bytes(b"no record")
+        state = collect([quick, unknown], spool)
+        assert [*state.found] == [quick]
+        assert [str(spool.place(other)) in line for line in state.damaged] == [True]
+        remedy = "delete the file, and the run is done anew"
+        with pytest.raises(UserError, match=remedy):
+            collect([quick, other], spool)
+        with pytest.raises(UserError, match=remedy):
+            do([other], spool)
+        spool.checkpoint(unknown).write_bytes(b"no record")
+        for go in (do, collect):
+            with pytest.raises(UserError, match="delete the file, and the training begins anew"):
+                go([unknown], spool)
+
+
 def test_folders_are_no_settings_of_a_training() -> None:
     moved = replace(SMALL, data=Path("elsewhere"), checkpoint=Path("x.h5"))
     assert moved == SMALL
@@ -523,6 +545,34 @@ def test_names_that_cannot_be_run_are_refused() -> None:
     assert "did you mean dfc/table1 or" in run("dfc/tabel1").stderr
     assert "fa/note6: the data set svhn isn't there" in run("fa/note6").stderr
     assert "no item: give one, such as dfc/table1" in run().stderr
+
+
+def test_a_paper_without_an_item_is_answered_with_its_items() -> None:
+    told = " ".join(run("dfc").stderr.split())
+    assert "'dfc' is a paper, of which one item is done: dfc/fig2, dfc/fig3" in told
+    assert "tp/" not in told
+    assert "did you mean dfc/table2 or dfc/table1 or" in (told := run("dfc/tabel").stderr)
+    assert "tp/" not in told
+
+
+def test_a_folder_of_data_that_is_not_there_is_refused_by_items_that_need_none() -> None:
+    result = run("fa/s6", "--data", "nowhere")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "nowhere: the data folder is not a folder" in result.stderr
+    assert not [*Path().iterdir()]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--on", "dask", "--address", "none.json"),
+        ("--on", "spool"),
+        ("--on", "spool", "--address", "fa-s10.runs"),
+    ],
+)
+def test_a_place_that_there_is_not_leaves_nothing_behind(options: tuple[str, ...]) -> None:
+    assert run("fa/s10", "--quick", *options).exit_code == 2
+    assert not [*Path().iterdir()]
 
 
 def test_the_command_runs_shows_and_collects() -> None:

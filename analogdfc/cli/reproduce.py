@@ -20,11 +20,11 @@ from analogdfc import records
 from analogdfc.cli._console import make_console
 from analogdfc.cli._options import Count, as_options, bundled, check_outputs, refuse, settings
 from analogdfc.cli._where import Where, where_options
-from analogdfc.datasets import where_to_get
+from analogdfc.datasets import check_folder, where_to_get
 from analogdfc.effort import in_words
 from analogdfc.errors import UserError
 from analogdfc.files import beside
-from analogdfc.jobs import Run, Spool, check_spool
+from analogdfc.jobs import Run, Spool, check_spool, spool_beside
 from analogdfc.plots import save_figure
 from analogdfc.reproduction import ITEMS, Interval, Item, Row, Scope, collect, do, get_item
 from analogdfc.reproduction.criterion import CRITERION
@@ -150,6 +150,7 @@ def command(
     if item is None:
         raise UserError("no item: give one, such as dfc/table1; --list shows all")
     chosen, scope = get_item(item), options.scope
+    check_folder(scope.data)
     spool_folder = spool_folder or beside(output, ".runs")
     check_spool(spool_folder, output, pictures)
     with as_options("rows", "data", "quick"):
@@ -172,7 +173,7 @@ def _run(
     jobs: int | None,
 ) -> None:
     """Do what isn't done yet; what fails alone is told in the table."""
-    with spool:
+    with spool_beside(spool.folder, keep=True):
         left = [run for run in runs if run not in spool]
         whole = item.seconds(scope)
         short = "short form, " if scope.quick else ""
@@ -197,6 +198,8 @@ def _show(
 ) -> None:
     """Write record and figure, and print the table, of what a spool has."""
     state = collect(runs, spool)
+    for line in state.damaged:
+        click.echo(f"passed over: {line}", err=True)
     rows = item.rows(scope, state.found)
     tree = record_tree(item.name, settings(), rows, state.found)
     records.write(output, tree)

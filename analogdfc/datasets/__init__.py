@@ -13,7 +13,7 @@ import torch
 from analogdfc.datasets._base import Dataset, Samples
 from analogdfc.datasets._cifar import CIFAR10, cifar10
 from analogdfc.datasets._digits import digits
-from analogdfc.datasets._folders import Published, is_found
+from analogdfc.datasets._folders import Published, check_folder, is_found
 from analogdfc.datasets._idx import idx
 from analogdfc.datasets._mnist import FASHION_MNIST, MNIST, fashion_mnist, mnist, mnist5000
 from analogdfc.datasets._svhn import SVHN, svhn
@@ -29,6 +29,7 @@ __all__ = [
     "Entry",
     "Loader",
     "Samples",
+    "check_folder",
     "cifar10",
     "digits",
     "fashion_mnist",
@@ -177,20 +178,24 @@ def load_dataset(
 
     Args:
         name: a key of `DATASETS`.
-        data: a folder to look in first, before $ANALOGDFC_DATA; not used by sets without files.
+        data: a folder to look in first, before $ANALOGDFC_DATA; sets without files have no use for
+            it, but it must be there.
         dtype: floating type.
 
     Returns:
         The set.
 
     Raises:
-        UserError: an unknown name, with the list of what exists; a set that is missing or damaged.
+        UserError: an unknown name, with the list of what exists; a folder that isn't one; a set
+            that is missing or damaged.
 
     Example:
         >>> load_dataset("digits").x.shape
         torch.Size([1437, 64])
     """
-    return _entry(name).load(data, dtype)
+    entry = _entry(name)
+    check_folder(data)
+    return entry.load(data, dtype)
 
 
 def is_there(name: str, data: str | os.PathLike[str] | None = None) -> bool:

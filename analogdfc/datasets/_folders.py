@@ -65,6 +65,20 @@ def is_found(published: Published, data: str | os.PathLike[str] | None) -> bool:
     return _search(published, data)[0] is not None
 
 
+def check_folder(data: str | os.PathLike[str] | None, name: str = "the data folder") -> None:
+    """Make sure that a folder that was named is one, even where no set is read from it.
+
+    Args:
+        data: the folder; None where none was named.
+        name: what it is, for the message.
+
+    Raises:
+        UserError: it is not a folder.
+    """
+    if data is not None and not Path(data).expanduser().is_dir():
+        raise UserError(f"{data}: {name} is not a folder")
+
+
 def _search(
     published: Published, data: str | os.PathLike[str] | None
 ) -> tuple[list[Path] | None, list[Path]]:
@@ -75,8 +89,7 @@ def _search(
     if variable := os.environ.get(VARIABLE):
         roots.append((Path(variable).expanduser(), f"the folder in ${VARIABLE}"))
     for root, name in roots:
-        if not root.is_dir():
-            raise UserError(f"{root}: {name} is not a folder")
+        check_folder(root, name)
     folders = [root / sub for root, _ in roots for sub in (*published.subfolders, ".")]
     folders += published.installed
     for folder in folders:

@@ -19,7 +19,7 @@ leave a checkpoint, and to go on from one after it was lost with its worker.
 from analogdfc.jobs.board import Board
 from analogdfc.jobs.engines import ENGINES, Engine, engine_of
 from analogdfc.jobs.executors import Elsewhere, Processes, Threads, WorkerDiedError, processes
-from analogdfc.jobs.kept import Run, Spool, check_spool, spool_beside
+from analogdfc.jobs.kept import Run, Spool, check_spool, spool_beside, unpacked
 from analogdfc.jobs.origin import OtherProgramsError
 from analogdfc.jobs.pulling import Tally, work
 from analogdfc.jobs.running import outcomes, results, run_kept, run_tasks
@@ -49,5 +49,6 @@ __all__ = [
     "run_kept",
     "run_tasks",
     "spool_beside",
+    "unpacked",
     "work",
 ]

@@ -21,7 +21,7 @@ from analogdfc.jobs.origin import made_with
 from analogdfc.jobs.task import Progress, Task, checkpointed
 from analogdfc.records import Record, Tree
 
-__all__ = ["Keeping", "Run", "Spool", "check_spool", "make_spool", "spool_beside"]
+__all__ = ["Keeping", "Run", "Spool", "check_spool", "make_spool", "spool_beside", "unpacked"]
 
 Result = TypeVar("Result")
 
@@ -143,16 +143,16 @@ class Spool:
             run: whose it is.
 
         Raises:
-            UserError: it isn't there, or damaged.
+            UserError: it isn't there, or damaged; the message has what to do.
         """
-        record = records.read(self.place(run))
+        path = self.place(run)
         try:
-            return run.unpack(Record(record.path, record.group("result"), record.format))
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(
-                f"{record.path}: doesn't hold the result of a run ({error}); delete the file, and "
-                "the run is done anew"
-            ) from error
+            return unpacked(run, records.read(path))
+        except (UserError, ValueError, TypeError, KeyError) as error:
+            trouble = str(error)
+            if str(path) not in trouble:
+                trouble = f"{path}: doesn't hold the result of a run ({error})"
+            raise UserError(f"{trouble}; delete the file, and the run is done anew") from error
 
     def clear(self) -> None:
         """Delete the results, which are no longer needed; within the context."""
@@ -281,6 +281,16 @@ def make_spool(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     if not (folder / _MARK).exists():
         (folder / _MARK).write_text(_ABOUT, encoding="utf-8")
+
+
+def unpacked(run: Run[Result], record: Record) -> Result:
+    """The result in the record of a run, whatever version of the programs kept it.
+
+    Args:
+        run: whose it is.
+        record: what a spool holds of it.
+    """
+    return run.unpack(Record(record.path, record.group("result"), record.format))
 
 
 def _in_order(tree: Tree) -> Tree:

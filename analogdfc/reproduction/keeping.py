@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from analogdfc import records
 from analogdfc.errors import UserError
-from analogdfc.jobs import Elsewhere, Progress, Run, Spool, outcomes
-from analogdfc.records import Quantity, Record, Tree
+from analogdfc.jobs import Elsewhere, Progress, Run, Spool, outcomes, unpacked
+from analogdfc.records import Quantity, Tree
 from analogdfc.reproduction.criterion import Interval, Row
 from analogdfc.reproduction.items import Findings
 from analogdfc.reproduction.training import Course, TrainingRun, partial
@@ -31,11 +30,13 @@ class Collected:
         partial: trainings that are under way, or were interrupted.
         others: names of runs that were made with another version of the programs, and are among
             the results all the same.
+        damaged: why files of other runs were passed over, a line each.
     """
 
     found: Findings
     partial: Mapping[Run[Any], Course]
     others: tuple[str, ...]
+    damaged: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -76,27 +77,29 @@ def collect(runs: Sequence[Run[Any]], spool: Spool) -> Collected:
     Args:
         runs: the runs.
         spool: the folder; another command may be at work in it.
+
+    Raises:
+        UserError: the file of one of the runs is damaged; those of others are passed over.
     """
     found: dict[Run[Any], Any] = {run: spool.find(run) for run in runs if run in spool}
     left = {run.described: run for run in runs if run not in found}
-    others = []
-    for record in _of_others(spool.folder) if left else ():
-        run = left.get(record.text("run/settings"))
-        if run is not None and run not in found:
-            found[run] = run.unpack(Record(record.path, record.group("result"), record.format))
-            others.append(run.name)
+    others, damaged = [], []
+    for path in sorted(spool.folder.glob("[0-9a-f]" * 32 + ".h5")) if left else ():
+        try:
+            record = records.read(path)
+            run = left.get(record.text("run/settings"))
+            if run is not None and run not in found:
+                found[run] = unpacked(run, record)
+                others.append(run.name)
+        except UserError as error:
+            damaged.append(str(error))
     begun: dict[Run[Any], Course] = {
         run: course
         for run in runs
         if isinstance(run, TrainingRun) and run not in found
         if (course := partial(spool.checkpoint(run))) is not None
     }
-    return Collected(found, begun, tuple(others))
-
-
-def _of_others(folder: Path) -> Iterable[Record]:
-    for path in sorted(folder.glob("[0-9a-f]" * 32 + ".h5")):
-        yield records.read(path)
+    return Collected(found, begun, tuple(others), tuple(damaged))
 
 
 def record_tree(

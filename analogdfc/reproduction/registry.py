@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from analogdfc.errors import UserError
 from analogdfc.reproduction import dfc, di, fa, fa_networks, tp
-from analogdfc.reproduction.items import Item
+from analogdfc.reproduction.items import PAPERS, Item
 
 __all__ = ["ITEMS", "get_item"]
 
@@ -27,7 +27,10 @@ def get_item(name: str) -> Item:
     """
     if name in ITEMS:
         return ITEMS[name]
-    like = get_close_matches(name.lower(), ITEMS, n=3, cutoff=0.5)
+    paper = name.lower().partition("/")[0]
+    there = [one for one, item in ITEMS.items() if item.paper == paper] or [*ITEMS]
+    if name.lower().strip("/") in PAPERS:
+        raise UserError(f"{name!r} is a paper, of which one item is done: {', '.join(there)}")
+    like = get_close_matches(name.lower(), there, n=3, cutoff=0.5)
     meant = f"; did you mean {' or '.join(like)}?" if like else "."
-    there = [one for one, item in ITEMS.items() if item.paper == name] or [*ITEMS]
     raise UserError(f"no item {name!r}{meant} There are {', '.join(there)}")

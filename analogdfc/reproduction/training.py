@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from analogdfc import records
 from analogdfc.datasets import Dataset, Samples
+from analogdfc.errors import UserError
 from analogdfc.files import exists
 from analogdfc.jobs import Progress, Run, checkpoint_place
 from analogdfc.presets import ControlPreset, load_preset
@@ -227,9 +230,10 @@ class TrainingRun(Run[Course]):
         fields = [_rows(weights, self.fields)]
         checkpoint, spent = self.checkpoint or checkpoint_place(), 0.0
         if checkpoint is not None and exists(checkpoint):
-            record = records.read(checkpoint)
-            restore(trainer, record, experiment.about())
-            spent = record.number(_SECONDS)
+            with _to_begin_anew():
+                record = records.read(checkpoint)
+                restore(trainer, record, experiment.about())
+                spent = record.number(_SECONDS)
             progress(trainer.pretrained + trainer.epochs)
         begin = time.process_time() - spent
 
@@ -323,10 +327,20 @@ def partial(path: Path) -> Course | None:
     """
     if not exists(path):
         return None
-    record = records.read(path)
-    settings = json.loads(record.text("settings"))
-    course = _course(record, "history/", int(settings["sizes"][-1]))
+    with _to_begin_anew():
+        record = records.read(path)
+        settings = json.loads(record.text("settings"))
+        course = _course(record, "history/", int(settings["sizes"][-1]))
     return course if course.history else None
+
+
+@contextmanager
+def _to_begin_anew() -> Iterator[None]:
+    """Says of a checkpoint that can't be used what to do with it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{error}; delete the file, and the training begins anew") from error
 
 
 def _rows(weights: Tensor, count: int) -> NDArray[np.float64]:
