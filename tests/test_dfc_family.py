@@ -283,6 +283,23 @@ def test_the_linear_steady_state_leaves_nothing_that_single_precision_would() ->
     torch.testing.assert_close(u, exactly(loop, free, right), rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize(("alpha", "scale"), [(0.0, 1), (0.04, 1), (0.04, 1e-60)])
+def test_wide_linear_outputs_are_solved_in_the_narrow_layer_before(
+    alpha: float, scale: float
+) -> None:
+    network = network_of([40, 16, 5, 16, 40], seed=3)
+    loop = Loop.of(network, DirectFeedback.transposed(network), PI(alpha=alpha))
+    feedback = (*(scale * q for q in loop.feedback[:-1]), torch.eye(40, dtype=torch.float64))
+    loop = loop._replace(feedback=feedback)
+    free, right = free_pass(loop, normal(4, 30, 40)), normal(5, 30, 40)
+    with patch("analogdfc.dynamics.at_rest.carried", wraps=carried) as formed:
+        u = solve_at_rest(loop, free, right)
+    widths = [call.args[1][-1].shape[1] for call in formed.call_args_list]
+    assert widths == [16] if scale == 1 else 16 in widths
+    expected = exactly(loop, free, right)
+    assert float((u - expected).norm() / expected.norm()) < 1e-9
+
+
 @pytest.mark.parametrize(("spread", "formed"), [(0.1, 0), (0.5, 0), (10.0, 1)])
 def test_samples_are_solved_about_their_mean_where_they_are_alike(
     spread: float, formed: int

@@ -4,11 +4,16 @@ Forming J Q of each sample costs n_L passes through the layers. It is linear in 
 layer, and the slopes of the samples of a batch lie about their mean: to first order in what they
 differ by, J Q of all samples is one product with a constant matrix, from which a few passes in
 single precision and one or two in double lead to the solution.
+
+Where the output layer is linear, far wider than the last hidden layer, and has one control signal
+a neuron, as an autoencoder's, J Q is the identity and a matrix of the rank of that hidden layer,
+whose equations take the place of the output's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -19,6 +24,9 @@ from analogdfc.dynamics.loop import Loop, in_single, is_identity
 from analogdfc.dynamics.steady import carried, damped_by, slopes_of
 from analogdfc.errors import ConvergenceError
 from analogdfc.network import Forward
+
+_Inverse = Callable[[Tensor], Tensor]
+"""What a matrix is applied by without being formed."""
 
 _REFINEMENTS = 4
 """Corrections of a solution that single precision has started."""
@@ -38,6 +46,9 @@ _NEAR = 5e-7
 _FAST = 0.05
 """Largest factor by which each leaves less than the one before."""
 
+_NARROW = 2
+"""How many times wider than the last hidden layer an output is whose equations are solved there."""
+
 _CORRECTIONS = 5
 """Passes in single precision for one right side."""
 
@@ -45,10 +56,11 @@ _CORRECTIONS = 5
 def solve_at_rest(loop: Loop, free: Forward, right: Tensor) -> Tensor:
     """Solve (J Q + alpha~ I) u = right at the free state, to 1e-10 of each sample's right side.
 
-    In double precision with direct feedback J Q is taken to first order about the batch's mean
-    slopes where that takes less time (`about_the_mean`), else formed in single precision, and the
-    solution corrected by what it leaves in double precision. Where that doesn't fall fast, J Q is
-    formed in single precision or, at last, in double.
+    In double precision with direct feedback the equations are solved in a narrow last hidden layer,
+    or J Q is taken to first order about the batch's mean slopes where that takes less time
+    (`about_the_mean`), else formed in single precision, and the solution corrected by what it
+    leaves in double precision. Where that doesn't fall fast, J Q is formed in single precision or,
+    at last, in double.
 
     Args:
         loop: the constants of the dynamics.
@@ -65,11 +77,12 @@ def solve_at_rest(loop: Loop, free: Forward, right: Tensor) -> Tensor:
     slopes = slopes_of(loop, free.v, free.r[1:])
     if right.dtype == torch.float64 and loop.pathway is None:
         found = None
-        if about_the_mean(loop.sizes, len(right)):
+        if _is_narrow(loop):
+            found = _refined(loop, slopes, _narrowly, right)
+        elif about_the_mean(loop.sizes, len(right)):
             found = _from_the_mean(loop, slopes, right)
         if found is None:
-            rough = carried(loop, slopes, None, torch.float32).to(right.dtype)
-            found = _refined(loop, slopes, damped_by(damping, rough), right)
+            found = _refined(loop, slopes, _formed, right)
         if found is not None:
             return found
     whole = carried(loop, slopes, torch.zeros_like(right), right.dtype)
@@ -170,19 +183,68 @@ def _first_order(loop: Loop, slopes: list[Tensor]) -> Tensor:
     return out.view(-1, n_out, n_out).mul_(last.unsqueeze(-1))
 
 
-def _refined(loop: Loop, slopes: list[Tensor], rough: Tensor, right: Tensor) -> Tensor | None:
-    """Solution by a matrix that is nearly J Q + alpha~ I; None where it isn't near enough."""
+def _is_narrow(loop: Loop) -> bool:
+    """Whether the equations of a linear output are solved in the last hidden layer."""
+    *_, before, n_out = loop.sizes
+    wide = len(loop.weights) > 1 and n_out >= _NARROW * before
+    return wide and loop.activations[-1].name == "linear" and is_identity(loop.feedback[-1])
+
+
+def _narrowly(loop: Loop, slopes: list[Tensor]) -> _Inverse:
+    """Nearly (W T + c I)^-1, where T leads from u to the last hidden layer and c = 1 + alpha~.
+
+    By the identity of Woodbury it is (I - W (c I + T W)^-1 T) / c, of which T W is formed in single
+    precision.
+
+    Raises:
+        ConvergenceError: a matrix is singular.
+    """
+    last, whole = loop.weights[-1], 1 + loop.controller.damping
+    hidden = loop._replace(
+        weights=loop.weights[:-1],
+        biases=loop.biases[:-1],
+        feedback=loop.feedback[:-1],
+        activations=loop.activations[:-1],
+    )
+    folded = hidden._replace(feedback=tuple(q @ last for q in hidden.feedback))
+    formed = carried(folded, slopes[:-1], None, torch.float32).to(last.dtype)
+    near = inverse(damped_by(whole, formed))
+
+    def apply(right: Tensor) -> Tensor:
+        reached = _response(hidden, slopes[:-1], right)
+        return (right - applied(near, reached) @ last.T) / whole
+
+    return apply
+
+
+def _formed(loop: Loop, slopes: list[Tensor]) -> _Inverse:
+    """Nearly (J Q + alpha~ I)^-1, with J Q formed in single precision.
+
+    Raises:
+        ConvergenceError: a matrix is singular.
+    """
+    rough = carried(loop, slopes, None, torch.float32).to(slopes[-1].dtype)
+    return partial(applied, inverse(damped_by(loop.controller.damping, rough)))
+
+
+def _refined(
+    loop: Loop,
+    slopes: list[Tensor],
+    inverted: Callable[[Loop, list[Tensor]], _Inverse],
+    right: Tensor,
+) -> Tensor | None:
+    """Solution by what is nearly (J Q + alpha~ I)^-1; None where it isn't near enough."""
     try:
-        near = inverse(rough)
+        near = inverted(loop, slopes)
     except ConvergenceError:
         return None
     scale = torch.linalg.vector_norm(right, dim=-1).clamp(min=torch.finfo(right.dtype).tiny)
-    u = applied(near, right)
+    u = near(right)
     off = 1.0
     for _ in range(_REFINEMENTS):
         left = right - _response(loop, slopes, u) - loop.controller.damping * u
         before, off = off, float((torch.linalg.vector_norm(left, dim=-1) / scale).max())
-        u = u + applied(near, left)
+        u = u + near(left)
         # What is left falls by the same factor each time.
         if off * (off / before) <= _REFINED:
             return u
