@@ -214,7 +214,7 @@ def test_a_record_that_is_no_result_is_named(tmp_path: Path) -> None:
     with Spool(tmp_path / "runs") as spool:
         for run in (Other(4), Other(9)):
             spool.keep(run, 2.0)
-            with pytest.raises(UserError, match=r"doesn't hold the result of a run.*delete"):
+            with pytest.raises(UserError, match=r"doesn't hold the result of a run.*Delete"):
                 spool.find(run)
 
 

@@ -282,14 +282,14 @@ def test_a_damaged_file_costs_its_own_run_and_says_what_to_do(
         state = collect([quick, unknown], spool)
         assert [*state.found] == [quick]
         assert [str(spool.place(other)) in line for line in state.damaged] == [True]
-        remedy = "delete the file, and the run is done anew"
+        remedy = "Delete the file, and the run is done anew"
         with pytest.raises(UserError, match=remedy):
             collect([quick, other], spool)
         with pytest.raises(UserError, match=remedy):
             do([other], spool)
         spool.checkpoint(unknown).write_bytes(b"no record")
         for go in (do, collect):
-            with pytest.raises(UserError, match="delete the file, and the training begins anew"):
+            with pytest.raises(UserError, match="Delete the file, and the training begins anew"):
                 go([unknown], spool)
 
 

@@ -152,7 +152,7 @@ class Spool:
             trouble = str(error)
             if str(path) not in trouble:
                 trouble = f"{path}: doesn't hold the result of a run ({error})"
-            raise UserError(f"{trouble}; delete the file, and the run is done anew") from error
+            raise UserError(f"{trouble}. Delete the file, and the run is done anew") from error
 
     def clear(self) -> None:
         """Delete the results, which are no longer needed; within the context."""

@@ -340,7 +340,7 @@ def _to_begin_anew() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(f"{error}; delete the file, and the training begins anew") from error
+        raise UserError(f"{error}. Delete the file, and the training begins anew") from error
 
 
 def _rows(weights: Tensor, count: int) -> NDArray[np.float64]:
