@@ -627,12 +627,13 @@ def test_a_cuda_device_gives_the_same_numbers() -> None:
 def test_an_array_of_many_chunks_is_that_of_its_levels(
     both: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # 7 x 5 chunks, regions of a few of them, rows above and columns to the right to fill up.
-    monkeypatch.setattr("analogdfc.wires.gathering._ONE", 8)
-    monkeypatch.setattr("analogdfc.wires.gathering._CHUNKS", (8, 6))
-    monkeypatch.setattr("analogdfc.wires.gathering._REGION", 200)
+    # 5 x 4 chunks of 8 or 10 cells, rows above and columns to the right to fill up.
+    monkeypatch.setattr("analogdfc.wires.gathering._CHUNK", 8)
+    monkeypatch.setattr("analogdfc.wires.gathering._STEP", 2)
+    monkeypatch.setattr("analogdfc.wires.gathering._FEW", 3)
     monkeypatch.setattr("analogdfc.wires.elimination._LARGE", 5)
-    monkeypatch.setattr("analogdfc.wires.elimination._PIECE", 7)
+    monkeypatch.setattr("analogdfc.wires.blocks._PIECE", 7)
+    monkeypatch.setattr("analogdfc.wires.halves._STRIP", 7)
     g = torch.rand(2, 41, 29, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     g[:, 3, 4] = 0
     lines = Lines(r_word=2e3, r_bit=30.0, r_driver=10.0)
@@ -642,3 +643,30 @@ def test_an_array_of_many_chunks_is_that_of_its_levels(
     levels = Factorised(1e-5 * g, lines, terminals=True)
     torch.testing.assert_close(found.transfer, levels.transfer, rtol=1e-13, atol=0)
     torch.testing.assert_close(found.couplings(), levels.couplings(), rtol=1e-13, atol=0)
+    # Without what the drivers couple to each other, but with their sums
+    edge = Factorised(1e-5 * g, lines, keep=False, terminals=both)
+    between, lost = edge.lost()
+    couplings = levels.couplings()
+    torch.testing.assert_close(edge.transfer, levels.transfer, rtol=1e-13, atol=0)
+    torch.testing.assert_close(between, couplings[:, 41:, 41:], rtol=1e-13, atol=0)
+    sums = couplings[:, :41, :41].sum(-1)
+    torch.testing.assert_close(lost, sums, rtol=1e-11, atol=0)
+
+
+@pytest.mark.parametrize("r", [0.1, 5.0])
+@pytest.mark.parametrize("open_cell", [False, True])
+def test_patches_of_well_conducting_wires_keep_the_digits_of_each_element(
+    r: float, open_cell: bool
+) -> None:
+    g = 1e-6 * (1 + 3 * torch.rand(40, 52, generator=torch.Generator().manual_seed(2)))
+    g[30, 20] *= not open_cell
+    lines = Lines(r_word=r, r_bit=2 * r, r_driver=3.0, r_sense=7.0)
+    # As large as they are in single precision, see `terminals`
+    single = Factorised(g * 2.0**70, lines.times(2.0**-70), keep=False)
+    exact = nodal_transfer(g.double(), lines)
+    np.testing.assert_allclose(single.transfer.double() * 2.0**-70, exact, rtol=2e-6)
+    levels = Factorised(g.double(), lines, terminals=True).couplings()
+    between, lost = (2.0**-70 * x.double() for x in single.lost())
+    torch.testing.assert_close(between, levels[40:, 40:], rtol=5e-6, atol=0)
+    loads = exact.sum(0) + levels[:40, :40].sum(-1).numpy()
+    np.testing.assert_allclose(exact.sum(0) + lost.numpy(), loads, rtol=1e-6)

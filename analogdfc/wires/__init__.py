@@ -11,7 +11,8 @@ One convention holds for all of it:
   amplifiers; nothing resists between tiles.
 
 Seen from its terminals an array is a matrix, rows first and then columns (`terminal_admittance`);
-one elimination of the nodes in between gives it, the transfer matrix and the node voltages.
+one elimination of the nodes in between gives it, the transfer matrix and the node voltages. What it
+hands from rows to columns, with what it loads both with, costs less (`loaded_transfer`).
 """
 
 from analogdfc.wires.array import Exact, Iterative, WiredArray, transfer_matrix
@@ -27,7 +28,9 @@ from analogdfc.wires.nonlinear import (
 )
 from analogdfc.wires.power import ArrayEnergy, ArrayPower, array_energy, array_power
 from analogdfc.wires.terminals import (
+    LoadedTransfer,
     dual_rail,
+    loaded_transfer,
     terminal_admittance,
     terminal_admittances,
     wire_admittance,
@@ -42,6 +45,7 @@ __all__ = [
     "Exact",
     "Iterative",
     "Lines",
+    "LoadedTransfer",
     "NodeVoltages",
     "NonlinearArray",
     "OperatingPoint",
@@ -53,6 +57,7 @@ __all__ = [
     "array_energy",
     "array_power",
     "dual_rail",
+    "loaded_transfer",
     "terminal_admittance",
     "terminal_admittances",
     "transfer_matrix",

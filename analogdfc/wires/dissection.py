@@ -9,9 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from analogdfc.wires.elimination import SIDES, Block, Elimination, Workspace, multiply
+from analogdfc.wires.blocks import SIDES, Block, Workspace
+from analogdfc.wires.elimination import Elimination, multiply
 from analogdfc.wires.folds import Fold, Leaves, order, padded
 from analogdfc.wires.gathering import Gathering, chunked
+from analogdfc.wires.halves import Edge
 from analogdfc.wires.lines import Lines
 
 _TILE = 16
@@ -93,13 +95,17 @@ class Dissection:
         terminals: whether the couplings between all terminals will be asked for.
 
     Attributes:
+        transfer: as of `Factorised`.
         rounding: what it cost, as in `Workspace`; 0 where what is kept was asked for.
+        edge: the array without what its drivers couple to each other; None where that is known, or
+            has more than one end.
     """
 
     def __init__(
         self, g: Tensor, lines: Lines, *, keep: bool = True, terminals: bool = False
     ) -> None:
         self.rounding = 0.0
+        self.edge: Edge | None = None
         self._cells = rows, columns = g.shape[-2:]
         self._levels: list[Fold | _Close] = []
         self._tiles: tuple[int, torch.Size, tuple[int, int]] | None = None
@@ -119,15 +125,33 @@ class Dissection:
             self._levels.append(close)
             whole = close.block
         else:
-            along = chunked(rows + both_sensed), chunked(columns + both_driven)
-            leaves = Leaves(g, lines, *(n.chunks * n.cells for n in along))
+            along = (
+                chunked(rows + both_sensed, larger_last=False),
+                chunked(columns + both_driven, larger_last=True),
+            )
+            leaves = Leaves(g, lines, *(n.cells for n in along))
             gathering = Gathering(leaves, *along)
+            self._above, self._right = leaves.above, leaves.right
+            if not (terminals or both_driven or both_sensed) and g.device.type == "cpu":
+                self._seen(gathering)
+                return
             whole = gathering.whole()
             self.rounding = gathering.rounding
         self._above, self._right = leaves.above, leaves.right
         self._sizes = whole.sizes
         self.transfer = self._transfer(whole)
         self._whole = whole if terminals else None
+
+    def _seen(self, gathering: Gathering) -> None:
+        """Solve for what a fold needs."""
+        edge = gathering.edge()
+        self.rounding = gathering.rounding
+        columns = self._cells[1]
+        between = edge.block.whole().n[..., 0, 0, :columns, :columns]
+        self.transfer = edge.left[..., 0, 0, :columns, self._above :].clone()
+        self.edge = Edge(
+            Block(between, {"B": columns}), self.transfer, edge.lost[..., 0, 0, self._above :]
+        )
 
     def _folded(self, grid: Block, row_factors: list[int], column_factors: list[int]) -> Block:
         """Blocks joined until few are left."""

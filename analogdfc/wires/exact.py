@@ -64,6 +64,21 @@ class Factorised:
         order = torch.arange(found.shape[-1], device=found.device).flip(0)
         return found[..., order[:, None], order]
 
+    def lost(self) -> tuple[Tensor, Tensor]:
+        """Conductances between columns, and what each row loses to all others.
+
+        Where neither node voltages nor couplings were asked for; it takes less than these.
+
+        Returns:
+            (..., columns, columns), 0 on the diagonal, and (..., rows), in siemens; all >= 0. What
+            a row's driver is loaded with is its column of the transfer matrix and what it loses.
+        """
+        edge = None if isinstance(self._solver, CommonBitLines) else self._solver.edge
+        if edge is not None:
+            return edge.block.n, edge.lost
+        found, rows = self.couplings(), self.transfer.shape[-1]
+        return found[..., rows:, rows:], found[..., :rows, :rows].sum(-1)
+
     def voltages(
         self, row: Tensor | None, column: Tensor | None, source: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from analogdfc.wires.elimination import SIDES, Block, Elimination, Workspace
+from analogdfc.wires.blocks import SIDES, Block, Workspace
+from analogdfc.wires.elimination import Elimination
 from analogdfc.wires.lines import Lines
+from analogdfc.wires.patches import patches
 
 
 class Leaves:
@@ -40,11 +43,27 @@ class Leaves:
             beyond = [lines.r_word] * self.right
         self._bit = g.new_tensor([*over, *below, lines.bit_lead]).reciprocal()
         self._word = g.new_tensor([lines.word_lead, *left, *beyond]).reciprocal()
+        least, most = float(g.min()), float(g.max())
+        self._spread = most / least if least > 0 else math.inf
         self.open_right, self.open_top = lines.driven != "both", lines.sensed != "both"
 
     def whole(self) -> Block:
         """All cells."""
         return self.part(slice(0, len(self._bit)), slice(0, len(self._word)))
+
+    def patches(self, rows: slice, columns: slice, shape: tuple[int, int]) -> Block | None:
+        """Patches of so many rows and columns as blocks, of a `part`; None where they can't be."""
+        g, word, bit = self._filled(rows, columns), self._word[columns], self._bit[rows]
+        return patches(g, word, bit, shape, self._spread)
+
+    def _filled(self, rows: slice, columns: slice) -> Tensor:
+        """Conductances of a part, 0 where there are no cells."""
+        first = max(0, rows.start - self.above)
+        g = self._g[..., first : max(first, rows.stop - self.above), columns]
+        tall, wide = rows.stop - rows.start, columns.stop - columns.start
+        if g.shape[-2:] == (tall, wide):
+            return g
+        return torch.nn.functional.pad(g, (0, wide - g.shape[-1], tall - g.shape[-2], 0))
 
     def part(self, rows: slice, columns: slice) -> Block:
         """One cell a block: its word node is the right terminal, its bit node the top one.
@@ -119,18 +138,21 @@ class Fold:
         return torch.stack([v, *reversed(found)], self._dim).flatten(self._dim - 1, self._dim)
 
 
-def order(row_factors: Sequence[int], column_factors: Sequence[int]) -> Iterator[tuple[int, bool]]:
+def order(
+    row_factors: Sequence[int], column_factors: Sequence[int], height: int = 1, width: int = 1
+) -> Iterator[tuple[int, bool]]:
     """In which order blocks are joined, so that they stay nearly square.
 
     Args:
         row_factors: how many blocks above each other are joined, level by level.
         column_factors: how many beside each other.
+        height: rows of the blocks that are joined first.
+        width: their columns.
 
     Yields:
         The factors, each with whether it is of columns.
     """
     rows, columns = list(row_factors), list(column_factors)
-    height = width = 1
     while rows or columns:
         sideways = bool(columns) and (width <= height or not rows)
         factor = (columns if sideways else rows).pop(0)

@@ -1,51 +1,90 @@
 """An array seen from its terminals: joined depth first, so that little of it is in memory at once.
 
-Chunks of a square of cells are joined level by level (see `folds`), a region of them at a time;
-what they have become is joined two by two.
+Chunks of cells, nearly square, are joined level by level (see `folds`), one after the other; what
+they have become is joined two by two, in the order that takes the fewest operations.
 """
 
 from __future__ import annotations
 
+import math
+import operator
+from collections.abc import Iterator
+from itertools import accumulate
 from typing import NamedTuple
 
-from analogdfc.wires.elimination import Block, Elimination, Workspace
+from analogdfc.wires.blocks import Block, Workspace
+from analogdfc.wires.elimination import Elimination
 from analogdfc.wires.folds import Fold, Leaves, order, padded
+from analogdfc.wires.halves import Edge, joined_edge
+from analogdfc.wires.patches import LARGEST
 
-_REGION = 2**17
-"""Cells that are joined level by level together: as many as the processor's caches hold."""
+_CHUNK = 256
+"""Rows or columns of a chunk: about so many, and up to so many in one."""
 
-_ONE = 256
-"""Rows or columns up to which they are in one chunk."""
+_STEP = 32
+"""Rows or columns of the chunks of more are a multiple of it, a power of 2 for as many levels."""
 
-_CHUNKS = (256, 192, 128, 96)
-"""Sizes of the chunks of more, of which the one that fits best is taken."""
+_FEW = 8
+"""Chunks, along rows or columns, up to which all orders of joining are looked at."""
 
 
 class Along(NamedTuple):
     """How rows or columns are divided.
 
     Attributes:
-        chunks: number of chunks.
-        cells: of each.
-        factors: how many blocks are joined, level by level, to make a chunk.
+        chunks: numbers of cells of the chunks.
+        factors: of each, how many blocks are joined, level by level, to make it.
     """
 
-    chunks: int
-    cells: int
-    factors: list[int]
+    chunks: tuple[int, ...]
+    factors: tuple[tuple[int, ...], ...]
+
+    @property
+    def cells(self) -> int:
+        """Cells of all chunks."""
+        return sum(self.chunks)
+
+    def at(self, chunk: int) -> slice:
+        """Where a chunk lies."""
+        ends = list(accumulate(self.chunks, initial=0))
+        return slice(ends[chunk], ends[chunk + 1])
 
 
-def chunked(n: int) -> Along:
+def chunked(n: int, *, larger_last: bool) -> Along:
     """How so many rows or columns are divided.
 
     Args:
         n: their number.
+        larger_last: whether larger chunks come last, where the array is filled up.
     """
-    if n <= _ONE:
-        return Along(1, *padded(n))
-    _, cells = min((-(-n // cells) * cells, -cells) for cells in _CHUNKS)
-    cells = -cells
-    return Along(-(-n // cells), cells, padded(cells)[1])
+    if n <= _CHUNK:
+        cells, factors = padded(n)
+        return Along((cells,), (tuple(factors),))
+    steps = -(-n // _STEP)
+    number = max(1, round(steps * _STEP / _CHUNK))
+    each, more = divmod(steps, number)
+    sizes = sorted(_STEP * (each + (k < more)) for k in range(number))
+    chunks = tuple(sizes if larger_last else reversed(sizes))
+    return Along(chunks, tuple(_factors(cells) for cells in chunks))
+
+
+def _factors(cells: int) -> tuple[int, ...]:
+    """Prime factors of a chunk's cells, the large ones first, where blocks are small."""
+    found, rest = [], cells
+    for prime in range(2, cells + 1):
+        while rest % prime == 0:
+            found.append(prime)
+            rest //= prime
+    return tuple(reversed(found))
+
+
+class _Part(NamedTuple):
+    """A rectangle of chunks: its rows and columns, and which of its sides have terminals."""
+
+    rows: range
+    columns: range
+    right: bool
+    top: bool
 
 
 class Gathering:
@@ -60,6 +99,8 @@ class Gathering:
     def __init__(self, leaves: Leaves, rows: Along, columns: Along) -> None:
         self._leaves, self._rows, self._columns = leaves, rows, columns
         self._workspace = Workspace()
+        self._edge = False
+        self._known: dict[_Part, tuple[float, bool, int]] = {}
 
     @property
     def rounding(self) -> float:
@@ -68,56 +109,118 @@ class Gathering:
 
     def whole(self) -> Block:
         """The array as one block."""
-        return self._joined(range(self._rows.chunks), range(self._columns.chunks), None).whole()
+        block = self._joined(self._every())
+        assert isinstance(block, Block)
+        return block.whole()
 
-    def _joined(self, rows: range, columns: range, grid: Block | None) -> Block:
-        """Some of the chunks as one block.
+    def edge(self) -> Edge:
+        """The array as one block, of whose drivers only what they do to others is known."""
+        self._edge = True
+        edge = self._joined(self._every())
+        assert isinstance(edge, Edge)
+        return edge
 
-        Args:
-            rows: their rows.
-            columns: their columns.
-            grid: these chunks as blocks; None where they aren't made yet.
-        """
-        height, width = len(rows) * self._rows.cells, len(columns) * self._columns.cells
-        if grid is None and (height * width <= _REGION or len(rows) == len(columns) == 1):
-            grid = self._chunks(rows, columns)
-        if len(rows) == len(columns) == 1:
-            assert grid is not None
-            return self._without_open_ends(grid, rows[0], columns[0])
-        every, sides = slice(None), ("B", "T")
-        if sideways := len(columns) > 1 and (width >= height or len(rows) == 1):
-            sides = ("R", "L")
-        half = len(columns if sideways else rows) // 2
-        parts = []
-        for part, side in zip((slice(0, half), slice(half, None)), sides, strict=True):
-            at = (every, part) if sideways else (part, every)
-            some = None if grid is None else grid.pick(*at)
-            parts.append((self._joined(rows[at[0]], columns[at[1]], some), side))
-        return Elimination(parts, self._workspace, keep=False).take()
+    def _every(self) -> _Part:
+        rows, columns = range(len(self._rows.chunks)), range(len(self._columns.chunks))
+        return _Part(rows, columns, not self._leaves.open_right, not self._leaves.open_top)
 
-    def _chunks(self, rows: range, columns: range) -> Block:
-        """Chunks as blocks of a grid."""
-        height, width = self._rows.cells, self._columns.cells
-        grid = self._leaves.part(
-            slice(rows.start * height, rows.stop * height),
-            slice(columns.start * width, columns.stop * width),
-        )
-        levels = list(order(self._rows.factors, self._columns.factors))
+    def _joined(self, part: _Part) -> Block | Edge:
+        """A part of the array as one block."""
+        if len(part.rows) == len(part.columns) == 1:
+            chunk = self._chunk(part)
+            return Edge.of(chunk) if self._edge and part.columns[0] == 0 else chunk
+        sideways, first, second = self._divided(part)
+        sides = ("R", "L") if sideways else ("B", "T")
+        parts = list(zip((self._joined(first), self._joined(second)), sides, strict=True))
+        if any(isinstance(each, Edge) for each, _ in parts):
+            found: Block | Edge = joined_edge(parts, self._workspace)
+        else:
+            blocks = [(each, side) for each, side in parts if isinstance(each, Block)]
+            found = Elimination(blocks, self._workspace, keep=False).take()
+        for each, _ in parts:
+            if isinstance(each, Edge):
+                self._workspace.give(each.left)
+                self._workspace.give(each.block.n)
+            else:
+                self._workspace.give(each.n)
+        return found
+
+    def _divided(self, part: _Part) -> tuple[bool, _Part, _Part]:
+        """Whether a part is divided between columns, and its halves: the left or the upper first."""
+        _, sideways, first = self._best(part)
+        return self._halves(part, sideways, first)
+
+    def _best(self, part: _Part) -> tuple[float, bool, int]:
+        """How a part is divided: operations, whether between columns, and chunks of the first."""
+        if len(part.rows) == len(part.columns) == 1:
+            return 0.0, False, 0
+        if part not in self._known:
+            self._known[part] = min(self._ways(part))
+        return self._known[part]
+
+    def _ways(self, part: _Part) -> Iterator[tuple[float, bool, int]]:
+        height = sum(self._rows.chunks[k] for k in part.rows)
+        width = sum(self._columns.chunks[k] for k in part.columns)
+        drivers = height if self._edge and part.columns[0] == 0 else 0
+        others = height * (1 + part.right) - drivers + width * (1 + part.top)
+        for sideways, n in ((True, len(part.columns)), (False, len(part.rows))):
+            p = height if sideways else width
+            own = p**3 / 3 + p * p * (others + drivers) + p * others * (others + 2 * drivers)
+            for first in range(1, n) if n <= _FEW else [n // 2] if n > 1 else []:
+                one, other = self._halves(part, sideways, first)[1:]
+                yield own + self._best(one)[0] + self._best(other)[0], sideways, first
+
+    @staticmethod
+    def _halves(part: _Part, sideways: bool, first: int) -> tuple[bool, _Part, _Part]:
+        if sideways:
+            left, right = part.columns[:first], part.columns[first:]
+            return True, part._replace(columns=left, right=True), part._replace(columns=right)
+        above, below = part.rows[:first], part.rows[first:]
+        return False, part._replace(rows=above), part._replace(rows=below, top=True)
+
+    def _chunk(self, part: _Part) -> Block:
+        """A chunk as a block, and no ends of lines that lead nowhere."""
+        row, column = part.rows[0], part.columns[0]
+        at = self._rows.at(row), self._columns.at(column)
+        factors = self._rows.factors[row], self._columns.factors[column]
+        grid, levels = self._first(at, factors)
         for k, (factor, sideways) in enumerate(levels):
             # The last goes on after the workspace has been used again.
             result = f"level {k % 2}" if k < len(levels) - 1 else None
             grid = Fold(
                 grid, factor, self._workspace, sideways=sideways, keep=False, result=result
             ).block
+        for side, open_end in (("R", not part.right), ("T", not part.top)):
+            if open_end:
+                closed = Elimination([(grid, side)], self._workspace, keep=False).take()
+                if levels:
+                    self._workspace.give(grid.n)
+                grid = closed
         return grid
 
-    def _without_open_ends(self, block: Block, row: int, column: int) -> Block:
-        """A chunk, and no ends of lines at the edges of the array that lead nowhere."""
-        ends = []
-        if self._leaves.open_right and column == self._columns.chunks - 1:
-            ends.append("R")
-        if self._leaves.open_top and row == 0:
-            ends.append("T")
-        for side in ends:
-            block = Elimination([(block, side)], self._workspace, keep=False).take()
-        return block
+    def _first(
+        self, at: tuple[slice, slice], factors: tuple[tuple[int, ...], tuple[int, ...]]
+    ) -> tuple[Block, list[tuple[int, bool]]]:
+        """The smallest blocks of a chunk, patches where they can be, and how they are joined."""
+        inside = [_within(f) for f in factors]
+        while any(inside):
+            shape = [math.prod(f[:n]) for f, n in zip(factors, inside, strict=True)]
+            grid = self._leaves.patches(*at, (shape[0], shape[1]))
+            if grid is not None:
+                return grid, _levels(factors, inside, shape)
+            larger = max(shape)
+            inside = [max(0, n - (s == larger)) for n, s in zip(inside, shape, strict=True)]
+        return self._leaves.part(*at), _levels(factors, [0, 0], [1, 1])
+
+
+def _within(factors: tuple[int, ...]) -> int:
+    """How many levels make no more than the largest patch."""
+    return sum(size <= LARGEST for size in accumulate(factors, operator.mul))
+
+
+def _levels(
+    factors: tuple[tuple[int, ...], ...], inside: list[int], shape: list[int]
+) -> list[tuple[int, bool]]:
+    """Levels beyond patches of a shape that so many of them make."""
+    rows, columns = (f[n:] for f, n in zip(factors, inside, strict=True))
+    return list(order(rows, columns, *shape))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -46,6 +47,20 @@ element is off by five times as much."""
 _TOP = 60
 """Exponent of 2 of the largest conductance in single precision: far from its largest number, so
 that couplings of 1e-54 of it still have all their digits."""
+
+
+class LoadedTransfer(NamedTuple):
+    """What an array hands from its row drivers to its column senses, in siemens.
+
+    Attributes:
+        transfer: currents out of the columns per volt on the rows, (columns, rows).
+        columns: admittance between the columns, (columns, columns), rows grounded.
+        loads: what each row's driver is loaded with, (rows,).
+    """
+
+    transfer: Array
+    columns: Array
+    loads: Array
 
 
 def dual_rail(plus: Tensor, minus: Tensor) -> Array:
@@ -105,6 +120,38 @@ def terminal_admittances(
     return _seen(arrays, Lines(r_word=r_word, r_bit=r_bit), tiling, _admittances)
 
 
+def loaded_transfer(
+    g: Array, r_word: float, r_bit: float, tiling: Tiling | None = None
+) -> LoadedTransfer:
+    """The part of `terminal_admittance` without what the rows couple to each other.
+
+    Of a large array it is found without the whole, which would take more time and memory.
+
+    Args:
+        g: conductances, (rows, columns), in siemens, >= 0; 0 for an open cell.
+        r_word: resistance of one segment of a row in ohms, 0 for an ideal wire.
+        r_bit: the same for the columns.
+        tiling: largest array of which it is made; by default it is one array.
+
+    Raises:
+        UserError: as there.
+    """
+    lines, rows = Lines(r_word=r_word, r_bit=r_bit), g.shape[0]
+    if _in_one(g.shape, tiling) and _is_large(g.shape, lines):
+        checked_conductances(torch.from_numpy(g))
+        solved = SOLUTIONS.get(g, (_loaded.__name__, lines), lambda: _loaded(g, lines))
+        if solved:
+            transfer, between, lost, (scale,) = solved
+            transfer, between, lost = (x.astype(np.float64) for x in (transfer, between, lost))
+            for x in (transfer, between, lost):
+                x /= scale
+            columns = _from_couplings(between)
+            np.einsum("ii->i", columns)[...] += transfer.sum(axis=1)
+            return LoadedTransfer(transfer, columns, transfer.sum(axis=0) + lost)
+    y = terminal_admittance(g, r_word, r_bit, tiling)
+    return LoadedTransfer(-y[rows:, :rows], y[rows:, rows:], y.diagonal()[:rows])
+
+
 def wire_admittance(g: Array, r_word: float, r_bit: float, tiling: Tiling | None = None) -> Array:
     """What the wires of an array take: the power in them is v^T Y v, with v on its terminals.
 
@@ -134,7 +181,7 @@ def _seen(
     for g in arrays:
         checked_conductances(torch.from_numpy(g))
     shape, tiling = arrays[0].shape, tiling or Tiling()
-    whole = tiling.cut(*shape) == (tuple(slice(0, n) for n in shape),)
+    whole = _in_one(shape, tiling)
 
     def solve(unknown: Sequence[Array]) -> list[Solved]:
         if not whole:
@@ -147,6 +194,16 @@ def _seen(
 
     solved = SOLUTIONS.get_all(arrays, (of.__name__, lines, tiling), solve)
     return [_in_double(solution) for solution in solved]
+
+
+def _in_one(shape: tuple[int, ...], tiling: Tiling | None) -> bool:
+    """Whether an array is made in one piece."""
+    return tiling is None or tiling.cut(*shape) == (tuple(slice(0, n) for n in shape),)
+
+
+def _is_large(shape: Sequence[int], lines: Lines) -> bool:
+    """Whether an array is solved in single precision where it can be."""
+    return shape[-2] * shape[-1] > _LARGE and 0 not in (lines.r_word, lines.r_bit)
 
 
 def _of_each(
@@ -195,22 +252,32 @@ def _admittances(g: Tensor, lines: Lines) -> Solved:
     In single precision they are couplings and by what they were scaled, which take half the room
     until somebody asks; see `_in_double`.
     """
-    if g.shape[-2] * g.shape[-1] > _LARGE and 0 not in (lines.r_word, lines.r_bit):
-        most = max(float(g.max()), 1 / lines.r_word, 1 / lines.r_bit)
-        scale = 2.0 ** (_TOP - math.frexp(most)[1])
-        single = _in_single((g * scale).float(), lines.times(1 / scale))
-        if single is not None:
-            return single, np.array([scale])
+    if _is_large(g.shape, lines):
+        solved, scale = _in_single(g, lines, terminals=True)
+        if solved is not None:
+            return solved.couplings().numpy(), scale
     return (_from_couplings(Factorised(g, lines, keep=False, terminals=True).couplings().numpy()),)
 
 
-def _in_single(g: Tensor, lines: Lines) -> NDArray[np.float32] | None:
-    """Couplings between the terminals by single precision; None where it isn't enough."""
+def _loaded(g: Array, lines: Lines) -> Solved:
+    """What `loaded_transfer` finds, in single precision and scaled; nothing where that isn't enough."""
+    solved, scale = _in_single(torch.from_numpy(g), lines, terminals=False)
+    if solved is None:
+        return ()
+    between, lost = solved.lost()
+    return solved.transfer.numpy(), between.numpy(), lost.numpy(), scale
+
+
+def _in_single(g: Tensor, lines: Lines, *, terminals: bool) -> tuple[Factorised | None, Array]:
+    """An array in single precision, None where it isn't enough; and what it was multiplied by."""
+    most = max(float(g.max()), 1 / lines.r_word, 1 / lines.r_bit)
+    scale = 2.0 ** (_TOP - math.frexp(most)[1])
+    scaled = (g * scale).float(), lines.times(1 / scale)
     try:
-        solved = Factorised(g, lines, keep=False, terminals=True)
+        solved = Factorised(*scaled, keep=False, terminals=terminals)
     except ConvergenceError:
-        return None
-    return solved.couplings().numpy() if solved.rounding <= _ROUNDING else None
+        return None, np.array([scale])
+    return (solved if solved.rounding <= _ROUNDING else None), np.array([scale])
 
 
 def _in_double(solved: Solved) -> Array:

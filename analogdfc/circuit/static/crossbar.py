@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from analogdfc.wires import Lines, Tiling, dual_rail, terminal_admittance
+from analogdfc.wires import Lines, Tiling, dual_rail, loaded_transfer
 
 
 class Coupling(NamedTuple):
@@ -41,8 +41,7 @@ def coupling(plus: Tensor, minus: Tensor, lines: Lines, tiling: Tiling | None = 
         columns = torch.diag((plus + minus).sum(dim=1))
         return Coupling(plus, minus, columns, plus.sum(dim=0), minus.sum(dim=0))
     g = dual_rail(plus, minus)
-    y = terminal_admittance(g, lines.r_word, lines.r_bit, tiling)
-    rows = 2 * plus.shape[1]
-    transfer, loads = -y[rows:, :rows], y.diagonal()[:rows]
-    parts = transfer[:, 0::2], transfer[:, 1::2], y[rows:, rows:], loads[0::2], loads[1::2]
+    found = loaded_transfer(g, lines.r_word, lines.r_bit, tiling)
+    transfer, loads = found.transfer, found.loads
+    parts = transfer[:, 0::2], transfer[:, 1::2], found.columns, loads[0::2], loads[1::2]
     return Coupling(*(torch.from_numpy(part.copy()) for part in parts))
