@@ -18,6 +18,7 @@ from analogdfc.wires import (
     array_energy,
     array_power,
     dual_rail,
+    loaded_transfer,
     terminal_admittance,
     terminal_admittances,
     wire_admittance,
@@ -250,6 +251,27 @@ def test_single_precision_keeps_the_digits_of_each_element(
     monkeypatch.setattr("analogdfc.wires.terminals._ROUNDING", 1e-9)
     SOLUTIONS.forget()
     np.testing.assert_array_equal(terminal_admittance(g, r, 2 * r), double)
+    SOLUTIONS.forget()
+
+
+@pytest.mark.parametrize(("r_word", "r_bit"), [(5.0, 3.0), (0.0, 3.0), (3.0, 0.0)])
+@pytest.mark.parametrize("cells", [2**40, 0])
+def test_what_an_array_hands_on_is_part_of_its_admittance(
+    r_word: float, r_bit: float, cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    g = 10 ** np.random.default_rng(6).uniform(-6, -5, (50, 34))
+    y = terminal_admittance(g, r_word, r_bit)
+    monkeypatch.setattr("analogdfc.wires.terminals._SHARED", 0)
+    monkeypatch.setattr("analogdfc.wires.terminals._LARGE", cells)
+    found = loaded_transfer(g, r_word, r_bit)
+    tolerance = 3e-6 if cells == 0 and r_word and r_bit else 1e-12
+    np.testing.assert_allclose(found.transfer, -y[50:, :50], rtol=tolerance)
+    np.testing.assert_allclose(found.columns, y[50:, 50:], rtol=tolerance)
+    np.testing.assert_allclose(found.loads, y.diagonal()[:50], rtol=tolerance)
+    for part in found:
+        part *= 2  # It is the caller's own.
+    again = loaded_transfer(g, r_word, r_bit)
+    np.testing.assert_array_equal(2 * again.transfer, found.transfer)
     SOLUTIONS.forget()
 
 

@@ -18,6 +18,7 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.probes import readings
 from analogdfc.circuit.static import StaticChip, StaticState
+from analogdfc.circuit.static.folding import _solved
 from analogdfc.circuit.static.laws import Motion
 from analogdfc.circuit.static.stages import Stages
 from analogdfc.controller import PD, PI, PID, Controller, I, P
@@ -263,6 +264,19 @@ def test_amplifiers_of_low_gain_without_a_leak_rest_where_their_equations_say() 
     network = network_of([5, 4, 3, 2], seed=1)
     chip = chip_of(network, BARE.replace("amplifier", gain=100.0), pi=PI(2.0, 0.0))
     check(chip, *inputs_of(network), volts=1e-9, relative=1e-8)
+
+
+def test_columns_of_wide_arrays_that_reach_each_other_by_little_are_solved_as_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generator = torch.Generator().manual_seed(3)
+    matrix = torch.diag(1 + torch.rand(20, generator=generator, dtype=torch.float64))
+    right = torch.rand(20, 30, generator=generator, dtype=torch.float64)
+    for weak in (1e-4, 1e-2):  # the latter not by little
+        some = matrix - weak * torch.rand(20, 20, generator=generator, dtype=torch.float64)
+        expected = torch.linalg.solve(some, right)
+        monkeypatch.setattr("analogdfc.circuit.static.folding._WIDE", 0)
+        torch.testing.assert_close(_solved(some, right.clone()), expected, rtol=1e-7, atol=0)
 
 
 def test_finite_gain_adds_to_the_leak_as_the_prototype_showed() -> None:

@@ -112,9 +112,9 @@ class Dissection:
         self._in_tiles: Tensor | None = None
         both_driven, both_sensed = lines.driven == "both", lines.sensed == "both"
         if keep:
-            tall, wide = padded(rows + both_sensed), padded(columns + both_driven)
-            leaves = Leaves(g, lines, tall[0], wide[0])
-            grid = self._folded(leaves.whole(), tall[1], wide[1])
+            above, right = padded(rows + both_sensed), padded(columns + both_driven)
+            leaves = Leaves(g, lines, above[0], right[0])
+            grid = self._folded(leaves.whole(), above[1], right[1])
             close = _Close(
                 grid,
                 Workspace(),

@@ -146,7 +146,7 @@ class Gathering:
         return found
 
     def _divided(self, part: _Part) -> tuple[bool, _Part, _Part]:
-        """Whether a part is divided between columns, and its halves: the left or the upper first."""
+        """Whether a part is divided between columns, and what its two parts are."""
         _, sideways, first = self._best(part)
         return self._halves(part, sideways, first)
 

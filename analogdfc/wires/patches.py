@@ -9,6 +9,7 @@ is kept are sums of positive terms, so that each element has its digits.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -48,11 +49,11 @@ class _Ladders(NamedTuple):
         first, last = torch.zeros_like(g), torch.empty_like(g)
         current = torch.ones_like(g[..., 0, :])
         last[..., nodes[0], :] = ohms[..., nodes[0], :]
-        for before, k in zip(nodes[:-1], nodes[1:], strict=True):
+        for before, k in pairwise(nodes):
             current.addcmul_(g[..., before, :], last[..., before, :])
             last[..., k, :] = torch.addcmul(last[..., before, :], ohms[..., k, :], current)
         current.fill_(1)
-        for k, before in zip(reversed(nodes[1:]), reversed(nodes[:-1]), strict=True):
+        for k, before in pairwise(reversed(nodes)):
             first[..., before, :] = torch.addcmul(first[..., k, :], ohms[..., k, :], current)
             current.addcmul_(g[..., before, :], first[..., before, :])
         through = last[..., nodes[-1], :].reciprocal()
@@ -81,11 +82,13 @@ def patches(
         spread: largest conductance over the smallest, of the cells that there are.
     """
     height, width = shape
-    g = g.unflatten(-2, (-1, height)).unflatten(-1, (-1, width)).transpose(-3, -2).contiguous()
+    *arrays, rows, columns = g.shape
+    g = g.reshape(*arrays, rows // height, height, columns // width, width)
+    g = g.transpose(-3, -2).contiguous()
     turned = g.mT.contiguous()
-    ohms = word.reciprocal().unflatten(0, (-1, width))[:, :, None]
+    ohms = word.reciprocal().reshape(-1, width, 1)
     words = _Ladders.of(turned, ohms, range(width))
-    ohms = bit.reciprocal().unflatten(0, (-1, height))[:, None, :, None]
+    ohms = bit.reciprocal().reshape(-1, 1, height, 1)
     bits = _Ladders.of(g, ohms, range(height - 1, -1, -1))
     if not words.taken * bits.taken * spread <= _LEFT_OUT * torch.finfo(g.dtype).eps:
         return None

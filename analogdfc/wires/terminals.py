@@ -33,6 +33,9 @@ Index = NDArray[np.intp]
 _LARGE = 2**19
 """Cells beyond which an array is solved in single precision."""
 
+_SHARED = 2**14
+"""Cells up to which the part of an admittance is taken from the whole, which others ask for too."""
+
 _AT_ONCE = 2**23
 """Elements of what tiles take at their terminals, up to which tiles are solved at a time."""
 
@@ -137,17 +140,14 @@ def loaded_transfer(
         UserError: as there.
     """
     lines, rows = Lines(r_word=r_word, r_bit=r_bit), g.shape[0]
-    if _in_one(g.shape, tiling) and _is_large(g.shape, lines):
+    if _in_one(g.shape, tiling) and math.prod(g.shape) > _SHARED and not lines.ideal:
         checked_conductances(torch.from_numpy(g))
         solved = SOLUTIONS.get(g, (_loaded.__name__, lines), lambda: _loaded(g, lines))
-        if solved:
-            transfer, between, lost, (scale,) = solved
-            transfer, between, lost = (x.astype(np.float64) for x in (transfer, between, lost))
-            for x in (transfer, between, lost):
-                x /= scale
-            columns = _from_couplings(between)
-            np.einsum("ii->i", columns)[...] += transfer.sum(axis=1)
-            return LoadedTransfer(transfer, columns, transfer.sum(axis=0) + lost)
+        *_, (scale,) = solved
+        transfer, between, lost = (np.divide(x, scale, dtype=float) for x in solved[:3])
+        columns = _from_couplings(between)
+        np.einsum("ii->i", columns)[...] += transfer.sum(axis=1)
+        return LoadedTransfer(transfer, columns, transfer.sum(axis=0) + lost)
     y = terminal_admittance(g, r_word, r_bit, tiling)
     return LoadedTransfer(-y[rows:, :rows], y[rows:, rows:], y.diagonal()[:rows])
 
@@ -260,10 +260,18 @@ def _admittances(g: Tensor, lines: Lines) -> Solved:
 
 
 def _loaded(g: Array, lines: Lines) -> Solved:
-    """What `loaded_transfer` finds, in single precision and scaled; nothing where that isn't enough."""
-    solved, scale = _in_single(torch.from_numpy(g), lines, terminals=False)
-    if solved is None:
-        return ()
+    """Transfer, couplings of the columns and what rows lose; and by what they were multiplied."""
+    cells = torch.from_numpy(g)
+    if _is_large(g.shape, lines):
+        solved, scale = _in_single(cells, lines, terminals=False)
+        if solved is not None:
+            return _parts(solved, scale)
+    return _parts(
+        Factorised(cells, lines, keep=False, terminals=0 in (lines.r_word, lines.r_bit)), np.ones(1)
+    )
+
+
+def _parts(solved: Factorised, scale: Array) -> Solved:
     between, lost = solved.lost()
     return solved.transfer.numpy(), between.numpy(), lost.numpy(), scale
 

@@ -227,7 +227,7 @@ def _paths(
     matrix = node * gamma
     matrix.diagonal().add_(g_f)
     right = [forward.plus, forward.minus, (node @ offset)[:, None]]
-    found = torch.linalg.solve(matrix, torch.cat(right, dim=1))
+    found = _solved(matrix, torch.cat(right, dim=1))
     n = pair.plus.shape[1]
     return _Paths(
         found[:, :n].div_(pair.plus),
@@ -237,3 +237,30 @@ def _paths(
         node.diagonal(),
         1 / matrix.diagonal(),
     )
+
+
+_WIDE = 2**19
+"""Elements of a transfer beyond which arrays are solved in single precision, as in `wires`."""
+
+_WEAK = 0.004
+"""What a column gets from all others by amplifiers' finite gain, up to which its third power is
+below single precision."""
+
+
+def _solved(matrix: Tensor, right: Tensor) -> Tensor:
+    """matrix^-1 right, which is changed.
+
+    In a wide array columns reach each other by little. What they do is found in single precision,
+    as its transfer was, to the second power: (1 + M + M^2) D^-1 right, for D (1 - M) with D its
+    diagonal.
+    """
+    diagonal = matrix.diagonal()[:, None]
+    if right.numel() > _WIDE:
+        others = matrix / -diagonal
+        others.diagonal().zero_()
+        if float(others.abs().sum(dim=1).max()) <= _WEAK:
+            weak = others.float()
+            right /= diagonal
+            return right.add_(torch.addmm(weak, weak, weak) @ right.float())
+    found: Tensor = torch.linalg.solve(matrix, right)
+    return found
