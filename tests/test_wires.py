@@ -628,7 +628,8 @@ def test_an_array_of_many_chunks_is_that_of_its_levels(
     both: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # 5 x 4 chunks of 8 or 10 cells, rows above and columns to the right to fill up.
-    monkeypatch.setattr("analogdfc.wires.gathering._CHUNK", 8)
+    monkeypatch.setattr("analogdfc.wires.dissection.TALL", 8)
+    monkeypatch.setattr("analogdfc.wires.dissection.WIDE", 8)
     monkeypatch.setattr("analogdfc.wires.gathering._STEP", 2)
     monkeypatch.setattr("analogdfc.wires.gathering._FEW", 3)
     monkeypatch.setattr("analogdfc.wires.elimination._LARGE", 5)

@@ -12,7 +12,7 @@ from torch import Tensor
 from analogdfc.wires.blocks import SIDES, Block, Workspace
 from analogdfc.wires.elimination import Elimination, multiply
 from analogdfc.wires.folds import Fold, Leaves, order, padded
-from analogdfc.wires.gathering import Gathering, chunked
+from analogdfc.wires.gathering import TALL, WIDE, Gathering, chunked
 from analogdfc.wires.halves import Edge
 from analogdfc.wires.lines import Lines
 
@@ -126,8 +126,8 @@ class Dissection:
             whole = close.block
         else:
             along = (
-                chunked(rows + both_sensed, larger_last=False),
-                chunked(columns + both_driven, larger_last=True),
+                chunked(rows + both_sensed, TALL, larger_last=False),
+                chunked(columns + both_driven, WIDE, larger_last=True),
             )
             leaves = Leaves(g, lines, *(n.cells for n in along))
             gathering = Gathering(leaves, *along)

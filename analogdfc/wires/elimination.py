@@ -24,7 +24,7 @@ from torch import Tensor
 
 from analogdfc.errors import ConvergenceError
 from analogdfc.wires.blocks import SIDES, Block, Workspace, placed, runs, spans
-from analogdfc.wires.halves import SINGULAR, joined
+from analogdfc.wires.halves import SINGULAR, joined, near_diagonal
 
 _LARGE = 32
 """Nodes from which they are eliminated with half the operations of general products."""
@@ -190,37 +190,12 @@ def _add_product(
             n.addcmul_(outer[..., k, :, None], half[..., k, None, :])
         return (half, inverse) if keep else None
     total = ground + inner.sum(-1)
-    if keep or not _near_diagonal(inner, total, outer, half):
+    if keep or near_diagonal(inner, total, outer, half) is None:
         root = inverse_root(torch.diag_embed(total) - inner)
         multiply(root, outer, half)
     squared = half.flatten(0, -3)
     n.view(-1, *n.shape[-2:]).baddbmm_(squared.mT, squared)
     return (root.mT @ half, root.mT @ root) if keep else None
-
-
-def _near_diagonal(inner: Tensor, total: Tensor, outer: Tensor, half: Tensor) -> bool:
-    """Write D^-1/2 E to half for a D that is near its diagonal, and say whether it is; E is lost.
-
-    With S what D has off its diagonal, scaled to 1 on it, (1 - S)^-1/2 = 1 + S/2 + 3/8 S^2 + ...:
-    all positive. Where no element of S^2 counts beside those of 1 + S nothing need be factorised.
-
-    Args:
-        inner: D's elements off its diagonal, without their sign, (..., p, p).
-        total: its diagonal, (..., p).
-        outer: E, (..., p, q).
-        half: memory of the same shape.
-    """
-    scale = total.rsqrt()
-    s = (inner * scale[..., :, None] * scale[..., None, :]).flatten(0, -3)
-    left_out = s @ s
-    least = s.mul(torch.finfo(s.dtype).eps)
-    least.diagonal(dim1=-2, dim2=-1).fill_(torch.finfo(s.dtype).eps)
-    if not bool((left_out <= least).all()):
-        return False
-    outer *= scale[..., None]
-    x, y = outer.flatten(0, -3), half.flatten(0, -3)
-    torch.baddbmm(x, s, x, alpha=0.5, out=y)
-    return True
 
 
 def _inverse(inner: Tensor, ground: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator
+from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -18,8 +18,11 @@ from analogdfc.wires.folds import Fold, Leaves, order, padded
 from analogdfc.wires.halves import Edge, joined_edge
 from analogdfc.wires.patches import LARGEST
 
-_CHUNK = 256
-"""Rows or columns of a chunk: about so many, and up to so many in one."""
+TALL = 256
+"""Rows of a chunk: about so many, and up to so many in one."""
+
+WIDE = 128
+"""The same of its columns; fewer, so that it lies in the processor's caches."""
 
 _STEP = 32
 """Rows or columns of the chunks of more are a multiple of it, a power of 2 for as many levels."""
@@ -50,18 +53,19 @@ class Along(NamedTuple):
         return slice(ends[chunk], ends[chunk + 1])
 
 
-def chunked(n: int, *, larger_last: bool) -> Along:
+def chunked(n: int, size: int, *, larger_last: bool) -> Along:
     """How so many rows or columns are divided.
 
     Args:
         n: their number.
+        size: about how many a chunk has.
         larger_last: whether larger chunks come last, where the array is filled up.
     """
-    if n <= _CHUNK:
+    if n <= size:
         cells, factors = padded(n)
         return Along((cells,), (tuple(factors),))
     steps = -(-n // _STEP)
-    number = max(1, round(steps * _STEP / _CHUNK))
+    number = max(1, round(steps * _STEP / size))
     each, more = divmod(steps, number)
     sizes = sorted(_STEP * (each + (k < more)) for k in range(number))
     chunks = tuple(sizes if larger_last else reversed(sizes))
@@ -100,7 +104,6 @@ class Gathering:
         self._leaves, self._rows, self._columns = leaves, rows, columns
         self._workspace = Workspace()
         self._edge = False
-        self._known: dict[_Part, tuple[float, bool, int]] = {}
 
     @property
     def rounding(self) -> float:
@@ -147,31 +150,11 @@ class Gathering:
 
     def _divided(self, part: _Part) -> tuple[bool, _Part, _Part]:
         """Whether a part is divided between columns, and what its two parts are."""
-        _, sideways, first = self._best(part)
-        return self._halves(part, sideways, first)
-
-    def _best(self, part: _Part) -> tuple[float, bool, int]:
-        """How a part is divided: operations, whether between columns, and chunks of the first."""
-        if len(part.rows) == len(part.columns) == 1:
-            return 0.0, False, 0
-        if part not in self._known:
-            self._known[part] = min(self._ways(part))
-        return self._known[part]
-
-    def _ways(self, part: _Part) -> Iterator[tuple[float, bool, int]]:
-        height = sum(self._rows.chunks[k] for k in part.rows)
-        width = sum(self._columns.chunks[k] for k in part.columns)
-        drivers = height if self._edge and part.columns[0] == 0 else 0
-        others = height * (1 + part.right) - drivers + width * (1 + part.top)
-        for sideways, n in ((True, len(part.columns)), (False, len(part.rows))):
-            p = height if sideways else width
-            own = p**3 / 3 + p * p * (others + drivers) + p * others * (others + 2 * drivers)
-            for first in range(1, n) if n <= _FEW else [n // 2] if n > 1 else []:
-                one, other = self._halves(part, sideways, first)[1:]
-                yield own + self._best(one)[0] + self._best(other)[0], sideways, first
-
-    @staticmethod
-    def _halves(part: _Part, sideways: bool, first: int) -> tuple[bool, _Part, _Part]:
+        sizes = (tuple(along.chunks[k] for k in each) for along, each in (
+            (self._rows, part.rows), (self._columns, part.columns)))  # fmt: skip
+        heights, widths = sizes
+        edge = self._edge and part.columns[0] == 0
+        _, sideways, first = _best(heights, widths, edge, part.right, part.top)
         if sideways:
             left, right = part.columns[:first], part.columns[first:]
             return True, part._replace(columns=left, right=True), part._replace(columns=right)
@@ -211,6 +194,42 @@ class Gathering:
             larger = max(shape)
             inside = [max(0, n - (s == larger)) for n, s in zip(inside, shape, strict=True)]
         return self._leaves.part(*at), _levels(factors, [0, 0], [1, 1])
+
+
+Sizes = tuple[int, ...]
+
+
+@lru_cache(maxsize=2**14)
+def _best(
+    heights: Sizes, widths: Sizes, edge: bool, right: bool, top: bool
+) -> tuple[float, bool, int]:
+    """How a part is divided: operations, whether between columns, and chunks of the first half.
+
+    Args:
+        heights: rows of its chunks.
+        widths: columns of its chunks.
+        edge: whether its left terminals are drivers, see `Edge`.
+        right: whether it has terminals to the right.
+        top: whether it has terminals at the top.
+    """
+    if len(heights) == len(widths) == 1:
+        return 0.0, False, 0
+    height, width = sum(heights), sum(widths)
+    drivers = height if edge else 0
+    others = height * (1 + right) - drivers + width * (1 + top)
+    found = []
+    for sideways, n in ((True, len(widths)), (False, len(heights))):
+        p = height if sideways else width
+        own = p**3 / 3 + p * p * (others + drivers) + p * others * (others + 2 * drivers)
+        for first in range(1, n) if n <= _FEW else [n // 2]:
+            if sideways:
+                one = _best(heights, widths[:first], edge, True, top)
+                other = _best(heights, widths[first:], False, right, top)
+            else:
+                one = _best(heights[:first], widths, edge, right, top)
+                other = _best(heights[first:], widths, edge, right, True)
+            found.append((own + one[0] + other[0], sideways, first))
+    return min(found)
 
 
 def _within(factors: tuple[int, ...]) -> int:

@@ -23,6 +23,9 @@ SINGULAR = (
     "must not be as far apart as the range of floating-point numbers"
 )
 
+_NEAR = 128
+"""Shared nodes up to which products are less work than triangular systems that are as large."""
+
 _STRIP = 256
 """Rows that are copied at once of what lies below the diagonal."""
 
@@ -121,13 +124,53 @@ class _Union:
 def joined(parts: Sequence[tuple[Block, str]], workspace: Workspace, result: str | None) -> Block:
     """Blocks without the nodes that they share; arguments as of `Elimination`."""
     union = _Union(parts, workspace, result)
-    matrices = union.matrix(union.outer.sum(-1))
+    ground = union.outer.sum(-1)
+    if ground.shape[-1] <= _NEAR:
+        inner = union.inner + union.inner.mT
+        half = workspace.empty("half", union.outer.shape, inner, by_block=True)
+        lost = near_diagonal(inner, ground + inner.sum(-1), union.outer, half)
+        if lost is not None:
+            workspace.rounding = max(workspace.rounding, lost)
+            for e, n in zip(*map(_each, (half, union.n)), strict=True):
+                _add_square(e, n)
+            return union.block()
+    matrices = union.matrix(ground)
     for d, e, n in zip(*map(_each, (matrices, union.outer, union.n)), strict=True):
         root = _Root(d)
         root.solve(e)
         workspace.rounding = max(workspace.rounding, root.lost(e.sum(axis=1)))
         _add_square(e, n)
     return union.block()
+
+
+def near_diagonal(inner: Tensor, total: Tensor, outer: Tensor, half: Tensor) -> float | None:
+    """Write D^-1/2 E to half for a D that is near its diagonal; E is lost.
+
+    With S what D has off its diagonal, scaled to 1 on it, (1 - S)^-1/2 = 1 + S/2 + 3/8 S^2 + ...:
+    all positive. Where no element of S^3 counts beside those of 1 + S nothing need be factorised.
+
+    Args:
+        inner: D's elements off its diagonal, without their sign, (..., p, p).
+        total: its diagonal, (..., p).
+        outer: E, (..., p, q).
+        half: memory of the same shape.
+
+    Returns:
+        Largest deviation from 1 of D^-1 (E 1), for D 1 = E 1; None for another D.
+    """
+    scale = total.rsqrt()
+    s = (inner * scale[..., :, None] * scale[..., None, :]).flatten(0, -3)
+    square, eps = s @ s, torch.finfo(s.dtype).eps
+    least = s * eps
+    least.diagonal(dim1=-2, dim2=-1).fill_(eps)
+    if not bool((square @ s <= least).all()):
+        return None
+    outer *= scale[..., None]
+    x, y = outer.flatten(0, -3), half.flatten(0, -3)
+    torch.baddbmm(x, s.mul_(1 / 2).add_(square, alpha=3 / 8), x, out=y)
+    sums = y.sum(-1, keepdim=True)
+    back = (sums + s @ sums) * scale.flatten(0, -2)[..., None]
+    return float((back - 1).abs().max())
 
 
 def joined_edge(parts: Sequence[tuple[Block | Edge, str]], workspace: Workspace) -> Edge:
