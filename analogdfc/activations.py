@@ -155,25 +155,3 @@ def activate(phi: Activation, v: Tensor, out: Tensor | None = None) -> Tensor:
         return torch.sigmoid(v, out=out)
     found = phi.function(v)
     return found if out is None else out.copy_(found)
-
-
-def change_of(phi: Activation, v: Tensor, r: Tensor, slope: Tensor, dv: Tensor) -> Tensor:
-    """phi(v + dv) - phi(v) without a gradient, to the digits of dv however small it is.
-
-    Args:
-        phi: the activation.
-        v: potentials, in double precision where dv is single.
-        r: phi(v), in the precision of dv.
-        slope: phi'(v), in the precision of dv.
-        dv: change of the potentials, of the same shape; overwritten.
-
-    Returns:
-        The change, in the precision of dv.
-    """
-    if phi.function is _identity:
-        return dv
-    if phi.function is torch.tanh:
-        # Of tanh(v + dv) by the addition theorem.
-        t = activate(phi, dv, dv)
-        return torch.mul(t, slope).div_(t.mul_(r).add_(1))
-    return (phi.function(v + dv) - phi.function(v)).to(dv.dtype)

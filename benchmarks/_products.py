@@ -84,13 +84,7 @@ def _alone(m: int, k: int, n: int, turn_a: bool, turn_b: bool, dtype: torch.dtyp
 
 
 def products(
-    rule: str,
-    sizes: Sequence[int],
-    batch: int,
-    *,
-    steps: int = 1000,
-    iterations: int = 0,
-    coarse: int = 0,
+    rule: str, sizes: Sequence[int], batch: int, *, steps: int = 1000, iterations: int = 0
 ) -> list[Product]:
     """The products of a minibatch.
 
@@ -100,7 +94,6 @@ def products(
         batch: samples.
         steps: of the simulation of `dfc`.
         iterations: Newton steps of `dfc-ss`.
-        coarse: how many of them in single precision.
     """
     layers = list(pairwise(sizes))
     n_out, neurons = sizes[-1], sum(sizes[1:])
@@ -120,7 +113,6 @@ def products(
         changes = Product(batch, sum(sizes[1:-1]), n_out**2, torch.float32)
         carried = [*passed, *constant, changes]
     # As many passes through the layers: one under the control signal, and one that corrects it.
-    passes = iterations - coarse if rule == "dfc-ss" else 2
+    passes = iterations if rule == "dfc-ss" else 2
     rests = [p._replace(times=passes) for p in (*upper, push)]
-    rests += [p._replace(dtype=torch.float32, times=coarse) for p in (*upper, push) if coarse]
     return [*forward, *carried, *rests, *outer]

@@ -197,16 +197,15 @@ def speed(published: Published | None) -> Iterator[tuple[str, int, float, list[s
             yield name, batch, ours, row
 
 
-def iterations_of(batch: int) -> tuple[int, int]:
-    """Newton steps of `dfc-ss` on the batch of this benchmark, and those in single precision."""
+def iterations_of(batch: int) -> int:
+    """Newton steps of `dfc-ss` on the batch of this benchmark."""
     network = Network(SIZES, generator=torch.Generator().manual_seed(0))
     loop = Loop.of(network, DirectFeedback.transposed(network), PI())
     x, y = samples(batch)
     with torch.no_grad():
         free = free_pass(loop, x)
         target = SquaredError().target(free.output, y, STEP)
-        root = newton(loop, free, target)
-        return root.iterations, root.coarse
+        return newton(loop, free, target).iterations
 
 
 def effort(times: Mapping[tuple[str, int], float]) -> Table:
@@ -230,8 +229,8 @@ def effort(times: Mapping[tuple[str, int], float]) -> Table:
     for (name, batch), ours in times.items():
         if name not in ("dfc", "dfc-ss", "dfc-ssa"):
             continue
-        steps, coarse = iterations_of(batch) if name == "dfc-ss" else (0, 0)
-        found = products(name, SIZES, batch, iterations=steps, coarse=coarse)
+        steps = iterations_of(batch) if name == "dfc-ss" else 0
+        found = products(name, SIZES, batch, iterations=steps)
         flops, moved = sum(p.flops for p in found) / 1e9, sum(p.bytes for p in found) / 1e9
         blas = sum(p.seconds for p in found)
         rates = [f"{a / t:.1f}" for a in (flops, moved) for t in (ours, blas)]

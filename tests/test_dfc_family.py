@@ -13,14 +13,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analogdfc.activations import ACTIVATIONS, change_of
 from analogdfc.controller import PI
 from analogdfc.dynamics import Euler, Loop, RungeKutta4, simulate
 from analogdfc.dynamics.at_rest import solve_at_rest
 from analogdfc.dynamics.linalg import solve
 from analogdfc.dynamics.loop import free_pass
 from analogdfc.dynamics.reached import steady_state
-from analogdfc.dynamics.steady import carried, newton, rest, sensitivity
+from analogdfc.dynamics.steady import carried, newton, sensitivity
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning import (
     DFC,
@@ -358,35 +357,3 @@ def test_where_single_precision_is_too_coarse_double_takes_its_place() -> None:
     assert whole.call_count == 1
     expected = exactly(loop, free, right)
     assert float((found - expected).norm()) < 1e-5 * float(expected.norm())
-
-
-@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "linear"])
-@torch.no_grad()
-def test_steps_in_single_precision_lead_to_the_root_in_double(activation: str) -> None:
-    network = Network([6, 20, 15, 4], activation, generator=torch.Generator().manual_seed(3))
-    loop = Loop.of(network, DirectFeedback.transposed(network), PI(alpha=1e-3))
-    free = free_pass(loop, normal(4, 9, 6))
-    # Errors of very unlike sizes.
-    target = free.output + 0.1 * torch.logspace(-4, 0, 9).unsqueeze(1) * normal(5, 9, 4)
-    root = newton(loop, free, target)
-    assert bool(root.converged.all())
-    assert 0 < root.coarse < root.iterations
-    left = target - rest(loop, free, root.u).output - 1e-3 * root.u
-    scale = (target - free.output).abs().amax(dim=1)
-    assert float((left.abs().amax(dim=1) / scale).max()) <= 1e-10
-    # One plain step of Newton's method in double precision leaves what `bend` says.
-    slope = sensitivity(loop, free.v) + 1e-3 * torch.eye(4, dtype=left.dtype)
-    u = torch.linalg.solve(slope, target - free.output)
-    left = (target - rest(loop, free, u).output - 1e-3 * u).abs().amax(dim=1) / scale
-    torch.testing.assert_close(root.bend, left, rtol=1e-2, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
-@torch.no_grad()
-def test_changes_of_activations_keep_their_digits_however_small(name: str) -> None:
-    phi, v = ACTIVATIONS[name], normal(1, 50)
-    r, slope = (t.float() for t in (phi.function(v), phi.derivative(v)))
-    for size, expected in ((1e-7, phi.derivative(v) * 1e-7), (0.25, phi.function(v + 0.25))):
-        expected = expected if size < 1e-3 else expected - phi.function(v)
-        found = change_of(phi, v, r, slope, torch.full_like(r, size))
-        torch.testing.assert_close(found.double(), expected, rtol=3e-6, atol=1e-15)

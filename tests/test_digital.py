@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import analogdfc.dynamics.at_rest as at_rest
-import analogdfc.dynamics.coarse as coarse
 import analogdfc.dynamics.reached as reached
 import analogdfc.dynamics.steady as steady
 from analogdfc.cases import example, stimuli_for
@@ -113,13 +112,12 @@ def test_the_matrix_products_of_newtons_method_follow_from_its_iterations(
     # What makes sure that the root is the one that the loop reaches comes on top of it.
     with (
         patch.object(reached, "_surely_reached", lambda loop, free, root: root.converged),
-        patch.object(steady, "carried", wraps=steady.carried) as derivatives,
-        patch.object(steady, "rest", wraps=steady.rest) as exact,
-        patch.object(coarse, "_deviation", wraps=coarse._deviation) as deviations,
+        patch.object(steady, "sensitivity", wraps=steady.sensitivity) as derivatives,
+        patch.object(steady, "rest", wraps=steady.rest) as passes,
     ):
         expected = counted(rule, x, y)
     assume(rule.simulated == 0 and derivatives.call_count > 0)
-    iterations = exact.call_count + deviations.call_count
+    iterations = passes.call_count
     ours = operations(
         sizes, "dfc-ss", batch, iterations=iterations, jacobians=derivatives.call_count
     )

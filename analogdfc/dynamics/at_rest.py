@@ -34,7 +34,7 @@ _REFINEMENTS = 4
 _REFINED = 1e-10
 """What may be left of a sample's right side by it, relative."""
 
-_FEWEST = 16
+_FEWEST = 64
 """Samples of a batch up to which the constant part takes as long as it spares."""
 
 _PASSES = 6

@@ -10,15 +10,8 @@ import torch
 from torch import Tensor
 
 from analogdfc.activations import activate
-from analogdfc.dynamics.coarse import coarse_step, coarse_steps_pay
 from analogdfc.dynamics.linalg import applied, corrected, inverse, positive
-from analogdfc.dynamics.loop import (
-    Loop,
-    feedback_jacobians,
-    in_single,
-    is_identity,
-    presynaptic,
-)
+from analogdfc.dynamics.loop import Loop, feedback_jacobians, is_identity, presynaptic
 from analogdfc.network import Forward
 from analogdfc.samples import check_samples
 
@@ -41,8 +34,7 @@ class Root(NamedTuple):
         converged: samples whose residual met the tolerance, (batch,).
         residual: largest |r* - r_L - alpha~ u| of a sample over its largest |r* - r_L| of the
             start, (batch,).
-        iterations: Newton steps taken, with one pass through the layers each.
-        coarse: how many of them in single precision.
+        iterations: Newton steps taken.
         monotone: samples along whose way d(r_L + alpha~ u)/du had a positive definite symmetric
             part, wherever it was taken, (batch,): there is no other root where that holds, and
             slow control goes to it.
@@ -56,7 +48,6 @@ class Root(NamedTuple):
     converged: Tensor
     residual: Tensor
     iterations: int
-    coarse: int
     monotone: Tensor
     gain: Tensor
     bend: Tensor
@@ -187,9 +178,7 @@ def newton(
 
     alpha~ is the controller's damping. The derivative is computed anew only while the residual
     falls by less than a factor of ten; else it is corrected by what the last step has shown
-    (Broyden's method). In double precision with direct feedback steps are taken in single precision
-    while these leave far less each (`coarse`), and only what they lead to is looked at in double.
-    Any root will do; `reached.steady_state` finds the one to which the
+    (Broyden's method). Any root will do; `reached.steady_state` finds the one to which the
     dynamics come.
 
     Args:
@@ -216,34 +205,24 @@ def newton(
     monotone, gain = torch.ones_like(size, dtype=torch.bool), torch.zeros_like(size)
     bend = torch.zeros_like(size)
     near: Tensor | None = None
-    count, coarse, open_ = 0, 0, size > enough
-    single = in_single(loop) if coarse_steps_pay(loop, scale) else None
+    count, open_ = 0, size > enough
     while count < iterations and bool(open_.any()):
-        slopes = slopes_of(loop, layers.v, layers.r[1:]) if near is None or single else []
-        own = [slope.float() for slope in slopes] if single else []
         if near is None:
-            matrix, definite = _linearised(loop, u, slopes)
+            matrix, definite = _linearised(loop, layers, u)
             near = inverse(matrix)
             monotone &= definite
             gain = torch.maximum(gain, torch.linalg.vector_norm(matrix, dim=(-2, -1)))
-        before, was, left, fast, passes = size, u, error, False, 0
-        if single is None:
-            step = applied(near, error)
-        else:
-            wanted = float((enough / size)[open_].min())
-            step, first_left, passes, fast = coarse_step(single, layers, own, near, error, wanted)
-            if not fast:
-                single = None
+        before, was, left = size, u, error
+        step = applied(near, error)
         u, layers, error, size, first = _damped(loop, free, target, u, step, size, enough)
         if count == 0:
-            first = _largest(first_left) if passes else first
             bend = first / before.clamp(min=kind.tiny)
-        count, coarse, open_ = count + passes + 1, coarse + passes, size > enough
+        count, open_ = count + 1, size > enough
         if bool((open_ & (size > 0.1 * before)).any()):
             near = None
-        elif bool(open_.any()) and not fast:
+        elif bool(open_.any()):
             near = corrected(near, u - was, left - error)
-    return Root(layers, u, size <= enough, size / scale, count, coarse, monotone, gain, bend)
+    return Root(layers, u, size <= enough, size / scale, count, monotone, gain, bend)
 
 
 def _largest(rows: Tensor) -> Tensor:
@@ -252,14 +231,14 @@ def _largest(rows: Tensor) -> Tensor:
     return found
 
 
-def _linearised(loop: Loop, u: Tensor, slopes: list[Tensor]) -> tuple[Tensor, Tensor]:
+def _linearised(loop: Loop, layers: Forward, u: Tensor) -> tuple[Tensor, Tensor]:
     """d(r_L + alpha~ u)/du, and whether the symmetric part of each is positive definite.
 
     In single precision, since Newton's method asks no more of it, unless a sign hangs on the rest.
     """
     exact = u.dtype
     for dtype in (torch.float32, exact):
-        jq = carried(loop, slopes, u, dtype)
+        jq = sensitivity(loop, layers.v, u, r=layers.r[1:], dtype=dtype)
         matrix = damped_by(loop.controller.damping, jq.to(exact))
         clear = _CLEAR * torch.linalg.vector_norm(matrix, dim=(-2, -1))
         if positive(matrix + matrix.mT, 2 * clear):

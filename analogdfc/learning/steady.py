@@ -53,11 +53,11 @@ class _AtRest(FeedbackControl):
 class SteadyStateDFC(_AtRest):
     """Update at the steady state (Meulemans et al. 2021, Algorithm 2).
 
-    Newton's method finds it, with residuals in the network's precision and derivatives, and with
-    direct feedback most steps, in single precision, which cost further steps at most. A sample on
-    which it fails, or whose root is unstable or not surely the one that the dynamics come to, is
-    simulated instead (see `steady_state`); one that doesn't come to rest is where `steps` steps of
-    `dt` take it, as in the paper. How many there were since the rule was made is in `simulated`.
+    Newton's method finds it, with residuals in the network's precision and derivatives in single
+    precision, which cost steps at most. A sample on which it fails, or whose root is unstable or
+    not surely the one that the dynamics come to, is simulated instead (see `steady_state`); one
+    that doesn't come to rest is where `steps` steps of `dt` take it, as in the paper. How many
+    there were since the rule was made is in `simulated`.
 
     Args:
         args: as `FeedbackControl`.
