@@ -309,7 +309,7 @@ def test_a_damaged_offer_fails_and_damaged_leases_are_taken_anew(tmp_path: Path)
 def test_a_driver_says_that_nobody_does_its_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared, "_PATIENCE", 0.2)
+    monkeypatch.setattr(shared, "PATIENCE", 0.2)
     said: list[str] = []
     with engine_of("spool", str(tmp_path / "runs")).open(1, said.append) as pool:
         offered(pool, RUNS[0])
