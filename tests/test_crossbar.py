@@ -242,7 +242,7 @@ def test_single_precision_keeps_the_digits_of_each_element(
     g = 10 ** np.random.default_rng(5).uniform(-9, -4, (90, 70))
     monkeypatch.setattr("analogdfc.wires.elimination._LARGE", 6)
     double = terminal_admittance(g, r, 2 * r)
-    monkeypatch.setattr("analogdfc.wires.terminals._LARGE", 100)
+    monkeypatch.setattr("analogdfc.wires.terminals.LARGE", 100)
     SOLUTIONS.forget()
     single = terminal_admittance(g, r, 2 * r)
     assert 1e-8 < np.abs(single / double - 1).max() < 1e-5
@@ -262,7 +262,7 @@ def test_what_an_array_hands_on_is_part_of_its_admittance(
     g = 10 ** np.random.default_rng(6).uniform(-6, -5, (50, 34))
     y = terminal_admittance(g, r_word, r_bit)
     monkeypatch.setattr("analogdfc.wires.terminals._SHARED", 0)
-    monkeypatch.setattr("analogdfc.wires.terminals._LARGE", cells)
+    monkeypatch.setattr("analogdfc.wires.terminals.LARGE", cells)
     found = loaded_transfer(g, r_word, r_bit)
     tolerance = 3e-6 if cells == 0 and r_word and r_bit else 1e-12
     np.testing.assert_allclose(found.transfer, -y[50:, :50], rtol=tolerance)

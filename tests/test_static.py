@@ -275,7 +275,7 @@ def test_columns_of_wide_arrays_that_reach_each_other_by_little_are_solved_as_ot
     for weak in (1e-4, 1e-2):  # the latter not by little
         some = matrix - weak * torch.rand(20, 20, generator=generator, dtype=torch.float64)
         expected = torch.linalg.solve(some, right)
-        monkeypatch.setattr("analogdfc.circuit.static.folding._WIDE", 0)
+        monkeypatch.setattr("analogdfc.circuit.static.folding.LARGE", 0)
         torch.testing.assert_close(_solved(some, right.clone()), expected, rtol=1e-7, atol=0)
 
 

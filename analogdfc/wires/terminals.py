@@ -30,7 +30,7 @@ from analogdfc.wires.tiles import Tiling
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-_LARGE = 2**19
+LARGE = 2**19
 """Cells beyond which an array is solved in single precision."""
 
 _SHARED = 2**14
@@ -203,7 +203,7 @@ def _in_one(shape: tuple[int, ...], tiling: Tiling | None) -> bool:
 
 def _is_large(shape: Sequence[int], lines: Lines) -> bool:
     """Whether an array is solved in single precision where it can be."""
-    return shape[-2] * shape[-1] > _LARGE and 0 not in (lines.r_word, lines.r_bit)
+    return shape[-2] * shape[-1] > LARGE and 0 not in (lines.r_word, lines.r_bit)
 
 
 def _of_each(

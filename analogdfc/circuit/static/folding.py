@@ -19,6 +19,7 @@ from analogdfc.circuit.static.folded import (
     on_levels,
 )
 from analogdfc.circuit.static.stages import Stages
+from analogdfc.wires.terminals import LARGE
 
 
 def fold_layers(chip: Chip, stages: Stages, control: FoldedControl) -> tuple[FoldedLayer, ...]:
@@ -239,9 +240,6 @@ def _paths(
     )
 
 
-_WIDE = 2**19
-"""Elements of a transfer beyond which arrays are solved in single precision, as in `wires`."""
-
 _WEAK = 0.004
 """What a column gets from all others by amplifiers' finite gain, up to which its third power is
 below single precision."""
@@ -255,7 +253,7 @@ def _solved(matrix: Tensor, right: Tensor) -> Tensor:
     diagonal.
     """
     diagonal = matrix.diagonal()[:, None]
-    if right.numel() > _WIDE:
+    if right.numel() > LARGE:
         others = matrix / -diagonal
         others.diagonal().zero_()
         if float(others.abs().sum(dim=1).max()) <= _WEAK:
