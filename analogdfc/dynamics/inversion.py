@@ -53,9 +53,22 @@ class InversionLoop(ABC):
         The largest one; where it isn't below 0, the loop has no steady state.
         """
 
+    @property
     @abstractmethod
+    def shapes(self) -> tuple[Activation | None, ...]:
+        """The activation that each part of the state goes through; None for one that does not."""
+
+    @abstractmethod
+    def through(self, phi: Activation) -> Self:
+        """The loop with another activation in the place of each.
+
+        Args:
+            phi: the activation.
+        """
+
     def linearised(self) -> Self:
         """The loop with the identity for every activation, whose stability is looked at."""
+        return self.through(get_activation("linear"))
 
     @abstractmethod
     def rate(self, part: int, state: State, target: Tensor) -> Tensor:
@@ -87,7 +100,7 @@ class InversionLoop(ABC):
 
         Differentiable with respect to the feedback weights.
         """
-        unit, target = self._units()
+        unit, target = self.units()
         return torch.cat(self.linearised().rates(unit, target), dim=1).T
 
     def abscissa(self) -> float:
@@ -96,11 +109,11 @@ class InversionLoop(ABC):
 
     def growth(self, dt: float) -> float:
         """Largest factor by which a mode of the linearised loop grows in a step of dt."""
-        unit, target = self._units()
+        unit, target = self.units()
         step = torch.cat(self.linearised().step(unit, target, dt), dim=1).T
         return float(eigenvalues(step).abs().max())
 
-    def _units(self) -> tuple[State, Tensor]:
+    def units(self) -> tuple[State, Tensor]:
         """One sample for each number of the state, in which that is 1 and the others 0."""
         like = self._like()
         eye = torch.eye(sum(self.sizes), dtype=like.dtype, device=like.device)
@@ -202,9 +215,14 @@ class ControllerLoop(InversionLoop):
         c = self.controller
         return -c.alpha / c.tau_u if c.integrates and self._targets() > narrowest else -1.0
 
-    def linearised(self) -> Self:
+    @property
+    def shapes(self) -> tuple[Activation | None, ...]:
         """See `InversionLoop`."""
-        return replace(self, activations=(get_activation("linear"),) * len(self.weights))
+        return (*self.activations, *(None,) * (len(self.sizes) - len(self.weights)))
+
+    def through(self, phi: Activation) -> Self:
+        """See `InversionLoop`."""
+        return replace(self, activations=(phi,) * len(self.weights))
 
     def rate(self, part: int, state: State, target: Tensor) -> Tensor:
         """See `InversionLoop`."""
@@ -299,9 +317,14 @@ class FastLoop(InversionLoop):
         n, m = self.weights.shape
         return -self.alpha if n < m else -1.0
 
-    def linearised(self) -> Self:
+    @property
+    def shapes(self) -> tuple[Activation | None, ...]:
         """See `InversionLoop`."""
-        return replace(self, activation=get_activation("linear"))
+        return self.activation, None
+
+    def through(self, phi: Activation) -> Self:
+        """See `InversionLoop`."""
+        return replace(self, activation=phi)
 
     def rate(self, part: int, state: State, target: Tensor) -> Tensor:
         """See `InversionLoop`."""
@@ -370,9 +393,14 @@ class ChainedLoop(InversionLoop):
         """See `InversionLoop`."""
         return max(loop.floor for loop in self.loops)
 
-    def linearised(self) -> Self:
+    @property
+    def shapes(self) -> tuple[Activation | None, ...]:
         """See `InversionLoop`."""
-        return replace(self, loops=tuple(loop.linearised() for loop in self.loops))
+        return tuple(phi for loop in self.loops for phi in loop.shapes)
+
+    def through(self, phi: Activation) -> Self:
+        """See `InversionLoop`."""
+        return replace(self, loops=tuple(loop.through(phi) for loop in self.loops))
 
     def rate(self, part: int, state: State, target: Tensor) -> Tensor:
         """See `InversionLoop`."""

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from analogdfc.dynamics.inversion import InversionLoop, State
+from analogdfc.dynamics.inversion import InversionLoop
+from analogdfc.dynamics.inversion_steps import simulated
 from analogdfc.dynamics.linalg import inverse
 from analogdfc.errors import ConvergenceError, UserError
 
@@ -90,16 +91,15 @@ class Simulation(Settling):
 
     def settle(self, loop: InversionLoop, target: Tensor) -> Settled:
         """See `Settling`."""
-        state = loop.start(target)
-        residual = math.inf
-        for taken in range(1, self.steps + 1):
-            state = loop.step(state, target, self.dt)
-            if taken % _EVERY == 0 or taken == self.steps:
-                residual = _residual(loop, state, target)
-                if residual <= self.tolerance or residual == math.inf:
-                    break
+        run = simulated(loop, target, self.dt)
+        for taken in range(0, self.steps, _EVERY):
+            run.advance(min(_EVERY, self.steps - taken))
+            residual = run.residual()
+            if residual <= self.tolerance or residual == math.inf:
+                break
         if not (math.isfinite(residual) and residual <= self.required):
             raise ConvergenceError(self._failure(loop, residual))
+        state = run.state()
         return Settled(tuple(state[i] for i in loop.places), residual)
 
     def check(self, loop: InversionLoop, name: str) -> None:
@@ -117,15 +117,6 @@ class Simulation(Settling):
             f"change are {residual:.2g} of the target, its slowest linear mode decays at "
             f"{-slowest:.2g}. Allow more steps, or raise the leak alpha"
         )
-
-
-def _residual(loop: InversionLoop, state: State, target: Tensor) -> float:
-    """Largest rate of change of a sample relative to its target; infinite if undefined."""
-    rates = torch.cat(loop.rates(state, target), dim=1).abs().amax(dim=1)
-    scale = target.abs().amax(dim=1)
-    relative = torch.where(rates == 0, 0.0, rates / scale)
-    worst = float(relative.max())
-    return worst if math.isfinite(worst) else math.inf
 
 
 def _too_long(loop: InversionLoop, dt: float, growth: float) -> str:

@@ -144,6 +144,8 @@ _SAID = {
     "feedback 3": ("degree", "between B and -W^T of the output layer"),
     "to ndi": ("degree", "between the error of the first layer and that of non-dynamic inversion"),
     "abscissa": ("1", "largest real part of the loops' eigenvalues"),
+    "changed": ("1", "times that a loop had become unstable, and its feedback was changed"),
+    "residual": ("1", "largest rate of change at the simulations' end, of the target"),
 }
 
 
@@ -158,6 +160,8 @@ def _measure(found: dict[str, list[float]], rule: LearningRule, x: Tensor, y: Te
     if not isinstance(rule, Dynamic):
         return
     found["abscissa"].append(max(rule.abscissas()))
+    found["changed"].append(float(rule.stabilisations))
+    found["residual"].append(rule.residual)
     kept = [None if p.grad is None else p.grad.clone() for p in network.parameters()]
     start, alpha = None if single else rule.feedback, rule.controls[0].alpha
     twin = NonDynamicInversion(network, start, alpha, max_norm=MAX_NORM)
