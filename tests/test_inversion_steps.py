@@ -125,7 +125,8 @@ def test_the_rest_is_that_of_the_differential_equations(name: str) -> None:
     loop = LOOPS[name]()
     target = 0.2 * normal(2, 1, loop.units()[1].shape[1])
     found = Simulation(dt=0.1, steps=10000, required=1e-8).settle(loop, target)
-    state = torch.from_numpy(integrated(loop, target, 1000.0))[None].split(list(loop.sizes), dim=1)
+    end = torch.from_numpy(integrated(loop, target, 1000.0))[None]
+    state = torch.split(end, list(loop.sizes), dim=1)
     for error, place in zip(found.errors, loop.places, strict=True):
         torch.testing.assert_close(error, state[place], rtol=1e-6, atol=1e-7)
 
