@@ -12,12 +12,15 @@ Q = -B, so that a loop with Q = W^T is stable, and the paper's u is -u; delta is
 from __future__ import annotations
 
 import itertools
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from analogdfc.activations import Activation, get_activation
@@ -25,6 +28,7 @@ from analogdfc.controller import Controller
 from analogdfc.dynamics.abscissa import eigenvalues, spectral_abscissa
 
 State = tuple[Tensor, ...]
+_Complex = NDArray[np.complex128]
 
 
 class InversionLoop(ABC):
@@ -145,30 +149,33 @@ class _Pair(NamedTuple):
     def abscissa(self) -> float:
         """Largest real part of an eigenvalue."""
         modes = _roots(self.a + self.b, self.a * self.b + self.gain * self._products())
-        return max([float(modes.real.max()), *self._left_alone(-self.a, -self.b)])
+        return max(float(modes.real.max()), *self._left_alone(-self.a, -self.b))
 
     def growth(self, dt: float) -> float:
         """Largest factor of a mode in a step of dt, in which s sees the delta that has moved."""
         a, b = 1 - dt * self.a, 1 - dt * self.b
         products = self._products()
-        modes = _roots(dt * dt * self.gain * products - a - b, torch.full_like(products, a * b))
-        return max([float(modes.abs().max()), *self._left_alone(abs(a), abs(b))])
+        modes = _roots(dt * dt * self.gain * products - a - b, np.full_like(products, a * b))
+        return max(float(np.abs(modes).max()), *self._left_alone(abs(a), abs(b)))
 
-    def _products(self) -> Tensor:
-        """Eigenvalues of the smaller product, complex."""
+    def _products(self) -> _Complex:
+        """Eigenvalues of the smaller product."""
         n, m = self.w.shape
-        return eigenvalues(self.w @ self.q if n <= m else self.q @ self.w)
+        return eigenvalues(self.w @ self.q if n <= m else self.q @ self.w).numpy()
 
     def _left_alone(self, delta: float, s: float) -> tuple[float, ...]:
-        """Modes of a delta that W doesn't see, or of an s that Q doesn't pass on, if any."""
+        """Modes of a delta that W doesn't see, or of an s that Q doesn't pass on.
+
+        Where neither is: what is below all others.
+        """
         n, m = self.w.shape
-        return (delta,) if n < m else (s,) if n > m else ()
+        return (delta,) if n < m else (s,) if n > m else (-math.inf,)
 
 
-def _roots(b: Tensor | float, c: Tensor) -> Tensor:
-    """Both roots of z^2 + b z + c for each of the complex c."""
-    root = torch.sqrt(b * b - 4 * c)
-    return torch.cat([(-b + root) / 2, (-b - root) / 2])
+def _roots(b: _Complex | float, c: _Complex) -> _Complex:
+    """Both roots of z^2 + b z + c for each of the c; NumPy's, which for few are the quicker."""
+    root = np.sqrt(b * b - 4 * c)
+    return np.concatenate([(-b + root) / 2, (-b - root) / 2])
 
 
 @dataclass(frozen=True)

@@ -207,10 +207,11 @@ class DeltaRule(LearningRule):
 
     def _write_deltas(self, deltas: Sequence[Tensor], inputs: Sequence[Tensor]) -> None:
         """Fill `.grad` from delta_1..delta_L and r_0..r_{L-1}, averaged over the batch."""
-        count = len(inputs[0])
-        self._write(
-            [d.T @ r / count for d, r in zip(deltas, inputs, strict=True)],
-            [d.mean(dim=0) for d in deltas],
+        # Sign and count go into the smaller factor: a pass over the weights costs as the product.
+        scaled = [d / -len(inputs[0]) for d in deltas]
+        self._give(
+            [d.T @ r for d, r in zip(scaled, inputs, strict=True)],
+            [d.sum(dim=0) for d in scaled],
         )
         for i in self.frozen:
             self.network.weights[i - 1].grad = None

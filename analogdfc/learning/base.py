@@ -266,10 +266,17 @@ class LearningRule(ABC):
         self, weights: Sequence[Tensor], biases: Sequence[Tensor], *, ours: bool = False
     ) -> None:
         """Make gradients of updates, in their own memory where nobody else has them."""
-        updates = [*zip(self.network.weights, weights, strict=True)]
-        updates += zip(self.network.biases, biases, strict=True)
-        for parameter, update in updates:
-            parameter.grad = update.neg_() if ours else update.neg()
+        turned = torch.neg_ if ours else torch.neg
+        self._give([turned(w) for w in weights], [turned(b) for b in biases])
+
+    def _give(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> None:
+        """Hand over gradients, which nobody else has."""
+        for parameters, gradients in (
+            (self.network.weights, weights),
+            (self.network.biases, biases),
+        ):
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
 
 
 class LearnsFeedback(LearningRule):

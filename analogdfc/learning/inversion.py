@@ -23,7 +23,7 @@ from torch import Tensor
 
 from analogdfc.controller import Controller, I
 from analogdfc.dynamics.inversion import ChainedLoop, ControllerLoop, InversionLoop
-from analogdfc.dynamics.linalg import inverse
+from analogdfc.dynamics.linalg import inverse, pseudo_inverse
 from analogdfc.dynamics.settling import Settling, Simulation
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.learning._deltas import SequentialFeedback, propagate
@@ -362,5 +362,5 @@ class Pseudobackpropagation(ErrorDriven):
         }
 
     def _hidden(self, error: Tensor, slopes: Sequence[Tensor]) -> list[Tensor]:
-        inverses = [torch.linalg.pinv(w) for w in list(self.network.weights)[1:]]
+        inverses = [pseudo_inverse(w) for w in list(self.network.weights)[1:]]
         return bounded(propagate(error, inverses, slopes), self.max_norm)

@@ -122,9 +122,47 @@ class SGD(OptimizerSettings):
 
     def make(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimiser of these parameters, at its start."""
-        return torch.optim.SGD(
-            parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
-        )
+        kind = torch.optim.SGD if self.momentum > 0 else Descent
+        return kind(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+
+
+class Descent(torch.optim.SGD):
+    """Gradient descent without momentum, in place: w <- (1 - lr decay) w - lr gradient.
+
+    PyTorch's own adds the decay to a copy of the gradient, which for large layers learning from
+    single samples takes three times as long. Its fused form takes gradients in another order of
+    memory than the parameters' for what they are not.
+
+    >>> parameter = torch.nn.Parameter(torch.ones(2))
+    >>> parameter.grad = torch.tensor([1.0, -1.0])
+    >>> _ = Descent([parameter], lr=0.5, weight_decay=0.5).step()
+    >>> parameter.tolist()
+    [0.25, 1.25]
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Take a step.
+
+        Args:
+            closure: computes the loss, with the gradients; by default they are there.
+
+        Returns:
+            What the closure returns.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            rate, kept = group["lr"], 1 - group["lr"] * group["weight_decay"]
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                if kept != 1:
+                    parameter.mul_(kept)
+                parameter.add_(parameter.grad, alpha=-rate)
+        return loss
 
 
 OPTIMIZERS: dict[str, type[OptimizerSettings]] = {"adam": Adam, "sgd": SGD}
