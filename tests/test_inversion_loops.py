@@ -47,6 +47,37 @@ def test_the_matrix_is_equation_s9_and_the_short_cut_to_its_abscissa_agrees(
     seed=seeds(),
     n=st.integers(1, 5),
     m=st.integers(1, 5),
+    alpha=st.sampled_from([0.0, 0.01, 0.5]),
+    noise=st.sampled_from([0.0, 0.03, 0.3, 3.0]),
+    fast=st.booleans(),
+)
+def test_a_loop_is_called_stable_where_its_eigenvalues_say_so(
+    seed: int, n: int, m: int, alpha: float, noise: float, fast: bool
+) -> None:
+    w = normal(seed, n, m)
+    q = w.T + noise * normal(seed + 1, m, n)
+    control = I(alpha=alpha, tau_u=2.0)
+    loop = FastLoop(w, TANH, q, alpha) if fast else ControllerLoop((w,), (TANH,), q, control)
+    largest = float(np.linalg.eigvals(loop.matrix().numpy()).real.max())
+    if abs(largest) > 1e-6:
+        assert loop.is_stable() == (largest < 0)
+    assert loop.is_stable(abs(largest) + 1e-6)
+
+
+def test_a_loop_of_transposed_weights_is_stable_without_eigenvalues(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("analogdfc.dynamics.inversion_modes.eigenvalues", None)
+    w = normal(0, 4, 30)
+    q = w.T + 0.02 * normal(1, 30, 4)
+    assert ControllerLoop((w,), (TANH,), q, I(alpha=0.01)).is_stable()
+    assert FastLoop(w.T, TANH, q.T, 0.01).is_stable()
+
+
+@given(
+    seed=seeds(),
+    n=st.integers(1, 5),
+    m=st.integers(1, 5),
     dt=st.sampled_from([0.1, 1.5]),
     control=st.sampled_from(["controller", "fast"]),
 )

@@ -134,12 +134,13 @@ def test_sizes_and_epochs_below_one_are_refused() -> None:
     ("settings", "make"),
     [
         (SGD(lr=0.1, momentum=0.5), lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.5)),
+        (SGD(lr=0.1, weight_decay=0.2), lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.2)),
         (
             Adam(lr=0.01, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1),
             lambda p: torch.optim.Adam(p, lr=0.01, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1),
         ),
     ],
-    ids=["sgd", "adam"],
+    ids=["sgd, momentum", "sgd, decay", "adam"],
 )
 @pytest.mark.parametrize("clip", [None, 0.02])
 def test_backpropagation_trains_as_pytorch_does(
@@ -586,3 +587,28 @@ def test_the_figure_shows_each_part_that_there_is() -> None:
     empty = training_figure([], 1)
     empty.canvas.draw()
     assert not empty.axes[0].lines
+
+
+def test_descent_takes_gradients_in_any_order_of_memory_and_leaves_what_has_none() -> None:
+    start, gradient = torch.rand(5, 3, dtype=torch.float64), torch.rand(3, 5).double().T
+    parameters = [nn.Parameter(start.clone()) for _ in range(3)]
+    ours = SGD(lr=0.1, weight_decay=0.3).make([parameters[0], parameters[2]])
+    theirs = torch.optim.SGD([parameters[1]], lr=0.1, weight_decay=0.3)
+    for _ in range(3):
+        parameters[0].grad, parameters[1].grad = gradient, gradient.clone()
+        ours.step()
+        theirs.step()
+    torch.testing.assert_close(parameters[0], parameters[1], rtol=1e-13, atol=1e-14)
+    assert torch.equal(parameters[2], start)
+
+
+def test_descent_asks_for_the_loss_where_it_is_told_how() -> None:
+    parameter = nn.Parameter(torch.ones(2))
+    optimizer = SGD(lr=0.5).make([parameter])
+
+    def closure() -> float:
+        parameter.grad = 2 * parameter.detach()
+        return float(parameter.detach().square().sum())
+
+    assert optimizer.step(closure) == 2.0
+    assert parameter.tolist() == [0.0, 0.0]

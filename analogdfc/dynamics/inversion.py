@@ -12,23 +12,20 @@ Q = -B, so that a loop with Q = W^T is stable, and the paper's u is -u; delta is
 from __future__ import annotations
 
 import itertools
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple, Self
+from typing import Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from analogdfc.activations import Activation, get_activation
 from analogdfc.controller import Controller
 from analogdfc.dynamics.abscissa import eigenvalues, spectral_abscissa
+from analogdfc.dynamics.inversion_modes import Pair
 
 State = tuple[Tensor, ...]
-_Complex = NDArray[np.complex128]
 
 
 class InversionLoop(ABC):
@@ -111,6 +108,14 @@ class InversionLoop(ABC):
         """Largest real part of the eigenvalues of `matrix`, per unit of time; < 0 if stable."""
         return spectral_abscissa(self.matrix())
 
+    def is_stable(self, allowed: float = 0.0) -> bool:
+        """Whether `abscissa` is no larger than what is allowed.
+
+        Args:
+            allowed: the largest real part, >= 0, per unit of time.
+        """
+        return self.abscissa() <= allowed
+
     def growth(self, dt: float) -> float:
         """Largest factor by which a mode of the linearised loop grows in a step of dt."""
         unit, target = self.units()
@@ -131,51 +136,6 @@ class InversionLoop(ABC):
     @abstractmethod
     def _targets(self) -> int:
         """Neurons of the layer whose error is the target."""
-
-
-class _Pair(NamedTuple):
-    """Two populations that inhibit each other, with modes from the smaller one of W Q and Q W.
-
-    d delta/dt = -a delta + Q s, d s/dt = -b s - gain W delta: for each eigenvalue mu of W Q,
-    (lambda + a) (lambda + b) = -gain mu.
-    """
-
-    w: Tensor
-    q: Tensor
-    a: float
-    b: float
-    gain: float
-
-    def abscissa(self) -> float:
-        """Largest real part of an eigenvalue."""
-        modes = _roots(self.a + self.b, self.a * self.b + self.gain * self._products())
-        return max(float(modes.real.max()), *self._left_alone(-self.a, -self.b))
-
-    def growth(self, dt: float) -> float:
-        """Largest factor of a mode in a step of dt, in which s sees the delta that has moved."""
-        a, b = 1 - dt * self.a, 1 - dt * self.b
-        products = self._products()
-        modes = _roots(dt * dt * self.gain * products - a - b, np.full_like(products, a * b))
-        return max(float(np.abs(modes).max()), *self._left_alone(abs(a), abs(b)))
-
-    def _products(self) -> _Complex:
-        """Eigenvalues of the smaller product."""
-        n, m = self.w.shape
-        return eigenvalues(self.w @ self.q if n <= m else self.q @ self.w).numpy()
-
-    def _left_alone(self, delta: float, s: float) -> tuple[float, ...]:
-        """Modes of a delta that W doesn't see, or of an s that Q doesn't pass on.
-
-        Where neither is: what is below all others.
-        """
-        n, m = self.w.shape
-        return (delta,) if n < m else (s,) if n > m else (-math.inf,)
-
-
-def _roots(b: _Complex | float, c: _Complex) -> _Complex:
-    """Both roots of z^2 + b z + c for each of the c; NumPy's, which for few are the quicker."""
-    root = np.sqrt(b * b - 4 * c)
-    return np.concatenate([(-b + root) / 2, (-b - root) / 2])
 
 
 @dataclass(frozen=True)
@@ -248,17 +208,21 @@ class ControllerLoop(InversionLoop):
         """See `InversionLoop`."""
         return super().abscissa() if self._pair is None else self._pair.abscissa()
 
+    def is_stable(self, allowed: float = 0.0) -> bool:
+        """See `InversionLoop`."""
+        return super().is_stable(allowed) if self._pair is None else self._pair.is_stable(allowed)
+
     def growth(self, dt: float) -> float:
         """See `InversionLoop`."""
         return super().growth(dt) if self._pair is None else self._pair.growth(dt)
 
     @property
-    def _pair(self) -> _Pair | None:
+    def _pair(self) -> Pair | None:
         """The paper's control of a single layer, whose modes need no large matrix."""
         c = self.controller
         if len(self.weights) > 1 or not c.integrates or c.k_p > 0 or c.differentiates:
             return None
-        return _Pair(self.weights[0], self.feedback, 1.0, c.alpha / c.tau_u, 1 / c.tau_u)
+        return Pair(self.weights[0], self.feedback, 1.0, c.alpha / c.tau_u, 1 / c.tau_u)
 
     def _forward(self, i: int, state: State) -> Tensor:
         return self.activations[i].function(state[i]) @ self.weights[i].T
@@ -352,13 +316,17 @@ class FastLoop(InversionLoop):
         """See `InversionLoop`."""
         return self._pair.abscissa()
 
+    def is_stable(self, allowed: float = 0.0) -> bool:
+        """See `InversionLoop`."""
+        return self._pair.is_stable(allowed)
+
     def growth(self, dt: float) -> float:
         """See `InversionLoop`."""
         return self._pair.growth(dt)
 
     @property
-    def _pair(self) -> _Pair:
-        return _Pair(self.weights, self.feedback, self.alpha, 1.0, 1.0)
+    def _pair(self) -> Pair:
+        return Pair(self.weights, self.feedback, self.alpha, 1.0, 1.0)
 
     def _like(self) -> Tensor:
         return self.weights

@@ -220,9 +220,10 @@ class Inversion(ErrorDriven):
     def _watch(self) -> None:
         """Stabilise the loops that need it."""
         for name, loop, feedback in self.loops():
-            if (slowest := loop.abscissa()) <= ROUNDING:
+            if loop.is_stable(ROUNDING):
                 self._accept(name, loop)
                 continue
+            slowest = loop.abscissa()
             if self.monitor.stabiliser is None:
                 raise ConvergenceError(f"{name}: {unstable(slowest)}")
             change = _system(loop)

@@ -43,20 +43,20 @@ COSTS = {
         "ddtp-linear": Cost(1_000, 500),
     },
     "1x1000": {
-        "bp": Cost(4_500),
-        "fa": Cost(4_500),
-        "pbp": Cost(5_500),
-        "ndi": Cost(5_500),
+        "bp": Cost(1_200),
+        "fa": Cost(1_200),
+        "pbp": Cost(1_500),
+        "ndi": Cost(1_900),
     },
     "classes": {
         "bp": Cost(400),
         "fa": Cost(400),
     },
     "di-autoencoder": {
-        "bp": Cost(300),
-        "fa": Cost(300),
-        "pbp": Cost(6_000),
-        "ndi": Cost(6_000),
+        "bp": Cost(220),
+        "fa": Cost(220),
+        "pbp": Cost(900),
+        "ndi": Cost(1_400),
     },
     "5x256": {
         "bp": Cost(140),
