@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from analogdfc.activations import activate
-from analogdfc.dynamics.linalg import applied, corrected, inverse, positive
+from analogdfc.dynamics.linalg import applied, corrected, inverse, multiplied, positive
 from analogdfc.dynamics.loop import Loop, feedback_jacobians, is_identity, presynaptic
 from analogdfc.network import Forward
 from analogdfc.samples import check_samples
@@ -128,10 +128,10 @@ def carried(loop: Loop, slopes: list[Tensor], u: Tensor | None, dtype: torch.dty
         pushed = [q if q.dim() == 2 else q[part] for q in pushes]
         moved = pushed[0] * factors[0]
         for w, q, slope in zip(weights[:-1], pushed[1:], factors[1:], strict=True):
-            flat = moved.view(len(slope) * n_out, -1) @ w.T
+            flat = multiplied(moved.view(len(slope) * n_out, -1), w.T)
             moved = flat.view(-1, n_out, len(w)).add_(q).mul_(slope)
         # With the few rows of the last weights first, this narrow product takes half the time.
-        flat = weights[-1] @ moved.view(-1, moved.shape[-1]).T
+        flat = multiplied(weights[-1], moved.view(-1, moved.shape[-1]).T)
         out[part] = flat.view(n_out, -1, n_out).transpose(0, 1)
     return out.add_(last).mul_(factor)
 
