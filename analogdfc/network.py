@@ -12,6 +12,7 @@ from torch.nn.functional import linear
 from analogdfc.activations import Activation, activate, get_activation
 from analogdfc.errors import UserError
 from analogdfc.memory import check_memory
+from analogdfc.products import affine
 from analogdfc.states import State, checked
 
 __all__ = ["Forward", "Network", "check_network", "forward_pass"]
@@ -64,7 +65,8 @@ def forward_pass(layers: Iterable[tuple[Tensor, Tensor, Activation]], x: Tensor)
                 f"inputs {tuple(x.shape)} do not fit the first layer: expected (batch, "
                 f"{w.shape[1]})"
             )
-        v.append(linear(r[-1], w, b))
+        # Where a gradient is wanted it may be one of torch.func's, which NumPy knows nothing of.
+        v.append((linear if torch.is_grad_enabled() else affine)(r[-1], w, b))
         r.append(activate(phi, v[-1]))
     return Forward(tuple(v), tuple(v), tuple(r))
 

@@ -24,6 +24,7 @@ from analogdfc.dynamics.loop import Loop, in_single, is_identity
 from analogdfc.dynamics.steady import carried, damped_by, slopes_of
 from analogdfc.errors import ConvergenceError
 from analogdfc.network import Forward
+from analogdfc.products import multiplied
 
 _Inverse = Callable[[Tensor], Tensor]
 """What a matrix is applied by without being formed."""
@@ -255,7 +256,7 @@ def _response(loop: Loop, slopes: list[Tensor], u: Tensor) -> Tensor:
     """J Q u of direct feedback, (batch, n_L)."""
     moved: Tensor | None = None
     for w, q, slope in zip(loop.weights, loop.feedback, slopes, strict=True):
-        pushed = u.clone() if is_identity(q) else u @ q.T
-        moved = (pushed if moved is None else pushed.addmm_(moved, w.T)).mul_(slope)
+        pushed = u.clone() if is_identity(q) else multiplied(u, q.T)
+        moved = (pushed if moved is None else pushed.add_(multiplied(moved, w.T))).mul_(slope)
     assert moved is not None
     return moved

@@ -10,6 +10,7 @@ from analogdfc.dynamics.graphs import repeat
 from analogdfc.dynamics.integrators import Euler
 from analogdfc.dynamics.loop import Loop, LoopState, free_state, is_identity
 from analogdfc.dynamics.simulation import check_finite, check_run
+from analogdfc.products import affine, multiplied
 
 CHUNK = 8
 """Steps whose outer products are summed by one matrix product; few, for the cache."""
@@ -108,10 +109,10 @@ class AveragedRun:
         """Feedback of all layers under the control signal."""
         if self.loop.pathway:
             for h, a in zip(self.h, self.loop.pathway.stems, strict=True):
-                torch.mm(self.u, a.T, out=h)
+                multiplied(self.u, a.T, h)
                 activate(self.loop.pathway.activation, h, h)
         for source, q, out in self.products:
-            torch.mm(source, q, out=out)
+            multiplied(source, q, out)
         if self.alone:
             self.pushes[-1].copy_(self.u)
 
@@ -126,7 +127,7 @@ class AveragedRun:
     def _feed(self, i: int, slot: int, out: Tensor) -> Tensor:
         """Feedforward compartment of layer i + 1, from a slot of the layer below."""
         below, w = self.r_slots[i - 1][slot], self.loop.weights[i]
-        return torch.addmm(self.loop.biases[i], below, w.T, out=out)
+        return affine(below, w, self.loop.biases[i], out)
 
     def _basal(self, slot: int) -> None:
         """Feedforward compartments under the new activations below; v - v_ff for the linear rule.
@@ -161,7 +162,7 @@ class AveragedRun:
             self.summed[i] += d.sum(dim=0)
             if i > 0:
                 flat = self.r[i - 1][:count].flatten(0, 1)
-                self.weights[i].addmm_(d.flatten(0, 1).T, flat)
+                self.weights[i] += multiplied(d.flatten(0, 1).T, flat)
 
 
 @torch.inference_mode()

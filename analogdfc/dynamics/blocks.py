@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analogdfc.dynamics.layout import Index, Layout, port_places
-from analogdfc.dynamics.linalg import multiplied
+from analogdfc.products import multiplied
 
 __all__ = ["BlockMatrix", "Coupling", "Pairs", "Part", "in_cells", "merged"]
 

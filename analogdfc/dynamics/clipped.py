@@ -19,8 +19,9 @@ from torch import Tensor
 
 from analogdfc.dynamics.channels import Nonlinear
 from analogdfc.dynamics.factor import Factor
-from analogdfc.dynamics.linalg import inverse, multiplied
+from analogdfc.dynamics.linalg import inverse
 from analogdfc.errors import ConvergenceError
+from analogdfc.products import multiplied
 
 _ITERATIONS = 12
 

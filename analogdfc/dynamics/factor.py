@@ -19,9 +19,10 @@ from torch import Tensor
 
 from analogdfc.dynamics.blocks import BlockMatrix, Coupling, Pairs, in_cells, merged
 from analogdfc.dynamics.layout import Index, Layout
-from analogdfc.dynamics.linalg import inverse, multiplied
+from analogdfc.dynamics.linalg import inverse
 from analogdfc.dynamics.pieces import Inverse
 from analogdfc.dynamics.sweeps import ACCURACY, Sweeps, by_cells
+from analogdfc.products import multiplied
 
 __all__ = ["Factor", "is_wide"]
 

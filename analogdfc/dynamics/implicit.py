@@ -21,9 +21,9 @@ from analogdfc.dynamics.channels import Kind, Nonlinear
 from analogdfc.dynamics.clipped import Beyond, Clipped
 from analogdfc.dynamics.factor import Factor, is_wide
 from analogdfc.dynamics.layout import port_places
-from analogdfc.dynamics.linalg import multiplied
 from analogdfc.dynamics.substitution import SLOW, SUBSTITUTIONS, Group, Pace, largest
 from analogdfc.errors import ConvergenceError
+from analogdfc.products import multiplied
 
 __all__ = ["Implicit"]
 

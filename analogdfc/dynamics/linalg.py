@@ -105,29 +105,6 @@ def orthonormal(matrix: Tensor) -> Tensor:
     return torch.from_numpy(np.linalg.qr(matrix.detach().numpy()).Q)
 
 
-def multiplied(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
-    """Products of matrices: narrow ones, or many small ones by a few columns each.
-
-    NumPy's take a sixth to a half of the time of PyTorch's there. Where a gradient is wanted,
-    PyTorch's are taken.
-
-    Args:
-        left: (..., m, k).
-        right: (..., k, n).
-        out: where the products are written, (..., m, n); by default memory of their own.
-
-    Returns:
-        (..., m, n).
-    """
-    if left.device.type != "cpu" or left.requires_grad or right.requires_grad:
-        return left @ right if out is None else out.copy_(left @ right)
-    with np.errstate(over="ignore", invalid="ignore"):  # as PyTorch, which leaves them to others
-        if out is None:
-            return torch.from_numpy(np.matmul(left.numpy(), right.numpy()))
-        np.matmul(left.numpy(), right.numpy(), out=out.numpy())
-    return out
-
-
 def applied(inverses: Tensor, right: Tensor) -> Tensor:
     """Small matrices times vectors, without a gradient on the CPU.
 

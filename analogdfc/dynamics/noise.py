@@ -11,7 +11,6 @@ from torch import Tensor
 
 from analogdfc.activations import Activation, activate, get_activation
 from analogdfc.dynamics.gaussian import Gaussian
-from analogdfc.dynamics.linalg import multiplied
 from analogdfc.dynamics.loop import (
     Loop,
     LoopState,
@@ -24,6 +23,7 @@ from analogdfc.dynamics.loop import (
 )
 from analogdfc.dynamics.simulation import check_finite, check_run
 from analogdfc.errors import UserError
+from analogdfc.products import multiplied
 
 _LINEAR = get_activation("linear")
 

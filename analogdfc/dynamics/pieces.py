@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analogdfc.dynamics.linalg import inverse, multiplied
+from analogdfc.dynamics.linalg import inverse
+from analogdfc.products import multiplied
 
 __all__ = ["Inverse"]
 

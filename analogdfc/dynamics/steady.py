@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from analogdfc.activations import activate
-from analogdfc.dynamics.linalg import applied, corrected, inverse, multiplied, positive
+from analogdfc.dynamics.linalg import applied, corrected, inverse, positive
 from analogdfc.dynamics.loop import Loop, feedback_jacobians, is_identity, presynaptic
 from analogdfc.network import Forward
+from analogdfc.products import affine, multiplied
 from analogdfc.samples import check_samples
 
 # Rounding of an output neuron, in units in the last place, that no residual is asked to undercut.
@@ -68,8 +69,8 @@ def rest(loop: Loop, free: Forward, u: Tensor) -> Forward:
     seen = presynaptic(loop, u)
     for i, (w, b, q) in enumerate(zip(loop.weights, loop.biases, loop.feedback, strict=True)):
         if i:
-            v_ff.append(torch.addmm(b, r[-1], w.T))
-        v.append(v_ff[i] + seen[i] if is_identity(q) else torch.addmm(v_ff[i], seen[i], q.T))
+            v_ff.append(affine(r[-1], w, b))
+        v.append(v_ff[i] + seen[i] if is_identity(q) else affine(seen[i], q, v_ff[i]))
         r.append(activate(loop.activations[i], v[i]))
     return Forward(tuple(v), tuple(v_ff), tuple(r))
 

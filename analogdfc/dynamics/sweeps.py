@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from analogdfc.dynamics.blocks import Coupling, Pairs
-from analogdfc.dynamics.linalg import inverse, multiplied, orthonormal
+from analogdfc.dynamics.linalg import inverse, orthonormal
 from analogdfc.errors import ConvergenceError
+from analogdfc.products import multiplied
 
 __all__ = ["ACCURACY", "Sweeps", "by_cells"]
 

@@ -18,6 +18,7 @@ from analogdfc.dynamics.steady import rest
 from analogdfc.learning.base import register
 from analogdfc.learning.dfc import FeedbackControl
 from analogdfc.network import Forward
+from analogdfc.products import multiplied
 
 
 class _AtRest(FeedbackControl):
@@ -38,7 +39,7 @@ class _AtRest(FeedbackControl):
                 d = free.r[1] - layers.r[1]
             d.div_(len(d))
             w.grad = None  # whose memory, still in the cache, the next takes
-            w.grad, b.grad = d.T @ presynaptic, d.sum(dim=0)
+            w.grad, b.grad = multiplied(d.T, presynaptic), d.sum(dim=0)
 
 
 @register(
