@@ -161,9 +161,17 @@ def path_gains(loop: Loop, r: Sequence[Tensor], u: Tensor) -> list[Tensor]:
     down: Tensor | None = None
     for i in range(len(slopes) - 1, 0, -1):
         w = loop.weights[i]
-        down = (last * w if down is None else down @ w) * slopes[i - 1].unsqueeze(1)
-        out.append(down @ feedback[i - 1])
+        moved = last * w if down is None else _rowwise(down, w)
+        down = moved.mul_(slopes[i - 1].unsqueeze(1))
+        out.append(_rowwise(down, feedback[i - 1]))
     return out
+
+
+def _rowwise(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Rows of all samples, (batch, n, k), times one matrix, (k, m), or that of each sample."""
+    if matrix.dim() > 2:
+        return rows @ matrix
+    return multiplied(rows.flatten(0, 1), matrix).unflatten(0, rows.shape[:2])
 
 
 def newton(
@@ -279,8 +287,11 @@ def _damped(
         error = torch.sub(target, layers.output).sub_(trial, alpha=loop.controller.damping)
         found = _largest(error)
         whole = found if whole is None else whole
-        good = (found < size) | (found <= enough)
-        if bool(good.all()) or not bool((worse := ~good & (factor > 1e-3)).any()):
+        falls = found < size
+        if bool(falls.all()):
+            return trial, layers, error, found, whole
+        worse = ~falls & (found > enough) & (factor > 1e-3)
+        if not bool(worse.any()):
             return trial, layers, error, found, whole
         factor = torch.where(worse, factor / 2, factor)
         trial = u + factor.unsqueeze(-1) * step
