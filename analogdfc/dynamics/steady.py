@@ -171,7 +171,7 @@ def _rowwise(rows: Tensor, matrix: Tensor) -> Tensor:
     """Rows of all samples, (batch, n, k), times one matrix, (k, m), or that of each sample."""
     if matrix.dim() > 2:
         return rows @ matrix
-    return multiplied(rows.flatten(0, 1), matrix).unflatten(0, rows.shape[:2])
+    return multiplied(rows.flatten(0, 1), matrix).view(*rows.shape[:2], -1)
 
 
 def newton(
