@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analogdfc.errors import ConvergenceError
+from analogdfc.products import multiplied
 from analogdfc.wires.blocks import Block, Workspace, placed, runs
 
 SINGULAR = (
@@ -160,16 +161,16 @@ def near_diagonal(inner: Tensor, total: Tensor, outer: Tensor, half: Tensor) -> 
     """
     scale = total.rsqrt()
     s = (inner * scale[..., :, None] * scale[..., None, :]).flatten(0, -3)
-    square, eps = s @ s, torch.finfo(s.dtype).eps
+    square, eps = multiplied(s, s), torch.finfo(s.dtype).eps
     least = s * eps
     least.diagonal(dim1=-2, dim2=-1).fill_(eps)
-    if not bool((square @ s <= least).all()):
+    if not bool((multiplied(square, s) <= least).all()):
         return None
     outer *= scale[..., None]
     x, y = outer.flatten(0, -3), half.flatten(0, -3)
-    torch.baddbmm(x, s.mul_(1 / 2).add_(square, alpha=3 / 8), x, out=y)
+    multiplied(s.mul_(1 / 2).add_(square, alpha=3 / 8), x, y).add_(x)
     sums = y.sum(-1, keepdim=True)
-    back = (sums + s @ sums) * scale.flatten(0, -2)[..., None]
+    back = (sums + multiplied(s, sums)) * scale.flatten(0, -2)[..., None]
     return float((back - 1).abs().max())
 
 

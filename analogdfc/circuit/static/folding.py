@@ -19,6 +19,7 @@ from analogdfc.circuit.static.folded import (
     on_levels,
 )
 from analogdfc.circuit.static.stages import Stages
+from analogdfc.products import multiplied
 from analogdfc.wires.terminals import LARGE
 
 
@@ -259,6 +260,6 @@ def _solved(matrix: Tensor, right: Tensor) -> Tensor:
         if float(others.abs().sum(dim=1).max()) <= _WEAK:
             weak = others.float()
             right /= diagonal
-            return right.add_(torch.addmm(weak, weak, weak) @ right.float())
+            return right.add_(multiplied(weak + multiplied(weak, weak), right.float()))
     found: Tensor = torch.linalg.solve(matrix, right)
     return found
