@@ -166,11 +166,12 @@ def near_diagonal(inner: Tensor, total: Tensor, outer: Tensor, half: Tensor) -> 
     least.diagonal(dim1=-2, dim2=-1).fill_(eps)
     if not bool((multiplied(square, s) <= least).all()):
         return None
-    outer *= scale[..., None]
-    x, y = outer.flatten(0, -3), half.flatten(0, -3)
-    multiplied(s.mul_(1 / 2).add_(square, alpha=3 / 8), x, y).add_(x)
+    near = square.mul_(3 / 8).add_(s, alpha=1 / 2)
+    near.diagonal(dim1=-2, dim2=-1).add_(1)
+    near *= scale.flatten(0, -2)[..., None, :]
+    y = multiplied(near, outer.flatten(0, -3), half.flatten(0, -3))
     sums = y.sum(-1, keepdim=True)
-    back = (sums + multiplied(s, sums)) * scale.flatten(0, -2)[..., None]
+    back = (sums + multiplied(s, sums) / 2) * scale.flatten(0, -2)[..., None]
     return float((back - 1).abs().max())
 
 
