@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from analogdfc.dynamics.at_rest import about_the_mean
@@ -53,8 +54,9 @@ class Product(NamedTuple):
     def seconds(self) -> float:
         """CPU time of all of them in a row, by BLAS alone, in this precision.
 
-        The least over the ways in which it can be asked for: each factor as it is or transposed in
-        memory, and the transposed product, of which a narrow one takes half the time or double.
+        The least over the ways in which it can be asked for: PyTorch's or NumPy's, each factor as
+        it is or transposed in memory, and the transposed product, of which a narrow one takes half
+        the time or double.
         """
         return min(_alone(*way, self.dtype) for way in self._ways()) * self.times
 
@@ -69,12 +71,19 @@ def _alone(m: int, k: int, n: int, turn_a: bool, turn_b: bool, dtype: torch.dtyp
     a = torch.rand(k, m, dtype=dtype).T if turn_a else torch.rand(m, k, dtype=dtype)
     b = torch.rand(n, k, dtype=dtype).T if turn_b else torch.rand(k, n, dtype=dtype)
     out = torch.empty(m, n, dtype=dtype)
+    by_torch = partial(torch.mm, a, b, out=out)
+    by_numpy = partial(np.matmul, a.numpy(), b.numpy(), out=out.numpy())
+    return min(_least(by_torch), _least(by_numpy))
+
+
+def _least(call: Callable[[], object]) -> float:
+    """Least CPU time of a call among several, in seconds."""
     count, best = 1, float("inf")
     for _ in range(_REPEATS):
         while True:
             start = time.process_time()
             for _ in range(count):
-                torch.mm(a, b, out=out)
+                call()
             took = time.process_time() - start
             if took >= _LEAST:
                 break
