@@ -18,7 +18,7 @@ ORDER = [
     "lazy", "errors", "samples", "drawing", "tables",
     "states", "memory", "scratch", "files", "records", "trees", "jobs",
     "losses",
-    "activations", "network", "feedback", "controller", "storage", "importing",
+    "products", "activations", "network", "feedback", "controller", "storage", "importing",
     "dynamics", "measures", "learning", "datasets", "training", "tuning", "presets", "cases",
     "devices", "cards", "wires", "arrays", "kits",
     "updating", "circuit", "analysis", "comparison", "recorded", "findings", "spice", "schematics",

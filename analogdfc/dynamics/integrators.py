@@ -20,6 +20,7 @@ from analogdfc.dynamics.loop import (
     output_slope,
     presynaptic,
 )
+from analogdfc.products import affine
 
 
 class Integrator(ABC):
@@ -90,8 +91,8 @@ class Euler(Integrator):
         v: list[Tensor] = []
         r = x
         for i, (w, b, q) in enumerate(zip(loop.weights, loop.biases, loop.feedback, strict=True)):
-            v_ff = torch.addmm(b, r, w.T) if fixed is None else fixed[i]
-            drive = torch.addmm(v_ff, seen[i], q.T)
+            v_ff = affine(r, w, b) if fixed is None else fixed[i]
+            drive = affine(seen[i], q, v_ff)
             v.append(torch.lerp(state.v[i], drive, gain))
             r = activate(loop.activations[i], v[i])
         return LoopState(tuple(v), u_int, u, _moved(state.r_slow, slope, dt))

@@ -13,6 +13,7 @@ from analogdfc.dynamics.neuron import ConductanceNeuron
 from analogdfc.errors import UserError
 from analogdfc.feedback import Feedback, Pathway
 from analogdfc.network import Forward, Network, check_network, forward_pass
+from analogdfc.products import affine, multiplied
 
 _ASKED = 32
 """Rows of a feedback matrix from which on it is asked whether it is the identity."""
@@ -152,7 +153,7 @@ def layer_inputs(loop: Loop, v: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, 
 def feedforward(loop: Loop, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Feedforward compartments v_ff = W r + b of layers 1..L, from r_0..r_{L-1}."""
     layers = zip(loop.weights, loop.biases, inputs, strict=True)
-    return tuple(torch.addmm(b, r, w.T) for w, b, r in layers)
+    return tuple(affine(r, w, b) for w, b, r in layers)
 
 
 def presynaptic(loop: Loop, u: Tensor) -> tuple[Tensor, ...]:
@@ -180,7 +181,8 @@ def is_identity(q: Tensor, least: int = _ASKED) -> bool:
 
 def push(loop: Loop, u: Tensor) -> tuple[Tensor, ...]:
     """Feedback g_i(u) of layers 1..L, (batch, n_i) (Meulemans et al. 2021, eq. 226)."""
-    return tuple(h @ q.T for h, q in zip(presynaptic(loop, u), loop.feedback, strict=True))
+    sources = presynaptic(loop, u)
+    return tuple(multiplied(h, q.T) for h, q in zip(sources, loop.feedback, strict=True))
 
 
 def feedback_jacobians(loop: Loop, u: Tensor | None) -> tuple[Tensor, ...]:

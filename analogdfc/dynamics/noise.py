@@ -23,7 +23,7 @@ from analogdfc.dynamics.loop import (
 )
 from analogdfc.dynamics.simulation import check_finite, check_run
 from analogdfc.errors import UserError
-from analogdfc.products import multiplied
+from analogdfc.products import affine, multiplied
 
 _LINEAR = get_activation("linear")
 
@@ -103,7 +103,7 @@ def euler_maruyama(
     v_fb: list[Tensor] = []
     r = first
     for i, (w, b, phi) in enumerate(zip(loop.weights, loop.biases, loop.activations, strict=True)):
-        v_ff = torch.addmm(b, r, w.T) if i else first
+        v_ff = affine(r, w, b) if i else first
         kick = (dt**0.5 / tau_fb) * noise[i]
         v_fb.append(torch.lerp(state.v_fb[i], pushed[i], dt / tau_fb) + kick)
         v.append(torch.lerp(state.v[i], v_ff + v_fb[i], dt / loop.tau_v))

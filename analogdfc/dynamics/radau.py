@@ -25,6 +25,7 @@ from analogdfc.dynamics.loop import (
 from analogdfc.dynamics.simulation import check_run
 from analogdfc.dynamics.steady import path_gains
 from analogdfc.errors import ConvergenceError, UserError
+from analogdfc.products import affine, multiplied
 
 _ITERATIONS = 6
 """Corrections of the control signal in a span, after which it is shortened."""
@@ -234,15 +235,15 @@ class RadauRun:
         loop, shape = self.loop, u.shape[:2]
         flat = u.flatten(0, 1)
         if self.fused is not None:
-            pushed = torch.split(flat @ self.fused, [len(b) for b in loop.biases], dim=1)
+            pushed = torch.split(multiplied(flat, self.fused), [len(b) for b in loop.biases], dim=1)
         else:
             seen = presynaptic(loop, flat)
-            pushed = tuple(h @ q.T for h, q in zip(seen, loop.feedback, strict=True))
+            pushed = tuple(multiplied(h, q.T) for h, q in zip(seen, loop.feedback, strict=True))
         v, v_ff, r = [], [self.first], list[Tensor]()
         layers = zip(loop.weights, loop.biases, loop.activations, strict=True)
         for i, (w, b, phi) in enumerate(layers):
             if i:
-                v_ff.append(torch.addmm(b, r[-1].flatten(0, 1), w.T).view(*shape, -1))
+                v_ff.append(affine(r[-1].flatten(0, 1), w, b).view(*shape, -1))
             drive = pushed[i].reshape(*shape, -1) + v_ff[i]
             v.append(span.lagged(self.state.v[i], drive))
             r.append(activate(phi, v[i]))

@@ -12,6 +12,7 @@ from analogdfc.dynamics.loop import Loop, LoopState, presynaptic
 from analogdfc.dynamics.noise import NoisyState, euler_maruyama, noisy_free_state
 from analogdfc.dynamics.simulation import check_finite, check_run
 from analogdfc.errors import UserError
+from analogdfc.products import affine
 
 
 class Filters(NamedTuple):
@@ -57,7 +58,7 @@ def _factors(loop: Loop, state: NoisyState, x: Tensor, first: Tensor, nonlinear:
     pre = (x, *r[:-1])
     post: list[Tensor] = []
     for i, (w, b, phi) in enumerate(zip(loop.weights, loop.biases, loop.activations, strict=True)):
-        v_ff = torch.addmm(b, pre[i], w.T) if i else first
+        v_ff = affine(pre[i], w, b) if i else first
         post.append(r[i] - activate(phi, v_ff) if nonlinear else state.v[i] - v_ff)
     return _Factors(tuple(post), pre)
 
