@@ -1,4 +1,4 @@
-"""Rests with random feedback: those of Newton's method and fall-backs, against long simulations.
+"""Rests of random loops: those of Newton's method and fall-backs, against long simulations.
 
 `python -m benchmarks.rests` (minutes)
 """
@@ -28,6 +28,7 @@ TARGET = 0.1
 NETWORKS = 20
 DURATION = 100.0
 DT = 0.08
+STRONG = 2.0
 
 
 class Count(NamedTuple):
@@ -50,17 +51,20 @@ class Count(NamedTuple):
     simulated: int
 
 
-def measure(seed: int, *, transposed: bool = False) -> Count:
+def measure(seed: int, *, transposed: bool = False, scale: float = 1.0) -> Count:
     """The samples of one network.
 
     Args:
         seed: of the network, its feedback and its samples.
         transposed: feedback from the transposed weights instead of random feedback.
+        scale: of W_2..W_L; about 1.5 and beyond, the lags of the layers make some loops oscillate.
     """
     source = torch.Generator().manual_seed(seed)
     network = Network(SIZES, generator=source)
     for w in network.weights:
         w.data = 1.2 * torch.randn(w.shape, dtype=w.dtype, generator=source) / w.shape[1] ** 0.5
+    for w in network.weights[1:]:
+        w.data *= scale
     x = torch.randn(SAMPLES, SIZES[0], dtype=torch.float64, generator=source)
     step = TARGET * torch.randn(SAMPLES, SIZES[-1], dtype=torch.float64, generator=source)
     drawn = [torch.randn(n, SIZES[-1], dtype=x.dtype, generator=source) for n in SIZES[1:-1]]
@@ -73,8 +77,9 @@ def measure(seed: int, *, transposed: bool = False) -> Count:
         target = free.output + step
         root = newton(loop, free, target)
         found = steady_state(loop, free, target)
-        end = _after(loop, free_state(loop, x), x, target, DURATION)
-        late = _after(loop, end, x, target, 0.1 * DURATION)
+        dt = DT / scale**2
+        end = _after(loop, free_state(loop, x), x, target, DURATION, dt)
+        late = _after(loop, end, x, target, 0.1 * DURATION, dt)
         # One that has left the finite numbers doesn't rest.
         rests = (late.u - end.u).abs().amax(-1) < 1e-2 * end.u.abs().amax(-1)
         growth = abscissa(loop, found.layers, found.u)
@@ -94,11 +99,11 @@ def measure(seed: int, *, transposed: bool = False) -> Count:
 
 
 def _after(
-    loop: Loop, state: LoopState, x: torch.Tensor, target: torch.Tensor, duration: float
+    loop: Loop, state: LoopState, x: torch.Tensor, target: torch.Tensor, duration: float, dt: float
 ) -> LoopState:
     method = RungeKutta4(substeps=1)
-    for _ in range(round(duration / DT)):
-        state = method.step(loop, state, x, target, DT)
+    for _ in range(round(duration / dt)):
+        state = method.step(loop, state, x, target, dt)
     return state
 
 
@@ -111,14 +116,15 @@ def main() -> int:
     for name in names:
         table.add_column(name, justify="right")
     wrong = 0
-    for transposed in (False, True):
+    for transposed, scale in ((False, 1.0), (True, 1.0), (True, STRONG)):
         seeds = range(NETWORKS)
         rows = [
-            measure(seed, transposed=transposed)
+            measure(seed, transposed=transposed, scale=scale)
             for seed in tqdm(seeds, file=sys.stderr, leave=False)
         ]
         total = Count(*map(sum, zip(*rows, strict=True)))
         kind = "transposed" if transposed else "random"
+        kind += f", W_2..W_L x {scale:g}" if scale != 1 else ""
         row = [str(n) for n in (NETWORKS, NETWORKS * SAMPLES, *total)]
         table.add_row(kind, *row)
         wrong += total.wrong + total.unstable + total.missed

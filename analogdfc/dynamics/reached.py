@@ -2,8 +2,9 @@
 
 Newton's method on the control signal finds any root: one that is unstable, or another than that to
 which the dynamics go from the free state. Where the map from control signal to output is monotone
-along the way there is but one. Elsewhere the linearised loop has to be stable at both ends and
-nearly straight between them, or the dynamics are followed.
+along the way there is but one: if that is unstable, the loop comes to no rest, and oscillates.
+Elsewhere the linearised loop has to be stable at both ends and nearly straight between them, or the
+dynamics are followed.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ _ALIKE = 3
 _CHANGE = 0.05
 """Change of its movement, relative, up to which it does."""
 
+_RISE, _RISES = 1.1, 500
+"""Factor between two bounds on the fastest mode that are tried, and how many are."""
+
 _NEAR = 0.02
 """Distance of a stable root, relative to its control signal, from which the loop falls into it."""
 
@@ -48,8 +52,9 @@ class SteadyState(NamedTuple):
         residual: largest |r* - r_L - alpha~ u| of a sample over its largest |r* - r_L| of the free
             state, (batch,).
         iterations: Newton steps taken.
-        simulated: samples whose dynamics were followed, since Newton's root from the free state
-            is none, is unstable, or isn't surely theirs, (batch,).
+        simulated: samples whose rest isn't surely Newton's root from the free state, which is none,
+            is unstable, or may be another, (batch,). Their dynamics were followed, save where that
+            root is the only one and unstable.
         root: samples whose signals are those of a root, even of one that they leave, (batch,).
     """
 
@@ -83,30 +88,39 @@ def steady_state(
         iterations: bound on the Newton steps.
     """
     root = newton(loop, free, target, tolerance=tolerance, iterations=iterations)
-    sure = root.converged & _surely_reached(loop, free, root)
+    sure, left = _judged(loop, free, root)
     found = SteadyState(
-        root.layers, root.u, root.converged, root.residual, root.iterations, ~sure, root.converged
+        root.layers, root.u, sure, root.residual, root.iterations, ~sure, root.converged
     )
-    if bool(sure.all()):
+    if not len(left):
         return found
-    return _followed(loop, free, target, found, limit, tolerance, iterations)
+    return _followed(loop, free, target, found, left, limit, tolerance, iterations)
 
 
-def _surely_reached(loop: Loop, free: Forward, root: Root) -> Tensor:
-    """Roots that are stable and that the dynamics surely come to, (batch,)."""
+def _judged(loop: Loop, free: Forward, root: Root) -> tuple[Tensor, Tensor]:
+    """Which roots are stable and surely those that the dynamics come to, and what to follow.
+
+    Returns:
+        Whether a root surely is the rest, (batch,), and the numbers of the samples of which that
+        has to be seen from their dynamics. The others have no rest.
+    """
     probe = _fastest(root)
-    monotone = root.monotone
-    if probe is not None and not bool(stable(loop, _part(root.layers, probe), root.u[probe]).all()):
-        monotone = torch.zeros_like(monotone)
-    if bool(monotone.all()):
-        return monotone
-    left = torch.nonzero(~monotone & root.converged & (root.bend <= _STRAIGHT)).squeeze(-1)
-    sure = monotone.clone()
-    if len(left):
-        u = root.u[left]
-        at_rest = stable(loop, _part(root.layers, left), u)
-        sure[left] = at_rest & stable(loop, _part(free, left), torch.zeros_like(u))
-    return sure
+    only = root.monotone & root.converged
+    if probe is None or bool(stable(loop, _part(root.layers, probe), root.u[probe]).all()):
+        sure, asked = only, root.converged & ~only & (root.bend <= _STRAIGHT)
+    else:
+        sure, asked = torch.zeros_like(only), only | root.converged & (root.bend <= _STRAIGHT)
+    restless = torch.zeros_like(only)
+    where = torch.nonzero(asked).squeeze(-1)
+    if len(where):
+        restless[where] = ~stable(loop, _part(root.layers, where), root.u[where])
+        where = where[~restless[where] & (root.bend[where] <= _STRAIGHT)]
+    if len(where):
+        nothing = torch.zeros_like(root.u[where])
+        sure = sure.index_put((where,), stable(loop, _part(free, where), nothing))
+    # Elsewhere another root may be the one that the dynamics come to.
+    restless &= only
+    return sure, torch.nonzero(~sure & ~restless).squeeze(-1)
 
 
 def _fastest(root: Root) -> slice | None:
@@ -127,14 +141,13 @@ def _followed(
     free: Forward,
     target: Tensor,
     found: SteadyState,
+    where: Tensor,
     limit: Tensor | None,
     tolerance: float,
     iterations: int,
 ) -> SteadyState:
-    """Replace the samples that aren't sure by what their dynamics come to."""
-    where = torch.nonzero(found.simulated).squeeze(-1)
+    """Replace some samples, by their numbers, by what their dynamics come to."""
     u, converged, residual = found.u.clone(), found.converged.clone(), found.residual.clone()
-    converged[where] = False
     count = found.iterations
     state = free_state(loop, free.r[0][where])
     chunk = _CHUNK * (loop.controller.tau_u if loop.controller.integrates else loop.tau_v)
@@ -142,8 +155,9 @@ def _followed(
     dt = _step(loop, _part(free, where), target[where])
     spans = u.new_zeros(len(where), 0)
     for _ in range(_CHUNKS):
-        x, goal = free.r[0][where], target[where]
-        state, span = _later(loop, state, x, goal, dt, max(1, round(chunk / dt)))
+        goal = target[where]
+        driven, nothing = _driven(loop, free, where)
+        state, span = _later(driven, state, nothing, goal, dt, max(1, round(chunk / dt)))
         spans = torch.cat([spans, span], dim=-1)
         alive = ~_lost(state, spans, limit)
         where, goal, state, spans = where[alive], goal[alive], _kept(state, alive), spans[alive]
@@ -210,15 +224,43 @@ def _arrived(loop: Loop, state: LoopState, root: Root) -> Tensor:
     return near
 
 
+def _driven(loop: Loop, free: Forward, where: Tensor) -> tuple[Loop, Tensor]:
+    """The loop of some samples with what drives layer 1 for its biases, and inputs of no width.
+
+    The inputs don't change, and of images their product with W_1 is most of a step's work.
+    """
+    weights = (loop.weights[0][:, :0], *loop.weights[1:])
+    biases = (free.v_ff[0][where], *loop.biases[1:])
+    return loop._replace(weights=weights, biases=biases), free.r[0][where, :0]
+
+
 def _step(loop: Loop, free: Forward, target: Tensor) -> float:
     """A step that is short enough for the fastest mode of the loop at the free state."""
-    c = loop.controller
     gains = path_gains(loop, free.r[1:], torch.zeros_like(target))
-    gain = max(float(g.square().sum(dim=(-2, -1)).sqrt().max()) for g in gains)
-    fastest = (1 + (c.k_p + c.k_d / c.tau_d * c.differentiates) * gain) / loop.tau_v
-    if c.differentiates:
-        fastest = max(fastest, 1 / c.tau_d)
-    return min(loop.tau_v / 4, 1.5 / fastest)
+    return min(loop.tau_v / 4, 1 / _fastest_mode(loop, gains))
+
+
+def _fastest_mode(loop: Loop, gains: list[Tensor]) -> float:
+    """Bound on the magnitude of the loop's eigenvalues, per unit of time.
+
+    In the terms of `dynamics.stability`: where |N / D| sum_k |P_k| |h|^k < 1, F isn't singular. As
+    a path of k lags makes modes of the k-th root of its gain, deep ones need no short steps.
+
+    Args:
+        loop: the constants of the dynamics.
+        gains: J_i Q_i of layers L..1, (batch, n_L, n_L) each.
+    """
+    c, tau = loop.controller, loop.tau_v
+    norms = [float(torch.linalg.vector_norm(p, dim=(-2, -1)).max()) for p in gains]
+    w = 2 * max(1 / tau, c.differentiates / c.tau_d, c.integrates * c.alpha / c.tau_u)
+    for _ in range(_RISES):
+        gain = c.k_p + (c.k_d * w / (c.tau_d * w - 1) if c.differentiates else 0.0)
+        if c.integrates:
+            gain = (1 + gain * (c.tau_u * w + c.alpha)) / (c.tau_u * w - c.alpha)
+        if not gain * sum(p / (tau * w - 1) ** k for k, p in enumerate(norms, start=1)) >= 1:
+            break
+        w *= _RISE
+    return w
 
 
 def _kept(state: LoopState, where: Tensor) -> LoopState:
