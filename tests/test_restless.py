@@ -178,3 +178,25 @@ def test_a_loop_whose_first_layer_is_driven_by_its_biases_moves_as_before() -> N
         other = method.step(driven, other, nothing, target, 0.05)
     for one, two in zip((*state.v, state.u), (*other.v, other.u), strict=True):
         torch.testing.assert_close(two, one, rtol=1e-12, atol=1e-13)
+
+
+def test_a_batch_is_probed_at_more_than_the_sample_of_the_largest_gain() -> None:
+    # The sample with the largest gain is stable, one with a little less is not.
+    source = torch.Generator().manual_seed(8)
+    network = Network([5, 8, 8, 3], generator=source)
+    for w in network.weights:
+        w.data = 1.2 * torch.randn(w.shape, dtype=w.dtype, generator=source) / w.shape[1] ** 0.5
+    for w in network.weights[1:]:
+        w.data *= 2
+    x = torch.randn(32, 5, dtype=torch.float64, generator=source)
+    step = 0.1 * torch.randn(32, 3, dtype=torch.float64, generator=source)
+    loop = Loop.of(network, DirectFeedback.transposed(network), PI())
+    free = free_pass(loop, x)
+    root = newton(loop, free, free.output + step)
+    at_rest = abscissa(loop, root.layers, root.u)
+    fastest = int(torch.where(root.monotone, root.gain, -1.0).argmax())
+    assert float(at_rest[fastest]) < 0
+    unstable = root.monotone & (at_rest > 0)
+    assert bool(unstable.any())
+    found = steady_state(loop, free, free.output + step)
+    assert not bool(found.converged[unstable].any())

@@ -16,12 +16,15 @@ from torch import Tensor
 
 from analogdfc.dynamics.integrators import RungeKutta4
 from analogdfc.dynamics.loop import Loop, LoopState, free_state
-from analogdfc.dynamics.stability import stable
+from analogdfc.dynamics.stability import few_modes, stable
 from analogdfc.dynamics.steady import Root, newton, path_gains, rest
 from analogdfc.network import Forward
 
 _STRAIGHT = 0.1
 """Residual left by Newton's first step up to which a stable loop goes where that step leads."""
+
+_PROBES = 4
+"""Samples whose stability is asked for in place of a whole batch, where that is cheap."""
 
 _CHUNK = 10.0
 """Time, in units of the loop's slower time constant, between two looks at where it has come."""
@@ -104,9 +107,9 @@ def _judged(loop: Loop, free: Forward, root: Root) -> tuple[Tensor, Tensor]:
         Whether a root surely is the rest, (batch,), and the numbers of the samples of which that
         has to be seen from their dynamics. The others have no rest.
     """
-    probe = _fastest(root)
     only = root.monotone & root.converged
-    if probe is None or bool(stable(loop, _part(root.layers, probe), root.u[probe]).all()):
+    probes = _fastest(root, _PROBES if few_modes(loop) else 1)
+    if bool(stable(loop, _part(root.layers, probes), root.u[probes]).all()):
         sure, asked = only, root.converged & ~only & (root.bend <= _STRAIGHT)
     else:
         sure, asked = torch.zeros_like(only), only | root.converged & (root.bend <= _STRAIGHT)
@@ -123,15 +126,16 @@ def _judged(loop: Loop, free: Forward, root: Root) -> tuple[Tensor, Tensor]:
     return sure, torch.nonzero(~sure & ~restless).squeeze(-1)
 
 
-def _fastest(root: Root) -> slice | None:
-    """The monotone sample of the largest gain, which lags make oscillate first; None if none."""
-    if not bool(root.monotone.any()) or root.iterations == 0:
-        return None
-    k = int(torch.where(root.monotone, root.gain, -1.0).argmax())
-    return slice(k, k + 1)
+def _fastest(root: Root, count: int) -> Tensor:
+    """Numbers of the monotone samples of the largest gains, which lags make oscillate first."""
+    if root.iterations == 0:
+        return torch.empty(0, dtype=torch.long, device=root.u.device)
+    gain = torch.where(root.monotone, root.gain, -1.0)
+    found = gain.topk(min(count, len(gain)))
+    return found.indices[found.values >= 0]
 
 
-def _part(layers: Forward, where: Tensor | slice) -> Forward:
+def _part(layers: Forward, where: Tensor) -> Forward:
     """Some of the samples."""
     return Forward(*(tuple(signal[where] for signal in kind) for kind in layers))
 

@@ -61,8 +61,7 @@ def stable(loop: Loop, layers: Forward, u: Tensor) -> Tensor:
         layers: signals of the layers around which it is linearised.
         u: control signal there, (batch, n_L).
     """
-    c = loop.controller
-    if u.shape[-1] * (len(loop.weights) + c.integrates + c.differentiates) <= _DENSE:
+    if few_modes(loop):
         matrix, sound = _modes(loop, layers, u)
         sound[sound] = _decaying(matrix[sound], loop.tau_v)
         return torch.from_numpy(sound).to(u.device)
@@ -74,6 +73,12 @@ def stable(loop: Loop, layers: Forward, u: Tensor) -> Tensor:
             one = Forward(*(tuple(signal[k : k + 1] for signal in kind) for kind in layers))
             out[k] = surely_stable(loop, own) or bool(abscissa(loop, one, u[k : k + 1]) < 0)
     return out
+
+
+def few_modes(loop: Loop) -> bool:
+    """Whether control sees so few modes that the eigenvalues of a state cost next to nothing."""
+    c = loop.controller
+    return loop.sizes[-1] * (len(loop.weights) + c.integrates + c.differentiates) <= _DENSE
 
 
 def abscissa(loop: Loop, layers: Forward, u: Tensor) -> Tensor:
