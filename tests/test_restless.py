@@ -146,23 +146,27 @@ def test_no_mode_is_faster_than_the_bound_that_sets_the_step(controller: Control
         free = free_pass(loop, normal(5, 4, SIZES[0]))
         gains = path_gains(loop, free.r[1:], torch.zeros(4, 3, dtype=torch.float64))
         bound = reached._fastest_mode(loop, gains)
-        sizes = [*SIZES[1:], *[3] * (controller.integrates + controller.differentiates)]
         for k in range(4):
-            x, v = free.r[0][k : k + 1], tuple(vi[k : k + 1] for vi in free.v)
-            target = free.output[k : k + 1].detach()
+            v = tuple(vi[k : k + 1] for vi in free.v)
+            assert float(modes_of_free_state(loop, free.r[0][k : k + 1], v).abs().max()) < bound
 
-            def slope(flat: Tensor, x: Tensor = x, target: Tensor = target) -> Tensor:
-                parts = list(torch.split(flat.unsqueeze(0), sizes, dim=1))
-                slow = parts.pop() if controller.differentiates else None
-                u_int = parts.pop() if controller.integrates else torch.zeros_like(target)
-                d = derivative(loop, LoopState(tuple(parts), u_int, u_int, slow), x, target)
-                out = [*d.v, *([d.u_int] if controller.integrates else [])]
-                return torch.cat([*out, *([] if d.r_slow is None else [d.r_slow])], dim=1)[0]
 
-            rest = [*v, *([torch.zeros_like(target)] if controller.integrates else [])]
-            rest += [target] if controller.differentiates else []
-            modes = torch.linalg.eigvals(autograd_jacobian(slope, torch.cat(rest, dim=1)[0]))
-            assert float(modes.abs().max()) < bound
+def modes_of_free_state(loop: Loop, x: Tensor, v: tuple[Tensor, ...]) -> Tensor:
+    """Eigenvalues of the dense Jacobian, by autograd, of one sample."""
+    c, target = loop.controller, v[-1].detach()
+    sizes = [*SIZES[1:], *[SIZES[-1]] * (c.integrates + c.differentiates)]
+
+    def slope(flat: Tensor) -> Tensor:
+        parts = list(torch.split(flat.unsqueeze(0), sizes, dim=1))
+        slow = parts.pop() if c.differentiates else None
+        u_int = parts.pop() if c.integrates else torch.zeros_like(target)
+        d = derivative(loop, LoopState(tuple(parts), u_int, u_int, slow), x, target)
+        out = [*d.v, *([d.u_int] if c.integrates else [])]
+        return torch.cat([*out, *([] if d.r_slow is None else [d.r_slow])], dim=1)[0]
+
+    state = [*v, *([torch.zeros_like(target)] if c.integrates else [])]
+    state += [target] if c.differentiates else []
+    return torch.linalg.eigvals(autograd_jacobian(slope, torch.cat(state, dim=1)[0]))
 
 
 def test_a_loop_whose_first_layer_is_driven_by_its_biases_moves_as_before() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from strategies import network_of, normal, seeds, small_networks
 from torch import Tensor
 
@@ -16,6 +16,7 @@ from analogdfc.circuit.amplifiers import Rung
 from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design, Readout
+from analogdfc.circuit.modes import eigenvalues
 from analogdfc.circuit.probes import readings
 from analogdfc.circuit.static import StaticChip, StaticState
 from analogdfc.circuit.static.folding import _solved
@@ -124,7 +125,53 @@ def test_without_wires_every_amplifier_rests_where_its_equations_say(
     readout: Readout, network: Network, seed: int
 ) -> None:
     chip = chip_of(network, BARE, seed, readout)
-    check(chip, *inputs_of(network), volts=1e-9, relative=1e-8)
+    x, step = inputs_of(network)
+    # Of some networks the loop oscillates, or Newton's method ends in a rest that it leaves.
+    assume(_decaying(chip, x, step))
+    check(chip, x, step, volts=1e-9, relative=1e-8)
+
+
+def _decaying(chip: Chip, x: Tensor, step: Tensor) -> bool:
+    """Whether the amplifiers stay where Newton's method on their equations ends, with room.
+
+    What oscillates and hardly decays may grow in the static model, whose neurons' lags are alike.
+    """
+    model = Behavioural([chip], Rung.STATIC)
+    release = model.release(x, step)
+    rest = release.system.equilibrium(release.free, 1e-13)
+    modes = np.concatenate(eigenvalues(model.model, release, rest)[0])
+    return bool(((modes.real < 0) & ((modes.imag == 0) | (modes.real < -0.3))).all())
+
+
+@pytest.mark.parametrize(("seed", "sample"), [(208, 2), (497, 2)])
+def test_a_chip_whose_only_rest_is_unstable_in_its_amplifiers_equations_is_refused(
+    seed: int, sample: int
+) -> None:
+    network = network_of([4, 1, 3, 2], seed)
+    chip, (x, step) = chip_of(network, BARE, 0), inputs_of(network)
+    model = Behavioural([chip], Rung.STATIC)
+    release = model.release(x, step)
+    rest = release.system.equilibrium(release.free, 1e-13)
+    slowest = [modes[0] for modes in eigenvalues(model.model, release, rest)[0]]
+    assert [k for k, mode in enumerate(slowest) if mode.real > 0] == [sample]
+    assert abs(slowest[sample].imag) > 10
+    with pytest.raises(ConvergenceError, match=rf"sample {sample} .* unstable, a mode grows by "):
+        StaticChip.of(chip).solve(x, step)
+    # As the message has it, with a slower controller there is one.
+    slow = chip_of(network, BARE, 0, pi=PI(0.1, tau_u=10.0))
+    check(slow, x, step, volts=1e-9, relative=1e-8)
+
+
+def test_of_two_rests_the_static_model_takes_the_one_that_the_waveforms_come_to() -> None:
+    network = network_of([4, 1, 3, 2], 521)
+    chip, (x, step) = chip_of(network, BARE, 0), inputs_of(network)
+    found = StaticChip.of(chip).solve(x, step).u
+    waves = Behavioural([chip], Rung.STATIC).run(x, step, dt=0.5, steps=120)[0]
+    torch.testing.assert_close(found, waves.u[:, -1], rtol=0, atol=2e-4)
+    model = Behavioural([chip], Rung.STATIC)
+    release = model.release(x, step)
+    other = release.system.equilibrium(release.free, 1e-13)
+    assert [m[0].real > 0 for m in eigenvalues(model.model, release, other)[0]] == [0, 0, 1]
 
 
 @pytest.mark.parametrize("readout", READOUTS)

@@ -8,6 +8,7 @@ chip with static imperfections is an ideal loop with other weights, biases, feed
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -39,7 +40,8 @@ from analogdfc.circuit.static.volts import (
 from analogdfc.circuit.updates import read_update
 from analogdfc.dynamics import Loop, Readings, Update
 from analogdfc.dynamics.loop import free_pass
-from analogdfc.dynamics.reached import steady_state
+from analogdfc.dynamics.reached import SteadyState, steady_state
+from analogdfc.dynamics.stability import abscissa
 from analogdfc.dynamics.steady import rest
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.network import Forward
@@ -290,7 +292,7 @@ class StaticChip:
             k = int(torch.nonzero(~good)[0])
             raise ConvergenceError(
                 f"sample {k} (counted from 0): the dynamics of the controlled chip come "
-                f"to no rest state; residual {float(found.residual[k]):.3g} of its first error"
+                f"to no rest state; {_left(loop, found, k)}"
             )
         return StaticState(
             self, x, free, found.layers, u_free, c.baseline + c.scale * found.u, goal, zero,
@@ -390,6 +392,21 @@ class StaticChip:
             if bool(((u - last).abs() <= near * (1 + u.abs())).all()):
                 return free, c.baseline + c.scale * u
         raise ConvergenceError("the free phase does not settle: the reset switch is too resistive")
+
+
+def _left(loop: Loop, found: SteadyState, k: int) -> str:
+    """What is known of a sample without a rest."""
+    growth = -math.inf
+    if bool(found.root[k]):
+        one = Forward(*(tuple(signal[k : k + 1] for signal in kind) for kind in found.layers))
+        growth = float(abscissa(loop, one, found.u[k : k + 1]))
+    if growth < 0:
+        return f"residual {float(found.residual[k]):.3g} of its first error"
+    return (
+        f"that of its equations is unstable, a mode grows by {growth:.3g} per unit of the "
+        "controller's time. A loop that oscillates needs weaker feedback to the hidden layers, "
+        "smaller weights, or a slower controller (a longer tau_u with a low k_p)"
+    )
 
 
 def _check_finite(*numbers: Tensor) -> None:
