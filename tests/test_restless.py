@@ -204,3 +204,12 @@ def test_a_batch_is_probed_at_more_than_the_sample_of_the_largest_gain() -> None
     assert bool(unstable.any())
     found = steady_state(loop, free, free.output + step)
     assert not bool(found.converged[unstable].any())
+
+
+def test_samples_whose_free_state_is_their_rest_are_at_rest() -> None:
+    _, loop, x, step = strong_case()
+    free = free_pass(loop, x)
+    found = steady_state(loop, free, free.output)
+    assert bool(found.converged.all())
+    assert not bool(found.u.any())
+    assert len(steady_state(loop, free_pass(loop, x[:1]), (free.output + step)[:1]).u) == 1
