@@ -56,7 +56,7 @@ COSTS = {
         "bp": Cost(220),
         "fa": Cost(220),
         "pbp": Cost(900),
-        "ndi": Cost(1_400),
+        "ndi": Cost(650),
     },
     "5x256": {
         "bp": Cost(140),
