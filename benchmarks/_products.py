@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
 
 from analogdfc.dynamics.at_rest import about_the_mean
 from analogdfc.dynamics.averaging import CHUNK
@@ -90,6 +91,20 @@ def _least(call: Callable[[], object]) -> float:
             count *= 2
         best = min(best, took / count)
     return best
+
+
+def one_thread() -> None:
+    """Let PyTorch, NumPy and SciPy use one thread."""
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+
+
+def kernels() -> str:
+    """Which kernels the linear algebra of this run takes, for a table's caption."""
+    told = [f"{one['internal_api']} {one['version']}, {one['architecture']}"
+            for one in threadpool_info()
+            if one["user_api"] == "blas" and "architecture" in one]  # fmt: skip
+    return f"kernels of NumPy's and SciPy's BLAS: {'; '.join(told) or 'not told'}"
 
 
 def products(

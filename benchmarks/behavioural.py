@@ -45,6 +45,7 @@ from analogdfc.spice.batch import program_version
 from analogdfc.spice.installed import find_binary
 from benchmarks._measure import Case, case
 from benchmarks._ngspice import Race
+from benchmarks._products import kernels, one_thread
 
 TOLERANCE = 2e-6
 SMALL, LARGE, WIDE = "16-10-10", "784-256-256-256-10", "784-1024-1024-1024-10"
@@ -273,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     programs = [found for name in given.ngspice if name and (found := shutil.which(name))]
     if len(programs) < len(given.ngspice) and "ngspice" in given.parts:
         parser.error("ngspice is missing; name programs by --ngspice, or leave out this part")
-    torch.set_num_threads(1)
+    one_thread()
     if given.one:
         sizes, *numbers, tolerance = given.one
         samples, chips, tile = map(int, numbers)
@@ -296,6 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     if met:
         console.print(table)
+        console.print(kernels())
     if "growth" in given.parts:
         table, proportional = growth()
         console.print(table)

@@ -35,7 +35,7 @@ from analogdfc.learning.base import LearnsFeedback
 from analogdfc.losses import LOSSES, SquaredError
 from analogdfc.network import Network
 from analogdfc.presets import load_preset
-from benchmarks._products import products
+from benchmarks._products import kernels, one_thread, products
 from benchmarks._published import Published, angle
 
 SIZES = [784, 256, 256, 256, 10]
@@ -291,7 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     given = parser.parse_args(arguments)
     folder = given.published
-    torch.set_num_threads(1)
+    one_thread()
     console = Console()
     try:
         if given.preset is not None:
@@ -321,6 +321,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if published is None:
         console.print("constant: the authors' code on another machine; --published runs it here")
     console.print(effort(times))
+    console.print(kernels())
     for batch in (32, 128):
         console.print(few_steps(batch), soft_wrap=True)
     console.print(on_gpu())

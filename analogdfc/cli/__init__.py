@@ -136,6 +136,8 @@ def main() -> None:
     and the exit code 128 + the number of the signal. A closed stream takes what is written and
     drops it. Names of files are printed as they are, whatever their bytes.
     """
+    # Read when NumPy is imported: commands have one thread, and processes where more are asked for.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     _open_streams()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
