@@ -166,7 +166,8 @@ def modes_of_free_state(loop: Loop, x: Tensor, v: tuple[Tensor, ...]) -> Tensor:
 
     state = [*v, *([torch.zeros_like(target)] if c.integrates else [])]
     state += [target] if c.differentiates else []
-    return torch.linalg.eigvals(autograd_jacobian(slope, torch.cat(state, dim=1)[0]))
+    found: Tensor = torch.linalg.eigvals(autograd_jacobian(slope, torch.cat(state, dim=1)[0]))
+    return found
 
 
 def test_a_loop_whose_first_layer_is_driven_by_its_biases_moves_as_before() -> None:

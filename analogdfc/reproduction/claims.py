@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -79,7 +79,7 @@ class ClaimsFigure(Item):
 
     def rows(self, scope: Scope, found: Findings) -> list[Row]:
         """See `Item.rows`; a seed counts when all its runs are done."""
-        judged = [self.judge(curves) for curves in self._done(scope, found)]
+        judged = [self.judge(curves) for _, curves in self._done(scope, found)]
         short = "short form" if scope.quick else ""
         return [
             statement(
@@ -96,17 +96,20 @@ class ClaimsFigure(Item):
         """Curves of the first seed that is done; see `Item.draw`."""
         from analogdfc.reproduction.curves import claim_curves  # drawing is long to import
 
-        curves = self._done(scope, found)
-        return claim_curves(curves[0], self.drawn, self.title) if curves else None
+        for runs, curves in self._done(scope, found):
+            told = [_told_apart(run) for run in runs]
+            return claim_curves([*zip(told, curves, strict=True)], self.drawn, self.title)
+        return None
 
-    def _done(self, scope: Scope, found: Findings) -> list[list[Curves]]:
-        whole = []
+    def _done(
+        self, scope: Scope, found: Findings
+    ) -> Iterator[tuple[Sequence[CurvesRun], list[Curves]]]:
+        """Runs and curves of each seed of which all are done."""
         for seed in self._seeds(scope):
             runs = self.make(seed, scope.quick)
             results = [*done(list(runs), found)]
             if len(results) == len(runs):
-                whole.append(results)
-        return whole
+                yield runs, results
 
     def _seeds(self, scope: Scope) -> range:
         if scope.rows:
@@ -114,3 +117,8 @@ class ClaimsFigure(Item):
         if scope.epochs is not None:
             raise UserError(f"{self.name}: nothing in it is learned in epochs")
         return range(scope.seeds or (1 if scope.quick else self.seeds))
+
+
+def _told_apart(run: CurvesRun) -> str:
+    """What tells a run from the others of its seed: its name without the kind and the seed."""
+    return run.name.partition("/")[2].rpartition("/")[0]

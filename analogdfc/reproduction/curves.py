@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analogdfc.drawing import Figure, headed, new_figure, own_settings
-from analogdfc.experiments.results import Curves, values
+from analogdfc.experiments.results import Curves, Values, values
 from analogdfc.reproduction.cells import Cell
 from analogdfc.reproduction.training import FIGURES, Course
 from analogdfc.training import Angles
@@ -82,22 +82,23 @@ def by_epoch(course: Course, figure: str) -> list[float]:
 
 
 @own_settings()
-def claim_curves(curves: Sequence[Curves], drawn: Sequence[Drawn], heading: str) -> Figure:
+def claim_curves(
+    curves: Sequence[tuple[str, Curves]], drawn: Sequence[Drawn], heading: str
+) -> Figure:
     """Curves of a seed's runs, a panel each; of many networks all are drawn.
 
     Args:
-        curves: of the runs.
+        curves: of the runs, each with what tells the run from the others.
         drawn: the panels.
         heading: a line above all.
     """
     figure = new_figure(4.6 * len(drawn) + 1.2, 3.8)
     headed(figure, heading)
     for axes, panel in zip(np.ravel(figure.subplots(1, len(drawn))), drawn, strict=True):
-        lines = [(name, values(c, name)) for name in panel.curves for c in curves if name in c]
-        for k, (name, curve) in enumerate(lines):
-            colour = _COLOURS[k % len(_COLOURS)]
-            axes.plot(curve, color=colour, linewidth=0.6 if curve.ndim > 1 else 1.4)
-            axes.plot([], [], color=colour, label=name)
+        for k, (name, curve) in enumerate(_lines(curves, panel)):
+            style = {"color": _COLOURS[k % len(_COLOURS)], "linestyle": _dashes(k)}
+            axes.plot(curve, **style, linewidth=0.6 if curve.ndim > 1 else 1.4)
+            axes.plot([], [], **style, label=name)
         axes.set_xlabel(panel.x)
         axes.set_ylabel(panel.y)
         if panel.log:
@@ -105,6 +106,22 @@ def claim_curves(curves: Sequence[Curves], drawn: Sequence[Drawn], heading: str)
         axes.grid(color="0.92")
         axes.legend(fontsize=7)
     return figure
+
+
+def _lines(runs: Sequence[tuple[str, Curves]], panel: Drawn) -> list[tuple[str, Values]]:
+    """What is drawn in a panel, by what its legend says: the run, the curve, or both."""
+    out = []
+    for name in panel.curves:
+        own = [(run, values(c, name)) for run, c in runs if name in c and values(c, name).size]
+        for run, curve in own:
+            parts = ([run] if len(own) > 1 else []) + ([name] if len(panel.curves) > 1 else [])
+            out.append((", ".join(parts) or name, curve))
+    return out
+
+
+def _dashes(k: int) -> str:
+    """Style of a line, another one once all colours are taken."""
+    return ("-", "--", ":")[k // len(_COLOURS) % 3]
 
 
 _WINDOW = 20
@@ -126,7 +143,7 @@ def angle_curves(found: Mapping[str, Angles], shown: str, heading: str) -> Figur
     headed(figure, heading)
     panels = np.ravel(figure.subplots(1, depth, sharey=True, squeeze=False))
     for k, (name, (steps, angles)) in enumerate(curves.items()):
-        colour, style = _COLOURS[k % len(_COLOURS)], ("-", "--", ":")[k // len(_COLOURS) % 3]
+        colour, style = _COLOURS[k % len(_COLOURS)], _dashes(k)
         count = max(1, len(steps) // _WINDOW)
         for i, axes in enumerate(panels):
             windows = np.array_split(angles[:, i], max(1, len(steps) // count))
