@@ -110,6 +110,8 @@ def _judged(loop: Loop, free: Forward, root: Root) -> tuple[Tensor, Tensor]:
     only = root.monotone & root.converged
     probes = _fastest(root, _PROBES if few_modes(loop) else 1)
     if not len(probes) or bool(stable(loop, _part(root.layers, probes), root.u[probes]).all()):
+        if bool(only.all()):
+            return only, probes[:0]
         sure, asked = only, root.converged & ~only & (root.bend <= _STRAIGHT)
     else:
         sure, asked = torch.zeros_like(only), only | root.converged & (root.bend <= _STRAIGHT)
