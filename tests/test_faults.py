@@ -41,11 +41,15 @@ COMPARE = ["-c", RUN, "compare", "--sizes", "6-6-6-4", "-o", "r.h5"]
 
 
 def started(arguments: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
-    """A program whose temporary files lie in the folder."""
+    """A program whose temporary files lie in the folder, and which is ended by a closed terminal.
+
+    Under nohup the tests would hand on that it isn't.
+    """
     environment = {**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, *arguments], cwd=folder.parent, env=environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )  # fmt: skip
 
 
