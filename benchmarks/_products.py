@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from analogdfc.dynamics.at_rest import about_the_mean
 from analogdfc.dynamics.averaging import CHUNK
 
-# Of a product by itself, in seconds: long enough for the clock.
 MEAN_PASSES = 3
 """In single precision, of samples that are solved about their mean, as those of this benchmark."""
 
+# Of a product by itself, in seconds: long enough for the clock.
 _LEAST = 0.005
 _REPEATS = 5
 
@@ -74,10 +74,10 @@ def _alone(m: int, k: int, n: int, turn_a: bool, turn_b: bool, dtype: torch.dtyp
     out = torch.empty(m, n, dtype=dtype)
     by_torch = partial(torch.mm, a, b, out=out)
     by_numpy = partial(np.matmul, a.numpy(), b.numpy(), out=out.numpy())
-    return min(_least(by_torch), _least(by_numpy))
+    return min(_quickest(by_torch), _quickest(by_numpy))
 
 
-def _least(call: Callable[[], object]) -> float:
+def _quickest(call: Callable[[], object]) -> float:
     """Least CPU time of a call among several, in seconds."""
     count, best = 1, float("inf")
     for _ in range(_REPEATS):

@@ -11,7 +11,7 @@ from fuzzing import PROFILE, is_long, summary, tally
 from hypothesis import settings
 from rich.table import Table
 from strategies import network_of
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 from whole import WIDTHS, lost
 
 from analogdfc.cli import _console

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -33,6 +34,27 @@ def called(*arguments: str) -> str:
 def test_help_imports_neither_torch_nor_pyspice() -> None:
     for code in ("import analogdfc", "import analogdfc.cli", called("--help"), called("--version")):
         assert not modules_after(code) & {"torch", "PySpice", "h5py", "numpy"}, code
+
+
+@pytest.mark.parametrize("asked", [None, "2"])
+def test_commands_keep_numpy_to_one_thread_unless_asked_for_more(asked: str | None) -> None:
+    code = """import sys
+from threadpoolctl import threadpool_info
+from analogdfc.cli import main
+sys.argv = ["analogdfc", "--version"]
+try:
+    main()
+except SystemExit:
+    import numpy
+    print({one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"})
+"""
+    outside = {name: value for name, value in os.environ.items() if "_NUM_THREADS" not in name}
+    environment = outside if asked is None else {**outside, "OMP_NUM_THREADS": asked}
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    if asked is None or (os.cpu_count() or 1) > 1:
+        assert run.stdout.splitlines()[-1] == f"{{{asked or 1}}}"
 
 
 def test_the_package_is_the_command_line_as_a_module_too() -> None:

@@ -196,8 +196,10 @@ def _contributions(loop: InversionLoop) -> tuple[list[_Array], list[_Array], _Ar
     wanted = torch.eye(nothing.shape[1], dtype=nothing.dtype)
     driven = torch.cat(loop.through(_SILENT).rates(loop.start(wanted), wanted), dim=1).T
     sizes = list(loop.sizes)
-    parts = ([m.numpy() for m in torch.split(a, sizes, dim=1)] for a in (direct, shaped))
-    return *parts, driven.numpy()  # type: ignore[return-value]
+    of_parts, of_shaped = (
+        [m.numpy() for m in torch.split(a, sizes, dim=1)] for a in (direct, shaped)
+    )
+    return of_parts, of_shaped, driven.numpy()
 
 
 def _shaping(phi: Activation) -> Callable[[_Array, _Array], object]:

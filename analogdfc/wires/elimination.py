@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from analogdfc.errors import ConvergenceError
+from analogdfc.products import multiplied
 from analogdfc.wires.blocks import SIDES, Block, Workspace, placed, runs, spans
 from analogdfc.wires.halves import SINGULAR, joined, near_diagonal
 
@@ -39,10 +40,8 @@ def multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
         torch.mul(a[..., :, :1], b[..., :1, :], out=out)
         for k in range(1, a.shape[-1]):
             out.addcmul_(a[..., :, k : k + 1], b[..., k : k + 1, :])
-    elif out.device.type == "cpu":
-        np.matmul(a.numpy(), b.numpy(), out=out.numpy())
     else:
-        torch.matmul(a, b, out=out)
+        multiplied(a, b, out)
 
 
 class Elimination:
