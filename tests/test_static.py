@@ -17,7 +17,7 @@ from analogdfc.circuit.behavioural import Behavioural
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.modes import eigenvalues
-from analogdfc.circuit.probes import readings
+from analogdfc.circuit.probes import readings, scaled
 from analogdfc.circuit.static import StaticChip, StaticState
 from analogdfc.circuit.static.folding import _solved
 from analogdfc.circuit.static.laws import Motion
@@ -89,7 +89,7 @@ def amplifiers_at_rest(chip: Chip, x: Tensor, step: Tensor) -> tuple[Banks, Bank
 
 def update_of(chip: Chip, x: Tensor, free: Banks, rest: Banks) -> Tensor:
     """The update of all layers and samples in one vector, from the amplifiers' voltages."""
-    at_rest, before = readings(chip, rest), readings(chip, free)
+    at_rest, before = (readings(chip, scaled(chip, volts)) for volts in (rest, free))
     flat = []
     for i, r in enumerate((x, *at_rest.r[:-1])):
         d = at_rest.r[i] - at_rest.r_ff[i]

@@ -136,7 +136,7 @@ class Reader:
     def __init__(
         self, chips: Sequence[Chip], x: Tensor, sizes: Mapping[str, int], free: Tensor
     ) -> None:
-        self.chips, self.x, self._sizes = chips, x, sizes
+        self.chips, self.x, self.sizes = chips, x, sizes
         units = [chip.design.card.scale.activation for chip in chips]
         sampled = [float(chip.design.readout.double_sampling) for chip in chips]
         self._unit, on = (x.new_tensor(n)[:, None, None, None] for n in (units, sampled))
@@ -148,8 +148,8 @@ class Reader:
         Args:
             states: (..., columns).
         """
-        parts = torch.split(states, list(self._sizes.values()), dim=-1)
-        return dict(zip(self._sizes, parts, strict=True))
+        parts = torch.split(states, list(self.sizes.values()), dim=-1)
+        return dict(zip(self.sizes, parts, strict=True))
 
     def _read(self, states: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Of each layer r and r_ff, (chips, batch, times, n_i)."""

@@ -19,10 +19,11 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.description import Description
 from analogdfc.circuit.modes import eigenvalues, rest
 from analogdfc.circuit.nodal import NodalEquations
-from analogdfc.circuit.probes import probes, readings, trajectory
+from analogdfc.circuit.probes import probes, readings, scaled
 from analogdfc.circuit.release import Release, TargetStep
 from analogdfc.circuit.sequences import Noise
 from analogdfc.circuit.updates import read_update
+from analogdfc.circuit.waveforms import Waveforms
 from analogdfc.dynamics import Trajectory, Update
 from analogdfc.dynamics.esdirk import ESDIRK, TOLERANCE, WHOLE, Piece
 from analogdfc.errors import UserError
@@ -163,31 +164,14 @@ class Behavioural:
             f"waveforms of {len(x)} samples over {steps} steps",
             "A shorter time needs less",
         )
-        free, done = run.reader.volts(run.free), 0
-        waves = {
-            name: volts.new_empty(*volts.shape[:2], steps + 1, volts.shape[2])
-            for name, volts in free.items()
-        }
+        waves = Waveforms(self.chips, run.reader.sizes, run.free, steps + 1)
         for piece, end in self._pieces(run, drive):
-            numbers = run.recorded(piece, end)
-            if numbers:
-                states = piece.at(numbers, steps).permute(1, 2, 0, 3)
-                for name, volts in run.reader.volts(states).items():
-                    waves[name][:, :, done : numbers.stop] = volts
-                done = numbers.stop
+            if numbers := run.recorded(piece, end):
+                waves.write(piece, numbers, steps)
                 if progress is not None:
-                    progress(done - 1)
-        t = torch.arange(done, dtype=run.free.dtype, device=run.free.device) * dt
-        runs = [
-            trajectory(
-                chip,
-                t,
-                run.reader.x,
-                {name: wave[c, :, :done] for name, wave in waves.items()},
-                {name: volts[c] for name, volts in free.items()},
-            )
-            for c, chip in enumerate(self.chips)
-        ]
+                    progress(numbers[-1])
+        done = waves.written
+        runs = waves.trajectories(run.reader.x, dt)
         if self.dtype is not torch.float64:
             doubled = self.chips[0].design.readout.double_sampling
             update = Update.of(runs[0], double_sampling=doubled)
@@ -278,7 +262,7 @@ class Behavioural:
                 found.append(average)
                 continue
             start, before, last = (
-                readings(chip, {name: v[c] for name, v in volts.items()})
+                readings(chip, scaled(chip, {name: v[c] for name, v in volts.items()}))
                 for volts in (free, early, late)
             )
             found.append(

@@ -280,8 +280,18 @@ class Piece:
             numbers: the k; see `among`.
             count: how many parts the whole time is divided into.
         """
+        return self.inside(self.parts(numbers, count))
+
+    def parts(self, numbers: range, count: int) -> NDArray[np.float64]:
+        """Parts of the step at which the times k / count of the whole lie, (times,).
+
+        Args:
+            numbers: the k; see `among`.
+            count: how many parts the whole time is divided into.
+        """
         times = np.arange(numbers.start, numbers.stop) * WHOLE - self.begin * count
-        return self.inside(times / ((self.end - self.begin) * count))
+        found: NDArray[np.float64] = times / ((self.end - self.begin) * count)
+        return found
 
     def inside(self, parts: NDArray[np.float64]) -> Tensor:
         """States at parts of the step, (times, chips, batch, columns).

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from analogdfc.circuit.chip import Chip
-from analogdfc.circuit.probes import trajectory
+from analogdfc.circuit.probes import scaled, trajectory
 from analogdfc.circuit.sequences import TransientNoise
 from analogdfc.circuit.updates import path_noise, update_of
 from analogdfc.dynamics import Trajectory
@@ -162,7 +162,7 @@ class Circuit:
             unit = design.card.scale.activation
             products = products_of(path, layers, x, unit, path_noise(chip, x))
             read = update_of(chip, products)
-        found = trajectory(chip, t, x, run, free, read)
+        found = trajectory(chip, t, x, scaled(chip, run), scaled(chip, free), read)
         return replace(found, made_by="; ".join(dict.fromkeys(s.made_by for s in sampled)))
 
     def outputs(self, x: Tensor) -> Tensor:
