@@ -32,15 +32,11 @@ def multiplied(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor
     Returns:
         (..., m, n).
     """
-    if not _by_numpy(left, right):
-        if out is not None and not torch.is_grad_enabled():
-            return torch.matmul(left, right, out=out)
-        return left @ right if out is None else out.copy_(left @ right)
-    with np.errstate(over="ignore", invalid="ignore"):  # as PyTorch, which leaves them to others
-        if out is None:
-            return torch.from_numpy(np.matmul(_array(left), _array(right)))
-        np.matmul(_array(left), _array(right), out=out.numpy())
-    return out
+    if _by_numpy(left, right):
+        return _product(left, right, out)
+    if out is not None and not torch.is_grad_enabled():
+        return torch.matmul(left, right, out=out)
+    return left @ right if out is None else out.copy_(left @ right)
 
 
 def affine(r: Tensor, w: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
@@ -56,7 +52,7 @@ def affine(r: Tensor, w: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor
         (..., n).
     """
     if _by_numpy(r, w):
-        return multiplied(r, w.T, out).add_(b)
+        return _product(r, w.T, out).add_(b)
     if out is not None:
         return torch.addmm(b, r, w.T, out=out)
     return linear(r, w, b) if b.dim() == 1 else torch.addmm(b, r, w.T)
@@ -65,10 +61,21 @@ def affine(r: Tensor, w: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor
 def _by_numpy(left: Tensor, right: Tensor) -> bool:
     """Whether NumPy multiplies these."""
     return (
-        left.device.type == "cpu"
+        left.is_cpu
         and left.dtype in _PLAIN
-        and not (torch.is_grad_enabled() and (left.requires_grad or right.requires_grad))
+        and not ((left.requires_grad or right.requires_grad) and torch.is_grad_enabled())
     )
+
+
+@np.errstate(over="ignore", invalid="ignore")  # as PyTorch, which leaves them to others
+def _product(left: Tensor, right: Tensor, out: Tensor | None) -> Tensor:
+    """That of NumPy."""
+    a, b = _array(left), _array(right)
+    if out is not None:
+        np.matmul(a, b, out=out.numpy())
+        return out
+    # Of two matrices the same product, in half the time where they are small.
+    return torch.from_numpy(a.dot(b) if a.ndim == b.ndim == 2 else np.matmul(a, b))
 
 
 def _array(matrix: Tensor) -> NDArray[Any]:

@@ -84,7 +84,7 @@ def measure(seed: int, *, transposed: bool = False, scale: float = 1.0) -> Count
         late = _after(loop, end, x, target, 0.1 * duration, dt)
         # One that has left the finite numbers doesn't rest.
         rests = (late.u - end.u).abs().amax(-1) < 1e-2 * end.u.abs().amax(-1)
-        growth = abscissa(loop, found.layers, found.u)
+        growth = abscissa(loop, found.layers.r[1:], found.u)
 
     def away(u: torch.Tensor) -> torch.Tensor:
         # A slow mode may have some way to go.

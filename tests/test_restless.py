@@ -65,7 +65,7 @@ def test_what_oscillates_about_its_only_rest_is_told_from_the_rest_without_its_d
         for k in range(len(x))
     ]  # fmt: skip
     torch.testing.assert_close(
-        abscissa(loop, root.layers, root.u), torch.tensor(largest, dtype=x.dtype),
+        abscissa(loop, root.layers.r[1:], root.u), torch.tensor(largest, dtype=x.dtype),
         rtol=1e-6, atol=1e-7,
     )  # fmt: skip
     monkeypatch.setattr(reached, "_later", None)
@@ -198,7 +198,7 @@ def test_a_batch_is_probed_at_more_than_the_sample_of_the_largest_gain() -> None
     loop = Loop.of(network, DirectFeedback.transposed(network), PI())
     free = free_pass(loop, x)
     root = newton(loop, free, free.output + step)
-    at_rest = abscissa(loop, root.layers, root.u)
+    at_rest = abscissa(loop, root.layers.r[1:], root.u)
     fastest = int(torch.where(root.monotone, root.gain, -1.0).argmax())
     assert float(at_rest[fastest]) < 0
     unstable = root.monotone & (at_rest > 0)

@@ -24,7 +24,7 @@ from analogdfc.dynamics.loop import Loop, in_single, is_identity
 from analogdfc.dynamics.steady import carried, damped_by, slopes_of
 from analogdfc.errors import ConvergenceError
 from analogdfc.network import Forward
-from analogdfc.products import multiplied
+from analogdfc.products import affine, multiplied
 
 _Inverse = Callable[[Tensor], Tensor]
 """What a matrix is applied by without being formed."""
@@ -169,7 +169,7 @@ def _first_order(loop: Loop, slopes: list[Tensor]) -> Tensor:
     # Transposed, with the few rows first.
     arriving = [loop.feedback[0].T]
     for w, q, mean in zip(loop.weights[1:], loop.feedback[1:], means, strict=True):
-        arriving.append(torch.addmm(q.T, arriving[-1] * mean, w.T))
+        arriving.append(affine(arriving[-1] * mean, w, q.T))
     middle = arriving.pop().T
     n_out, width = len(middle), sum(map(len, means))
     off, changes = last.new_empty(len(last), width), last.new_empty(n_out, n_out, width)
@@ -179,8 +179,8 @@ def _first_order(loop: Loop, slopes: list[Tensor]) -> Tensor:
         torch.sub(hidden[i], means[i], out=off[:, start:end])
         torch.mul(behind.unsqueeze(1), arriving[i].unsqueeze(0), out=changes[:, :, start:end])
         if i:
-            behind, end = (behind * means[i]) @ loop.weights[i], start
-    out = torch.addmm(middle.flatten(), off, changes.flatten(0, 1).T)
+            behind, end = multiplied(behind * means[i], loop.weights[i]), start
+    out = affine(off, changes.flatten(0, 1), middle.flatten())
     return out.view(-1, n_out, n_out).mul_(last.unsqueeze(-1))
 
 

@@ -109,7 +109,7 @@ def _judged(loop: Loop, free: Forward, root: Root) -> tuple[Tensor, Tensor]:
     """
     only = root.monotone & root.converged
     probes = _fastest(root, _PROBES if few_modes(loop) else 1)
-    if not len(probes) or bool(stable(loop, _part(root.layers, probes), root.u[probes]).all()):
+    if not len(probes) or bool(_stable(loop, root.layers, root.u, probes).all()):
         if bool(only.all()):
             return only, probes[:0]
         sure, asked = only, root.converged & ~only & (root.bend <= _STRAIGHT)
@@ -118,23 +118,27 @@ def _judged(loop: Loop, free: Forward, root: Root) -> tuple[Tensor, Tensor]:
     restless = torch.zeros_like(only)
     where = torch.nonzero(asked).squeeze(-1)
     if len(where):
-        restless[where] = ~stable(loop, _part(root.layers, where), root.u[where])
+        restless[where] = ~_stable(loop, root.layers, root.u, where)
         where = where[~restless[where] & (root.bend[where] <= _STRAIGHT)]
     if len(where):
-        nothing = torch.zeros_like(root.u[where])
-        sure = sure.index_put((where,), stable(loop, _part(free, where), nothing))
+        without = torch.zeros_like(root.u)
+        sure = sure.index_put((where,), _stable(loop, free, without, where))
     # Elsewhere another root may be the one that the dynamics come to.
     restless &= only
     return sure, torch.nonzero(~sure & ~restless).squeeze(-1)
+
+
+def _stable(loop: Loop, layers: Forward, u: Tensor, where: Tensor) -> Tensor:
+    """Whether the loop is stable around some samples' states, (len(where),)."""
+    return stable(loop, [ri[where] for ri in layers.r[1:]], u[where])
 
 
 def _fastest(root: Root, count: int) -> Tensor:
     """Numbers of the monotone samples of the largest gains, which lags make oscillate first."""
     if root.iterations == 0:
         return torch.empty(0, dtype=torch.long, device=root.u.device)
-    gain = torch.where(root.monotone, root.gain, -1.0)
-    found = gain.topk(min(count, len(gain)))
-    return found.indices[found.values >= 0]
+    where = torch.nonzero(root.monotone).squeeze(-1)
+    return where[root.gain[where].topk(min(count, len(where))).indices]
 
 
 def _part(layers: Forward, where: Tensor) -> Forward:
@@ -226,7 +230,7 @@ def _arrived(loop: Loop, state: LoopState, root: Root) -> Tensor:
         near &= (now - then).abs().amax(dim=-1) <= _NEAR * (1 + then.abs().amax(dim=-1))
     where = torch.nonzero(near & root.converged).squeeze(-1)
     if len(where):
-        near[where] = stable(loop, _part(root.layers, where), root.u[where])
+        near[where] = _stable(loop, root.layers, root.u, where)
     return near
 
 

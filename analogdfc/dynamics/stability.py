@@ -14,7 +14,9 @@ exp(i theta) D(i w) not below 0, no zero crosses the axis while the gain grows f
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +26,6 @@ from torch import Tensor
 
 from analogdfc.dynamics.loop import Loop
 from analogdfc.dynamics.steady import path_gains
-from analogdfc.network import Forward
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -53,24 +54,24 @@ _CURVATURE = 1.1
 """By how much a bound on a slope may rise within half a step between two frequencies."""
 
 
-def stable(loop: Loop, layers: Forward, u: Tensor) -> Tensor:
+def stable(loop: Loop, r: Sequence[Tensor], u: Tensor) -> Tensor:
     """Whether all modes of the linearised loop decay, (batch,).
 
     Args:
         loop: the constants of the dynamics.
-        layers: signals of the layers around which it is linearised.
+        r: activations of layers 1..L around which it is linearised, (batch, n_i).
         u: control signal there, (batch, n_L).
     """
     if few_modes(loop):
-        matrix, sound = _modes(loop, layers, u)
+        matrix, sound = _modes(loop, r, u)
         sound[sound] = _decaying(matrix[sound], loop.tau_v)
         return torch.from_numpy(sound).to(u.device)
-    gains = path_gains(loop, layers.r[1:], u)
+    gains = path_gains(loop, r, u)
     out = torch.zeros(len(u), dtype=torch.bool, device=u.device)
     for k in range(len(u)):
         own = [gain[k].detach().cpu().numpy().astype(np.float64) for gain in gains]
         if all(np.isfinite(p).all() for p in own):
-            one = Forward(*(tuple(signal[k : k + 1] for signal in kind) for kind in layers))
+            one = [ri[k : k + 1] for ri in r]
             out[k] = surely_stable(loop, own) or bool(abscissa(loop, one, u[k : k + 1]) < 0)
     return out
 
@@ -81,7 +82,7 @@ def few_modes(loop: Loop) -> bool:
     return loop.sizes[-1] * (len(loop.weights) + c.integrates + c.differentiates) <= _DENSE
 
 
-def abscissa(loop: Loop, layers: Forward, u: Tensor) -> Tensor:
+def abscissa(loop: Loop, r: Sequence[Tensor], u: Tensor) -> Tensor:
     """Largest real part of the linearised loop's eigenvalues, (batch,), per unit of time.
 
     Every path from the control signal to the output passes one lag of tau_v for each layer from
@@ -91,18 +92,18 @@ def abscissa(loop: Loop, layers: Forward, u: Tensor) -> Tensor:
 
     Args:
         loop: the constants of the dynamics.
-        layers: signals of the layers around which it is linearised.
+        r: activations of layers 1..L around which it is linearised, (batch, n_i).
         u: control signal there, (batch, n_L).
     """
-    matrix, finite = _modes(loop, layers, u)
+    matrix, finite = _modes(loop, r, u)
     largest = np.maximum(_growth(matrix), -1 / loop.tau_v)
     largest = np.where(finite, largest, np.inf)
     return torch.from_numpy(largest).to(u)
 
 
-def _modes(loop: Loop, layers: Forward, u: Tensor) -> tuple[Array, NDArray[np.bool_]]:
+def _modes(loop: Loop, r: Sequence[Tensor], u: Tensor) -> tuple[Array, NDArray[np.bool_]]:
     """The matrix of `abscissa`, (batch, k, k), and where it is finite, (batch,); 0 elsewhere."""
-    gains = [a.detach().cpu().numpy() for a in path_gains(loop, layers.r[1:], u)]
+    gains = [a.detach().cpu().numpy() for a in path_gains(loop, r, u)]
     finite = np.logical_and.reduce([np.isfinite(gain).all(axis=(-2, -1)) for gain in gains])
     if not finite.all():
         gains = [np.where(finite[:, None, None], gain, 0.0) for gain in gains]
@@ -117,33 +118,39 @@ def _growth(matrix: Array) -> Array:
 def _decaying(matrix: Array, step: float) -> NDArray[np.bool_]:
     """Whether all eigenvalues of each matrix, (batch, k, k), have negative real parts.
 
-    The bilinear transform C = (I - h A)^-1 (I + h A) has its eigenvalues in the unit circle where
-    those of A are on the left, and has them there if a power of it is smaller than 1. A few
-    squarings show it in a fraction of the time that eigenvalues take; where they don't, these are
-    asked for.
+    A mode that Euler's method damps, |1 + h lambda| < 1, is damped; with steps that are short
+    enough this shows nearly all. The bilinear transform (I - h A)^-1 (I + h A) has its eigenvalues
+    in the unit circle just where those of A are on the left, and costs an inverse. Both take a
+    fraction of the time of eigenvalues, which are asked for where neither shows anything.
 
     Args:
         matrix: A.
         step: h, > 0, about the inverse of the fast eigenvalues.
     """
     eye = np.eye(matrix.shape[-1])
-    try:
-        power = 2 * np.linalg.inv(eye - step * matrix) - eye
-    except np.linalg.LinAlgError:
-        return _growth(matrix) < 0
-    shown = np.zeros(len(matrix), dtype=np.bool_)
-    left = np.arange(len(matrix))
-    for _ in range(_SQUARINGS + 1):
-        with np.errstate(over="ignore"):
-            size = np.square(power).sum(axis=(-2, -1))
-        shown[left[size < 0.25]] = True
-        going = (size >= 0.25) & (size < _GROWN**2)
-        if not going.any():
-            break
-        left, power = left[going], power[going]
-        power = power @ power
+    shown = _vanishing(eye + step / 2 * matrix)
+    if not shown.all():
+        with contextlib.suppress(np.linalg.LinAlgError):
+            shown[~shown] = _vanishing(2 * np.linalg.inv(eye - step * matrix[~shown]) - eye)
     if not shown.all():
         shown[~shown] = _growth(matrix[~shown]) < 0
+    return shown
+
+
+def _vanishing(matrix: Array) -> NDArray[np.bool_]:
+    """Whether a few squarings of each matrix, (batch, k, k), show that its powers vanish."""
+    shown = np.zeros(len(matrix), dtype=np.bool_)
+    left, power = np.arange(len(matrix)), matrix
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(_SQUARINGS + 1):
+            size = np.square(power).sum(axis=(-2, -1))
+            shown[left[size < 0.25]] = True
+            going = (size >= 0.25) & (size < _GROWN**2)
+            if not going.any():
+                break
+            if not going.all():
+                left, power = left[going], power[going]
+            power = power @ power
     return shown
 
 

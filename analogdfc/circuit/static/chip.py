@@ -398,7 +398,7 @@ def _left(loop: Loop, found: SteadyState, k: int) -> str:
     """What is known of a sample without a rest."""
     growth = -math.inf
     if bool(found.root[k]):
-        one = Forward(*(tuple(signal[k : k + 1] for signal in kind) for kind in found.layers))
+        one = [ri[k : k + 1] for ri in found.layers.r[1:]]
         growth = float(abscissa(loop, one, found.u[k : k + 1]))
     if growth < 0:
         return f"residual {float(found.residual[k]):.3g} of its first error"
