@@ -33,7 +33,7 @@ def multiplied(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor
         (..., m, n).
     """
     if _by_numpy(left, right):
-        return _product(left, right, out)
+        return _product(_array(left), _array(right), out)
     if out is not None and not torch.is_grad_enabled():
         return torch.matmul(left, right, out=out)
     return left @ right if out is None else out.copy_(left @ right)
@@ -52,7 +52,7 @@ def affine(r: Tensor, w: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor
         (..., n).
     """
     if _by_numpy(r, w):
-        return _product(r, w.T, out).add_(b)
+        return _product(_array(r), _array(w).T, out).add_(b)
     if out is not None:
         return torch.addmm(b, r, w.T, out=out)
     return linear(r, w, b) if b.dim() == 1 else torch.addmm(b, r, w.T)
@@ -68,9 +68,8 @@ def _by_numpy(left: Tensor, right: Tensor) -> bool:
 
 
 @np.errstate(over="ignore", invalid="ignore")  # as PyTorch, which leaves them to others
-def _product(left: Tensor, right: Tensor, out: Tensor | None) -> Tensor:
+def _product(a: NDArray[Any], b: NDArray[Any], out: Tensor | None) -> Tensor:
     """That of NumPy."""
-    a, b = _array(left), _array(right)
     if out is not None:
         np.matmul(a, b, out=out.numpy())
         return out

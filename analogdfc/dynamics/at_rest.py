@@ -222,10 +222,11 @@ def _formed(loop: Loop, slopes: list[Tensor]) -> _Inverse:
     """Nearly (J Q + alpha~ I)^-1, with J Q formed in single precision.
 
     Raises:
-        ConvergenceError: a matrix is singular.
+        ConvergenceError: a matrix is singular; where it is applied.
     """
     rough = carried(loop, slopes, None, torch.float32).to(slopes[-1].dtype)
-    return partial(applied, inverse(damped_by(loop.controller.damping, rough)))
+    # The systems are so small that two solutions take less time than an inverse.
+    return partial(solve, damped_by(loop.controller.damping, rough))
 
 
 def _refined(
@@ -237,13 +238,14 @@ def _refined(
     """Solution by what is nearly (J Q + alpha~ I)^-1; None where it isn't near enough."""
     try:
         near = inverted(loop, slopes)
+        u = near(right)
     except ConvergenceError:
         return None
     scale = torch.linalg.vector_norm(right, dim=-1).clamp(min=torch.finfo(right.dtype).tiny)
-    u = near(right)
     off = 1.0
     for _ in range(_REFINEMENTS):
-        left = right - _response(loop, slopes, u) - loop.controller.damping * u
+        left = right - _response(loop, slopes, u)
+        left.sub_(u, alpha=loop.controller.damping)
         before, off = off, float((torch.linalg.vector_norm(left, dim=-1) / scale).max())
         u = u + near(left)
         # What is left falls by the same factor each time.

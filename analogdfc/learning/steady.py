@@ -37,7 +37,7 @@ class _AtRest(FeedbackControl):
                 )
             else:  # what layer 1 would do without feedback, it did
                 d = free.r[1] - layers.r[1]
-            d.div_(len(d))
+            d.mul_(1 / len(d))
             w.grad = None  # whose memory, still in the cache, the next takes
             w.grad, b.grad = multiplied(d.T, presynaptic), d.sum(dim=0)
 
