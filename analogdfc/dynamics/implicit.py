@@ -57,6 +57,7 @@ class Implicit:
     ) -> None:
         self.matrix, self.beta, self.channels, self.reference = matrix, beta, channels, reference
         self.newton = 0
+        self._rate = 1.0
         self.factor = Factor(channels.added(matrix, -beta, reference))
         parts = zip(channels.kinds, channels.split(reference), strict=True)
         # A deadzone that nothing has left does nothing.
@@ -125,6 +126,11 @@ class Implicit:
         parts = zip(already, self.channels.kinds, self.channels.split(y), strict=True)
         return [on or not _argument(kind, at, lost) <= 1 for on, kind, at in parts]
 
+    def _limits(self, busy: Sequence[bool]) -> list[int]:
+        """Numbers of the kinds that are deadzones and count."""
+        pairs = enumerate(zip(busy, self.channels.kinds, strict=True))
+        return [number for number, (on, kind) in pairs if on and not kind.tanh]
+
     def _of(self, busy: list[bool]) -> list[Group]:
         key = tuple(busy)
         if key not in self._groups:
@@ -155,7 +161,8 @@ class Implicit:
         groups, chips = self._of(busy), len(guess)
         y = self._by_groups(groups, guess)
         start = [local[g.group].index_select(1, g.felt) for g in groups]
-        pace = Pace(chips, tolerance, lost)
+        smooth = not self._limits(busy)
+        pace = Pace(chips, tolerance, lost, self._rate if smooth else None)
         for k in range(SUBSTITUTIONS):
             rests = [g.rest(at[:, : g.inputs]) for g, at in zip(groups, y, strict=True)]
             felt = [
@@ -173,6 +180,7 @@ class Implicit:
             y = [pace.kept(b, b + by) for b, by in zip(y, moved, strict=True)]
             if not goes_on:
                 break
+        self._rate = pace.rate or self._rate
         found = [
             multiplied(g.whole, rest).add_(local[g.group])
             for g, rest in zip(groups, rests, strict=True)
@@ -208,14 +216,14 @@ class Implicit:
             new: what substitution leads to.
         """
         moved = [a - b for a, b in zip(new, y, strict=True)]
-        limits = [on and not k.tanh for on, k in zip(busy, self.channels.kinds, strict=True)]
-        if not any(limits):
+        limits = self._limits(busy)
+        if not limits:
             return moved
         chips, batch = len(self.reference), y[0].shape[-1]
         before, change = (self._of_deadzones(groups, at, chips) for at in (y, moved))
         outside, changes = [], []
         for number, kind in enumerate(self.channels.kinds):
-            if limits[number]:
+            if number in limits:
                 outside.append(kind.outside(before[number]).flatten(1, 2))
                 changes.append(change[number].flatten(1, 2))
             elif not kind.tanh:

@@ -20,6 +20,12 @@ SUBSTITUTIONS = 16
 
 _FEW = 4
 
+_CAUTION = 0.8
+"""Power of the contraction that was seen in other equations of the same factor."""
+
+_FAST = 0.01
+"""Least contraction that is believed: that of a few changes may be less than those to come."""
+
 
 def largest(values: Tensor) -> float:
     """Largest magnitude of values; 0 of none."""
@@ -31,15 +37,21 @@ class Pace:
 
     Args:
         chips: number of chips.
-        tolerance: largest change at which a sample has arrived.
+        tolerance: largest change at which a sample has arrived; that which is still to come, where
+            none is lost.
         lost: samples that don't count, (chips, batch).
+        rate: contraction an iteration that is expected; None where changes tell nothing of those
+            to come, since a limit may be left or reached on the way.
 
     Attributes:
+        rate: the last contraction that was seen.
         lost: those, and the samples that were given up or haven't arrived; None where all have.
     """
 
-    def __init__(self, chips: int, tolerance: float, lost: Tensor | None) -> None:
-        self.lost = lost
+    def __init__(
+        self, chips: int, tolerance: float, lost: Tensor | None, rate: float | None
+    ) -> None:
+        self.lost, self.rate = lost, rate
         self._chips, self._tolerance = chips, tolerance
         self._moved: Sequence[Tensor] = ()
         self._before = torch.inf
@@ -57,7 +69,7 @@ class Pace:
         if self.lost is None:
             # The usual way: one number for all samples.
             change, before = max(map(largest, moved)), self._before
-            if change < self._tolerance:
+            if self._arrived(k, change):
                 return False
             if not end and change < at_most * before:
                 self._before = change
@@ -67,6 +79,17 @@ class Pace:
         slow = left if end else left & ~(each < at_most * self._each(last or moved))
         self.lost = slow if self.lost is None else self.lost | slow
         return bool((left & ~self.lost).any())
+
+    def _arrived(self, k: int, change: float) -> bool:
+        """Whether the changes that are still to come add up to less than the tolerance."""
+        if self.rate is None:
+            return change < self._tolerance
+        if k:
+            self.rate = change / self._before
+        # As in Hairer and Wanner, Solving Ordinary Differential Equations II, section IV.8.
+        rate = max(self.rate if k else self.rate**_CAUTION, _FAST)
+        share = rate / (1 - rate) if rate < SLOW else 1.0
+        return share * change < self._tolerance
 
     def kept(self, before: Tensor, now: Tensor) -> Tensor:
         """What an iteration leads to, (chips * cells, inputs, batch); lost samples stay."""
