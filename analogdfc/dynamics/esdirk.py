@@ -21,30 +21,17 @@ from torch import Tensor
 from analogdfc.dynamics.factor import is_wide
 from analogdfc.dynamics.implicit import Implicit
 from analogdfc.dynamics.semilinear import Semilinear, rate
+from analogdfc.dynamics.step_lengths import LEVELS, WHOLE, first, length_of, longer, shorter
 from analogdfc.dynamics.tableau import AHEAD, ERROR, GAMMA, IN_TIME, A, C, weights_inside
 from analogdfc.errors import ConvergenceError
 
-__all__ = ["ESDIRK", "Piece"]
+__all__ = ["ESDIRK", "WHOLE", "Piece"]
 
-_LEVELS = 44
-"""The shortest step is the whole time / 2^44."""
-WHOLE = 1 << _LEVELS
-_FIRST = 16, 24
-"""Levels of the first step."""
-_LONGEST = 2
-"""Of any: between its ends states come from a polynomial, whose error isn't looked at."""
 _HALVINGS = 24
 """The shortest step of a drive's interval is that / 2^24."""
 _SETTLE = 24
-_GROWTH = (3e-5, 10), (1e-3, 4), (0.04, 2)
-"""Errors in tolerances below which a step may be so many times as long; they grow with the fourth
-power of its length."""
-_FURTHEST = 4
-"""Levels by which it may be above the one before: what is left of a step is half of it at least."""
 _MORE = 0.04
-"""The same of the steps of a drive, for twice as long."""
-_FEWER = 2
-"""More halvings of a step whose error was far too large, at once."""
+"""Error in tolerances below which a step of a drive may be twice as long: 2^5 with room."""
 _ITERATION = 1e-3
 """Error at which the iteration of a stage stops, in tolerances."""
 _ROUNDINGS = 16
@@ -158,15 +145,15 @@ class ESDIRK:
         counted = place if watched is None else place[watched]
         z, f = solver.settle(start, min(spacing * 2.0**-_SETTLE, self.settle))
         whole = spacing * steps
-        level, position = _first(self.tolerance), 0
+        level, position = first(self.tolerance), 0
         while position < WHOLE:
-            length = _length(level, position)
+            length = length_of(level, position)
             h = whole * (length / WHOLE)
             step = solver.step(z, f, h)
             ratio = float(step.error[:, counted].abs().max()) / self.tolerance
             if not ratio <= 1:
-                level = _shorter(length, ratio)
-                if level > _LEVELS:
+                level = shorter(length, ratio)
+                if level > LEVELS:
                     raise ConvergenceError(
                         f"time step too small at t = {position / WHOLE * whole:.4g}: "
                         "the model's amplifiers change faster than it can follow"
@@ -180,7 +167,7 @@ class ESDIRK:
             self.eliminated = solver.eliminated
             before, position = position, position + length
             yield Piece(before, position, step.stages, shown)
-            level = _longer(length, position, ratio)
+            level = longer(length, position, ratio)
 
     def driven(
         self,
@@ -314,44 +301,6 @@ class Piece:
         values = self.stages.index_select(2, self.shown)
         found = (weights @ values.flatten(1)).view(len(parts), *values.shape[1:])
         return found.mT
-
-
-def _first(tolerance: float) -> int:
-    """Level of the first step: averages don't feel a peak of a unit that it goes over."""
-    return int(np.clip(math.ceil(-math.log2(tolerance)), *_FIRST))
-
-
-def _length(level: int, position: int) -> int:
-    """Length of a step in parts of 2^-44 of the whole; it ends at a multiple of 2^-level."""
-    unit = WHOLE >> level
-    return unit - position % unit
-
-
-def _shorter(length: int, ratio: float) -> int:
-    """Level of the step instead of one that was too long; beyond the last where there is none.
-
-    Args:
-        length: of the latter.
-        ratio: its error in tolerances; may be nan.
-    """
-    level = _LEVELS + 1 - (length - 1).bit_length()
-    more = next((k for k in range(_FEWER) if ratio <= 32 ** (k + 1)), _FEWER)
-    return max(level, min(level + more, _LEVELS))
-
-
-def _longer(length: int, position: int, ratio: float) -> int:
-    """Level of the step after one; where that is a part of a step, it may be an odd one.
-
-    Args:
-        length: of the one before.
-        position: where that has ended.
-        ratio: its error in tolerances.
-    """
-    most = length * next((growth for bound, growth in _GROWTH if ratio < bound), 1)
-    level = _LEVELS + 1 - length.bit_length()
-    tried = (max(level - fewer, _LONGEST) for fewer in range(_FURTHEST + 1))
-    lengths = {wanted: _length(wanted, position) for wanted in tried}
-    return max((wanted for wanted in lengths if lengths[wanted] <= most), key=lengths.__getitem__)
 
 
 def _show(
