@@ -33,6 +33,7 @@ from analogdfc.wires import (
     transfer_matrix,
 )
 from analogdfc.wires.exact import Factorised, turned
+from analogdfc.wires.halves import _Root
 
 Array = NDArray[np.float64]
 
@@ -634,7 +635,12 @@ def test_an_array_of_many_chunks_is_that_of_its_levels(
     monkeypatch.setattr("analogdfc.wires.gathering._FEW", 3)
     monkeypatch.setattr("analogdfc.wires.elimination._LARGE", 5)
     monkeypatch.setattr("analogdfc.wires.blocks._PIECE", 7)
+    monkeypatch.setattr("analogdfc.wires.blocks._FEW", 5)
+    monkeypatch.setattr("analogdfc.wires.blocks._LINE", 3)
+    monkeypatch.setattr("analogdfc.wires.elimination._SINGLY", 5)
     monkeypatch.setattr("analogdfc.wires.halves._STRIP", 7)
+    monkeypatch.setattr("analogdfc.wires.halves._NEAR", 5)
+    monkeypatch.setattr("analogdfc.wires.halves._LEAF", 3)
     g = torch.rand(2, 41, 29, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     g[:, 3, 4] = 0
     lines = Lines(r_word=2e3, r_bit=30.0, r_driver=10.0)
@@ -671,3 +677,32 @@ def test_patches_of_well_conducting_wires_keep_the_digits_of_each_element(
     torch.testing.assert_close(between, levels[40:, 40:], rtol=5e-6, atol=0)
     loads = exact.sum(0) + levels[:40, :40].sum(-1).numpy()
     np.testing.assert_allclose(exact.sum(0) + lost.numpy(), loads, rtol=1e-6)
+
+
+def test_patches_of_arrays_that_are_solved_together_are_those_of_each() -> None:
+    g = 1e-6 * (1 + torch.rand(2, 30, 27, generator=torch.Generator().manual_seed(3))) * 2.0**70
+    lines = Lines(r_word=0.5, r_bit=1.0).times(2.0**-70)
+    both = Factorised(g, lines, keep=False, terminals=True).couplings()
+    for one, found in zip(g, both, strict=True):
+        alone = Factorised(one, lines, keep=False, terminals=True).couplings()
+        torch.testing.assert_close(found, alone, rtol=2e-6, atol=0)
+
+
+@pytest.mark.parametrize(("dtype", "digits"), [(np.float32, 3e-6), (np.float64, 1e-14)])
+@pytest.mark.parametrize("size", [5, 64, 65, 200])
+def test_a_factor_in_halves_is_that_of_the_whole(dtype: type, digits: float, size: int) -> None:
+    # A chain of nodes, each of which also reaches all others by little.
+    rng = np.random.default_rng(size)
+    between = np.diag(rng.uniform(1, 2, size - 1), -1) + 1e-4 * rng.random((size, size))
+    between = np.tril(between, -1).astype(dtype)
+    e = rng.random((size, 2)).astype(dtype)
+    coupled = between.astype(float) + between.T
+    sums = e.sum(axis=1, dtype=float)
+    d = np.diag(coupled.sum(axis=1) + sums) - coupled
+    factor, root = np.linalg.cholesky(d), _Root(np.tril(d).astype(dtype))
+    solved = e.copy()
+    root.solve(solved)
+    np.testing.assert_allclose(solved, np.linalg.solve(factor, e), rtol=digits)
+    assert root.lost(np.linalg.solve(factor, sums).astype(dtype)) < digits
+    with pytest.raises(ConvergenceError, match="singular"):
+        _Root((np.tril(d) - 5 * np.eye(size)).astype(dtype))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 SIDES = "LTRB"
@@ -17,6 +19,14 @@ Going round, neighbouring sides stay neighbours where blocks are joined: fewer p
 
 _PIECE = 256
 """Rows that are mirrored at once: as many as the processor's caches hold."""
+
+_FEW = 64
+"""Rows and columns of matrices that are transposed in one piece."""
+
+_LINE = 16
+"""Numbers in single precision that fill a line of the processor's caches."""
+
+_Matrix = TypeVar("_Matrix", Tensor, NDArray[Any])
 
 
 @dataclass(frozen=True)
@@ -49,8 +59,19 @@ class Block:
                 rows = slice(k, min(k + _PIECE, size))
                 corner = self.n[..., rows, rows].tril()
                 self.n[..., rows, rows] = corner + corner.mT
-                self.n[..., :k, rows] = self.n[..., rows, :k].mT
+                copy_transposed(self.n[..., rows, :k], self.n[..., :k, rows])
         return Block(self.n, self.sizes)
+
+
+def copy_transposed(matrix: _Matrix, out: _Matrix) -> None:
+    """Write the transposed of matrices, (..., b, a), to out, (..., a, b).
+
+    Large ones by lines of the caches: what lies a row apart in memory shares its place in them.
+    """
+    size = matrix.shape[-2]
+    step = _LINE if max(matrix.shape[-2:]) > _FEW else size
+    for k in range(0, size, step):
+        out[..., k : k + step] = matrix[..., k : k + step, :].swapaxes(-1, -2)
 
 
 def spans(sizes: dict[str, int]) -> dict[str, slice]:

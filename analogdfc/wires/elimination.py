@@ -27,8 +27,11 @@ from analogdfc.products import multiplied
 from analogdfc.wires.blocks import SIDES, Block, Workspace, placed, runs, spans
 from analogdfc.wires.halves import SINGULAR, joined, near_diagonal
 
-_LARGE = 32
+_LARGE = 16
 """Nodes from which they are eliminated with half the operations of general products."""
+
+_SINGLY = 32
+"""Size from which matrices are inverted one after the other by LAPACK."""
 
 _SMALL = 4
 """Largest matrix that is inverted element by element, over all blocks at once."""
@@ -143,7 +146,7 @@ def inverse_root(matrix: Tensor) -> Tensor:
     Raises:
         ConvergenceError: a matrix that is not positive definite to machine precision.
     """
-    if matrix.device.type != "cpu" or matrix.shape[-1] < _LARGE:
+    if matrix.device.type != "cpu" or matrix.shape[-1] < _SINGLY:
         lower, failed = torch.linalg.cholesky_ex(matrix)
         if bool(failed.any()):
             raise ConvergenceError(SINGULAR)

@@ -6,8 +6,10 @@ to each other need not be known, only its sums (`Edge`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import scipy
@@ -17,15 +19,18 @@ from torch import Tensor
 
 from analogdfc.errors import ConvergenceError
 from analogdfc.products import multiplied
-from analogdfc.wires.blocks import Block, Workspace, placed, runs
+from analogdfc.wires.blocks import Block, Workspace, copy_transposed, placed, runs
 
 SINGULAR = (
     "wires: the nodal equations are singular to machine precision; conductances and resistances "
     "must not be as far apart as the range of floating-point numbers"
 )
 
-_NEAR = 128
-"""Shared nodes up to which products are less work than triangular systems that are as large."""
+_NEAR = 48
+"""Shared nodes up to which a product of all blocks at once is less work than a factor of each."""
+
+_LEAF = 64
+"""Largest triangle that is inverted: LAPACK inverts small ones faster than it solves for many."""
 
 _STRIP = 256
 """Rows that are copied at once of what lies below the diagonal."""
@@ -61,6 +66,8 @@ class Edge:
 class _Union:
     """Blocks and what of them is eliminated.
 
+    NumPy's views and copies of small pieces take a third of the time that PyTorch's take.
+
     Attributes:
         sizes: terminals of the joined block on each side.
         runs: as of `runs`.
@@ -76,43 +83,43 @@ class _Union:
         where, self.sizes = placed(outlines)
         self.runs = runs(outlines, where)
         self.at = [block.at(side) for block, side in parts]
-        self.blocks = [block.n for block, _ in parts]
-        of_each = [n[..., s, s] for n, s in zip(self.blocks, self.at, strict=True)]
+        self._blocks = [_array(block.n) for block, _ in parts]
+        of_each = [block.n[..., s, s] for (block, _), s in zip(parts, self.at, strict=True)]
         self.inner = sum(of_each[1:], of_each[0]).tril(-1)
-        grid, p, q = self.inner.shape[:-2], self.inner.shape[-1], sum(self.sizes.values())
-        self.outer = workspace.empty("outer", (*grid, p, q), self.inner, by_block=True)
+        like, p, q = parts[0][0].n, self.inner.shape[-1], sum(self.sizes.values())
+        grid = like.shape[:-2]
+        self.outer = workspace.empty("outer", (*grid, p, q), like, by_block=True)
+        outer = _array(self.outer)
         for which, source, target in self.runs:
-            n, own = self.blocks[which], self.at[which]
+            n, own = self._blocks[which], self.at[which]
             if source.start < own.start:
-                self.outer[..., target] = n[..., own, source]
+                outer[..., target] = n[..., own, source]
             else:
-                self.outer[..., target] = n[..., source, own].mT
-        self.n = workspace.empty(result, (*grid, q, q), self.outer, by_block=True)
-        self._write()
+                copy_transposed(n[..., source, own], outer[..., target])
+        self.n = workspace.empty(result, (*grid, q, q), like, by_block=True)
+        self._write(_array(self.n))
 
-    def _write(self) -> None:
+    def _write(self, n: Matrix) -> None:
         for k, (which, rows, to_rows) in enumerate(self.runs):
+            own = self._blocks[which]
             for other, columns, to_columns in self.runs[:k]:
                 if other == which:
-                    self.n[..., to_rows, to_columns] = self.blocks[which][..., rows, columns]
+                    n[..., to_rows, to_columns] = own[..., rows, columns]
                 else:
-                    self.n[..., to_rows, to_columns] = 0
+                    n[..., to_rows, to_columns] = 0
+            out, found = n[..., to_rows, to_rows], own[..., rows, rows]
             for first in range(0, rows.stop - rows.start, _STRIP):
-                own, to = (
-                    (slice(s.start + first, min(s.start + first + _STRIP, s.stop)),
-                     slice(s.start, min(s.start + first + _STRIP, s.stop)))
-                    for s in (rows, to_rows)
-                )  # fmt: skip
-                self.n[..., to[0], to[1]] = self.blocks[which][..., own[0], own[1]]
+                last = first + _STRIP
+                out[..., first:last, :last] = found[..., first:last, :last]
 
     def matrix(self, ground: Tensor) -> Tensor:
-        """D, below its diagonal.
+        """D, below its diagonal, in the place of `inner`.
 
         Args:
             ground: sums of the shared nodes' couplings to the others, (..., p).
         """
         total = ground + self.inner.sum(-1) + self.inner.sum(-2)
-        matrix = -self.inner
+        matrix = self.inner.neg_()
         matrix.diagonal(dim1=-2, dim2=-1).copy_(total)
         return matrix
 
@@ -135,11 +142,10 @@ def joined(parts: Sequence[tuple[Block, str]], workspace: Workspace, result: str
             for e, n in zip(*map(_each, (half, union.n)), strict=True):
                 _add_square(e, n)
             return union.block()
-    matrices = union.matrix(ground)
-    for d, e, n in zip(*map(_each, (matrices, union.outer, union.n)), strict=True):
+    for d, e, n in zip(*map(_each, (union.matrix(ground), union.outer, union.n)), strict=True):
         root = _Root(d)
         root.solve(e)
-        workspace.rounding = max(workspace.rounding, root.lost(e.sum(axis=1)))
+        workspace.rounding = max(workspace.rounding, root.lost(_sums(e)))
         _add_square(e, n)
     return union.block()
 
@@ -180,20 +186,16 @@ def joined_edge(parts: Sequence[tuple[Block | Edge, str]], workspace: Workspace)
     blocks = [(part.block if isinstance(part, Edge) else part, side) for part, side in parts]
     union = _Union(blocks, workspace, None)
     edges = {k: part for k, (part, _) in enumerate(parts) if isinstance(part, Edge)}
-    first = edges[0].left
     lost = torch.cat([edge.lost for edge in edges.values()], -1)
-    grid, drivers = first.shape[:-2], lost.shape[-1]
-    into = first.new_zeros(*grid, union.outer.shape[-2], drivers)
-    left = workspace.empty(None, (*grid, union.n.shape[-1], drivers), first, by_block=True)
+    (*grid, p, q), drivers = union.outer.shape, lost.shape[-1]
+    into = workspace.empty("into", (*grid, p, drivers), lost, by_block=True)
+    left = workspace.empty(None, (*grid, q, drivers), lost, by_block=True)
     start = 0
     for k, edge in edges.items():
         own = slice(start, start + edge.left.shape[-1])
         into[..., own] = edge.left[..., union.at[k], :]
         for which, source, target in union.runs:
-            if which == k:
-                left[..., target, own] = edge.left[..., source, :]
-            else:
-                left[..., target, own] = 0
+            left[..., target, own] = edge.left[..., source, :] if which == k else 0
         start = own.stop
     matrices = union.matrix(union.outer.sum(-1) + into.sum(-1))
     each = map(_each, (matrices, union.outer, union.n, into, left))
@@ -203,12 +205,17 @@ def joined_edge(parts: Sequence[tuple[Block | Edge, str]], workspace: Workspace)
         root = _Root(d)
         root.solve(e)
         root.solve(i)
-        sums = i.sum(axis=1)
-        workspace.rounding = max(workspace.rounding, root.lost(e.sum(axis=1) + sums))
+        sums = _sums(i)
+        workspace.rounding = max(workspace.rounding, root.lost(_sums(e) + sums))
         _add_square(e, n)
         _add_product(e, i, out)
         more += sums @ i - np.einsum("ij,ij->j", i, i)
     return Edge(union.block(), left, lost)
+
+
+def _array(t: Tensor) -> Matrix:
+    found: Matrix = t.numpy()
+    return found
 
 
 def _each(t: Tensor) -> Matrix:
@@ -216,10 +223,16 @@ def _each(t: Tensor) -> Matrix:
     return found
 
 
-class _Root:
-    """The Cholesky factor L of D, which is lost.
+def _sums(e: Matrix) -> Matrix:
+    """Sums of a matrix's rows: by a product, which takes a quarter of the time."""
+    found: Matrix = e @ np.ones(e.shape[-1], e.dtype)
+    return found
 
-    To LAPACK, which counts along columns, each matrix is its transpose.
+
+class _Root:
+    """The Cholesky factor L of D, in halves: a small one by its inverse, which is all products.
+
+    To BLAS and LAPACK, which count along columns, each matrix is its transpose.
 
     Args:
         d: D, (p, p), without positive elements off the diagonal; its lower half.
@@ -229,18 +242,34 @@ class _Root:
     """
 
     def __init__(self, d: Matrix) -> None:
-        self._single = d.dtype == np.float32
-        lapack = scipy.linalg.lapack
-        factorise = lapack.spotrf if self._single else lapack.dpotrf
-        self._upper, failed = factorise(d.T, lower=0, clean=0, overwrite_a=1)
-        if failed:
-            raise ConvergenceError(SINGULAR)
+        size = len(d)
+        self._half = 0 if size <= _LEAF else -(-size // (2 * _LEAF)) * _LEAF
+        if not self._half:
+            factor, failed = _of(scipy.linalg.lapack, "potrf", d)(d.T, lower=0, clean=0)
+            if failed:
+                raise ConvergenceError(SINGULAR)
+            invert = _of(scipy.linalg.lapack, "trtri", d)
+            self._inverse, _ = invert(factor, lower=0, overwrite_c=1)
+            return
+        above, below = slice(0, self._half), slice(self._half, size)
+        self._first = _Root(d[above, above])
+        self._between = np.empty((self._half, size - self._half), d.dtype)
+        copy_transposed(d[below, above], self._between)
+        self._first.solve(self._between)
+        rest = d[below, below].copy()
+        _add_square(self._between, rest, -1.0)
+        self._second = _Root(rest)
 
     def solve(self, e: Matrix) -> None:
         """L^-1 E in the place of E, >= 0: sums of positive numbers, L has none off the diagonal."""
-        blas = scipy.linalg.blas
-        solve = blas.strsm if self._single else blas.dtrsm
-        solve(1.0, self._upper, e.T, side=1, lower=0, overwrite_b=1)
+        if not self._half:
+            multiply = _of(scipy.linalg.blas, "trmm", e)
+            multiply(1.0, self._inverse, e.T, side=1, lower=0, overwrite_b=1)
+            return
+        above, below = e[: self._half], e[self._half :]
+        self._first.solve(above)
+        _add_product(self._between, above, below, -1.0)
+        self._second.solve(below)
 
     def lost(self, sums: Matrix) -> float:
         """Largest deviation from 1 of D^-1 (E 1), for D 1 = E 1.
@@ -248,20 +277,29 @@ class _Root:
         Args:
             sums: L^-1 (E 1).
         """
-        blas = scipy.linalg.blas
-        back = blas.strsv if self._single else blas.dtrsv
-        return float(np.abs(back(self._upper, sums, lower=0) - 1).max())
+        return float(np.abs(self._back(sums) - 1).max())
+
+    def _back(self, x: Matrix) -> Matrix:
+        """L^-T x of a vector."""
+        if not self._half:
+            found: Matrix = _of(scipy.linalg.blas, "trmv", x)(self._inverse, x, lower=0)
+            return found
+        second = self._second._back(x[self._half :])
+        return np.concatenate([self._first._back(x[: self._half] - self._between @ second), second])
 
 
-def _add_square(e: Matrix, n: Matrix) -> None:
-    """Add E^T E to n, (q, q), below its diagonal."""
-    blas = scipy.linalg.blas
-    square = blas.ssyrk if e.dtype == np.float32 else blas.dsyrk
-    square(1.0, e.T, 1.0, n.T, lower=0, overwrite_c=1)
+def _of(library: ModuleType, name: str, like: Matrix) -> Callable[..., Any]:
+    """The function of BLAS or LAPACK for a matrix's precision."""
+    found: Callable[..., Any] = getattr(library, ("s" if like.dtype == np.float32 else "d") + name)
+    return found
 
 
-def _add_product(a: Matrix, b: Matrix, n: Matrix) -> None:
-    """Add A^T B to n."""
-    blas = scipy.linalg.blas
-    multiply = blas.sgemm if a.dtype == np.float32 else blas.dgemm
-    multiply(1.0, b.T, a.T, 1.0, n.T, trans_b=1, overwrite_c=1)
+def _add_square(e: Matrix, n: Matrix, times: float = 1.0) -> None:
+    """Add a multiple of E^T E to n, (q, q), below its diagonal."""
+    _of(scipy.linalg.blas, "syrk", e)(times, e.T, 1.0, n.T, lower=0, overwrite_c=1)
+
+
+def _add_product(a: Matrix, b: Matrix, n: Matrix, times: float = 1.0) -> None:
+    """Add a multiple of A^T B to n."""
+    multiply = _of(scipy.linalg.blas, "gemm", a)
+    multiply(times, b.T, a.T, 1.0, n.T, trans_b=1, overwrite_c=1)
