@@ -30,7 +30,7 @@ from analogdfc.errors import UserError
 from analogdfc.memory import check_memory
 from analogdfc.samples import check_samples
 
-_USUAL_STEPS = 80
+_USUAL_STEPS = 75
 """Steps that a loop takes which doesn't ring; errors of more may add up."""
 
 _ENOUGH = 0.7
