@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from elsewhere import DEVICES, set_up
 from fuzzing import PROFILE, is_long, summary, tally
 from hypothesis import settings
 from rich.table import Table
@@ -61,3 +62,10 @@ def whole_tables() -> Iterator[None]:
 def network() -> Network:
     """The prototype's network, 3-4-2."""
     return network_of([3, 4, 2], seed=1)
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each device beside the CPU, or those that a test names by its parameters."""
+    set_up(request.param, monkeypatch)
+    return str(request.param)

@@ -1,48 +1,149 @@
-"""Another device than the CPU without one: that of tensors which have no numbers."""
+"""Another device than the CPU without one: its numbers lie on the CPU, and only there.
+
+PyTorch keeps a place for devices that it doesn't know. Here tensors of that device are wrapped
+around others on the CPU, and whatever PyTorch asks of them is computed there, so that all branches
+of the code run, and with real numbers. What a GPU refuses is refused: tensors of several devices in
+one operation, and NumPy's arrays of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-DEVICE = "meta"
+DEVICE = "privateuseone"
 
-_COPIES = ("aten::_to_copy", "aten::copy_")
+DEVICES = [DEVICE, pytest.param("cuda", marks=pytest.mark.cuda)]
+"""On which a test of devices runs: the one that is always there, and a GPU where there is one."""
+
+_COPIES = ("aten::_to_copy", "aten::copy_", "aten::_copy_from")
+
+# Operations that make a tensor from nothing; all others of their kind are made of these.
+_MADE = {
+    "empty.memory_format": torch.ops.aten.empty.memory_format,
+    "empty_strided": torch.ops.aten.empty_strided.default,
+    "eye": torch.ops.aten.eye.default,
+    "eye.m": torch.ops.aten.eye.m,
+    "arange": torch.ops.aten.arange.default,
+    "arange.start": torch.ops.aten.arange.start,
+    "arange.start_step": torch.ops.aten.arange.start_step,
+    "linspace": torch.ops.aten.linspace.default,
+}
 
 
-def _on_one_device(_: Any, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> object:
-    """Refuses operations between tensors of several devices, as a GPU does; scalars may differ."""
-    kwargs = kwargs or {}
-    given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor) and t.dim() > 0]
+class Far(Tensor):
+    """A tensor of the other device.
+
+    Attributes:
+        near: the same on the CPU.
+    """
+
+    near: Tensor
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @staticmethod
+    def __new__(cls, near: Tensor) -> Far:
+        with torch.inference_mode(False):  # where views of wrapped tensors are tensors like others
+            made: Far = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+                cls,
+                near.size(),
+                strides=near.stride(),
+                storage_offset=near.storage_offset(),
+                dtype=near.dtype,
+                device=f"{DEVICE}:0",
+            )
+        made.near = near
+        return made
+
+    def __repr__(self, **_: Any) -> str:
+        return f"Far({self.near!r})"
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _computed(func, args, kwargs or {})
+
+
+class Source(torch.Generator):
+    """A generator that says on which device it is."""
+
+    def __new__(cls, device: torch.device | str = "cpu") -> Source:
+        made: Source = super().__new__(cls)
+        made._place = torch.device(device)
+        return made
+
+    @property
+    def device(self) -> torch.device:
+        return self._place
+
+
+def _computed(func: Any, args: Any, kwargs: Any) -> Any:
+    """What an operation gives, computed on the CPU; on the device that it would be on."""
     name = func._schema.name
-    devices = {t.device.type for t in given}
-    if len(devices) > 1 and name not in _COPIES:
-        raise RuntimeError(f"{name}: tensors on {sorted(devices)}")
-    place = str(kwargs.get("device"))
-    if name == "aten::_to_copy" and DEVICE in devices and place == "cpu":
-        return torch.zeros(given[0].shape, dtype=kwargs.get("dtype") or given[0].dtype)
-    return func(*args, **kwargs)
+    given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+    far = [t for t in given if isinstance(t, Far)]
+    place = kwargs.get("device")
+    there = bool(far) if place is None else torch.device(place).type == DEVICE
+    if place is not None and there:
+        kwargs = {**kwargs, "device": "cpu"}
+    if name in _COPIES[1:]:
+        there = isinstance(args[0], Far)
+    elif name not in _COPIES:
+        _check_one_place(name, given, there)
+    same = {id(t.near): t for t in far}
+    near = tree_map(lambda t: t.near if isinstance(t, Far) else t, (args, kwargs))
+
+    def wrapped(t: Any) -> Any:
+        if not isinstance(t, Tensor):
+            return t
+        return same.get(id(t)) if id(t) in same else Far(t) if there else t
+
+    with torch.inference_mode(False):
+        return tree_map(wrapped, func(*near[0], **near[1]))
 
 
-@contextmanager
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Code runs as it would on another device: all that is asked there holds, and all is 0.
+def _check_one_place(name: str, given: list[Tensor], there: bool) -> None:
+    """Scalars on the CPU may meet tensors of a device, and numbers of the CPU index them."""
+    here = [t for t in given if not isinstance(t, Far)]
+    if name.startswith("aten::index"):
+        here = [t for t in here if t.is_floating_point()]
+    if there and any(t.dim() > 0 for t in here):
+        raise RuntimeError(f"{name}: tensors on cpu and {DEVICE}")
+
+
+def _making(func: Any) -> Callable[..., Any]:
+    return lambda *args, **kwargs: _computed(func, args, {**kwargs, "device": DEVICE})
+
+
+def _copied(self: Tensor, to: Tensor, non_blocking: bool = False) -> Tensor:
+    near = [t.near if isinstance(t, Far) else t for t in (to, self)]
+    near[0].copy_(near[1])
+    return to
+
+
+@cache
+def _set_up() -> torch.library.Library:
+    _setup_privateuseone_for_python_backend()
+    library = torch.library.Library("aten", "IMPL")
+    for name, func in _MADE.items():
+        library.impl(name, _making(func), "PrivateUse1")
+    library.impl("_copy_from", _copied, "PrivateUse1")
+    return library
+
+
+def set_up(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a device usable, which is something for the other one only.
 
     Args:
-        monkeypatch: takes back what is done to tensors.
+        device: its type.
+        monkeypatch: takes back that generators of random numbers can be made there, too.
     """
-    for name, answer in (("__bool__", True), ("__float__", 0.0)):
-        here = getattr(Tensor, name)
-        monkeypatch.setattr(
-            Tensor, name, lambda t, here=here, answer=answer: answer if t.is_meta else here(t)
-        )
-    mode: Any = type("OneDevice", (TorchDispatchMode,), {"__torch_dispatch__": _on_one_device})
-    with mode():
-        yield
+    if device == DEVICE:
+        _set_up()
+        monkeypatch.setattr(torch, "Generator", Source)

@@ -433,15 +433,14 @@ def test_a_pulse_starts_the_time_anew_from_where_the_device_is() -> None:
     assert after.hidden is before.hidden
 
 
-@pytest.mark.cuda
-def test_a_graphics_processor_gives_the_numbers_of_the_processor() -> None:
+def test_another_device_gives_the_numbers_of_the_processor(device: str) -> None:
     def run(device: str) -> Tensor:
         programmed = FULL.program(targets(20, 30).to(device), seeded(48))
         counts = torch.randint(-3, 4, (20, 30), generator=seeded(31)).to(device)
         after = programmed.pulse(counts, seeded(49))
         return (after.read(1e5, seeded(50)) + programmed.at(1e4)).cpu()
 
-    torch.testing.assert_close(run("cuda"), run("cpu"), rtol=1e-9, atol=1e-15)
+    torch.testing.assert_close(run(device), run("cpu"), rtol=1e-9, atol=1e-15)
 
 
 # What is refused

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from elsewhere import DEVICE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -471,9 +472,12 @@ def test_a_batch_is_the_mean_of_its_samples(name: str) -> None:
     ("dtype", "device"),
     [
         (torch.float32, "cpu"),
+        (torch.float32, DEVICE),
+        (torch.float64, DEVICE),
         pytest.param(torch.float32, "cuda", marks=pytest.mark.cuda),
         pytest.param(torch.float64, "cuda", marks=pytest.mark.cuda),
     ],
+    indirect=["device"],
 )
 @pytest.mark.parametrize("name", [*RULES, "pbp"])
 def test_the_rules_work_in_single_precision_and_on_the_gpu(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from elsewhere import DEVICE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -38,6 +39,8 @@ Array = NDArray[np.float64]
 PLACES = [
     pytest.param("cpu", torch.float64, id="float64"),
     pytest.param("cpu", torch.float32, id="float32"),
+    pytest.param(DEVICE, torch.float64, id="elsewhere-float64"),
+    pytest.param(DEVICE, torch.float32, id="elsewhere-float32"),
     pytest.param("cuda", torch.float64, id="cuda-float64", marks=pytest.mark.cuda),
     pytest.param("cuda", torch.float32, id="cuda-float32", marks=pytest.mark.cuda),
 ]
@@ -551,7 +554,7 @@ def test_samples_of_a_batch_know_nothing_of_each_other(
             torch.testing.assert_close(a[one], b, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize(("device", "dtype"), PLACES)
+@pytest.mark.parametrize(("device", "dtype"), PLACES, indirect=["device"])
 def test_every_type_and_device_gives_the_same_run(device: str, dtype: torch.dtype) -> None:
     case = case_of(network_of([3, 4, 2], seed=1), batch=3)
     network = network_of([3, 4, 2], seed=1).to(device, dtype)

@@ -180,14 +180,13 @@ def test_single_precision_has_the_same_error() -> None:
     assert off(flat(found).double(), exact(case, 20.0)) < 1e-3
 
 
-@pytest.mark.cuda
-def test_a_gpu_finds_the_same_update() -> None:
+def test_another_device_finds_the_same_update(device: str) -> None:
     case = case_of(PID(k_p=1.0, k_d=0.2, alpha=0.01))
     network = network_of([5, 6, 7, 3], seed=4, activation="tanh")
     feedback = DirectFeedback.transposed(network)
-    there = Loop.of(network.cuda(), feedback.cuda(), case.loop.controller)
+    there = Loop.of(network.to(device), feedback.to(device), case.loop.controller)
     found = mean_update_in_spans(
-        there, case.x.cuda(), case.target.cuda(), duration=5.0, tolerance=1e-6
+        there, case.x.to(device), case.target.to(device), duration=5.0, tolerance=1e-6
     )
     here = mean_update_in_spans(*case, duration=5.0, tolerance=1e-6)
     assert off(flat(found).cpu(), flat(here)) < 2e-6

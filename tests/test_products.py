@@ -64,11 +64,10 @@ def test_what_leaves_the_finite_numbers_is_left_to_others() -> None:
     assert torch.isnan(multiplied(large, large * torch.tensor([1.0, torch.nan]))[:, 1]).all()
 
 
-@pytest.mark.cuda
-def test_products_of_a_device_are_those_of_the_cpu() -> None:
+def test_products_of_a_device_are_those_of_the_cpu(device: str) -> None:
     r, w, b = drawn(5, 3), drawn(4, 3, seed=1), drawn(4, seed=2)
-    there = [t.cuda() for t in (r, w, b)]
+    there = [t.to(device) for t in (r, w, b)]
     torch.testing.assert_close(affine(*there).cpu(), affine(r, w, b))
-    out = torch.empty(5, 4, dtype=torch.float64, device="cuda")
+    out = torch.empty(5, 4, dtype=torch.float64, device=device)
     assert multiplied(there[0], there[1].T, out) is out
     torch.testing.assert_close(out.cpu(), r @ w.T)

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 import torch
+from elsewhere import DEVICE
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from strategies import autograd_jacobian, generator, network_of, normal, seeds
@@ -595,9 +596,12 @@ def test_learning_lowers_the_loss(kind: type[LearnedTargets]) -> None:
     ("dtype", "device"),
     [
         (torch.float32, "cpu"),
+        (torch.float32, DEVICE),
+        (torch.float64, DEVICE),
         pytest.param(torch.float32, "cuda", marks=pytest.mark.cuda),
         pytest.param(torch.float64, "cuda", marks=pytest.mark.cuda),
     ],
+    indirect=["device"],
 )
 def test_precision_and_device_of_the_network_are_those_of_all_that_comes_of_it(
     kind: type[LearnedTargets], dtype: torch.dtype, device: str

@@ -605,8 +605,7 @@ def test_methods_say_what_they_do_not_have() -> None:
         Selector(0.1, 0.1, 2.0)
 
 
-@pytest.mark.cuda
-def test_a_cuda_device_gives_the_same_numbers() -> None:
+def test_another_device_gives_the_same_numbers(device: str) -> None:
     g, v = random_cells(43, 2, 33, 20), random_inputs(44, 2, 4, 33)
     for lines in (
         Lines(r_word=1.0, r_bit=2.0, r_driver=50.0),
@@ -614,11 +613,11 @@ def test_a_cuda_device_gives_the_same_numbers() -> None:
     ):
         expected = WiredArray(g, lines)
         for method in (Exact(), Iterative(1e-12)):
-            found = WiredArray(g.cuda(), lines, method)
+            found = WiredArray(g.to(device), lines, method)
             torch.testing.assert_close(
-                found.read(v.cuda()).cpu(), expected.read(v), rtol=1e-8, atol=1e-18
+                found.read(v.to(device)).cpu(), expected.read(v), rtol=1e-8, atol=1e-18
             )
-        point = NonlinearArray(g.cuda(), lines, Sinh(0.3)).read(v.cuda()).cpu()
+        point = NonlinearArray(g.to(device), lines, Sinh(0.3)).read(v.to(device)).cpu()
         torch.testing.assert_close(
             point, NonlinearArray(g, lines, Sinh(0.3)).read(v), rtol=1e-8, atol=1e-18
         )
