@@ -62,7 +62,7 @@ def checked(state: Mapping[str, Tensor | int | float], like: State) -> State:
         like: the present one.
 
     Returns:
-        The same leaves, in the order of `like`.
+        The same leaves, in the order and on the devices of `like`.
 
     Raises:
         StateError: a leaf is missing, belongs to nothing, or is of another kind, shape or type.
@@ -87,6 +87,7 @@ def _alike(key: str, found: Tensor | int | float, wanted: Tensor | int | float) 
             raise StateError(key, f"has the shape {shapes[0]}; it must be {shapes[1]}")
         if found.dtype != wanted.dtype:
             raise StateError(key, f"is {found.dtype}; it must be {wanted.dtype}")
+        return found.to(wanted.device)
     elif type(found) is not type(wanted):
         kind = "an integer" if isinstance(wanted, int) else "a number"
         raise StateError(key, f"must be {kind}")

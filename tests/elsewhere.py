@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-DEVICE = "privateuseone"
+DEVICE = "elsewhere"
 
 DEVICES = [DEVICE, pytest.param("cuda", marks=pytest.mark.cuda)]
 """On which a test of devices runs: the one that is always there, and a GPU where there is one."""
@@ -46,32 +46,39 @@ class Far(Tensor):
     """
 
     near: Tensor
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
     def __new__(cls, near: Tensor) -> Far:
         with torch.inference_mode(False):  # where views of wrapped tensors are tensors like others
-            made: Far = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            made: Far = Tensor._make_wrapper_subclass(
                 cls,
                 near.size(),
                 strides=near.stride(),
                 storage_offset=near.storage_offset(),
                 dtype=near.dtype,
-                device=f"{DEVICE}:0",
+                device=torch.device(DEVICE, 0),
             )
         made.near = near
         return made
 
-    def __repr__(self, **_: Any) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> Any:
         return f"Far({self.near!r})"
 
+    def tolist(self) -> Any:
+        return self.near.tolist()
+
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         return _computed(func, args, kwargs or {})
 
 
 class Source(torch.Generator):
     """A generator that says on which device it is."""
+
+    _place: torch.device
 
     def __new__(cls, device: torch.device | str = "cpu") -> Source:
         made: Source = super().__new__(cls)
@@ -79,7 +86,7 @@ class Source(torch.Generator):
         return made
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> torch.device:  # type: ignore[override]
         return self._place
 
 
@@ -100,9 +107,9 @@ def _computed(func: Any, args: Any, kwargs: Any) -> Any:
     near = tree_map(lambda t: t.near if isinstance(t, Far) else t, (args, kwargs))
 
     def wrapped(t: Any) -> Any:
-        if not isinstance(t, Tensor):
+        if not (isinstance(t, Tensor) and there):
             return t
-        return same.get(id(t)) if id(t) in same else Far(t) if there else t
+        return same[id(t)] if id(t) in same else Far(t)
 
     with torch.inference_mode(False):
         return tree_map(wrapped, func(*near[0], **near[1]))
@@ -129,11 +136,11 @@ def _copied(self: Tensor, to: Tensor, non_blocking: bool = False) -> Tensor:
 
 @cache
 def _set_up() -> torch.library.Library:
-    _setup_privateuseone_for_python_backend()
-    library = torch.library.Library("aten", "IMPL")
+    _setup_privateuseone_for_python_backend(DEVICE)
+    library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
     for name, func in _MADE.items():
-        library.impl(name, _making(func), "PrivateUse1")
-    library.impl("_copy_from", _copied, "PrivateUse1")
+        library.impl(name, _making(func), "PrivateUse1")  # type: ignore[no-untyped-call]
+    library.impl("_copy_from", _copied, "PrivateUse1")  # type: ignore[no-untyped-call]
     return library
 
 

@@ -324,9 +324,10 @@ def test_the_gradient_on_another_device_is_that_on_the_processor(
         design = chip_of(network).design
         if made_of == PCM:
             design = replace(design, devices=Devices.of(PCM))
+        network = network.to(device)
         if made_of == "arrays":
             network = on_ideal_devices(network)
-        rule = HardwareDFC(network.to(device), Chip.of(design, 1), noise=noise)
+        rule = HardwareDFC(network, Chip.of(design, 1), noise=noise)
         rule.backward(x, y)
         return [t.cpu() for t in (rule.outputs(x), *gradients(network))]
 

@@ -46,7 +46,7 @@ class AnalogNetwork(Network):
     on bit by bit: the next read, the next update. The same holds of copies by `copy.deepcopy`,
     `pickle` and `torch.save`; `torch.load` reads the state with `weights_only=True`.
 
-    Made by `analog`.
+    Made by `analog`, on the device of its network, where it stays.
 
     Args:
         network: the network whose weights are mapped.
@@ -104,6 +104,17 @@ class AnalogNetwork(Network):
         self.arrays = tuple(arrays)
         self._conductances: dict[int, Tensor] = {}
         self.read()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> AnalogNetwork:
+        # What `to`, `cuda` and `cpu` come to: they would move the weights and leave the arrays.
+        here = self.weights[0].device
+        if (there := fn(self.weights[0].detach()[:0]).device) != here:
+            raise UserError(
+                f"arrays of devices stay on {here}: move the network to {there} first, and then "
+                "put it on devices with analog(network, card, seed)"
+            )
+        super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
+        return self
 
     def wait(self, seconds: float) -> None:
         """Let time pass; the next read sees what drift and retention have done.
