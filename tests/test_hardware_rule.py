@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from elsewhere import DEVICE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from parts import layers
@@ -295,21 +294,23 @@ def test_a_sample_without_a_rest_state_is_named(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("devices", [None, PCM])
 @pytest.mark.parametrize("moved_later", [False, True])
-def test_a_step_runs_where_the_network_is(devices: str | None, moved_later: bool) -> None:
-    def found(device: str, readout: Readout) -> list[Tensor]:
+def test_a_step_runs_where_the_network_is(
+    devices: str | None, moved_later: bool, device: str
+) -> None:
+    def found(place: str, readout: Readout) -> list[Tensor]:
         network = network_of([4, 5, 3], seed=3)
         design = chip_of(network, readout=readout).design
         design = replace(design, devices=None if devices is None else Devices.of(devices))
-        x, y = (t.to(device) for t in samples_of(network))
+        x, y = (t.to(place) for t in samples_of(network))
         if not moved_later:
-            network.to(device)
+            network.to(place)
         rule = HardwareDFC(network, Chip.of(design, 1))
-        network.to(device)
+        network.to(place)
         return [rule.outputs(x), rule.backward(x, y), *gradients(network)]
 
     for readout in (READOUTS[0], READOUTS[-1]):
-        there = found(DEVICE, readout)
-        assert {t.device.type for t in there} == {DEVICE}
+        there = found(device, readout)
+        assert {t.device.type for t in there} == {device}
         assert_close([t.cpu() for t in there], found("cpu", readout), 1e-9)
 
 
