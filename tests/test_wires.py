@@ -33,7 +33,7 @@ from analogdfc.wires import (
     transfer_matrix,
 )
 from analogdfc.wires.exact import Factorised, turned
-from analogdfc.wires.halves import _Root
+from analogdfc.wires.halves import _Root, near_diagonal
 
 Array = NDArray[np.float64]
 
@@ -705,3 +705,33 @@ def test_a_factor_in_halves_is_that_of_the_whole(dtype: type, digits: float, siz
     assert root.lost(np.linalg.solve(factor, sums).astype(dtype)) < digits
     with pytest.raises(ConvergenceError, match="singular"):
         _Root((np.tril(d) - 5 * np.eye(size)).astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("strength", [1e-9, 0.1, 0.99, 3.0])
+def test_a_matrix_near_its_diagonal_keeps_the_digits_of_each_element(
+    dtype: torch.dtype, strength: float
+) -> None:
+    # Couplings over six decades, and a node without any. Each node has a terminal of its own: what
+    # these couple to each other are elements of the inverse.
+    source, eps = torch.Generator().manual_seed(7), torch.finfo(dtype).eps
+    s = 10 ** -torch.rand(2, 3, 20, 20, dtype=torch.float64, generator=source).mul(6)
+    s = s.tril(-1) + s.tril(-1).mT
+    s[..., 0, :] = s[..., :, 0] = 0
+    s *= strength * math.sqrt(eps / 2) / ((s @ s) / s).nan_to_num(posinf=0).max()
+    own = torch.eye(20, dtype=torch.float64).expand(2, 3, 20, 20)
+    e = torch.cat([torch.rand(2, 3, 20, 11, dtype=torch.float64, generator=source), own], -1)
+    root = e.sum(-1).sqrt()
+    outer, inner = e.to(dtype), (s * root[..., None] * root[..., None, :]).to(dtype)
+    total = (outer.double().sum(-1) + inner.double().sum(-1)).to(dtype)
+    half = torch.empty_like(outer)
+    lost = near_diagonal(inner, total, outer, half)
+    if strength > 1:
+        assert lost is None
+        return
+    assert lost is not None
+    assert lost < 10 * eps
+    e, share = outer.double(), inner.double() / total.double()[..., None]
+    grounded = e / total.double()[..., None]
+    expected = e.mT @ (grounded + share @ (grounded + share @ (grounded + share @ grounded)))
+    torch.testing.assert_close(half.double().mT @ half.double(), expected, rtol=10 * eps, atol=0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from numpy.typing import NDArray
@@ -126,33 +127,47 @@ class Workspace:
         return self._free.pop(min(fitting)[1]) if fitting else None
 
 
-def placed(
-    parts: Sequence[tuple[dict[str, int], str]],
-) -> tuple[list[tuple[int, str, slice]], dict[str, int]]:
-    """Where the sides of the parts come to lie in the joined block, and its own sizes."""
-    found: list[tuple[int, str, slice]] = []
+class Layout(NamedTuple):
+    """Where parts come to lie in the block that they are joined to.
+
+    Attributes:
+        own: of each part, where the terminals lie that are eliminated.
+        placed: the other sides: of which part, and where they come to lie.
+        runs: the same as few runs: of which part, where in it, and where they come to lie.
+        sizes: number of terminals on each side of the joined block.
+    """
+
+    own: tuple[slice, ...]
+    placed: tuple[tuple[int, str, slice], ...]
+    runs: tuple[tuple[int, slice, slice], ...]
+    sizes: dict[str, int]
+
+    @classmethod
+    def of(cls, parts: Sequence[tuple[Block, str]]) -> Layout:
+        """Of parts, each with the side whose terminals are eliminated."""
+        return _layout(tuple((tuple(block.sizes.items()), side) for block, side in parts))
+
+
+@lru_cache(maxsize=2**10)
+def _layout(parts: tuple[tuple[tuple[tuple[str, int], ...], str], ...]) -> Layout:
+    outlines = [(spans(dict(sizes)), shared) for sizes, shared in parts]
+    placed: list[tuple[int, str, slice]] = []
+    runs: list[tuple[int, slice, slice]] = []
     joined: dict[str, int] = {}
     start = 0
     for side in SIDES:
-        for which, (sizes, shared) in enumerate(parts):
-            if side != shared and side in sizes:
-                found.append((which, side, slice(start, start + sizes[side])))
-                joined[side] = joined.get(side, 0) + sizes[side]
-                start += sizes[side]
-    return found, joined
-
-
-def runs(
-    parts: Sequence[tuple[dict[str, int], str]], placed: list[tuple[int, str, slice]]
-) -> list[tuple[int, slice, slice]]:
-    """The same as few runs: the part, where the run lies in it, and where in the joined block."""
-    found: list[tuple[int, slice, slice]] = []
-    for which, side, target in placed:
-        source = spans(parts[which][0])[side]
-        if found:
-            last, before, ahead = found[-1]
-            if (last, before.stop, ahead.stop) == (which, source.start, target.start):
+        for which, (at, shared) in enumerate(outlines):
+            if side == shared or side not in at:
+                continue
+            source = at[side]
+            size = source.stop - source.start
+            target = slice(start, start + size)
+            placed.append((which, side, target))
+            joined[side] = joined.get(side, 0) + size
+            start += size
+            if runs and (runs[-1][0], runs[-1][1].stop) == (which, source.start):
+                _, before, ahead = runs.pop()
                 source, target = slice(before.start, source.stop), slice(ahead.start, target.stop)
-                found.pop()
-        found.append((which, source, target))
-    return found
+            runs.append((which, source, target))
+    own = tuple(at[shared] for at, shared in outlines)
+    return Layout(own, tuple(placed), tuple(runs), joined)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from analogdfc.errors import ConvergenceError
 from analogdfc.products import multiplied
-from analogdfc.wires.blocks import SIDES, Block, Workspace, placed, runs, spans
+from analogdfc.wires.blocks import SIDES, Block, Layout, Workspace, spans
 from analogdfc.wires.halves import SINGULAR, joined, near_diagonal
 
 _LARGE = 16
@@ -73,10 +73,8 @@ class Elimination:
             return
         parts = [(block.whole(), side) for block, side in parts]
         self._parts = [(block.sizes, side) for block, side in parts]
-        self._placed, sizes = placed(self._parts)
-        pieces = runs(self._parts, self._placed)
+        at, self._placed, pieces, sizes = Layout.of(parts)
         blocks = [block.n for block, _ in parts]
-        at = [spans(sizes)[side] for sizes, side in self._parts]
         inner = sum(
             (n[..., s, s] for n, s in zip(blocks[1:], at[1:], strict=True)),
             blocks[0][..., at[0], at[0]],
@@ -96,7 +94,9 @@ class Elimination:
         self.block = Block(n, sizes)
 
     @staticmethod
-    def _write(n: Tensor, pieces: list[tuple[int, slice, slice]], blocks: Sequence[Tensor]) -> None:
+    def _write(
+        n: Tensor, pieces: Sequence[tuple[int, slice, slice]], blocks: Sequence[Tensor]
+    ) -> None:
         """The couplings that the parts have by themselves."""
         n.zero_()
         for which, rows, to_rows in pieces:

@@ -6,6 +6,7 @@ to each other need not be known, only its sums (`Edge`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -19,14 +20,14 @@ from torch import Tensor
 
 from analogdfc.errors import ConvergenceError
 from analogdfc.products import multiplied
-from analogdfc.wires.blocks import Block, Workspace, copy_transposed, placed, runs
+from analogdfc.wires.blocks import Block, Layout, Workspace, copy_transposed
 
 SINGULAR = (
     "wires: the nodal equations are singular to machine precision; conductances and resistances "
     "must not be as far apart as the range of floating-point numbers"
 )
 
-_NEAR = 48
+_NEAR = 64
 """Shared nodes up to which a product of all blocks at once is less work than a factor of each."""
 
 _LEAF = 64
@@ -70,7 +71,7 @@ class _Union:
 
     Attributes:
         sizes: terminals of the joined block on each side.
-        runs: as of `runs`.
+        at, runs: `own` and `runs` of `Layout`.
         inner: couplings between the shared nodes below the diagonal, (..., p, p), 0 elsewhere.
         outer: couplings of the shared nodes to the others, E, (..., p, q).
         n: the couplings that the parts have by themselves, below the diagonal, (..., q, q).
@@ -79,10 +80,7 @@ class _Union:
     def __init__(
         self, parts: Sequence[tuple[Block, str]], workspace: Workspace, result: str | None
     ) -> None:
-        outlines = [(block.sizes, side) for block, side in parts]
-        where, self.sizes = placed(outlines)
-        self.runs = runs(outlines, where)
-        self.at = [block.at(side) for block, side in parts]
+        self.at, _, self.runs, self.sizes = Layout.of(parts)
         self._blocks = [_array(block.n) for block, _ in parts]
         of_each = [block.n[..., s, s] for (block, _), s in zip(parts, self.at, strict=True)]
         self.inner = sum(of_each[1:], of_each[0]).tril(-1)
@@ -139,8 +137,7 @@ def joined(parts: Sequence[tuple[Block, str]], workspace: Workspace, result: str
         lost = near_diagonal(inner, ground + inner.sum(-1), union.outer, half)
         if lost is not None:
             workspace.rounding = max(workspace.rounding, lost)
-            for e, n in zip(*map(_each, (half, union.n)), strict=True):
-                _add_square(e, n)
+            _add_squares(half, union.n)
             return union.block()
     for d, e, n in zip(*map(_each, (union.matrix(ground), union.outer, union.n)), strict=True):
         root = _Root(d)
@@ -155,6 +152,8 @@ def near_diagonal(inner: Tensor, total: Tensor, outer: Tensor, half: Tensor) -> 
 
     With S what D has off its diagonal, scaled to 1 on it, (1 - S)^-1/2 = 1 + S/2 + 3/8 S^2 + ...:
     all positive. Where no element of S^3 counts beside those of 1 + S nothing need be factorised.
+    It is so where S^2 is below c S off the diagonal and below c^2 on it, with 2 c^2 the precision:
+    then S^3, below c^2 S + c S^2, is below 2 c^2 S, and on the diagonal below c^3.
 
     Args:
         inner: D's elements off its diagonal, without their sign, (..., p, p).
@@ -165,20 +164,19 @@ def near_diagonal(inner: Tensor, total: Tensor, outer: Tensor, half: Tensor) -> 
     Returns:
         Largest deviation from 1 of D^-1 (E 1), for D 1 = E 1; None for another D.
     """
-    scale = total.rsqrt()
-    s = (inner * scale[..., :, None] * scale[..., None, :]).flatten(0, -3)
-    square, eps = multiplied(s, s), torch.finfo(s.dtype).eps
-    least = s * eps
-    least.diagonal(dim1=-2, dim2=-1).fill_(eps)
-    if not bool((multiplied(square, s) <= least).all()):
+    scale = total.rsqrt().flatten(0, -2)
+    s = (inner.flatten(0, -3) * scale[..., None]).mul_(scale[..., None, :])
+    square, small = multiplied(s, s), torch.finfo(s.dtype).eps / 2
+    most = s * math.sqrt(small)
+    most.diagonal(dim1=-2, dim2=-1).fill_(small)
+    if not bool((square <= most).all()):
         return None
     near = square.mul_(3 / 8).add_(s, alpha=1 / 2)
     near.diagonal(dim1=-2, dim2=-1).add_(1)
-    near *= scale.flatten(0, -2)[..., None, :]
+    near *= scale[..., None, :]
     y = multiplied(near, outer.flatten(0, -3), half.flatten(0, -3))
-    sums = y.sum(-1, keepdim=True)
-    back = (sums + multiplied(s, sums) / 2) * scale.flatten(0, -2)[..., None]
-    return float((back - 1).abs().max())
+    least, most = multiplied(near.mT, y.sum(-1, keepdim=True)).aminmax()
+    return float(torch.maximum(1 - least, most - 1))
 
 
 def joined_edge(parts: Sequence[tuple[Block | Edge, str]], workspace: Workspace) -> Edge:
@@ -292,6 +290,14 @@ def _of(library: ModuleType, name: str, like: Matrix) -> Callable[..., Any]:
     """The function of BLAS or LAPACK for a matrix's precision."""
     found: Callable[..., Any] = getattr(library, ("s" if like.dtype == np.float32 else "d") + name)
     return found
+
+
+def _add_squares(e: Tensor, n: Tensor) -> None:
+    """Add E^T E to n, (..., q, q), below its diagonal."""
+    outer, found = _each(e), _each(n)
+    square = _of(scipy.linalg.blas, "syrk", outer)
+    for a, b in zip(outer, found, strict=True):
+        square(1.0, a.T, 1.0, b.T, lower=0, overwrite_c=1)
 
 
 def _add_square(e: Matrix, n: Matrix, times: float = 1.0) -> None:

@@ -115,8 +115,8 @@ def checked_conductances(g: Tensor) -> Tensor:
             f"conductances of shape {tuple(g.shape)}, {g.dtype}; an array is a tensor "
             "(..., rows, columns) of float32 or float64 with at least one cell"
         )
-    wrong = ~(torch.isfinite(g) & (g >= 0))
-    if bool(wrong.any()):
+    if g.numel() and _are_wrong(g.detach()):
+        wrong = ~(torch.isfinite(g) & (g >= 0))
         index = tuple(int(i) for i in wrong.nonzero()[0])
         *array, row, column = index
         where = f" of array {tuple(array)}" if array else ""
@@ -125,6 +125,12 @@ def checked_conductances(g: Tensor) -> Tensor:
             "it must be finite, >= 0"
         )
     return g
+
+
+def _are_wrong(g: Tensor) -> bool:
+    """Whether a conductance is negative, infinite or no number: seen at once of the extremes."""
+    least, most = g.aminmax()
+    return not (float(least) >= 0 and float(most) < math.inf)
 
 
 def check_iteration(tolerance: float, max_steps: int) -> None:
