@@ -125,9 +125,10 @@ class Dissection:
             self._levels.append(close)
             whole = close.block
         else:
+            wide = WIDE * torch.float64.itemsize // g.dtype.itemsize
             along = (
                 chunked(rows + both_sensed, TALL, larger_last=False),
-                chunked(columns + both_driven, WIDE, larger_last=True),
+                chunked(columns + both_driven, wide, larger_last=True),
             )
             leaves = Leaves(g, lines, *(n.cells for n in along))
             gathering = Gathering(leaves, *along)

@@ -22,7 +22,8 @@ TALL = 256
 """Rows of a chunk: about so many, and up to so many in one."""
 
 WIDE = 128
-"""The same of its columns; fewer, so that it lies in the processor's caches."""
+"""The same of its columns in double precision, half as many as in single; fewer, so that it lies in
+the processor's caches."""
 
 _STEP = 32
 """Rows or columns of the chunks of more are a multiple of it, a power of 2 for as many levels."""

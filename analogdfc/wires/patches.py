@@ -162,9 +162,8 @@ def _between(into: Tensor, near: Tensor, far: Tensor, size: int) -> Tensor:
         (..., patches, patches across, 2 lines, 2 lines), first ends before last ones; right where
         the second line isn't later than the first.
     """
-    near, far = (torch.cat([x, x], -2) for x in (near, far))
-    into = into.flatten(-3, -2)
-    return multiplied(_matrices(into * near, size), _matrices(into * far, size).mT)
+    left, right = ((into * x.unsqueeze(-3)).flatten(-3, -2) for x in (near, far))
+    return multiplied(_matrices(left, size), _matrices(right, size).mT)
 
 
 def _write(block: Block, between: Tensor, through: Tensor, ends: str) -> None:

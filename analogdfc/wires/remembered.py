@@ -57,7 +57,8 @@ class Remembered:
             solve: solves arrays; each is asked for once.
         """
         keys: list[Hashable] = [
-            (key, g.shape, blake2b(g.tobytes(), digest_size=16).digest()) for g in arrays
+            (key, g.shape, blake2b(np.ascontiguousarray(g).data, digest_size=16).digest())
+            for g in arrays
         ]
         found: dict[Hashable, Solved] = {}
         with self._lock:

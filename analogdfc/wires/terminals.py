@@ -280,9 +280,9 @@ def _in_single(g: Tensor, lines: Lines, *, terminals: bool) -> tuple[Factorised 
     """An array in single precision, None where it isn't enough; and what it was multiplied by."""
     most = max(float(g.max()), 1 / lines.r_word, 1 / lines.r_bit)
     scale = 2.0 ** (_TOP - math.frexp(most)[1])
-    scaled = (g * scale).float(), lines.times(1 / scale)
+    cells = torch.mul(g, scale, out=torch.empty_like(g, dtype=torch.float32))
     try:
-        solved = Factorised(*scaled, keep=False, terminals=terminals)
+        solved = Factorised(cells, lines.times(1 / scale), keep=False, terminals=terminals)
     except ConvergenceError:
         return None, np.array([scale])
     return (solved if solved.rounding <= _ROUNDING else None), np.array([scale])
