@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
+import elsewhere
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,8 @@ from analogdfc.dynamics import (
     RungeKutta4,
     Trajectory,
     Update,
+    averaging,
+    graphs,
     mean_update,
     simulate,
 )
@@ -612,14 +616,19 @@ def test_a_time_constant_of_the_neurons_must_be_positive(network: Network, tau_v
         Loop.of(network, DirectFeedback.transposed(network), PI(), tau_v)
 
 
-@pytest.mark.cuda
-def test_the_captured_loop_gives_the_update_of_the_eager_one() -> None:
-    network = network_of([6, 8, 7, 3], 1).to("cuda")
+def test_the_captured_loop_gives_the_update_of_the_eager_one(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if device == DEVICE:
+        monkeypatch.setattr(torch, "cuda", elsewhere.graphs())
+        on_gpu = partial(graphs.repeat, device=torch.device("cuda"))
+        monkeypatch.setattr(averaging, "repeat", lambda work, times, _: on_gpu(work, times))
+    network = network_of([6, 8, 7, 3], 1).to(device)
     loop = Loop.of(network, DirectFeedback.transposed(network), PI())
-    x, target = normal(2, 16, 6).cuda(), normal(3, 16, 3).cuda()
+    x, target = normal(2, 16, 6).to(device), normal(3, 16, 3).to(device)
     eager, captured = (
         mean_update(loop, x, target, dt=0.02, steps=150, captured=captured)
         for captured in (False, True)
     )
     for a, b in zip((*eager[0], *eager[1]), (*captured[0], *captured[1]), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-12)
+        torch.testing.assert_close(a.cpu(), b.cpu(), rtol=1e-6, atol=1e-12)
