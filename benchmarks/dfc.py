@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analogdfc.controller import PI
-from analogdfc.dynamics import Loop, Radau, mean_update
+from analogdfc.dynamics import Loop, Radau
 from analogdfc.dynamics.loop import free_pass
 from analogdfc.dynamics.steady import newton
 from analogdfc.errors import UserError
@@ -134,31 +134,6 @@ def samples(batch: int) -> tuple[torch.Tensor, torch.Tensor]:
     x = torch.rand(batch, SIZES[0], dtype=torch.float64, generator=generator)
     labels = torch.randint(SIZES[-1], (batch,), generator=generator)
     return x, torch.nn.functional.one_hot(labels, SIZES[-1]).to(torch.float64)
-
-
-def on_gpu(batch: int = 128, steps: int = 1000) -> str:
-    """Time of `dfc` with its loop captured in a graph, beside the loop launched from Python."""
-    if not torch.cuda.is_available():
-        return "no CUDA device: the captured loop was not measured"
-    network = Network(SIZES, device="cuda", generator=torch.Generator().manual_seed(0))
-    loop = Loop.of(network, DirectFeedback.transposed(network), PI())
-    x = torch.rand(batch, SIZES[0], dtype=torch.float64, device="cuda")
-    target = torch.rand(batch, SIZES[-1], dtype=torch.float64, device="cuda")
-    times, updates = {}, {}
-    for captured in (False, True):
-        for _ in range(2):
-            torch.cuda.synchronize()
-            start = time.perf_counter()
-            weights, _biases = mean_update(loop, x, target, dt=0.02, steps=steps, captured=captured)
-            torch.cuda.synchronize()
-            times[captured] = time.perf_counter() - start
-        updates[captured] = torch.cat([w.flatten() for w in weights])
-    off = float((updates[True] - updates[False]).norm() / updates[False].norm())
-    return (
-        f"CUDA, batch {batch}, {steps} steps: eager {times[False]:.3f} s, captured "
-        f"{times[True]:.4f} s, {times[False] / times[True]:.1f}x (bar 20x), relative difference "
-        f"{off:.1e} (bar 1e-6)"
-    )
 
 
 def alternating(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:
@@ -334,7 +309,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(kernels())
     for batch in (32, 128):
         console.print(few_steps(batch), soft_wrap=True)
-    console.print(on_gpu())
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from analogdfc.cli import _training, cli
 from analogdfc.dynamics.trajectory import Update
 from analogdfc.errors import UserError
 from analogdfc.onchip.registry import RULES
+from benchmarks import gpu
 from benchmarks._measure import case
 
 SMALL = ["train", "--dataset", "digits-4x4", "--samples", "32", "--sizes", "16-6-10"]
@@ -134,3 +135,20 @@ def test_devices_stay_where_they_were_made(device: str) -> None:
         network.to(device)
     assert {p.device.type for p in network.parameters()} == {"cpu"}
     assert network.float().weights[0].dtype == torch.float32
+
+
+def test_the_benchmark_of_a_gpu_compares_like_with_like(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait() -> None:
+        return None
+
+    monkeypatch.setattr(gpu, "_REPEATS", 0)
+    monkeypatch.setattr(gpu, "SIZES", [6, 5, 4, 3])
+    pairs = [
+        gpu.captured(device, wait, 4, 150),
+        gpu.in_time(device, wait, [3, 2, 2], 1),
+        gpu.at_rest(device, wait, [9, 4, 2], 5, 4),
+    ]
+    assert all(pair.fast > 0 and pair.slow > 0 for pair in pairs)
+    assert all(pair.apart < gpu.APART for pair in pairs)
