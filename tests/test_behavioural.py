@@ -506,3 +506,18 @@ def test_amplifiers_that_slew_all_the_way_are_followed() -> None:
     (rough,), (fine,) = runs
     torch.testing.assert_close(rough.u, fine.u, rtol=0, atol=1e-4)
     assert (fine.u[:, -1] - fine.u[:, 0]).abs().max() > 0.02
+
+
+def test_amplifiers_without_an_operating_point_are_told_with_what_they_would_need() -> None:
+    here = case((3, 4, 2), 0, 1)
+    here = here.on(here.design.card.replace("amplifier", slew_rate=1e4))
+    needs = r"'layer1.basal' needs 0.\d+ V, beyond the amplifiers' 0.159 V"
+    with pytest.raises(ConvergenceError, match=needs):
+        Behavioural([Chip.of(here.design, 0)]).run(here.x, here.step, dt=0.02, steps=5)
+
+
+@pytest.mark.parametrize("dt", [0.0, math.nan, math.inf])
+def test_a_spacing_that_is_none_is_refused(dt: float) -> None:
+    here = case((3, 4, 2), 0, 1)
+    with pytest.raises(UserError, match="both must be positive and finite"):
+        Behavioural([Chip.of(here.design, 0)]).average(here.x, here.step, dt=dt, steps=5)

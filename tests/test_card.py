@@ -558,6 +558,7 @@ def test_a_card_that_no_circuit_can_have_is_refused(
         ("amplifier", "gain_bandwidth", entry(10, "kHz"), "gain_bandwidth = 10000 Hz is slow"),
         ("amplifier", "second_pole", entry(10, "MHz"), "second_pole = 1e+07 Hz is below"),
         ("amplifier", "slew_rate", entry(1, "V/s"), "slew_rate = 1 V/s takes longer"),
+        ("amplifier", "slew_rate", entry(10, "mV/us"), "slew_rate = 10000 V/s drive outputs to"),
         ("amplifier", "saturation", entry(0.2, "V"), "saturation = 0.2 V is below [scale]"),
         ("amplifier", "output_resistance", entry(20, "kohm"), "can't drive a device"),
         ("amplifier", "offset", entry(50, "mV"), "[amplifier] offset = 0.05 V is 20 %"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import pytest
@@ -59,6 +60,13 @@ def test_what_single_precision_returns_is_in_double() -> None:
     for run, exact in zip(runs, expected, strict=True):
         assert {t.dtype for t in (run.t, run.x, run.u, *run.neurons.v)} == {torch.float64}
         torch.testing.assert_close(run.u, exact.u, rtol=0, atol=1e-3 * float(exact.u.abs().max()))
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1.0, math.nan, math.inf])
+def test_a_tolerance_that_is_none_is_refused(tolerance: float) -> None:
+    _, single, _ = pair()
+    with pytest.raises(UserError, match="it must be finite and > 0"):
+        Behavioural(single.chips, tolerance=tolerance)
 
 
 def test_a_precision_that_the_model_does_not_have_is_refused() -> None:

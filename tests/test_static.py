@@ -449,9 +449,38 @@ def test_a_rest_that_needs_more_volts_than_there_are_is_told_apart() -> None:
     state = StaticChip.of(chip_of(network)).solve(*inputs_of(network))
     needed = max(float(state.volts_rest[f"controller.{n}"].abs().max()) for n in ("pi", "inv"))
     state.check_rails(None)
-    state.check_rails(max(needed, float(state.volts_rest["layer2.soma"].abs().max())))
+    state.check_rails(max(float(volts.abs().max()) for volts in state.volts_rest.values()))
+    state.check_loop(max(needed, float(state.volts_rest["layer2.soma"].abs().max())))
+    with pytest.raises(ConvergenceError, match=r"'layer1\.basal' would need"):
+        state.check_rails(max(needed, float(state.volts_rest["layer2.soma"].abs().max())))
     with pytest.raises(ConvergenceError, match="would need"):
         state.check_rails(0.99 * needed)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"saturation": 0.3}, {"saturation": 0.2}, {"gain": 1e3, "slew_rate": 5e4}],
+    ids=["usual", "rails 0.3 V", "rails 0.2 V", "driven to 0.08 V"],
+)
+def test_a_rest_that_the_amplifiers_do_not_reach_is_refused(
+    values: dict[str, float], seed: int
+) -> None:
+    network = network_of([3, 4, 2], seed=seed)
+    chip = chip_of(network, BARE.replace("amplifier", **values))
+    x, step = inputs_of(network, batch=1)
+    state = StaticChip.of(chip).solve(x, 0.3 * step)
+    (run,) = Behavioural([chip]).run(x, 0.3 * step, dt=0.5, steps=200)
+    off = max(
+        float((a[:, -1] - b).abs().max()) for a, b in zip(run.neurons.r, state.rest.r, strict=True)
+    )
+    try:
+        state.check_rails(chip.design.card.amplifier.reach)
+    except ConvergenceError:
+        assert off > 1e-3
+        assert bool((state.needed > chip.design.card.amplifier.reach).all())
+    else:
+        assert off < 5e-4
 
 
 def test_no_samples_are_refused() -> None:

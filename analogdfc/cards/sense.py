@@ -125,6 +125,13 @@ def _of_the_amplifier(card: Card) -> Iterator[str]:
             f"[amplifier] saturation = {amplifier.saturation:g} V is below [scale] activation = "
             f"{scale.activation:g} V: a neuron's largest output is out of reach"
         )
+    if amplifier.driven is not None and amplifier.driven < scale.activation:
+        yield (
+            f"[amplifier] gain = {amplifier.gain:g} and slew_rate = {amplifier.slew_rate:g} V/s "
+            f"drive outputs to {amplifier.driven:.3g} V, gain * slew_rate / (2 pi gain_bandwidth), "
+            f"below [scale] activation = {scale.activation:g} V: a neuron's largest output is out "
+            "of reach"
+        )
     if amplifier.gain_bandwidth is not None:
         turns = 2 * math.pi * amplifier.gain_bandwidth * scale.time
         if turns < _NEEDED:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import model_validator
 
 from analogdfc.cards.entries import (
@@ -157,6 +159,23 @@ class Amplifier(Section):
             return self
         off = {"second_pole": None, "slew_rate": None, "input_capacitance": None}
         return self.model_copy(update=off)
+
+    @property
+    def driven(self) -> float | None:
+        """Largest magnitude of an output that the input stage drives, in volts; None for no bound.
+
+        Its current is bounded, which is the slew rate; what flows into the dominant pole at low
+        frequency then has gain * slew_rate / (2 pi gain_bandwidth) at the output.
+        """
+        if self.gain is None or self.slew_rate is None or self.gain_bandwidth is None:
+            return None
+        return self.gain * self.slew_rate / (2 * math.pi * self.gain_bandwidth)
+
+    @property
+    def reach(self) -> float | None:
+        """Largest magnitude of an output at rest: of its stage, or `driven`; None for no bound."""
+        bounds = [b for b in (self.saturation, self.driven) if b is not None]
+        return min(bounds, default=None)
 
 
 class Tanh(Section):

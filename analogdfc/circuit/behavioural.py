@@ -102,7 +102,9 @@ class Behavioural:
         usual, least = _PRECISIONS[dtype]
         if tolerance is None:
             tolerance = usual
-        if not tolerance >= least:
+        if not 0 < tolerance < math.inf:
+            raise UserError(f"tolerance = {tolerance:g} V: it must be finite and > 0")
+        if tolerance < least:
             raise UserError(
                 f"tolerance = {tolerance:g} V: in {dtype} steps err by {least:g} V by rounding "
                 "alone; allow more, or take torch.float64"
@@ -288,8 +290,8 @@ class Behavioural:
         self, x: Tensor, step: TargetStep, dt: float, steps: int, until: Until | None
     ) -> _Run:
         """A run that is about to begin."""
-        if not (dt > 0 and steps >= 1):
-            raise UserError(f"dt = {dt}, steps = {steps}: both must be positive")
+        if not (0 < dt < math.inf and steps >= 1):
+            raise UserError(f"dt = {dt}, steps = {steps}: both must be positive and finite")
         self._refuse_gradients(x, step)
         x = self._here(x)
         release = self.release(x, step)

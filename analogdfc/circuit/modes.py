@@ -102,8 +102,7 @@ def _near_rest(
             )
         except ConvergenceError:
             continue
-        if (limit := nodal.chip.design.card.amplifier.saturation) is not None:
-            state.check_rails(limit)
+        state.check_loop(nodal.chip.design.card.amplifier.saturation)
         known.append(c)
         for bank, volts in state.volts_rest.items():
             # The stages within an amplifier stand where its output does.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -79,7 +80,34 @@ def _rest(model: AmplifierModel, system: Semilinear, start: Tensor) -> Tensor:
         # Without rails it is found quickly, and says which amplifiers are at one.
         return system.equilibrium(model.relaxed(system, rails=False).equilibrium(start))
     except ConvergenceError:
+        pass
+    try:
         return system.equilibrium(model.relaxed(system).equilibrium(start))
+    except ConvergenceError as error:
+        raise ConvergenceError(f"{error}{_why(model, system, start)}") from error
+
+
+def _why(model: AmplifierModel, system: Semilinear, start: Tensor) -> str:
+    """Which amplifier would need most beyond its reach in the free phase, for a message."""
+    try:
+        z = model.relaxed(system, rails=False).equilibrium(start)
+    except ConvergenceError:
+        return ", not even of amplifiers without limits"
+    most, told = 1.0, ""
+    for c, nodal in enumerate(model.nodal):
+        reach = nodal.chip.design.card.amplifier.reach or math.inf
+        for bank in nodal.chip.circuit.banks:
+            volts = z[c][..., model.columns(bank.name)].abs().amax(dim=-1)
+            k = int(volts.argmax())
+            if float(volts[k]) > most * reach:
+                most = float(volts[k]) / reach
+                told = (
+                    f". In the free phase of sample {k} (counted from 0) '{bank.name}' needs "
+                    f"{float(volts[k]):.3g} V, beyond the amplifiers' {reach:.3g} V: take smaller "
+                    "weights, fewer volts in [scale], or amplifiers with higher rails, or of more "
+                    "gain or slew_rate"
+                )
+    return told
 
 
 def _driven(system: Semilinear, sources: Fed, volts: Tensor) -> Semilinear:

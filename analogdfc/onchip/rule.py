@@ -141,7 +141,7 @@ class HardwareDFC(LearningRule):
 
     def _beyond_rails(self) -> list[str]:
         """That rests of the last mini-batch are none of a chip with rails, where it is so."""
-        limit = self.static.chip.design.card.amplifier.saturation
+        limit = self.static.chip.design.card.amplifier.reach
         if self._rest is None or limit is None:
             return []
         needed = self._rest.needed

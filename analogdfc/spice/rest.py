@@ -44,7 +44,7 @@ def at_rest(
     chip, x, step = netlist.chip, x.cpu().double(), step.cpu().double()
     design = chip.design
     state = StaticChip.of(chip).solve(x[None], step[None], reached=False)
-    state.check_rails(design.card.amplifier.saturation)
+    state.check_rails(design.card.amplifier.reach)
     bench = HeldBench(chip, x, step, {}, _near(state))
     if nodes := bench.holds():
         shortly = _AFTER * design.pace[1] / design.seconds

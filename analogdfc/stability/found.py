@@ -124,7 +124,7 @@ def stability_of(
     if (netlist is None) != (simulator is None):
         raise UserError("netlist and simulator: give both or none")
     state = StaticChip.of(chip).solve(x.cpu().double(), step.cpu().double(), reached=False)
-    state.check_rails(design.card.amplifier.saturation)
+    state.check_rails(design.card.amplifier.reach)
     point, band = OperatingPoint.of(state), Band.of(chip, per_decade)
     loops = []
     for k in range(len(x)):

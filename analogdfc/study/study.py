@@ -266,7 +266,7 @@ class Study:
             ConvergenceError: a sample that comes to no rest within the amplifiers' rails.
         """
         state = StaticChip.of(Chip.of(self.design, seed)).solve(self.x, self.step)
-        state.check_rails(self.design.card.amplifier.saturation)
+        state.check_rails(self.design.card.amplifier.reach)
         return state
 
     def compare(

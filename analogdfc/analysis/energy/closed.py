@@ -50,7 +50,7 @@ def closed_form(chip: StaticChip, state: StaticState, *, duration: float) -> Ene
     if not 0 <= duration < math.inf:
         raise UserError(f"duration = {duration} s: it must be finite and >= 0")
     amplifier = chip.chip.design.card.amplifier
-    state.check_rails(min(amplifier.supply, amplifier.saturation or math.inf))
+    state.check_rails(min(amplifier.supply, amplifier.reach or math.inf))
     with torch.no_grad():
         bill = _Bill(chip, state, path(chip, state, duration), duration)
         bill.count()

@@ -203,7 +203,7 @@ def predict(
     chip = Chip.of(design, seed)
     if state is None:
         state = StaticChip.of(chip).solve(x.cpu().double(), step.cpu().double(), reached=False)
-    state.check_rails(design.card.amplifier.saturation)
+    state.check_rails(design.card.amplifier.reach)
     loops = Loops(chip, OperatingPoint.of(state), x.cpu().double().numpy())
     waveforms = _stable(loops, band)
     if not bool(state.reached.all()):

@@ -365,7 +365,7 @@ class StaticChip:
     @property
     def _limit(self) -> Tensor | None:
         """Control signal of the loop from which amplifiers with rails hold it, with room."""
-        most = self.chip.design.card.amplifier.saturation
+        most = self.chip.design.card.amplifier.reach
         if most is None:
             return None
         return _ROOM * most / self.chip.design.card.scale.control / self.control.scale.abs()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -24,10 +26,14 @@ if TYPE_CHECKING:
     from analogdfc.circuit.static.chip import StaticChip
 
 
+_FLAT = 4.0
+"""Rails, in volts that make tanh(1), from which tanh of a clipped potential errs by below 0.001."""
+
+
 def must_move(circuit: Description) -> list[str]:
     """Banks that have to be free of the rails for the loop to close: controller and output.
 
-    A hidden neuron whose potential is clipped has a saturated tanh anyway.
+    A hidden neuron that is clipped leaves it closed.
     """
     last = circuit.layers[-1]
     banks = [b.name for b in circuit.banks if b.part == CONTROLLER]
@@ -108,34 +114,68 @@ class StaticState:
     def check_rails(self, limit: float | None) -> None:
         """Refuse a rest state that amplifiers with rails don't reach.
 
-        The static model has no rails; see `must_move` for which count.
+        The static model has no rails. All amplifiers count, but potentials only where the tanh of
+        one at the rails isn't as good as that of one beyond.
 
         Args:
             limit: largest magnitude of an output, in volts; None for no limit.
 
         Raises:
-            ConvergenceError: a sample whose rest state needs more; the message names it.
+            ConvergenceError: a sample whose rest state, or free phase, needs more; the message
+                names it.
         """
-        if limit is None:
-            return
-        for bank, most in self._needed():
+        if limit is not None:
+            self._check(limit, self._needed(limit))
+
+    def check_loop(self, limit: float | None) -> None:
+        """The same of those amplifiers alone without which the loop is open (`must_move`).
+
+        Args:
+            limit: see `check_rails`.
+
+        Raises:
+            ConvergenceError: see `check_rails`.
+        """
+        if limit is not None:
+            self._check(limit, self._at_rest(must_move(self.chip.chip.circuit)))
+
+    @staticmethod
+    def _check(limit: float, needed: Iterable[tuple[str, str, Tensor]]) -> None:
+        for when, bank, most in needed:
             k = int(most.argmax())
             if float(most[k]) > limit:
                 raise ConvergenceError(
-                    f"sample {k} (counted from 0): at rest '{bank}' would need "
+                    f"sample {k} (counted from 0): {when} '{bank}' would need "
                     f"{float(most[k]):.3g} V, beyond the amplifiers' {limit:.3g} V. Take smaller "
-                    "target steps, stronger feedback weights or fewer volts in [scale]"
+                    "weights or target steps, stronger feedback weights or fewer volts in [scale]"
                 )
 
     @property
     def needed(self) -> Tensor:
-        """Largest voltage that an amplifier which must move has at rest, in volts, (batch,)."""
-        return torch.stack([most for _, most in self._needed()]).amax(dim=0)
+        """Largest voltage that counts for `check_rails` of the card's amplifiers, (batch,)."""
+        limit = self.chip.chip.design.card.amplifier.reach
+        found = self._needed(math.inf if limit is None else limit)
+        return torch.stack([most for *_, most in found]).amax(dim=0)
 
-    def _needed(self) -> list[tuple[str, Tensor]]:
-        """The same of each bank that must move."""
-        banks = must_move(self.chip.chip.circuit)
-        return [(bank, self.volts_rest[bank].abs().amax(dim=-1)) for bank in banks]
+    def _needed(self, limit: float) -> Iterator[tuple[str, str, Tensor]]:
+        """When which bank needs what, (batch,), of those that count, the loop's first."""
+        design, circuit = self.chip.chip.design, self.chip.chip.circuit
+        first = must_move(circuit)
+        # Of linear neurons the potentials are the activations, too.
+        flat = {tap.bank for layer in circuit.layers for tap in (layer.v, layer.v_ff)}
+        flat -= {tap.bank for layer in circuit.layers for tap in (layer.r, layer.r_ff)}
+        if limit < _FLAT * design.card.tanh_scale:
+            flat = set()
+        neurons = [b.name for b in circuit.banks if b.part != CONTROLLER]
+        others = [name for name in neurons if name not in first and name not in flat]
+        yield from self._at_rest([*first, *others])
+        for name in neurons:
+            if name not in flat:
+                yield "in the free phase", name, self.volts_free[name].abs().amax(dim=-1)
+
+    def _at_rest(self, banks: Sequence[str]) -> Iterator[tuple[str, str, Tensor]]:
+        for name in banks:
+            yield "at rest", name, self.volts_rest[name].abs().amax(dim=-1)
 
     @cached_property
     def presynaptic(self) -> tuple[Tensor, ...]:
