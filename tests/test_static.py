@@ -474,13 +474,15 @@ def test_a_rest_that_the_amplifiers_do_not_reach_is_refused(
     off = max(
         float((a[:, -1] - b).abs().max()) for a, b in zip(run.neurons.r, state.rest.r, strict=True)
     )
+    reach = chip.design.card.amplifier.reach
+    assert reach is not None
     try:
-        state.check_rails(chip.design.card.amplifier.reach)
+        state.check_rails(reach)
     except ConvergenceError:
         assert off > 1e-3
-        assert bool((state.needed > chip.design.card.amplifier.reach).all())
+        assert bool((state.needed > reach).all())
     else:
-        assert off < 5e-4
+        assert off < 1e-3
 
 
 def test_no_samples_are_refused() -> None:
