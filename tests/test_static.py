@@ -19,11 +19,14 @@ from analogdfc.circuit.design import Design, Readout
 from analogdfc.circuit.modes import eigenvalues
 from analogdfc.circuit.probes import readings, scaled
 from analogdfc.circuit.static import StaticChip, StaticState
+from analogdfc.circuit.static.chip import _left
 from analogdfc.circuit.static.folding import _solved
 from analogdfc.circuit.static.laws import Motion
 from analogdfc.circuit.static.stages import Stages
 from analogdfc.controller import PD, PI, PID, Controller, I, P
 from analogdfc.cost.estimate import ideal_update
+from analogdfc.dynamics.loop import free_pass
+from analogdfc.dynamics.reached import steady_state
 from analogdfc.errors import ConvergenceError, UserError
 from analogdfc.feedback import DirectFeedback
 from analogdfc.learning.steady import SteadyStateDFC
@@ -515,3 +518,16 @@ def test_numbers_that_are_none_are_refused() -> None:
     static = StaticChip.of(chip_of(network_of([3, 4, 2], seed=1)))
     with pytest.raises(UserError, match="finite"):
         static.solve(torch.full((1, 3), torch.nan), torch.zeros(1, 2))
+
+
+def test_a_stable_rest_that_the_loop_does_not_go_to_is_told_apart() -> None:
+    network = network_of([3, 4, 2], seed=1)
+    static = StaticChip.of(chip_of(network))
+    loop, (x, step) = static.loop, inputs_of(network, batch=1)
+    base = free_pass(loop, x)
+    found = steady_state(loop, base, base.output + step)
+    assert bool(found.converged.all())
+    told = _left(loop, found._replace(converged=~found.converged), 0)
+    assert told.startswith("its equations have one that is stable")
+    told = _left(loop, found._replace(root=~found.root), 0)
+    assert told.startswith("residual ")

@@ -396,12 +396,16 @@ class StaticChip:
 
 def _left(loop: Loop, found: SteadyState, k: int) -> str:
     """What is known of a sample without a rest."""
-    growth = -math.inf
-    if bool(found.root[k]):
-        one = [ri[k : k + 1] for ri in found.layers.r[1:]]
-        growth = float(abscissa(loop, one, found.u[k : k + 1]))
-    if growth < 0:
+    if not bool(found.root[k]):
         return f"residual {float(found.residual[k]):.3g} of its first error"
+    one = [ri[k : k + 1] for ri in found.layers.r[1:]]
+    growth = float(abscissa(loop, one, found.u[k : k + 1]))
+    if growth < 0:
+        return (
+            "its equations have one that is stable, but from the free state they don't go there: "
+            "they oscillate, or their control signal grows beyond what amplifiers reach. Take "
+            "smaller target steps, smaller weights or weaker feedback to the hidden layers"
+        )
     return (
         f"that of its equations is unstable, a mode grows by {growth:.3g} per unit of the "
         "controller's time. A loop that oscillates needs weaker feedback to the hidden layers, "
