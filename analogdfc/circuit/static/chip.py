@@ -8,7 +8,6 @@ chip with static imperfections is an ideal loop with other weights, biases, feed
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -402,9 +401,9 @@ def _left(loop: Loop, found: SteadyState, k: int) -> str:
     growth = float(abscissa(loop, one, found.u[k : k + 1]))
     if growth < 0:
         return (
-            "its equations have one that is stable, but from the free state they don't go there: "
-            "they oscillate, or their control signal grows beyond what amplifiers reach. Take "
-            "smaller target steps, smaller weights or weaker feedback to the hidden layers"
+            "its equations have one that is stable, but the loop isn't seen to go there: it "
+            "oscillates, takes very long, or its control signal grows beyond what amplifiers "
+            "reach. Take smaller target steps or weights, or other feedback weights"
         )
     return (
         f"that of its equations is unstable, a mode grows by {growth:.3g} per unit of the "
