@@ -95,6 +95,9 @@ def main() -> None:
     console = Console()
     console.print(table)
     console.print(f"bar: ratio <= {BAR:g}; aihwkit-lightning 2.1.0: {LIGHTNING} ms", style="dim")
+    console.print(
+        "  (quoted, from another day's processor; benchmarks.analog runs it)", style="dim"
+    )
 
 
 if __name__ == "__main__":

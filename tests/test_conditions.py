@@ -15,7 +15,6 @@ from analogdfc.cards.technology import Card
 from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.design import Design
 from analogdfc.circuit.scaling import with_supply
-from analogdfc.circuit.static.state import must_move
 from analogdfc.cli import cli
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback
@@ -65,7 +64,8 @@ def test_a_supply_that_cannot_hold_the_swing_is_refused() -> None:
     here = study()
     assert Condition(supply=1.5).on(here).design.card.amplifier.supply == 1.5
     rest, a = here.static(None), here.design.card.amplifier
-    needed = max(float(rest.volts_rest[n].abs().max()) for n in must_move(rest.chip.chip.circuit))
+    # At rails this low hidden neurons feel them, too.
+    needed = max(float(volts.abs().max()) for volts in rest.volts_rest.values())
     assert a.saturation is not None
     least = needed + a.supply - a.saturation
     for supply, holds in ((1.01 * least, True), (0.99 * least, False)):
