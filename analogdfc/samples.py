@@ -48,6 +48,15 @@ def check_samples(
     raise UserError(message)
 
 
+def _check_precision(x: Tensor, weights: Tensor) -> None:
+    """Raise an error where inputs are in another precision than the weights."""
+    if x.is_floating_point() and x.dtype != weights.dtype:
+        raise UserError(
+            f"inputs in {x.dtype}, weights in {weights.dtype}: convert the inputs with "
+            f"x.to({weights.dtype}), or make the network with dtype={x.dtype}"
+        )
+
+
 def fitting(method: _Method) -> _Method:
     """A method of something that has a `network`, its samples checked before it begins.
 
@@ -61,6 +70,7 @@ def fitting(method: _Method) -> _Method:
         given = dict(zip(names, args, strict=False)) | kwargs
         if names[0] in given:
             check_samples(self.network.sizes, *(given[name] for name in names if name in given))
+            _check_precision(given[names[0]], self.network.weights[0])
         return method(self, *args, **kwargs)
 
     return cast(_Method, checked)

@@ -12,7 +12,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from analogdfc.errors import UserError
-from analogdfc.learning import DFC, Ranks
+from analogdfc.learning import DFC, Ranks, make_rule
 
 
 @pytest.fixture(scope="module")
@@ -92,4 +92,6 @@ def test_what_would_never_average_is_refused(found: dict[str, Any]) -> None:
 
     with pytest.raises(UserError, match="its hooks would never fire"):
         DFC(Wrapped(ranked.network()))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="its hooks would never fire"):
+        make_rule("dfc", Wrapped(ranked.network()))  # type: ignore[arg-type]
     assert "its hooks would never fire" in found["wrapped"]

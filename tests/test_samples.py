@@ -153,3 +153,10 @@ def test_what_takes_samples_refuses_those_that_do_not_fit(what: str) -> None:
             take(x, y)
     with pytest.raises(UserError, match="no samples"):
         take(X[:0], ONE_HOT[:0])
+
+
+@pytest.mark.parametrize("name", ["bp", "dfc", "dfc-ss", "dfc-ssa", "dfa"])
+def test_inputs_of_another_precision_than_the_weights_are_refused(name: str) -> None:
+    rule = make_rule(name, network_of([3, 4, 2], seed=1))
+    with pytest.raises(UserError, match=r"inputs in torch.float32, weights in torch.float64"):
+        rule.backward(torch.ones(2, 3), torch.ones(2, 2))

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from analogdfc.learning.base import LearningRule, get_rule
+from analogdfc.learning.ranks import check_not_wrapped
 from analogdfc.losses import Loss
 from analogdfc.network import Network, check_network
 
@@ -42,6 +43,7 @@ def make_rule(
         TypeError: an argument that the rule doesn't have.
     """
     kind = get_rule(name).rule
+    check_not_wrapped(network, feedback)
     check_network(network)
     generator = generator or torch.Generator().manual_seed(0)
     given: dict[str, Any] = {"loss": loss, **options}
