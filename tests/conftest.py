@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from elsewhere import DEVICES, set_up
+from elsewhere import DEVICES, known, set_up
 from fuzzing import PROFILE, is_long, summary, tally
 from hypothesis import settings
 from rich.table import Table
@@ -21,6 +21,7 @@ from analogdfc.tables import laid_out
 
 torch.set_num_threads(1)
 threadpool_limits(1)  # NumPy's linear algebra, whatever OMP_NUM_THREADS says
+known()
 
 # The machines differ too much in speed for a deadline to say anything.
 settings.register_profile("default", deadline=None, max_examples=40)

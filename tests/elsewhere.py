@@ -187,7 +187,8 @@ def _copied(self: Tensor, to: Tensor, non_blocking: bool = False) -> Tensor:
 
 
 @cache
-def _set_up() -> torch.library.Library:
+def known() -> torch.library.Library:
+    """Make PyTorch know the device: before autograd runs, which counts the devices only once."""
     _setup_privateuseone_for_python_backend(DEVICE)
     library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
     for name, func in _MADE.items():
@@ -204,7 +205,7 @@ def set_up(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch: takes back that generators of random numbers can be made there, too.
     """
     if device == DEVICE:
-        _set_up()
+        known()
         monkeypatch.setattr(torch, "Generator", Source)
 
 
