@@ -199,6 +199,46 @@ def test_a_loop_that_runs_away_is_an_error() -> None:
         mean_update_in_spans(wrong, *case[1:], duration=2000.0, tolerance=1e-2)
 
 
+@pytest.mark.parametrize(("scale", "grows"), [(1.0, False), (2.0, True)])
+def test_a_loop_that_is_unstable_where_long_steps_take_it_is_told(
+    scale: float, grows: bool
+) -> None:
+    network = network_of([2, 3, 3, 3, 2], seed=1, activation="tanh")
+    for w in list(network.weights)[1:]:
+        w.data.mul_(scale)
+    x, y = normal(2, 4, 2), normal(3, 4, 2)
+
+    def taught(tolerance: float) -> tuple[Tensor, DFC]:
+        rule = DFC(
+            network, controller=P(0.2), target_stepsize=0.01, tau_v=0.05, dt=1e-3, steps=4000,
+            integrator=Radau(tolerance),
+        )  # fmt: skip
+        rule.backward(x, y)
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        return torch.cat([g.flatten() for g in gradients]), rule
+
+    (exact, _), (found, rule) = taught(1e-6), taught(2e-3)
+    off = float((found - exact).norm() / exact.norm())
+    assert (off > 3 * rule.figures()["integration_error"]) == grows
+    assert (rule.figures()["unstable"] > 0) == grows
+    assert any("unstable where long steps" in note for note in rule.notes()) == grows
+
+
+@pytest.mark.parametrize(("scale", "grows"), [(1.0, False), (3.0, True)])
+def test_a_rest_that_long_steps_hold_although_it_is_unstable_is_told(
+    scale: float, grows: bool
+) -> None:
+    network = network_of([2, 3, 3, 3, 2], seed=1, activation="tanh")
+    for w in list(network.weights)[1:]:
+        w.data.mul_(scale)
+    rule = SteadyStateDFC(
+        network, controller=P(2.0), tau_v=0.05, dt=1e-3, steps=4000, integrator=Radau(2e-3),
+        newton=False, target_stepsize=0.01,
+    )  # fmt: skip
+    rule.backward(normal(2, 4, 2), normal(3, 4, 2))
+    assert any("unstable where long steps" in note for note in rule.notes()) == grows
+
+
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, 1.0, float("nan")])
 def test_a_tolerance_out_of_range_is_refused(tolerance: float) -> None:
     with pytest.raises(UserError, match="tolerance"):

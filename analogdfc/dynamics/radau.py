@@ -327,6 +327,7 @@ class FewSteps(NamedTuple):
         weights: Delta W_i, (n_i, n_{i-1}), of layers 1..L.
         biases: Delta b_i, (n_i,).
         error: its estimated error, relative to its norm.
+        state: where the run has ended.
         spans: spans of the run.
         passes: forward passes through the layers, each at all nodes of a span.
     """
@@ -334,6 +335,7 @@ class FewSteps(NamedTuple):
     weights: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]
     error: float
+    state: LoopState
     spans: int
     passes: int
 
@@ -378,6 +380,7 @@ def mean_update_in_spans(
         tuple((w * scale).clone() for w in sums),
         tuple((s.sum(dim=0) * scale).clone() for s in run.sums),
         run.error,
+        run.state,
         run.spans,
         run.passes,
     )

@@ -8,10 +8,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from analogdfc.activations import activate
 from analogdfc.controller import PI, Controller
 from analogdfc.dynamics import Euler, Loop, Radau, mean_update
+from analogdfc.dynamics.loop import LoopState
 from analogdfc.dynamics.neuron import ConductanceNeuron
 from analogdfc.dynamics.radau import mean_update_in_spans
+from analogdfc.dynamics.stability import few_modes, stable
 from analogdfc.errors import UserError
 from analogdfc.feedback import DirectFeedback, Feedback
 from analogdfc.learning._rounding import RoundingWatch, larger
@@ -44,6 +47,8 @@ class FeedbackControl(LearnsFeedback):
 
     Attributes:
         learns_both: the forward epochs learn the feedback too, without a phase of their own.
+        unstable: samples since the rule was made whose loop was unstable where `Radau` has taken
+            it. Its long steps damp modes that grow, which its estimate of the error doesn't see.
 
     Raises:
         UserError: a value outside its range.
@@ -51,6 +56,7 @@ class FeedbackControl(LearnsFeedback):
 
     learns_both: ClassVar[bool] = False
     feedback: Feedback
+    unstable: int = 0
 
     def __init__(
         self,
@@ -127,9 +133,30 @@ class FeedbackControl(LearnsFeedback):
         self._steps_seen.lost = counts["small_steps"]
         self._noise_seen.lost = counts["small_noise"]
 
+    def figures(self) -> dict[str, float]:
+        """With `unstable`, where steps are long."""
+        found = super().figures()
+        if isinstance(self.integrator, Radau):
+            found["unstable"] = float(self.unstable)
+        return found
+
     def notes(self) -> list[str]:
-        """Steps and noise that are lost in the rounding."""
-        return [*super().notes(), *self._steps_seen.notes(), *self._noise_seen.notes()]
+        """Steps and noise that are lost in the rounding, and loops that are unstable."""
+        told = [*super().notes(), *self._steps_seen.notes(), *self._noise_seen.notes()]
+        if self.unstable:
+            told.append(
+                f"the loop of {self.unstable} samples was unstable where long steps have taken it. "
+                "They damp what grows, so that updates may err by far more than is estimated: "
+                "lower the gain or the tolerance, or take Euler's steps"
+            )
+        return told
+
+    def _see_end(self, loop: Loop, state: LoopState) -> None:
+        """Count the samples whose loop is unstable where long steps end, if its modes are few."""
+        if isinstance(self.integrator, Radau) and few_modes(loop):
+            layers = zip(loop.activations, state.v, strict=True)
+            found = stable(loop, [activate(phi, v) for phi, v in layers], state.u)
+            self.unstable += int((~found).sum())
 
     def control_loop(self) -> ControlLoop:
         """See `LearningRule.control_loop`."""
@@ -202,8 +229,9 @@ class DFC(FeedbackControl):
                 integrator=self.integrator,
                 nonlinear=self.nonlinear,
             )
+        loop = self._loop()
         found = mean_update_in_spans(
-            self._loop(),
+            loop,
             x,
             target,
             duration=self.dt * self.steps,
@@ -211,6 +239,7 @@ class DFC(FeedbackControl):
             nonlinear=self.nonlinear,
         )
         self.error = max(self.error, found.error)
+        self._see_end(loop, found.state)
         return found.weights, found.biases
 
     def figures(self) -> dict[str, float]:

@@ -120,6 +120,7 @@ class SteadyStateDFC(_AtRest):
         state = final_state(
             loop, x, target, dt=self.dt, steps=self.steps, integrator=self.integrator
         )
+        self._see_end(loop, state)
         return signals(loop, state.v, x)
 
 
