@@ -146,6 +146,8 @@ def test_a_criterion_that_means_nothing_is_refused() -> None:
     here, model = pair()
     with pytest.raises(UserError, match=r"a run of 1 units .* has no two windows of 1"):
         model.run(here.x, here.step, dt=DT, steps=50, until=Until())
+    with pytest.raises(UserError, match=r"window = 1e-07: .* more than 100000 of them"):
+        model.run(here.x, here.step, dt=DT, steps=50, until=Until(0.1, 1e-7))
 
 
 def test_a_study_lasts_until_the_update_has_settled_and_its_findings_say_so() -> None:
@@ -177,9 +179,11 @@ def test_an_average_on_another_device_is_that_on_the_processor(
     dtype: torch.dtype, device: str
 ) -> None:
     here, model = pair()
-    there = Behavioural(model.chips, device=device, dtype=dtype)
+    there, on_cpu = (
+        Behavioural(model.chips, device=place, dtype=dtype) for place in (device, "cpu")
+    )
     found = there.average(here.x, here.step, dt=DT, steps=500, until=Until(0.02))
-    expected = model.average(here.x, here.step, dt=DT, steps=500, until=Until(0.02))
+    expected = on_cpu.average(here.x, here.step, dt=DT, steps=500, until=Until(0.02))
     assert there.ending is not None
     assert all(t.device.type == device for update in found for t in update.weights)
     for one, other in zip(found, expected, strict=True):

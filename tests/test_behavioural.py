@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -521,3 +522,10 @@ def test_a_spacing_that_is_none_is_refused(dt: float) -> None:
     here = case((3, 4, 2), 0, 1)
     with pytest.raises(UserError, match="both must be positive and finite"):
         Behavioural([Chip.of(here.design, 0)]).average(here.x, here.step, dt=dt, steps=5)
+
+
+@pytest.mark.parametrize("steps", [0, 10.5, math.nan, math.inf])
+def test_a_number_of_steps_that_is_none_is_refused(steps: Any) -> None:
+    here = case((3, 4, 2), 0, 1)
+    with pytest.raises(UserError, match="both must be positive and finite, and steps whole"):
+        Behavioural([Chip.of(here.design, 0)]).average(here.x, here.step, dt=0.02, steps=steps)

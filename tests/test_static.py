@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -512,6 +513,14 @@ def test_shapes_that_do_not_fit_are_refused(x: tuple[int, int], step: tuple[int,
         static.solve(torch.zeros(x), torch.zeros(step))
     with pytest.raises(UserError, match="the chip was made for"):
         static.refolded([torch.zeros(x), torch.zeros(step)], [torch.zeros(4), torch.zeros(2)])
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1.0, math.nan, math.inf])
+def test_a_tolerance_that_is_none_is_refused(tolerance: float) -> None:
+    network = network_of([3, 4, 2], seed=1)
+    static = StaticChip.of(chip_of(network, BARE))
+    with pytest.raises(UserError, match=r"tolerance = .*: it must be finite and > 0"):
+        static.solve(normal(0, 2, 3), normal(1, 2, 2), tolerance=tolerance)
 
 
 def test_numbers_that_are_none_are_refused() -> None:

@@ -24,6 +24,9 @@ _CHECKS = 16
 _NEGLIGIBLE = 1e-6
 """Update of a layer, over that of the layer with the largest, that isn't waited for."""
 
+_WINDOWS = 1e5
+"""Bound on the windows of a run, each of which is looked at several times."""
+
 _SLOWEST = 0.99
 """Largest ratio of the changes in two windows that is believed in what is still to come."""
 
@@ -244,7 +247,7 @@ class Watch:
         number: how many have passed.
 
     Raises:
-        UserError: a window that the run is too short for.
+        UserError: a window that the run is too short for, or has too many of.
     """
 
     def __init__(self, until: Until, reader: Reader, duration: float) -> None:
@@ -256,6 +259,11 @@ class Watch:
                 f"{window:g}, over which an update could be seen to settle: run for longer"
             )
         self.until, self._reader, self._duration = until, reader, duration
+        if duration > _WINDOWS * window:
+            raise UserError(
+                f"window = {window:g}: a run of {duration:g} units of the controller's time has "
+                f"more than {_WINDOWS:g} of them; take a longer one"
+            )
         self.checks = math.floor(_CHECKS * duration / window * (1 + 1e-9))
         self.number, self.change = 0, math.inf
         # What each layer learned from at the last times, and its changes then.

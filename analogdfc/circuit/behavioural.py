@@ -290,8 +290,10 @@ class Behavioural:
         self, x: Tensor, step: TargetStep, dt: float, steps: int, until: Until | None
     ) -> _Run:
         """A run that is about to begin."""
-        if not (0 < dt < math.inf and steps >= 1):
-            raise UserError(f"dt = {dt}, steps = {steps}: both must be positive and finite")
+        if not (0 < dt < math.inf and steps >= 1 and float(steps).is_integer()):
+            raise UserError(
+                f"dt = {dt}, steps = {steps}: both must be positive and finite, and steps whole"
+            )
         self._refuse_gradients(x, step)
         x = self._here(x)
         release = self.release(x, step)

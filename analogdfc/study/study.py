@@ -259,6 +259,9 @@ class Study:
     def static(self, seed: int | None) -> StaticState:
         """The free state and the rest state of a chip.
 
+        At rest nothing is delayed: whether amplifiers' own delays let the chip come to rest is
+        what `stability_of` and the model in time tell.
+
         Args:
             seed: seed of the chip; None for nominal components.
 

@@ -8,6 +8,7 @@ chip with static imperfections is an ideal loop with other weights, biases, feed
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -269,9 +270,12 @@ class StaticChip:
                 leaves, of use to whoever asks how fast.
 
         Raises:
-            UserError: shapes that don't fit, no samples, or numbers that aren't finite.
+            UserError: shapes that don't fit, no samples, numbers that aren't finite, or a tolerance
+                that isn't positive.
             ConvergenceError: a sample without a rest state; the message names it.
         """
+        if not 0 < tolerance < math.inf:
+            raise UserError(f"tolerance = {tolerance:g}: it must be finite and > 0")
         self._check(x, step if isinstance(step, Tensor) else x.new_zeros(len(x), self._outputs))
         loop, c = self.loop, self.control
         base = free_pass(loop, x)
