@@ -694,7 +694,7 @@ def test_a_factor_in_halves_is_that_of_the_whole(dtype: type, digits: float, siz
     rng = np.random.default_rng(size)
     between = np.diag(rng.uniform(1, 2, size - 1), -1) + 1e-4 * rng.random((size, size))
     between = np.tril(between, -1).astype(dtype)
-    e = rng.random((size, 2)).astype(dtype)
+    e: Array = rng.random((size, 2)).astype(dtype)
     coupled = between.astype(float) + between.T
     sums = e.sum(axis=1, dtype=float)
     d = np.diag(coupled.sum(axis=1) + sums) - coupled
