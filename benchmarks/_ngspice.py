@@ -1,8 +1,9 @@
-"""The behavioural model beside programs ngspice, at equal accuracy.
+"""The behavioural model beside programs ngspice and VACASK, at equal accuracy.
 
 The error of a side is that of its own integration: how far its update lies from that of the same
-side with much smaller steps, relative, in the layer where that is most. The model takes the largest
-of its tolerances with which no sample errs by more than ngspice does.
+side with much smaller steps, relative, in the layer where that is most; those of a circuit are
+ngspice's for all simulators. The model takes the largest of its tolerances with which no sample
+errs by more than the simulator does.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ _TURNS = 2
 
 @dataclass(frozen=True)
 class Sides:
-    """A sample in ngspice beside one of many in the model.
+    """A sample in a simulator beside one of many in the model.
 
     Attributes:
         ours: CPU seconds of a sample in the model.
-        theirs: CPU seconds of a sample in ngspice.
+        theirs: CPU seconds of a sample in the simulator.
         tolerance: of the model, in volts.
         error: of the model's update, the worst of all samples.
-        their_error: of ngspice's update.
+        their_error: of the simulator's update.
     """
 
     ours: float
@@ -63,13 +64,13 @@ class Sides:
 
 
 class Race:
-    """Programs ngspice and the model, on the samples of a case.
+    """Simulators and the model, on the samples of a case.
 
     Args:
-        samples: all samples, as the model runs them; ngspice runs the first.
+        samples: all samples, as the model runs them; simulators run the first.
         first: the case of that alone.
         ours: CPU seconds of the model for all samples with a tolerance in volts, anew each time.
-        reference: the program of the circuit that the errors of all programs are counted from.
+        reference: the program ngspice that the errors of all simulators are counted from.
     """
 
     def __init__(
@@ -79,14 +80,14 @@ class Race:
         self._reference = reference
         self._errors: dict[float, float] = {}
 
-    def against(self, program: str, *, rough: bool) -> Sides:
+    def against(self, engine: Simulator, *, rough: bool = False) -> Sides:
         """Both sides.
 
         Args:
-            program: path of the program ngspice.
+            engine: the simulator.
             rough: take the long time steps of `Cells.rough` in it.
         """
-        cells = Cells("macro", simulator(program), seed=0, rough=rough)
+        cells = Cells("macro", engine, seed=0, rough=rough)
         update, theirs = self._timed(cells)
         their_error = float(_distance(update, self._fine).max())
         tolerance = next((t for t in _TOLERANCES if self._error(t) <= their_error), _TOLERANCES[-1])

@@ -10,7 +10,7 @@ had; of the static fold it is what came on top of the libraries.
 ngspice's seconds are of one sample with macro cells and wires, those of the model beside them of a
 sample of 128 at the largest tolerance at which none has a larger error than ngspice has in its one.
 `--ngspice PROGRAM ...` names one or more programs that run beside each other, the newest first;
-by default it is the one that is found.
+by default it is the one that is found. VACASK runs beside them where it is installed.
 
 What grows as the number of conductances does grows with the first power of it. The table of growth
 has that power for each width from the one before, and over all of them. In narrow networks, where
@@ -42,9 +42,10 @@ from analogdfc.circuit.chip import Chip
 from analogdfc.circuit.static import StaticChip
 from analogdfc.dynamics import Update
 from analogdfc.spice.batch import program_version
-from analogdfc.spice.installed import find_binary
+from analogdfc.spice.installed import find_binary, find_vacask
+from analogdfc.spice.vacask import VacaskProgram
 from benchmarks._measure import Case, case
-from benchmarks._ngspice import Race
+from benchmarks._ngspice import Race, Sides, simulator
 from benchmarks._products import kernels, one_thread
 
 TOLERANCE = 2e-6
@@ -131,8 +132,8 @@ def elsewhere(*arguments: str) -> Cost:
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def against_ngspice(table: Table, programs: Sequence[str]) -> bool:
-    """Add the speed against programs ngspice, the first of which gives the reference."""
+def against_simulators(table: Table, programs: Sequence[str]) -> bool:
+    """Add the speed against VACASK and programs ngspice, whose first gives the reference."""
     samples = 128
     race = Race(
         made(SMALL, samples, 0),
@@ -143,24 +144,33 @@ def against_ngspice(table: Table, programs: Sequence[str]) -> bool:
     met = True
     for program, rough in itertools.product(programs, (False, True)):
         version = program_version(program)
-        sides = race.against(program, rough=rough)
         # At equal accuracy ngspice, too, may take longer steps; the bar against 39 is of the usual.
         bar: int | None = FASTER_THAN_NEWER
         if version == "39":
             bar = None if rough else FASTER
-        steps = "its long steps" if rough else "its usual steps"
-        what = f"{SMALL}, {samples} samples, against ngspice {version}, {steps}: times faster"
-        table.add_row(what, f"{sides.faster:.0f}", "" if bar is None else f"{bar}")
-        table.add_row(
-            f"  a sample: the model at {sides.tolerance:.0e} V, ms", f"{1e3 * sides.ours:.3g}", ""
+        name = f"ngspice {version}, {'its long steps' if rough else 'its usual steps'}"
+        met &= _beside(table, name, race.against(simulator(program), rough=rough), bar)
+    if find_vacask():
+        vacask = VacaskProgram()
+        met &= _beside(
+            table, f"VACASK {vacask.version() or ''}".strip(), race.against(vacask), None
         )
-        table.add_row("  a sample: ngspice, s", f"{sides.theirs:.3g}", "")
-        allowed = f"{sides.their_error:.2g}"
-        table.add_row("  error of the update: the model, ngspice's", f"{sides.error:.2g}", allowed)
-        met &= sides.error <= sides.their_error and (bar is None or sides.faster >= bar)
     apart = f"{race.models_apart():.2g}"
     table.add_row("  model and circuit apart, both in small steps", apart, "")
     return met
+
+
+def _beside(table: Table, name: str, sides: Sides, bar: int | None) -> bool:
+    """Add what a simulator and the model took, and whether the bar is met."""
+    what = f"{SMALL}, 128 samples, against {name}: times faster"
+    table.add_row(what, f"{sides.faster:.0f}", "" if bar is None else f"{bar}")
+    table.add_row(
+        f"  a sample: the model at {sides.tolerance:.0e} V, ms", f"{1e3 * sides.ours:.3g}", ""
+    )
+    table.add_row("  a sample: the simulator, s", f"{sides.theirs:.3g}", "")
+    allowed = f"{sides.their_error:.2g}"
+    table.add_row("  error of the update: the model, the simulator", f"{sides.error:.2g}", allowed)
+    return sides.error <= sides.their_error and (bar is None or sides.faster >= bar)
 
 
 def of_chips(table: Table) -> bool:
@@ -287,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("what", "measured", "bar"):
         table.add_column(name, justify="left" if name == "what" else "right")
     rows = {
-        "ngspice": lambda table: against_ngspice(table, programs),
+        "ngspice": lambda table: against_simulators(table, programs),
         "chips": of_chips,
         "large": of_large,
         "fold": of_fold,
