@@ -137,9 +137,10 @@ def test_an_interrupt_that_meets_python_in_a_callback_is_not_lost(
     def interrupted(_: object) -> None:
         signal.raise_signal(signal.Signals[number])
 
-    before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr("sys.unraisablehook", partial(_heed, print))
-    signal.signal(signal.SIGTERM, _end)
+    # What runs in the background of a shell begins with interrupts ignored.
+    handlers = {signal.SIGTERM: _end, signal.SIGINT: signal.default_int_handler}
+    before = {kind: signal.signal(kind, handler) for kind, handler in handlers.items()}
     try:
         held = Held()
         reference = weakref.ref(held, interrupted)
@@ -153,7 +154,8 @@ def test_an_interrupt_that_meets_python_in_a_callback_is_not_lost(
         with pytest.raises(raised) as caught:
             lose()
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
     assert getattr(caught.value, "code", 143) == 143
 
 
