@@ -113,10 +113,11 @@ def slopes_of(
 def carried(loop: Loop, slopes: list[Tensor], u: Tensor | None, dtype: torch.dtype) -> Tensor:
     """J Q from the slopes, samples by samples, so that what is carried stays in the cache."""
     batch, n_out = slopes[-1].shape
-    # Columns of T as rows, so that every layer is one matrix product over samples; and in rows, or
-    # every product that follows would copy.
+    # T of all samples side by side, (n_i, n_L, batch), so that every layer is one matrix product in
+    # which nothing is transposed.
     feedback = feedback_jacobians(loop, u)
-    pushes = [q.mT.to(dtype).contiguous() for q in feedback[:-1]]
+    pushes = [q.to(dtype).unsqueeze(-1) if q.dim() == 2 else q.to(dtype).permute(1, 2, 0)
+              for q in feedback[:-1]]  # fmt: skip
     weights = [w.to(dtype) for w in loop.weights[1:]]
     last, factor = feedback[-1].to(dtype), slopes[-1].to(dtype).unsqueeze(-1)
     if not weights:
@@ -125,16 +126,21 @@ def carried(loop: Loop, slopes: list[Tensor], u: Tensor | None, dtype: torch.dty
     block = _BLOCK if out.device.type == "cpu" else batch
     for first in range(0, batch, block):
         part = slice(first, first + block)
-        factors = [flat[part].to(dtype).unsqueeze(1) for flat in slopes[:-1]]
-        pushed = [q if q.dim() == 2 else q[part] for q in pushes]
-        moved = pushed[0] * factors[0]
+        factors = [_turned(slope[part], dtype) for slope in slopes[:-1]]
+        pushed = [q if q.shape[-1] == 1 else q[..., part] for q in pushes]
+        moved = (pushed[0] * factors[0]).flatten(1)
         for w, q, slope in zip(weights[:-1], pushed[1:], factors[1:], strict=True):
-            flat = multiplied(moved.view(len(slope) * n_out, -1), w.T)
-            moved = flat.view(-1, n_out, len(w)).add_(q).mul_(slope)
-        # With the few rows of the last weights first, this product takes a half or double the time.
-        flat = multiplied(moved.view(-1, moved.shape[-1]), weights[-1].T)
-        out[part] = flat.view(-1, n_out, n_out).mT
+            flat = multiplied(w, moved).view(len(w), n_out, -1)
+            moved = flat.add_(q).mul_(slope).flatten(1)
+        flat = multiplied(weights[-1], moved)
+        out[part] = flat.view(n_out, n_out, -1).permute(2, 0, 1)
     return out.add_(last).mul_(factor)
+
+
+def _turned(slopes: Tensor, dtype: torch.dtype) -> Tensor:
+    """Slopes of a layer, (batch, n), as they act on the columns of `carried`, (n, 1, batch)."""
+    out = slopes.new_empty(slopes.shape[1], 1, len(slopes), dtype=dtype)
+    return out.copy_(slopes.T.unsqueeze(1))
 
 
 def damped_by(damping: float, jq: Tensor) -> Tensor:
