@@ -51,6 +51,8 @@ from benchmarks._products import kernels, one_thread
 TOLERANCE = 2e-6
 SMALL, LARGE, WIDE = "16-10-10", "784-256-256-256-10", "784-1024-1024-1024-10"
 TILE = 64
+SAMPLES = 128
+"""Of one chip, beside one in a simulator."""
 WIDTHS = (64, 128, 256, 512, 1024)
 PARTS = ("ngspice", "chips", "large", "fold", "cheaper", "growth")
 _LATE = ("scipy.linalg", "scipy.sparse.csgraph")
@@ -134,11 +136,10 @@ def elsewhere(*arguments: str) -> Cost:
 
 def against_simulators(table: Table, programs: Sequence[str]) -> bool:
     """Add the speed against VACASK and programs ngspice, whose first gives the reference."""
-    samples = 128
     race = Race(
-        made(SMALL, samples, 0),
+        made(SMALL, SAMPLES, 0),
         made(SMALL, 1, 0),
-        lambda tolerance: cost(SMALL, samples, tolerance=tolerance).seconds,
+        lambda tolerance: cost(SMALL, SAMPLES, tolerance=tolerance).seconds,
         programs[0],
     )
     met = True
@@ -162,7 +163,7 @@ def against_simulators(table: Table, programs: Sequence[str]) -> bool:
 
 def _beside(table: Table, name: str, sides: Sides, bar: int | None) -> bool:
     """Add what a simulator and the model took, and whether the bar is met."""
-    what = f"{SMALL}, 128 samples, against {name}: times faster"
+    what = f"{SMALL}, {SAMPLES} samples, against {name}: times faster"
     table.add_row(what, f"{sides.faster:.0f}", "" if bar is None else f"{bar}")
     table.add_row(
         f"  a sample: the model at {sides.tolerance:.0e} V, ms", f"{1e3 * sides.ours:.3g}", ""

@@ -54,7 +54,7 @@ def one_of_two(rank: int, folder: str) -> None:
 def main() -> int:
     """Print the table."""
     with tempfile.TemporaryDirectory() as folder:
-        spawn(one_of_two, (folder,), nprocs=2)  # type: ignore[no-untyped-call]
+        spawn(one_of_two, (folder,), nprocs=2)
         found: dict[str, float] = torch.load(Path(folder) / "found.pt")
     table = Table(title=f"{'-'.join(map(str, SIZES))}, batch {BATCH}, two processes")
     for column in ("rule", "relative difference to one process", "bar"):

@@ -187,25 +187,31 @@ def _copied(self: Tensor, to: Tensor, non_blocking: bool = False) -> Tensor:
 
 
 @cache
-def known() -> torch.library.Library:
-    """Make PyTorch know the device: before autograd runs, which counts the devices only once."""
+def known() -> torch.library.Library | None:
+    """Make PyTorch know the device: before autograd runs, which counts the devices only once.
+
+    None beside a GPU: PyTorch takes one kind of them for the accelerator.
+    """
+    if torch.cuda.is_available():
+        return None
     _setup_privateuseone_for_python_backend(DEVICE)
-    library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
+    library = torch.library.Library("aten", "IMPL")
     for name, func in _MADE.items():
-        library.impl(name, _making(func), "PrivateUse1")  # type: ignore[no-untyped-call]
-    library.impl("_copy_from", _copied, "PrivateUse1")  # type: ignore[no-untyped-call]
+        library.impl(name, _making(func), "PrivateUse1")
+    library.impl("_copy_from", _copied, "PrivateUse1")
     return library
 
 
 def set_up(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make a device usable, which is something for the other one only.
+    """Make a device usable, which is something for the other one only. A GPU takes its place.
 
     Args:
         device: its type.
         monkeypatch: takes back that generators of random numbers can be made there, too.
     """
     if device == DEVICE:
-        known()
+        if not known():
+            pytest.skip("there is a CUDA device")
         monkeypatch.setattr(torch, "Generator", Source)
 
 

@@ -199,13 +199,19 @@ def test_a_loop_that_runs_away_is_an_error() -> None:
         mean_update_in_spans(wrong, *case[1:], duration=2000.0, tolerance=1e-2)
 
 
+def strong(scale: float) -> Network:
+    """A network with weights so many times as large as usual."""
+    network = network_of([2, 3, 3, 3, 2], seed=1, activation="tanh")
+    for w in list(network.weights)[1:]:
+        w.data.mul_(scale)
+    return network
+
+
 @pytest.mark.parametrize(("scale", "grows"), [(1.0, False), (2.0, True)])
 def test_a_loop_that_is_unstable_where_long_steps_take_it_is_told(
     scale: float, grows: bool
 ) -> None:
-    network = network_of([2, 3, 3, 3, 2], seed=1, activation="tanh")
-    for w in list(network.weights)[1:]:
-        w.data.mul_(scale)
+    network = strong(scale)
     x, y = normal(2, 4, 2), normal(3, 4, 2)
 
     def taught(tolerance: float) -> tuple[Tensor, DFC]:
@@ -228,9 +234,7 @@ def test_a_loop_that_is_unstable_where_long_steps_take_it_is_told(
 def test_a_rest_that_long_steps_hold_although_it_is_unstable_is_told(
     scale: float, grows: bool
 ) -> None:
-    network = network_of([2, 3, 3, 3, 2], seed=1, activation="tanh")
-    for w in list(network.weights)[1:]:
-        w.data.mul_(scale)
+    network = strong(scale)
     rule = SteadyStateDFC(
         network, controller=P(2.0), tau_v=0.05, dt=1e-3, steps=4000, integrator=Radau(2e-3),
         newton=False, target_stepsize=0.01,

@@ -380,7 +380,7 @@ def test_adam_takes_the_same_step_for_bp_as_with_the_published_loss(name: str) -
     x, y = 1e-6 * normal(1, 128, 5), torch.softmax(normal(2, 128, sizes[-1]), dim=-1)
     Backpropagation(network, LOSSES[experiment.loss]).backward(x, y)
     experiment.plan.optimizer.make(network.parameters()).step()
-    published_loss(experiment.loss, twin(x), y).backward()  # type: ignore[no-untyped-call]
+    published_loss(experiment.loss, twin(x), y).backward()
     lr, eps = tables.bp.lr_lambda / tables.bp.target_stepsize, tables.bp.eps
     torch.optim.Adam(twin.parameters(), lr=lr, betas=(0.99, 0.99), eps=eps).step()
     start = Network(sizes, generator=generator(3)).weights[0]

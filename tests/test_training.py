@@ -163,7 +163,7 @@ def test_backpropagation_trains_as_pytorch_does(
         for index in torch.split(torch.randperm(70, generator=source), 32):
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(model(data.x[index]), data.y[index])
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             for parameter in model.parameters():
                 assert parameter.grad is not None
                 # PyTorch's own clipping adds 1e-6 to the norm, which Adam makes visible.

@@ -258,12 +258,12 @@ class Watch:
                 f"a run of {duration:g} units of the controller's time has no two windows of "
                 f"{window:g}, over which an update could be seen to settle: run for longer"
             )
-        self.until, self._reader, self._duration = until, reader, duration
         if duration > _WINDOWS * window:
             raise UserError(
                 f"window = {window:g}: a run of {duration:g} units of the controller's time has "
                 f"more than {_WINDOWS:g} of them; take a longer one"
             )
+        self.until, self._reader, self._duration = until, reader, duration
         self.checks = math.floor(_CHECKS * duration / window * (1 + 1e-9))
         self.number, self.change = 0, math.inf
         # What each layer learned from at the last times, and its changes then.

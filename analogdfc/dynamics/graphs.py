@@ -23,7 +23,7 @@ def repeat(work: Callable[[], None], times: int, device: torch.device) -> None:
     # The first pass counts too: it runs on the side, where libraries make their workspaces, which
     # must not happen inside the capture. Capturing itself does no work.
     current = torch.cuda.current_stream(device)
-    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    side = torch.cuda.Stream(device)
     side.wait_stream(current)
     with torch.cuda.stream(side):
         work()

@@ -107,7 +107,7 @@ class Factorised:
     def _for_each(self, x: Tensor, own: int) -> Tensor:
         """Expanded over the arrays; the last dimensions are its own."""
         arrays, given = self.transfer.shape[:-2], x.shape[:-own]
-        shape = torch.broadcast_shapes(arrays, given)  # type: ignore[no-untyped-call]
+        shape = torch.broadcast_shapes(arrays, given)
         return x.expand(*shape, *x.shape[-own:])
 
 
